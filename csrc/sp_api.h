@@ -1,0 +1,251 @@
+/* Everything that Python may call, and nothing else: plain declarations, read by
+ * the C compiler (through sp.h) and by cffi. No preprocessor line may stand here.
+ *
+ * Conventions. A function that can fail returns an int: SP_OK (0) or a negative
+ * SP_E_* value of sp_status.h; results go to the trailing out-parameters, which
+ * are untouched on failure unless it says otherwise. Buffers belong to the
+ * caller. "Arena" means items laid end to end. Hashes are 32 bytes. Objects are
+ * opaque; *_free(NULL) is allowed. Unless a comment says so, one object must not
+ * be used by two threads at a time.
+ */
+
+/* ---- status (sp_status) -------------------------------------------------- */
+const char *sp_status_name(int status);     /* "SP_E_BOUNDS"; "SP_E_UNKNOWN" for strangers */
+const char *sp_status_text(int status);     /* one sentence for people */
+int sp_status_count(void);
+int sp_status_at(int position);             /* every status there is, for completeness tests */
+
+/* ---- processor (sp_cpu) -------------------------------------------------- */
+uint32_t sp_cpu_features(void);             /* bits SP_CPU_* of sp_cpu.h that this machine has */
+uint32_t sp_cpu_mask(void);                 /* kernels may use features & mask */
+uint32_t sp_cpu_mask_set(uint32_t mask);    /* returns the previous mask; for tests and benchmarks */
+const char *sp_cpu_feature_name(uint32_t bit); /* NULL for an unknown bit */
+
+/* ---- digests (sp_digest) ------------------------------------------------- */
+/* algorithm: 1 sha256, 2 sha384, 3 sha512 (as in the leaf) */
+uint32_t sp_digest_size(uint8_t algorithm); /* 32 | 48 | 64, 0 if unknown */
+int sp_digest_many(uint8_t algorithm, size_t count, const uint8_t *const *data, const size_t *sizes, uint8_t *out);
+/* item i is arena[ends[i-1] .. ends[i]), ends[-1] = 0 */
+int sp_digest_arena(uint8_t algorithm, size_t count, const uint8_t *arena, size_t arena_size, const uint64_t *ends, uint8_t *out);
+typedef struct sp_hasher sp_hasher;
+int sp_hasher_new(uint8_t algorithm, sp_hasher **out);
+int sp_hasher_update(sp_hasher *hasher, const uint8_t *data, size_t size);
+int sp_hasher_final(sp_hasher *hasher, uint8_t *out);   /* afterwards the hasher is as new */
+void sp_hasher_free(sp_hasher *hasher);
+/* Hashes an open file from its start with large reads. *progress, if given, counts the bytes done (relaxed atomic). */
+int sp_digest_fd(uint8_t algorithm, int fd, uint8_t *out, uint64_t *size_out, uint64_t *progress);
+uint32_t sp_crc32c(uint32_t crc, const uint8_t *data, size_t size);   /* start with 0; Castagnoli, reflected */
+
+/* ---- tree (sp_tree): RFC 6962, levels stored ----------------------------- */
+typedef struct sp_disk sp_disk;             /* the table of functions of sp_disk.h */
+const sp_disk *sp_disk_linux(void);
+typedef struct sp_tree sp_tree;
+/* dir NULL: in memory. Else dir/level-NN are mapped, grown by fallocate and zero-fill in steps of 8 MiB.
+ * A fresh handle has size 0 whatever the files hold; sp_tree_adopt takes what they hold. */
+int sp_tree_open(const sp_disk *disk, const char *dir, sp_tree **out);
+void sp_tree_free(sp_tree *tree);
+/* Trusts the stored levels up to size if their right edge reproduces root; SP_E_MISMATCH leaves the tree empty. */
+int sp_tree_adopt(sp_tree *tree, uint64_t size, const uint8_t root[32]);
+int sp_tree_reserve(sp_tree *tree, uint64_t count);         /* room for count more leaves, so that append cannot fail */
+int sp_tree_append(sp_tree *tree, const uint8_t *leaf_hashes, uint64_t count);
+int sp_tree_sync(sp_tree *tree);
+/* The readers below are safe on any thread beside one appender, for sizes <= sp_tree_size. */
+uint64_t sp_tree_size(const sp_tree *tree);
+int sp_tree_root(const sp_tree *tree, uint64_t size, uint8_t out[32]);
+int sp_tree_node(const sp_tree *tree, uint32_t level, uint64_t index, uint8_t out[32]);
+int sp_tree_frontier(const sp_tree *tree, uint64_t size, uint8_t *out, uint32_t *count);      /* compact range, largest first, <= 64 */
+int sp_tree_inclusion(const sp_tree *tree, uint64_t index, uint64_t size, uint8_t *out, uint32_t *count);      /* <= 64 hashes */
+int sp_tree_consistency(const sp_tree *tree, uint64_t old_size, uint64_t new_size, uint8_t *out, uint32_t *count); /* <= 64 */
+/* the range proof of DESIGN 6; left and right have room for 64 hashes each */
+int sp_tree_range(const sp_tree *tree, uint64_t first, uint64_t count, uint64_t size,
+                  uint8_t *left, uint32_t *left_count, uint8_t *right, uint32_t *right_count);
+
+/* ---- verification (sp_merkle) -------------------------------------------- */
+int sp_merkle_root(const uint8_t *leaf_hashes, uint64_t count, uint8_t out[32]);   /* MTH over given leaf hashes */
+int sp_verify_inclusion(const uint8_t leaf_hash[32], uint64_t index, uint64_t size,
+                        const uint8_t *path, uint32_t count, const uint8_t root[32]);
+int sp_verify_consistency(uint64_t old_size, uint64_t new_size, const uint8_t old_root[32], const uint8_t new_root[32],
+                          const uint8_t *path, uint32_t count);
+/* old_frontier (compact range of old_size) in, new root checked, new frontier out (room for 64): what the mark keeps */
+int sp_frontier_advance(uint64_t old_size, const uint8_t *old_frontier, uint32_t old_count,
+                        uint64_t new_size, const uint8_t *path, uint32_t count,
+                        const uint8_t new_root[32], uint8_t *new_frontier, uint32_t *new_count);
+int sp_frontier_root(const uint8_t *frontier, uint32_t count, uint8_t out[32]);
+/* A verified range: the leaf hashes of [first, first + count) that fold with left and right to root, else SP_E_MISMATCH. */
+typedef struct sp_range sp_range;
+int sp_range_new(const uint8_t *leaf_hashes, uint64_t first, uint64_t count, uint64_t size,
+                 const uint8_t *left, uint32_t left_count, const uint8_t *right, uint32_t right_count,
+                 const uint8_t root[32], sp_range **out);
+int sp_range_path(const sp_range *range, uint64_t position, uint8_t *out, uint32_t *count);   /* item's inclusion path, <= 64 */
+void sp_range_free(sp_range *range);
+
+/* ---- leaf and record (sp_leaf): DESIGN 3.1, 3.2 --------------------------- */
+typedef struct sp_leaf_spec {
+    uint8_t kind;               /* 1 proof signature, 2 event, 3 direct signature */
+    uint8_t algorithm;          /* 0 for events */
+    uint32_t security_version;
+    uint64_t time;              /* Unix seconds */
+    uint8_t key_id[32];
+    uint8_t scope[32];
+    uint8_t record[32];
+} sp_leaf_spec;
+int sp_key_id(const uint8_t *spki, size_t size, uint8_t out[32]);
+int sp_scope(const char *log_name, const char *line, uint8_t out[32]);
+int sp_record(uint8_t type, uint8_t flags, uint16_t version, uint64_t seq, uint64_t time_ns,
+              const uint8_t *head, uint32_t head_size, uint8_t out[32]);
+int sp_salts(const uint8_t salt_seed[32], uint64_t first, uint64_t count, uint8_t *out);      /* 16 bytes each */
+/* events: salt_seed and digests NULL, count 1 */
+int sp_leaf_hashes(const sp_leaf_spec *spec, const uint8_t *salt_seed, const uint8_t *digests, uint64_t count, uint8_t *out);
+int sp_leaf_opening(const sp_leaf_spec *spec, const uint8_t salt[16], uint8_t out[61]);
+/* what a verifier does: kind, trusted key, its scope, the opening, its own digest */
+int sp_leaf_hash_opened(uint8_t kind, const uint8_t key_id[32], const uint8_t scope[32], const uint8_t opening[61],
+                        const uint8_t *digest, uint32_t digest_size, uint8_t out[32]);
+/* names block of a REQUEST: per item u64 size | u32 length | name, little endian. SP_E_ENCODING unless exactly count items. */
+int sp_items_root(const uint8_t salt_seed[32], const uint8_t *names, size_t names_size, uint64_t count, uint8_t out[32]);
+
+/* ---- proof text (sp_proof): c2sp.org/tlog-proof@v1, signed notes ----------- */
+typedef struct sp_note_line { uint32_t name_at, name_size, signature_at, signature_size; uint8_t key_id[4]; } sp_note_line;
+/* offsets into the given text; signature_at/size: the base64 text (it holds key id and signature), checked canonical */
+typedef struct sp_note {
+    uint32_t text_size;         /* the signed bytes, final newline included */
+    uint32_t origin_at, origin_size;
+    uint64_t size;
+    uint8_t root[32];
+    uint32_t lines;
+    sp_note_line line[16];
+} sp_note;
+typedef struct sp_proof {
+    uint8_t opening[61];
+    uint64_t index;
+    uint32_t hashes;
+    uint8_t hash[2016];         /* 63 hashes */
+    uint32_t checkpoint_at, checkpoint_size;
+    sp_note note;               /* offsets relative to checkpoint_at */
+} sp_proof;
+int sp_note_parse(const uint8_t *text, size_t size, sp_note *out);        /* exactly origin, size, root; 1 to 16 lines */
+int sp_proof_parse(const uint8_t *text, size_t size, sp_proof *out);      /* SP_E_ENCODING unless it re-encodes identically */
+int sp_proof_write(const uint8_t opening[61], uint64_t index, const uint8_t *hashes, uint32_t count,
+                   const uint8_t *checkpoint, size_t checkpoint_size, uint8_t *out, size_t capacity, size_t *size_out);
+/* All proofs of a range: opening is the 45 bytes without salt. ends[i] is the end of text i in out. SP_E_ROOM: *needed says how much. */
+int sp_proof_write_range(const sp_range *range, const uint8_t opening[45], const uint8_t salt_seed[32],
+                         const uint8_t *checkpoint, size_t checkpoint_size,
+                         uint8_t *out, size_t capacity, uint64_t *ends, size_t *needed);
+
+/* ---- journal (sp_journal): DESIGN 3.1 -------------------------------------- */
+typedef struct sp_journal sp_journal;
+typedef struct sp_journal_options {
+    const char *dir;            /* <data>/<log>; journal/, broken/, lock are made below it */
+    uint8_t log_id[32];         /* SHA-256(origin) */
+    uint8_t salt_key[32];       /* segment salt = SHA-256(salt_key | u64 number)[:16] */
+    uint64_t segment_bytes;     /* 64 KiB .. 1 GiB, multiple of 4 KiB */
+    uint8_t write_mode;         /* 0 map, 1 pwrite */
+    const sp_disk *disk;
+} sp_journal_options;
+typedef struct sp_journal_state {
+    uint64_t segments;          /* with a valid header */
+    uint64_t active;            /* number of the last of them */
+    uint64_t start_size;        /* of the active segment: tree size, root at its start */
+    uint8_t start_root[32];
+    uint64_t commits;           /* valid COMMITs in the log (0: empty) */
+    uint64_t next_seq;          /* after the last valid COMMIT */
+    uint64_t tree_size;
+    uint8_t root[32];
+    uint8_t chain[32];
+    uint64_t last_time_ns;
+    uint64_t end_offset;        /* in the active segment: one past the last COMMIT (or SEAL) */
+    uint8_t damage;             /* 0 none, 1 torn tail, 2 interior (a valid COMMIT follows), 3 sealed segment or header damaged */
+    uint64_t damage_segment, damage_from, damage_to;
+} sp_journal_state;
+typedef struct sp_segment_header {
+    uint64_t number, first_seq, tree_size, created_ns, segment_bytes;
+    uint32_t version;
+    uint8_t log_id[32], root[32], chain[32], salt[16];
+} sp_segment_header;
+typedef struct sp_frame {
+    uint64_t seq, time_ns, offset, next_offset;
+    uint32_t batch, payload_size;
+    uint8_t type, flags;
+    uint16_t version;
+    const uint8_t *payload;     /* into the mapping, valid while the segment is held */
+    const uint8_t *header;      /* the 32 bytes of the frame header */
+} sp_frame;
+/* Takes the lock (SP_E_LOCKED), scans, changes nothing on disk but missing directories and the lock file. */
+int sp_journal_open(const sp_journal_options *options, sp_journal **out, sp_journal_state *state);
+int sp_journal_repair(sp_journal *journal, const char *copy_name);  /* damage 1 only: tail copied to broken/copy_name, zeroed, synced */
+/* Re-writes and syncs the accepted tail, makes the spare, starts the commit thread. tree must stand at state.tree_size.
+ * event_fd is written once per finished batch. The tree belongs to the commit thread from here on (readers stay safe). */
+int sp_journal_start(sp_journal *journal, sp_tree *tree, int event_fd);
+void sp_journal_free(sp_journal *journal);   /* stops the thread after the batch in hand; unlocks */
+typedef struct sp_batch sp_batch;
+int sp_batch_new(uint64_t bytes_max, sp_batch **out);
+void sp_batch_free(sp_batch *batch);
+void sp_batch_reset(sp_batch *batch);
+uint64_t sp_batch_bytes(const sp_batch *batch);
+uint32_t sp_batch_frames(const sp_batch *batch);
+uint64_t sp_batch_leaves(const sp_batch *batch);
+uint64_t sp_batch_offset(const sp_batch *batch, uint32_t frame);   /* of a frame, relative to the batch's first */
+/* SP_E_ROOM: the batch is full, cut it first. spec.time and spec.record are filled in by the commit thread. */
+int sp_batch_event(sp_batch *batch, uint8_t type, uint16_t version, const uint8_t *head, uint32_t head_size, const uint8_t scope[32]);
+int sp_batch_request(sp_batch *batch, uint16_t version, const uint8_t *head, uint32_t head_size, const sp_leaf_spec *spec,
+                     const uint8_t salt_seed[32], const uint8_t *names, uint32_t names_size,
+                     const uint8_t *digests, uint64_t count);
+typedef struct sp_commit_result {
+    sp_batch *batch;
+    int status;                 /* SP_OK | SP_E_FULL (nothing written, try later) | SP_E_FAILED (latched: stop) */
+    int system_errno;
+    uint64_t first_seq, frames, first_leaf, leaves, tree_size;
+    uint8_t root[32];
+    uint64_t segment, offset;   /* where its first frame stands */
+    uint64_t time_ns, write_ns, hash_ns, sync_ns;
+} sp_commit_result;
+/* One batch may be in the thread's hands at a time (SP_E_BUSY). first_seq and first_leaf are what the caller wrote into its heads: SP_E_MISMATCH. */
+int sp_journal_submit(sp_journal *journal, sp_batch *batch, uint64_t time_ns, uint64_t first_seq, uint64_t first_leaf);
+int sp_journal_take(sp_journal *journal, sp_commit_result *out);   /* SP_E_EMPTY: none finished; gives the batch back */
+int sp_journal_seal(sp_journal *journal);    /* SEAL now (backup, tests); done when the thread is idle */
+/* Reading: any thread, also while the journal is written; only what is committed may be read behind `end`. */
+typedef struct sp_segment sp_segment;
+int sp_segment_open(const sp_disk *disk, const char *path, const uint8_t *log_id /* 32 or NULL */, sp_segment **out, sp_segment_header *header);
+void sp_segment_free(sp_segment *segment);
+/* offset 0: the first frame. SP_OK, SP_E_END (zeros or end), SP_E_CORRUPT. Checks the CRC. */
+int sp_segment_frame(const sp_segment *segment, uint64_t offset, sp_frame *out);
+/* First frame at or after offset and below end whose type is in type_mask (bit = type) and whose payload holds needle. SP_E_END: none. */
+int sp_segment_find(const sp_segment *segment, uint64_t offset, uint64_t end, uint32_t type_mask,
+                    const uint8_t *needle, uint32_t needle_size, sp_frame *out);
+/* chain' = SHA-256(chain | u64 size | root | headers) */
+int sp_chain(const uint8_t chain[32], uint64_t tree_size, const uint8_t root[32], const uint8_t *headers, size_t count, uint8_t out[32]);
+
+/* ---- PKCS#11 (sp_p11): the module table and the signing loop --------------- */
+/* Opens the vendor's module once per process and keeps its table; C_GetFunctionList of this library hands it out with C_Initialize replaced. */
+int sp_p11_open(const char *path, const char *reserved /* or NULL */);
+const char *sp_p11_last_error(void);         /* dlopen's text; "" if none */
+int sp_p11_single_threaded(void);            /* 1 after C_Initialize answered CKR_CANT_LOCK */
+int sp_p11_initialize(uint64_t *rv);
+int sp_p11_finalize(uint64_t *rv);
+int sp_p11_token_flags(uint64_t slot, uint64_t *flags, uint64_t *session_max, uint64_t *rv);
+/* PIN: pread from fd (file or memfd; one trailing newline is cut) into locked memory, one C_Login, wiped. tag = HMAC-SHA256(tag_key, pin):
+ * if it stands among the rejected (32 bytes each) there is no C_Login: SP_E_PIN_REJECTED. *rv is the token's answer; SP_E_TOKEN if not CKR_OK. */
+int sp_p11_login(uint64_t session, int pin_fd, const uint8_t tag_key[32], const uint8_t *rejected, size_t rejected_count,
+                 uint8_t tag_out[32], uint64_t *rv);
+int sp_p11_init_token(uint64_t slot, const char *label, int so_pin_fd, uint64_t *rv);
+int sp_p11_init_pin(uint64_t session, int so_pin_fd, int pin_fd, uint64_t *rv);   /* logs in as SO, sets the PIN, logs out */
+typedef struct sp_p11_job {
+    uint64_t key;               /* object handle */
+    uint64_t mechanism;         /* CKM_* */
+    uint8_t parameter;          /* 0 none; 1 sha256, 2 sha384, 3 sha512: PSS with MGF1 of that hash, salt = hash length */
+    const uint8_t *data;
+    uint32_t data_size;
+    uint8_t *signature;
+    uint32_t signature_capacity, signature_size;
+    uint32_t session;           /* out: which of the pool's sessions did it */
+    uint64_t rv;                /* out: CKR_OK or the token's error */
+    uint64_t elapsed_ns;        /* out */
+} sp_p11_job;
+typedef struct sp_p11_pool sp_p11_pool;      /* one thread per session; a session that fails is not used again */
+int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out);
+/* Blocks until these jobs are done; their errors are in the jobs. Any number of callers: the threads take jobs of all callers in turn. */
+int sp_p11_pool_sign(sp_p11_pool *pool, sp_p11_job *jobs, size_t count);
+uint32_t sp_p11_pool_alive(const sp_p11_pool *pool, uint8_t *alive /* count flags, or NULL */);
+int sp_p11_pool_replace(sp_p11_pool *pool, uint32_t position, uint64_t session);
+void sp_p11_pool_free(sp_p11_pool *pool);
+/* prctl(PR_SET_DUMPABLE, 0), RLIMIT_CORE 0, no_new_privs */
+int sp_harden_process(void);

@@ -1,0 +1,183 @@
+"""The shape of `sealpress.toml`: this file is the manual of the settings.
+
+Guarantees: strict decoding (an unknown key is an error that names it), defaults, units last in each name, hard limits.
+Does not: open keys, sockets or directories; wiring does. Relative paths count from the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from sealpress.errors import ConfigError
+from sealpress.values import Format, KeyClass, Mode
+
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Positive = Annotated[int, Meta(ge=1)]
+Natural = Annotated[int, Meta(ge=0)]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """No key that we do not know is ever ignored."""
+
+
+class Node(_Strict):
+    """`[node]`: this machine's part."""
+
+    name: Name
+    data: str  # directory that holds a directory per log
+    environment: Name
+    policy: str = "policy.toml"
+
+
+class Listen(_Strict):
+    """`[[listen]]`: port 0 picks a free one."""
+
+    address: Name  # host:port
+    services: tuple[Literal["signing", "control", "audit", "http"], ...]
+    auth: Literal["mtls", "token", "none"] = "mtls"  # "none" for http alone
+
+
+class Tls(_Strict):
+    """`[tls]`: PEM files, re-read when they change and on SIGHUP."""
+
+    cert: str
+    key: str
+    client_ca: str
+    reload_s: Positive = 10
+
+
+class LogSection(_Strict):
+    """`[log.<id>]`."""
+
+    name: Name  # host/label
+    number: Natural = 1
+    key: str  # Ed25519 PKCS#8 PEM file (read by the signer alone) ...
+    public_key: str  # ... and its public half, PEM, pinned by serve
+    governance: bool = False
+
+
+class SlotSection(_Strict):
+    """`[slot.<id>]`: a token behind a PKCS#11 module; found by serial and label, several matches are refused."""
+
+    module: str
+    label: Name
+    serial: str = ""
+    pin_file: str = ""
+    reserved: str = ""  # NSS wants an initialisation string
+    sessions: Annotated[int, Meta(ge=1, le=64)] = 4
+    deadline_ms: Positive = 10_000
+
+
+class KeySection(_Strict):
+    """`[key.<id>]`: one key, one log, one line, one mode and format."""
+
+    log: Name
+    slots: tuple[str, ...]
+    public_key: str  # PEM, pinned: the token's key must be this one
+    line: Name
+    mode: Mode
+    format: Format
+    class_: KeyClass = msgspec.field(name="class")
+    cka_id: str = ""  # hex
+    cka_label: str = ""
+    state: Literal["active", "verify_only"] = "active"
+
+
+class Signer(_Strict):
+    """`[signer]`: the process that holds tokens, log keys and marks."""
+
+    socket: str = "run/signer.sock"
+    state: str = "signer"  # directory of the marks and rejected-PIN tags; own user, another device if there is one
+    users: tuple[int, ...] = ()  # uids that may connect besides our own
+    leaf_age_s_max: Annotated[int, Meta(ge=1, le=300)] = 300
+    clock_ahead_s_max: Positive = 2
+    leaves_per_minute_max: Positive = 1_000_000_000
+    worker_backoff_ms: Positive = 500
+    worker_backoff_ms_max: Positive = 30_000
+
+
+class Limits(_Strict):
+    """`[limits]`: everything is bounded."""
+
+    message_bytes_max: Positive = 64 << 20
+    digests_per_request_max: Positive = 100_000
+    expand_items_max: Positive = 10_000
+    name_bytes_max: Positive = 1_024
+    content_bytes_max: Positive = 8 << 30
+    chunk_bytes_max: Positive = 1 << 20
+    requests_pending_max: Positive = 8_192
+    batch_items_max: Positive = 262_144
+    batch_bytes_max: Positive = 16 << 20
+    seal_pending_max: Positive = 4
+    streams_per_connection_max: Positive = 128
+    stream_items_pending_max: Positive = 1_024
+    connection_age_s: Positive = 3_600
+    drain_ms_max: Positive = 30_000
+    refusals_per_minute_max: Positive = 20
+
+
+class JournalSection(_Strict):
+    """`[journal]`."""
+
+    segment_bytes: Annotated[int, Meta(ge=64 << 10, le=1 << 30)] = 64 << 20
+    write: Literal["auto", "map", "pwrite"] = "map"  # auto: pwrite where the file system needs it (dev and demo)
+    release: Literal["leaf", "outcome"] = "leaf"
+    outcome_delay_ms: Natural = 50  # how long outcomes wait for another batch to ride in
+
+
+class CheckpointSection(_Strict):
+    """`[checkpoint]`: the published file."""
+
+    interval_ms: Positive = 1_000
+
+
+class Idempotency(_Strict):
+    """`[idempotency]`."""
+
+    window_s: Positive = 86_400
+    entries_max: Positive = 4_000_000
+
+
+class ClockSection(_Strict):
+    """`[clock]`."""
+
+    back_max_s: Natural = 5
+
+
+class Config(_Strict):
+    """The whole of `sealpress.toml`."""
+
+    schema: Literal[1]
+    node: Node
+    listen: tuple[Listen, ...] = ()
+    tls: Tls | None = None
+    log: dict[str, LogSection] = {}
+    slot: dict[str, SlotSection] = {}
+    key: dict[str, KeySection] = {}
+    signer: Signer = Signer()
+    limits: Limits = Limits()
+    journal: JournalSection = JournalSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    idempotency: Idempotency = Idempotency()
+    clock: ClockSection = ClockSection()
+
+
+def load(path: Path) -> Config:
+    """Read and decode the file; ConfigError names the file, the place and what is wrong."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="give the configuration with --config FILE") from error
+    try:
+        return msgspec.toml.decode(text, type=Config)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{path}: {error}", hint="every key is listed in sealpress/config.py") from error
+
+
+def resolve(base: Path, value: str) -> Path:
+    """A path of the file, relative to it."""
+    return (base.parent / value).resolve() if value else Path()

@@ -1,0 +1,140 @@
+"""Everything that can go wrong, sorted by what the receiver does next.
+
+    SealpressError                 never raised itself
+    ├── Refusal                    the caller is told: reason code, text, hint, maybe a retry delay
+    │   ├── Malformed              fix the request (INVALID_ARGUMENT); counted, not recorded
+    │   ├── NotPermitted           ask for the right (PERMISSION_DENIED); recorded
+    │   ├── Conflict               same id, other fields (ALREADY_EXISTS)
+    │   ├── OutcomeUnknown         ask again with a new id (ABORTED)
+    │   ├── Busy                   come back after `retry_after_ms` (RESOURCE_EXHAUSTED)
+    │   ├── Unavailable            come back after `retry_after_ms` (UNAVAILABLE)
+    │   ├── TimedOut               the caller's deadline passed (DEADLINE_EXCEEDED)
+    │   └── Internal               our bug; details stay in the log (INTERNAL)
+    ├── ConfigError                a file or argument is wrong: exit 2
+    ├── CannotStart                here and now it does not work (port, lock, module, token, PIN): exit 4
+    ├── Damaged                    the log or node is damaged, or latched: exit 3
+    ├── Invalid                    something offered does not verify: exit 1
+    ├── TransportError             the client cannot reach or is not let in by the server
+    └── CoreError                  the C core refused; `name` is its status
+
+Every error has a stable UPPER_SNAKE `reason`, a `message` for people, and a `hint` that says what to do.
+"""
+
+from __future__ import annotations
+
+
+class SealpressError(Exception):
+    """Root of the tree; never raised itself."""
+
+    reason = "INTERNAL"
+
+    def __init__(self, message: str, *, reason: str | None = None, hint: str = "") -> None:
+        """Keep the text; `reason` overrides the class's own code."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if reason is not None:
+            self.reason = reason
+
+
+class Refusal(SealpressError):
+    """A request is not served; the caller gets reason, message and hint, never the rule."""
+
+    def __init__(
+        self, message: str, *, reason: str | None = None, hint: str = "", retry_after_ms: int = 0, event_id: str = ""
+    ) -> None:
+        """`retry_after_ms` 0 means: do not retry as it is. `event_id` names the record of the refusal, if any."""
+        super().__init__(message, reason=reason, hint=hint)
+        self.retry_after_ms = retry_after_ms
+        self.event_id = event_id
+
+
+class Malformed(Refusal):
+    """The request itself is wrong: BAD_REQUEST, DIGEST_LENGTH, TOO_LARGE."""
+
+    reason = "BAD_REQUEST"
+
+
+class NotPermitted(Refusal):
+    """Unknown line and line without right get the same answer: NOT_PERMITTED, IDENTITY_AMBIGUOUS, CREDENTIAL_EXPIRED."""
+
+    reason = "NOT_PERMITTED"
+
+
+class Conflict(Refusal):
+    """The request id was used for something else."""
+
+    reason = "REQUEST_ID_REUSED"
+
+
+class OutcomeUnknown(Refusal):
+    """A direct signature may or may not exist."""
+
+    reason = "OUTCOME_UNKNOWN"
+
+
+class Busy(Refusal):
+    """A bound is reached: QUEUE_FULL, LOG_FULL."""
+
+    reason = "QUEUE_FULL"
+
+
+class Unavailable(Refusal):
+    """A part is down for the moment: SLOT_DOWN, LOG_UNAVAILABLE, PARTIAL."""
+
+    reason = "SLOT_DOWN"
+
+
+class TimedOut(Refusal):
+    """The caller's time ran out: DEADLINE, HOLD_TIMEOUT."""
+
+    reason = "DEADLINE"
+
+
+class Internal(Refusal):
+    """Our bug."""
+
+    reason = "INTERNAL"
+
+
+class ConfigError(SealpressError):
+    """A configuration file, policy or argument is wrong (exit 2)."""
+
+    reason = "CONFIG"
+
+
+class CannotStart(SealpressError):
+    """It does not work here and now: port, lock, module, token, PIN (exit 4)."""
+
+    reason = "CANNOT_START"
+
+
+class Damaged(SealpressError):
+    """The log or node is damaged, or a sync failed (exit 3)."""
+
+    reason = "DAMAGED"
+
+
+class Invalid(SealpressError):
+    """A proof, signature or log does not verify (exit 1)."""
+
+    reason = "INVALID"
+
+
+class TransportError(SealpressError):
+    """No connection, or the handshake was refused (exit 1)."""
+
+    reason = "TRANSPORT"
+
+
+class CoreError(SealpressError):
+    """The C core answered with a status other than SP_OK."""
+
+    reason = "CORE"
+
+    def __init__(self, status: int, name: str, message: str, system_errno: int = 0) -> None:
+        """`status` and `name` as in csrc/sp_status.h."""
+        super().__init__(message)
+        self.status = status
+        self.name = name
+        self.system_errno = system_errno

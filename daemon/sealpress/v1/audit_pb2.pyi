@@ -1,0 +1,114 @@
+from sealpress.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetCheckpointRequest(_message.Message):
+    __slots__ = ("log",)
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    log: str
+    def __init__(self, log: _Optional[str] = ...) -> None: ...
+
+class GetCheckpointResponse(_message.Message):
+    __slots__ = ("checkpoint",)
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    checkpoint: bytes
+    def __init__(self, checkpoint: _Optional[bytes] = ...) -> None: ...
+
+class GetProofRequest(_message.Message):
+    __slots__ = ("log", "leaf_index", "tree_size")
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    LEAF_INDEX_FIELD_NUMBER: _ClassVar[int]
+    TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    log: str
+    leaf_index: int
+    tree_size: int
+    def __init__(self, log: _Optional[str] = ..., leaf_index: _Optional[int] = ..., tree_size: _Optional[int] = ...) -> None: ...
+
+class GetProofResponse(_message.Message):
+    __slots__ = ("tree_size", "leaf_hash", "path", "checkpoint")
+    TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LEAF_HASH_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    tree_size: int
+    leaf_hash: bytes
+    path: bytes
+    checkpoint: bytes
+    def __init__(self, tree_size: _Optional[int] = ..., leaf_hash: _Optional[bytes] = ..., path: _Optional[bytes] = ..., checkpoint: _Optional[bytes] = ...) -> None: ...
+
+class GetConsistencyRequest(_message.Message):
+    __slots__ = ("log", "old_size", "new_size")
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    OLD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    NEW_SIZE_FIELD_NUMBER: _ClassVar[int]
+    log: str
+    old_size: int
+    new_size: int
+    def __init__(self, log: _Optional[str] = ..., old_size: _Optional[int] = ..., new_size: _Optional[int] = ...) -> None: ...
+
+class GetConsistencyResponse(_message.Message):
+    __slots__ = ("new_size", "path", "checkpoint")
+    NEW_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    new_size: int
+    path: bytes
+    checkpoint: bytes
+    def __init__(self, new_size: _Optional[int] = ..., path: _Optional[bytes] = ..., checkpoint: _Optional[bytes] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("digest", "event_id", "signature_sha256")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    digest: _types_pb2.Digest
+    event_id: str
+    signature_sha256: bytes
+    def __init__(self, digest: _Optional[_Union[_types_pb2.Digest, _Mapping]] = ..., event_id: _Optional[str] = ..., signature_sha256: _Optional[bytes] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[LogEvent]
+    def __init__(self, events: _Optional[_Iterable[_Union[LogEvent, _Mapping]]] = ...) -> None: ...
+
+class LogEvent(_message.Message):
+    __slots__ = ("log", "seq", "time_ns", "type", "first_leaf_index", "count", "json")
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    FIRST_LEAF_INDEX_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    log: str
+    seq: int
+    time_ns: int
+    type: str
+    first_leaf_index: int
+    count: int
+    json: str
+    def __init__(self, log: _Optional[str] = ..., seq: _Optional[int] = ..., time_ns: _Optional[int] = ..., type: _Optional[str] = ..., first_leaf_index: _Optional[int] = ..., count: _Optional[int] = ..., json: _Optional[str] = ...) -> None: ...
+
+class TailRequest(_message.Message):
+    __slots__ = ("log", "from_seq", "follow")
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    FROM_SEQ_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    log: str
+    from_seq: int
+    follow: bool
+    def __init__(self, log: _Optional[str] = ..., from_seq: _Optional[int] = ..., follow: _Optional[bool] = ...) -> None: ...
+
+class TailResponse(_message.Message):
+    __slots__ = ("event", "next_seq")
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    event: LogEvent
+    next_seq: int
+    def __init__(self, event: _Optional[_Union[LogEvent, _Mapping]] = ..., next_seq: _Optional[int] = ...) -> None: ...

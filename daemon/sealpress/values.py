@@ -1,0 +1,162 @@
+"""The words of the domain as frozen values; no I/O, no wire types.
+
+Guarantees: a value that exists is valid. Does not: know policy, keys or time.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+from sealpress.errors import Malformed
+
+LINE_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+LOG_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}/[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+
+
+class DigestAlgorithm(enum.IntEnum):
+    """Numbers as in the leaf (DESIGN 3.2) and on the wire."""
+
+    SHA256 = 1
+    SHA384 = 2
+    SHA512 = 3
+
+    @property
+    def size(self) -> int:
+        """Digest length in bytes."""
+        return (32, 48, 64)[self - 1]
+
+    @property
+    def label(self) -> str:
+        """hashlib's and openssl's name: "sha256"."""
+        return self.name.lower()
+
+    @classmethod
+    def parse(cls, label: str) -> DigestAlgorithm:
+        """From "sha256" and so on; Malformed otherwise."""
+        try:
+            return cls[label.upper()]
+        except KeyError:
+            raise Malformed(f"unknown digest algorithm {label!r}", hint="use sha256, sha384 or sha512") from None
+
+
+class LeafKind(enum.IntEnum):
+    """Byte 16 of a leaf."""
+
+    PROOF = 1
+    EVENT = 2
+    DIRECT = 3
+
+
+class RecordType(enum.IntEnum):
+    """Frame types of the journal."""
+
+    REQUEST = 1
+    OUTCOME = 2
+    REFUSAL = 3
+    GOVERNANCE = 4
+    RECOVERY = 5
+    COMMIT = 6
+    SEAL = 7
+
+
+class Mode(enum.StrEnum):
+    """How a line signs: fixed at issuance."""
+
+    PROOF = "proof"
+    DIRECT = "direct"
+
+
+class Format(enum.StrEnum):
+    """What a line's answers are: fixed at issuance."""
+
+    TLOG_PROOF = "tlog-proof"
+    ECDSA_DER = "ecdsa-der"
+    RSA_PKCS1V15 = "rsa-pkcs1v15"
+    RSA_PSS = "rsa-pss"
+
+
+class KeyClass(enum.StrEnum):
+    """Risk tier of a line."""
+
+    TEST = "test"
+    LOW = "low"
+    RELEASE = "release"
+    FIRMWARE = "firmware"
+    ROOT = "root"
+
+
+class KeyState(enum.StrEnum):
+    """Private half of a key's life (SP 800-57 part 1, section 7); only ACTIVE signs."""
+
+    PRE_ACTIVE = "pre_active"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DEACTIVATED = "deactivated"
+    COMPROMISED = "compromised"
+    DESTROYED = "destroyed"
+
+
+def check_line(name: str) -> str:
+    """A line name: exactly five components `organisation/product/region/environment/purpose`."""
+    parts = name.split("/")
+    if len(parts) != 5 or not all(LINE_PART.fullmatch(part) for part in parts):
+        raise Malformed(
+            "a key is named by its line: five components organisation/product/region/environment/purpose, "
+            "each of a-z 0-9 . _ - and at most 63 long",
+        )
+    return name
+
+
+def check_request_id(request_id: str) -> str:
+    """1 to 64 of `[A-Za-z0-9._:-]`."""
+    if not REQUEST_ID.fullmatch(request_id):
+        raise Malformed("request_id must be 1 to 64 characters of A-Z a-z 0-9 . _ : -", hint="use a UUID or a job id")
+    return request_id
+
+
+def tenant_of(line: str) -> str:
+    """The first two components: whose queue a request stands in."""
+    return "/".join(line.split("/", 2)[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks: `uri:<URI SAN>` or `spki:sha256:<hex>`; never a common name."""
+
+    id: str
+    certificate_sha256: bytes
+    not_after: int  # Unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What the requester says about the artifact; recorded, never trusted."""
+
+    name: str = ""
+    version: str = ""
+    size: int = 0
+    media_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignAsk:
+    """One request to sign, from Sign, SignStream, SignContent (one digest) or SignBatch (N): digests end to end."""
+
+    request_id: str
+    line: str
+    algorithm: DigestAlgorithm
+    digests: bytes
+    artifact: Artifact = Artifact()
+    names: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
+    grant_id: str = ""
+    security_version: int = 0
+    computed_by: str = "client"
+
+    @property
+    def count(self) -> int:
+        """How many digests."""
+        return len(self.digests) // self.algorithm.size

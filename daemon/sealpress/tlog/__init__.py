@@ -1,1 +1,1 @@
-"""tlog."""
+"""The append-only Merkle log of one directory: entries, appending, recovery, checking, explaining."""

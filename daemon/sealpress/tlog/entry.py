@@ -1,0 +1,294 @@
+"""What stands in the journal's frames: the events, their heads, and the one encoding that counts.
+
+A head is the MessagePack of `Head` as an array; its bytes go into the leaf (through `record`), so there is one encoding
+of each: a decoder re-encodes what it read and compares.
+
+Guarantees: `decode(type, version, encode(head)) == head`; any other bytes that would decode to the same head are refused,
+as are unknown types and versions and payloads with a byte too many. Does not: hash, know segments, or judge what an
+event says.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from sealpress.errors import Invalid
+from sealpress.values import DigestAlgorithm, Format, Mode, RecordType
+
+VERSION = 1  # of every frame we write; another one is refused, never guessed at
+NONCE_BYTES = 16
+EMPTY_ROOT = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")  # RFC 6962, no leaves
+
+Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Digest = Annotated[bytes, Meta(max_length=64)]
+Natural = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
+
+
+class _Canonical(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Encoded as an array of all its fields in this order: appending one is a new frame version."""
+
+
+class OutcomeStatus(enum.StrEnum):
+    """What became of leaves that a REQUEST appended."""
+
+    SEALED = "sealed"  # proof: a signed head covers them
+    SIGNED = "signed"  # direct: every item has its signature here
+    PARTIAL = "partial"  # direct: some have
+    UNKNOWN = "unknown"  # the token may have signed; nobody knows
+    STOPPED = "stopped"  # a stop came before the signature
+    LAPSED = "lapsed"  # too old to be signed, ever
+
+
+class ArtifactEvent(_Canonical, frozen=True):
+    """What the requester said about the artifact; recorded, never trusted."""
+
+    name: str
+    version: str
+    size: Natural
+    media_type: str
+
+
+class RequestEvent(_Canonical, frozen=True):
+    """REQUEST: somebody was allowed to have these digests signed (GR-20)."""
+
+    event_id: Bytes16  # ULID
+    request_id: str
+    identity: str
+    cert_sha256: bytes
+    line: str
+    key_id: Bytes32
+    mode: Mode
+    format: Format
+    algorithm: DigestAlgorithm
+    same: Bytes32  # SHA-256 of the fields that make two requests the same (DESIGN 6)
+    security_version: Count
+    artifact: ArtifactEvent
+    computed_by: str  # who hashed: "client" or "daemon"
+    policy_sha256: Bytes32
+    rule: str
+    decision: str  # "allow"
+    governance_seq: Natural  # the last governance record that the decision saw
+    batch: bool
+    source: str  # address of the peer
+    grant_id: str = ""
+
+
+class RequestRef(_Canonical, frozen=True):
+    """Leaves of one REQUEST, or a part of them."""
+
+    seq: Natural
+    first_leaf: Natural
+    count: Count
+
+
+class OutcomeEvent(_Canonical, frozen=True):
+    """OUTCOME: what became of the leaves of `requests`.
+
+    proof: once per batch and line, `checkpoint` is the signed note with the lines of the log and of `line`.
+    direct: `signatures` has one entry per leaf of `requests`, in that order, empty for an item that failed;
+    `signature_sha256` has 32 bytes for each of them, zeros for one that failed.
+    """
+
+    requests: tuple[RequestRef, ...]
+    line: str
+    key_id: Bytes32
+    status: OutcomeStatus
+    rv: Natural  # CKR_* of the token
+    latency_us: Natural
+    slot: str
+    tree_size: Natural
+    checkpoint: bytes
+    signatures: tuple[bytes, ...]
+    signature_sha256: bytes
+    governance_seq: Natural
+
+
+class RefusalEvent(_Canonical, frozen=True):
+    """REFUSAL: somebody was not allowed (GR-22), or a summary of `suppressed` such refusals."""
+
+    event_id: Bytes16
+    request_id: str
+    identity: str
+    cert_sha256: bytes
+    line: str  # as the caller wrote it, cut and escaped: no such line need exist
+    reason: str
+    digest: Digest  # the first of them
+    count: Count
+    suppressed: Natural
+    policy_sha256: Bytes32
+    governance_seq: Natural
+    source: str
+
+
+class GovernanceEvent(_Canonical, frozen=True):
+    """GOVERNANCE: one fact, "log.created" (leaf 0) or "policy" so far; sha256 is that of the body."""
+
+    kind: str
+    body: bytes
+    sha256: Bytes32
+
+
+class RecoveryEvent(_Canonical, frozen=True):
+    """RECOVERY: what a restart found and repaired."""
+
+    kind: str  # "torn_tail"
+    segment: Natural
+    damage_from: Natural  # offsets in that segment
+    damage_to: Natural
+    copy_name: str  # in broken/
+    copy_sha256: bytes
+    next_seq: Natural  # where the log went on
+    tree_size: Natural
+
+
+Event = RequestEvent | OutcomeEvent | RefusalEvent | GovernanceEvent | RecoveryEvent
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+
+class Head(msgspec.Struct, Generic[E_co], array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What the leaf's `record` covers; of an event record it is the whole payload."""
+
+    nonce: Bytes16
+    event: E_co
+    first_leaf: Natural
+    count: Annotated[int, Meta(ge=1, le=0xFFFF_FFFF)]
+    items_root: Bytes32
+
+
+EVENTS: dict[RecordType, type[Event]] = {
+    RecordType.REQUEST: RequestEvent,
+    RecordType.OUTCOME: OutcomeEvent,
+    RecordType.REFUSAL: RefusalEvent,
+    RecordType.GOVERNANCE: GovernanceEvent,
+    RecordType.RECOVERY: RecoveryEvent,
+}
+_TYPES: dict[type[Event], RecordType] = {event: type_ for type_, event in EVENTS.items()}
+_DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {
+    int(type_): msgspec.msgpack.Decoder(Head[event])  # type: ignore[valid-type]
+    for type_, event in EVENTS.items()
+}
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestColumns:
+    """A REQUEST's payload, taken apart; digests end to end."""
+
+    head: bytes
+    salt_seed: bytes
+    names: bytes  # per item u64 size | u32 length | name, little endian; empty if there are none
+    digests: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The payload of a COMMIT frame: closes a batch."""
+
+    first_seq: int
+    count: int
+    tree_size: int
+    root: bytes
+    chain: bytes
+    durable_seq: int
+
+
+def type_of(event: Event) -> RecordType:
+    """The frame type that carries such an event."""
+    return _TYPES[type(event)]
+
+
+def encode(head: Head[Event]) -> bytes:
+    """The only bytes of this head."""
+    return _ENCODER.encode(head)
+
+
+def decode(type_: int, version: int, head: bytes | memoryview) -> Head[Any]:
+    """The head of a record; Invalid unless these are its only bytes and type and version are known."""
+    decoder = _DECODERS.get(type_)
+    if decoder is None:
+        raise Invalid(f"a frame of type {type_} has no head", reason="ENTRY_TYPE")
+    if version != VERSION:
+        raise Invalid(
+            f"record version {version} is unknown; this program knows {VERSION}",
+            reason="ENTRY_VERSION",
+            hint="read it with the release that wrote it, or a newer one",
+        )
+    try:
+        decoded: Head[Any] = decoder.decode(head)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise Invalid(f"the record does not decode: {error}", reason="ENTRY_ENCODING") from error
+    if _ENCODER.encode(decoded) != head:
+        raise Invalid("the record is not in its canonical encoding", reason="ENTRY_ENCODING")
+    return decoded
+
+
+def split_request(
+    payload: bytes | memoryview, digest_size: int | None = None, count: int | None = None
+) -> RequestColumns:
+    """Take a REQUEST's payload apart; Invalid unless its parts fill it exactly.
+
+    With `digest_size` and `count` the digest column must have that size.
+    """
+    size = len(payload)
+    if size < 4:
+        raise Invalid("a REQUEST is too short", reason="ENTRY_ENCODING")
+    head_size: int = struct.unpack_from("<I", payload, 0)[0]
+    seed_at = 4 + head_size
+    names_at = seed_at + 36
+    if names_at > size:
+        raise Invalid("a REQUEST's head is longer than the record", reason="ENTRY_ENCODING")
+    names_size: int = struct.unpack_from("<I", payload, seed_at + 32)[0]
+    digests_at = names_at + names_size
+    if digests_at > size:
+        raise Invalid("a REQUEST's names are longer than the record", reason="ENTRY_ENCODING")
+    if digest_size is not None and count is not None and size - digests_at != digest_size * count:
+        raise Invalid("a REQUEST's digests do not match its count", reason="ENTRY_ENCODING")
+    return RequestColumns(
+        head=bytes(payload[4:seed_at]),
+        salt_seed=bytes(payload[seed_at : seed_at + 32]),
+        names=bytes(payload[names_at:digests_at]),
+        digests=bytes(payload[digests_at:]),
+    )
+
+
+def request_payload(head: bytes, salt_seed: bytes, names: bytes, digests: bytes) -> bytes:
+    """What the core lays down for a REQUEST; the inverse of `split_request`."""
+    return b"".join((struct.pack("<I", len(head)), head, salt_seed, struct.pack("<I", len(names)), names, digests))
+
+
+def unpack_names(names: bytes) -> list[tuple[int, str]]:
+    """The names column as (size, name) per item; Invalid unless it is exact."""
+    items: list[tuple[int, str]] = []
+    at = 0
+    while at < len(names):
+        if at + 12 > len(names):
+            raise Invalid("the names column is cut short", reason="ENTRY_ENCODING")
+        item_size, name_size = struct.unpack_from("<QI", names, at)
+        at += 12
+        raw = names[at : at + name_size]
+        if len(raw) != name_size:
+            raise Invalid("the names column is cut short", reason="ENTRY_ENCODING")
+        try:
+            items.append((item_size, raw.decode()))
+        except UnicodeDecodeError as error:
+            raise Invalid("a name is not UTF-8", reason="ENTRY_ENCODING") from error
+        at += name_size
+    return items
+
+
+_COMMIT = struct.Struct("<QQQ32s32sQ")
+
+
+def decode_commit(payload: bytes | memoryview) -> Commit:
+    """The fields of a COMMIT; Invalid if it has another length."""
+    if len(payload) != _COMMIT.size:
+        raise Invalid("a COMMIT has the wrong length", reason="ENTRY_ENCODING")
+    return Commit(*_COMMIT.unpack(payload))

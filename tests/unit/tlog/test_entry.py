@@ -1,0 +1,168 @@
+"""Heads have one encoding, and nothing else decodes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealpress.errors import Invalid
+from sealpress.tlog import entry
+from sealpress.tlog.entry import (
+    ArtifactEvent,
+    GovernanceEvent,
+    Head,
+    OutcomeEvent,
+    OutcomeStatus,
+    RecoveryEvent,
+    RefusalEvent,
+    RequestEvent,
+    RequestRef,
+)
+from sealpress.values import DigestAlgorithm, Format, Mode, RecordType
+
+
+def request_event(**changes: object) -> RequestEvent:
+    """An ordinary REQUEST."""
+    fields: dict[str, object] = {
+        "event_id": bytes(16),
+        "request_id": "job-1",
+        "identity": "uri:spiffe://acme/ci",
+        "cert_sha256": bytes(32),
+        "line": "acme/router/eu/prod/firmware",
+        "key_id": bytes(range(32)),
+        "mode": Mode.PROOF,
+        "format": Format.TLOG_PROOF,
+        "algorithm": DigestAlgorithm.SHA256,
+        "same": bytes(32),
+        "security_version": 3,
+        "artifact": ArtifactEvent("router.bin", "1.2", 1 << 40, "application/octet-stream"),
+        "computed_by": "client",
+        "policy_sha256": bytes(32),
+        "rule": "ci",
+        "decision": "allow",
+        "governance_seq": 0,
+        "batch": False,
+        "source": "ipv4:127.0.0.1:4000",
+    }
+    return RequestEvent(**(fields | changes))  # type: ignore[arg-type]
+
+
+EVENTS = [
+    request_event(),
+    OutcomeEvent(
+        (RequestRef(1, 2, 3),), "a/b/c/d/e", bytes(32), OutcomeStatus.SEALED, 0, 812, "a", 9, b"note", (), b"", 0
+    ),
+    RefusalEvent(bytes(16), "r", "uri:x", bytes(32), "a", "NOT_PERMITTED", b"d", 1, 0, bytes(32), 4, "ipv4:1"),
+    GovernanceEvent("log.created", b"{}", bytes(32)),
+    RecoveryEvent("torn_tail", 1, 8192, 9000, "x", bytes(32), 4, 2),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_a_head_decodes_to_what_was_encoded(event: entry.Event) -> None:
+    """decode(encode(head)) == head, for every event."""
+    head = Head(b"n" * 16, event, 5, 1, entry.EMPTY_ROOT)
+
+    assert head == entry.decode(entry.type_of(event), entry.VERSION, entry.encode(head))
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_another_encoding_of_the_same_head_is_refused(event: entry.Event) -> None:
+    """A wide integer, a wide array header and a trailing byte decode in MessagePack, and are refused here."""
+    head = entry.encode(Head(b"n" * 16, event, 5, 1, entry.EMPTY_ROOT))
+    type_ = entry.type_of(event)
+    index_at = head.rindex(b"\x05\x01\xc4\x20" + entry.EMPTY_ROOT)
+    others = [
+        head[:index_at] + b"\xcc\x05" + head[index_at + 1 :],
+        b"\xdc\x00\x05" + head[1:],
+        head + b"\x00",
+        head[:-1],
+        b"\x96" + head[1:] + b"\xc0",
+    ]
+
+    for other in others:
+        with pytest.raises(Invalid) as caught:
+            entry.decode(type_, entry.VERSION, other)
+        assert caught.value.reason == "ENTRY_ENCODING"
+
+
+def test_an_unknown_version_or_type_is_refused() -> None:
+    """Nobody guesses what a later version means, nor reads one event as another."""
+    head = entry.encode(Head(b"n" * 16, EVENTS[3], 0, 1, entry.EMPTY_ROOT))
+
+    for type_, version, reason in [
+        (RecordType.GOVERNANCE, 2, "ENTRY_VERSION"),
+        (RecordType.COMMIT, 1, "ENTRY_TYPE"),
+        (99, 1, "ENTRY_TYPE"),
+        (RecordType.REQUEST, 1, "ENTRY_ENCODING"),
+    ]:
+        with pytest.raises(Invalid) as caught:
+            entry.decode(type_, version, head)
+        assert reason == caught.value.reason
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_never_raise_anything_but_invalid(data: bytes) -> None:
+    """The decoder is total."""
+    for type_ in RecordType:
+        try:
+            head = entry.decode(type_, entry.VERSION, data)
+        except Invalid:
+            continue
+        assert entry.encode(head) == data
+
+
+@given(st.text(), st.text(max_size=50), st.integers(0, 2**63 - 1), st.integers(1, 2**32 - 1))
+def test_any_strings_and_numbers_survive(name: str, request_id: str, first: int, count: int) -> None:
+    """What callers say comes back unchanged; escaping is the printer's work."""
+    event = request_event(request_id=request_id, artifact=ArtifactEvent(name, "", 0, ""))
+    head = Head(b"n" * 16, event, first, count, bytes(32))
+
+    assert head == entry.decode(RecordType.REQUEST, 1, entry.encode(head))
+
+
+@given(st.binary(max_size=60), st.binary(min_size=32, max_size=32), st.binary(max_size=60), st.binary(max_size=96))
+def test_a_request_payload_comes_apart_into_its_columns(head: bytes, seed: bytes, names: bytes, digests: bytes) -> None:
+    """split_request is the inverse of request_payload and refuses a wrong digest column."""
+    payload = entry.request_payload(head, seed, names, digests)
+    columns = entry.split_request(payload)
+
+    assert (head, seed, names, digests) == (columns.head, columns.salt_seed, columns.names, columns.digests)
+    with pytest.raises(Invalid):
+        entry.split_request(payload, 32, len(digests) // 32 + 1)
+
+
+@given(st.binary(max_size=120))
+def test_a_broken_request_payload_is_refused(payload: bytes) -> None:
+    """No length field reads beyond the record."""
+    try:
+        columns = entry.split_request(payload)
+    except Invalid:
+        return
+    assert payload == entry.request_payload(columns.head, columns.salt_seed, columns.names, columns.digests)
+
+
+def test_names_come_back_and_a_cut_column_is_refused() -> None:
+    """The names column is exact."""
+    column = b"".join(
+        size.to_bytes(8, "little") + len(name.encode()).to_bytes(4, "little") + name.encode()
+        for size, name in [(1, "a"), (1 << 40, "ü\x00"), (0, "")]
+    )
+
+    assert [(1, "a"), (1 << 40, "ü\x00"), (0, "")] == entry.unpack_names(column)
+    for cut in range(1, len(column)):
+        if cut in (13, 13 + 15):
+            continue  # a border between items
+        with pytest.raises(Invalid):
+            entry.unpack_names(column[:cut])
+
+
+def test_struct_sizes_cannot_be_confused() -> None:
+    """An array with a field too few or too many is refused: nothing is filled in by a default."""
+    head = Head(b"n" * 16, EVENTS[0], 5, 1, entry.EMPTY_ROOT)
+    plain = msgspec.msgpack.decode(entry.encode(head))
+    for event in ([*plain[1], "more"], plain[1][:-1]):
+        with pytest.raises(Invalid):
+            entry.decode(RecordType.REQUEST, 1, msgspec.msgpack.encode([plain[0], event, *plain[2:]]))

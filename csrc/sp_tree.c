@@ -1,8 +1,6 @@
 /* Placeholder: answers until the real file stands here. */
 #include "sp.h"
 
-const sp_disk * sp_disk_linux(void)
-{ return 0; }
 int sp_tree_open(const sp_disk *disk, const char *dir, sp_tree **out)
 { (void)disk; (void)dir; (void)out; return SP_E_SYSTEM; }
 void sp_tree_free(sp_tree *tree)

@@ -1,0 +1,204 @@
+/* SHA-256 of many messages: keeps the kernel's lanes full.
+ *
+ * Messages of different lengths share the lanes: all busy lanes advance by as many blocks as the shortest has left,
+ * then a finished lane takes the next message. Short messages of one length take a quicker way: they are padded into
+ * a small arena on the stack and go through the kernel in step. */
+#include "sp_bytes.h"
+#include "sp_sha256.h"
+
+#define LANES SP_SHA256_LANES_MAX
+#define PAD (2 * SP_SHA256_BLOCK)
+#define LENGTH 8                /* bytes of the message length at the end of the padding */
+
+typedef struct lane {
+    size_t item;
+    const uint8_t *next;        /* blocks to come from here */
+    size_t blocks;              /* how many */
+    size_t padded;              /* blocks in pad that follow them */
+    uint8_t pad[PAD];
+} lane;
+
+typedef struct run {
+    const sp_sha256_impl *impl;
+    const uint32_t *start;
+    uint64_t prefix;
+    const uint8_t *const *data;
+    const size_t *sizes;        /* NULL: all are `size` */
+    size_t size, count, taken;
+    uint8_t *out;
+} run;
+
+static size_t pad_blocks(size_t held)
+{
+    return held < SP_SHA256_BLOCK - LENGTH ? 1 : 2;
+}
+
+/* Writes 0x80, zeros and the length in bits behind the `held` bytes that pad begins with (fewer than a block, or
+ * fewer than fit into two with the length). Returns the blocks. */
+static size_t pad_end(uint8_t pad[PAD], size_t held, uint64_t total)
+{
+    const size_t blocks = pad_blocks(held);
+    memset(pad + held, 0, PAD - held);
+    pad[held] = 0x80;
+    sp_store_u64be(pad + blocks * SP_SHA256_BLOCK - LENGTH, total * 8);
+    return blocks;
+}
+
+static void store(uint8_t *out, const uint32_t state[8])
+{
+    for (int i = 0; i < 8; i++) {
+        sp_store_u32be(out + 4 * i, state[i]);
+    }
+}
+
+static void lane_take(run *r, lane *l, uint32_t state[8])
+{
+    const size_t item = r->taken++;
+    const size_t size = r->sizes != NULL ? r->sizes[item] : r->size;
+    const size_t rest = size % SP_SHA256_BLOCK;
+    if (rest > 0) {
+        memcpy(l->pad, r->data[item] + (size - rest), rest);
+    }
+    memcpy(state, r->start, sizeof(uint32_t[8]));
+    l->item = item;
+    l->next = r->data[item];
+    l->blocks = size / SP_SHA256_BLOCK;
+    l->padded = pad_end(l->pad, rest, r->prefix + size);
+}
+
+/* Goes on to the padding when the whole blocks are done. Returns 0 when nothing is left. */
+static int lane_more(lane *l)
+{
+    if (l->blocks == 0) {
+        l->next = l->pad;
+        l->blocks = l->padded;
+        l->padded = 0;
+    }
+    return l->blocks > 0;
+}
+
+/* Stores what is finished and takes new messages; returns how many lanes are busy. They stand in front of `lanes`. */
+static size_t refill(run *r, lane **lanes, uint32_t (*states)[8], size_t busy)
+{
+    size_t i = 0;
+    while (i < busy) {
+        if (lane_more(lanes[i])) {
+            i++;
+        } else {
+            store(r->out + SP_SHA256_SIZE * lanes[i]->item, states[i]);
+            if (r->taken < r->count) {
+                lane_take(r, lanes[i], states[i]);
+            } else {
+                busy--;
+                lanes[i] = lanes[busy];
+                memmove(states[i], states[busy], sizeof states[i]);
+            }
+        }
+    }
+    return busy;
+}
+
+static void run_mixed(run *r)
+{
+    lane pool[LANES], *lanes[LANES];
+    uint32_t states[LANES][8];
+    const uint8_t *blocks[LANES];
+    size_t busy = 0;
+    for (; busy < r->impl->lanes && r->taken < r->count; busy++) {
+        lanes[busy] = &pool[busy];
+        lane_take(r, lanes[busy], states[busy]);
+    }
+    while ((busy = refill(r, lanes, states, busy)) > 0) {
+        size_t step = SIZE_MAX;
+        for (size_t i = 0; i < busy; i++) {
+            blocks[i] = lanes[i]->next;
+            step = lanes[i]->blocks < step ? lanes[i]->blocks : step;
+        }
+        r->impl->compress_lanes(states, blocks, step, busy);
+        for (size_t i = 0; i < busy; i++) {
+            lanes[i]->next += step * SP_SHA256_BLOCK;
+            lanes[i]->blocks -= step;
+        }
+    }
+}
+
+/* Messages of one length that fit, padded, into two blocks. */
+typedef struct brief {
+    const sp_sha256_impl *impl;
+    const uint32_t *start;
+    size_t front, size, blocks; /* bytes before the message, of the message, padded blocks */
+    uint8_t arena[LANES][PAD];
+} brief;
+
+static void brief_open(brief *b, const uint32_t *start, uint64_t prefix, const uint8_t *front, size_t front_size, size_t size)
+{
+    b->impl = sp_sha256_pick();
+    b->start = start;
+    b->front = front_size;
+    b->size = size;
+    for (size_t i = 0; i < LANES; i++) {
+        if (front_size > 0) {
+            memcpy(b->arena[i], front, front_size);
+        }
+        b->blocks = pad_end(b->arena[i], front_size + size, prefix + front_size + size);
+    }
+}
+
+/* item(i) is at data[i], or at base + i * size if data is NULL. All items of a group are read before out is written. */
+static void brief_run(brief *b, const uint8_t *const *data, const uint8_t *base, size_t count, uint8_t *out)
+{
+    uint32_t states[LANES][8];
+    const uint8_t *blocks[LANES];
+    for (size_t done = 0; done < count; done += LANES) {
+        const size_t width = count - done < LANES ? count - done : LANES;
+        for (size_t i = 0; i < width && b->size > 0; i++) {
+            memcpy(b->arena[i] + b->front, data != NULL ? data[done + i] : base + (done + i) * b->size, b->size);
+        }
+        for (size_t i = 0; i < width; i++) {
+            memcpy(states[i], b->start, sizeof states[i]);
+            blocks[i] = b->arena[i];
+        }
+        b->impl->compress_lanes(states, blocks, b->blocks, width);
+        for (size_t i = 0; i < width; i++) {
+            store(out + SP_SHA256_SIZE * (done + i), states[i]);
+        }
+    }
+}
+
+void sp_sha256_many(size_t count, const uint8_t *const *data, const size_t *sizes, uint8_t *out)
+{
+    run r = {
+        .impl = sp_sha256_pick(), .start = sp_sha256_start, .data = data, .sizes = sizes, .count = count, .out = out,
+    };
+    run_mixed(&r);
+}
+
+void sp_sha256_nodes(const uint8_t *pairs, size_t count, uint8_t *out)
+{
+    static const uint8_t node_prefix = 0x01;
+    brief b;
+    if (count == 0) {
+        return;
+    }
+    brief_open(&b, sp_sha256_start, 0, &node_prefix, 1, 2 * SP_SHA256_SIZE);
+    brief_run(&b, NULL, pairs, count, out);
+}
+
+void sp_sha256_tail_many(const uint32_t state[8], uint64_t prefix_bytes, const uint8_t *const *tails, size_t tail_size,
+                         size_t count, uint8_t *out)
+{
+    if (count == 0) {
+        return;
+    }
+    if (tail_size < PAD - LENGTH) {
+        brief b;
+        brief_open(&b, state, prefix_bytes, NULL, 0, tail_size);
+        brief_run(&b, tails, NULL, count, out);
+        return;
+    }
+    run r = {
+        .impl = sp_sha256_pick(), .start = state, .prefix = prefix_bytes, .data = tails, .size = tail_size,
+        .count = count, .out = out,
+    };
+    run_mixed(&r);
+}

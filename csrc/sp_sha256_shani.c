@@ -1,0 +1,116 @@
+/* SHA-256 with the SHA extensions of x86-64; two messages at once hide the latency of SHA256RNDS2.
+ *
+ * The instructions want the state as ABEF and CDGH. A round group is four rounds; message words 16 to 63 are made
+ * from the four last groups by SHA256MSG1, one addition, SHA256MSG2. The loops have constant bounds and the compiler
+ * unrolls them, so m[] lives in registers. */
+#include <immintrin.h>
+
+#include "sp_cpu.h"
+#include "sp_sha256.h"
+
+#define SHANI __attribute__((target("sha,sse4.1,ssse3")))
+#define INLINE static inline __attribute__((always_inline)) SHANI
+
+typedef struct lane {
+    __m128i abef, cdgh, m[4];
+} lane;
+
+INLINE void lane_open(lane *l, const uint32_t state[8])
+{
+    const __m128i dcba = _mm_loadu_si128((const __m128i *)state);
+    const __m128i hgfe = _mm_loadu_si128((const __m128i *)(state + 4));
+    const __m128i cdab = _mm_shuffle_epi32(dcba, 0xb1);
+    const __m128i efgh = _mm_shuffle_epi32(hgfe, 0x1b);
+    l->abef = _mm_alignr_epi8(cdab, efgh, 8);
+    l->cdgh = _mm_blend_epi16(efgh, cdab, 0xf0);
+}
+
+INLINE void lane_close(const lane *l, uint32_t state[8])
+{
+    const __m128i feba = _mm_shuffle_epi32(l->abef, 0x1b);
+    const __m128i dchg = _mm_shuffle_epi32(l->cdgh, 0xb1);
+    _mm_storeu_si128((__m128i *)state, _mm_blend_epi16(feba, dchg, 0xf0));
+    _mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+
+INLINE void lane_load(lane *l, const uint8_t *block)
+{
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bll, 0x0405060700010203ll);
+    for (int i = 0; i < 4; i++) {
+        l->m[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(block + 16 * i)), swap);
+    }
+}
+
+/* Rounds 4 g to 4 g + 3 and, from g = 3 on, the words of group g + 1. */
+INLINE void lane_group(lane *l, int g)
+{
+    const __m128i k = _mm_loadu_si128((const __m128i *)(sp_sha256_constants + 4 * g));
+    const __m128i wk = _mm_add_epi32(l->m[g & 3], k);
+    if (g >= 3 && g < 15) {
+        const __m128i last = l->m[g & 3];
+        const __m128i shifted = _mm_alignr_epi8(last, l->m[(g + 3) & 3], 4);
+        const __m128i begun = _mm_sha256msg1_epu32(l->m[(g + 1) & 3], l->m[(g + 2) & 3]);
+        l->m[(g + 1) & 3] = _mm_sha256msg2_epu32(_mm_add_epi32(begun, shifted), last);
+    }
+    l->cdgh = _mm_sha256rnds2_epu32(l->cdgh, l->abef, wk);
+    l->abef = _mm_sha256rnds2_epu32(l->abef, l->cdgh, _mm_shuffle_epi32(wk, 0x0e));
+}
+
+SHANI static void compress(uint32_t state[8], const uint8_t *blocks, size_t count)
+{
+    lane l;
+    lane_open(&l, state);
+    for (; count > 0; count--, blocks += SP_SHA256_BLOCK) {
+        const __m128i abef = l.abef, cdgh = l.cdgh;
+        lane_load(&l, blocks);
+#pragma GCC unroll 16
+        for (int g = 0; g < 16; g++) {
+            lane_group(&l, g);
+        }
+        l.abef = _mm_add_epi32(l.abef, abef);
+        l.cdgh = _mm_add_epi32(l.cdgh, cdgh);
+    }
+    lane_close(&l, state);
+}
+
+SHANI static void compress_two(uint32_t first[8], uint32_t second[8], const uint8_t *a, const uint8_t *b, size_t count)
+{
+    lane x, y;
+    lane_open(&x, first);
+    lane_open(&y, second);
+    for (size_t at = 0; at < count * SP_SHA256_BLOCK; at += SP_SHA256_BLOCK) {
+        const lane x0 = x, y0 = y;
+        lane_load(&x, a + at);
+        lane_load(&y, b + at);
+#pragma GCC unroll 16
+        for (int g = 0; g < 16; g++) {
+            lane_group(&x, g);
+            lane_group(&y, g);
+        }
+        x.abef = _mm_add_epi32(x.abef, x0.abef);
+        x.cdgh = _mm_add_epi32(x.cdgh, x0.cdgh);
+        y.abef = _mm_add_epi32(y.abef, y0.abef);
+        y.cdgh = _mm_add_epi32(y.cdgh, y0.cdgh);
+    }
+    lane_close(&x, first);
+    lane_close(&y, second);
+}
+
+static void compress_lanes(uint32_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
+{
+    size_t at = 0;
+    for (; at + 2 <= width; at += 2) {
+        compress_two(states[at], states[at + 1], blocks[at], blocks[at + 1], count);
+    }
+    if (at < width) {
+        compress(states[at], blocks[at], count);
+    }
+}
+
+const sp_sha256_impl sp_sha256_shani = {
+    .name = "shani",
+    .needs = SP_CPU_SHANI,
+    .lanes = 2,
+    .compress = compress,
+    .compress_lanes = compress_lanes,
+};

@@ -1,0 +1,362 @@
+"""The socket from `serve` to the signer: typed calls out, signature lines back. No bytes to sign cross it.
+
+Calls of one link are pipelined: the guard handles them in the order of the calls, so `advance` and the `seal` of the
+same head may be sent without waiting between them. A lost connection fails the calls under way with Unavailable and is
+made again in the background; `ready(key)` is false until the guard has said otherwise.
+
+Guarantees: an answer is the guard's, or an error of the tree; no call waits longer than its deadline. Does not: load a
+module, hold keys, or retry: a direct signature whose answer was lost is the caller's to record as unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
+from sealpress.hsm import messages as m
+
+if TYPE_CHECKING:
+    from sealpress.core.merkle import Tree
+
+RECONNECT_MS = 100
+RECONNECT_MS_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The last head that the guard accepted of a log."""
+
+    size: int
+    root: bytes
+    time: int  # of the newest leaf, Unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    """A key as the guard sees it; `reason` says why it is not ready."""
+
+    key_id: bytes
+    line: str
+    log: str  # origin
+    slot: str
+    ready: bool
+    reason: str
+    last_size: int
+    last_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStatus:
+    """A slot and its worker."""
+
+    up: bool
+    sessions: int
+    operations: int
+    restarts: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignerStatus:
+    """Everything that the guard tells."""
+
+    version: str
+    logs: dict[str, Mark]  # by origin
+    keys: dict[str, KeyStatus]  # by id of the configuration's [key.<id>]
+    slots: dict[str, SlotStatus]
+    refused: dict[str, int]  # how often the guard refused, by reason
+
+
+@dataclass(frozen=True, slots=True)
+class SealedLine:
+    """What a line key answered; `line` is ready to append to the checkpoint, empty if `reason` says why."""
+
+    line: bytes
+    rv: int
+    latency_us: int
+    slot: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A signed head: append `log_signature_line` and the lines to the checkpoint's text and an empty line."""
+
+    size: int
+    time: int  # T of the cosignatures
+    log_signature_line: bytes
+    lines: dict[str, SealedLine]  # by key id
+
+
+@dataclass(frozen=True, slots=True)
+class DirectItem:
+    """One leaf of a direct line: opening (61 bytes), digest, index, inclusion path (hashes end to end)."""
+
+    opening: bytes
+    digest: bytes
+    index: int
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DirectResult:
+    """A verified signature in the line's format, or b"" and why. OUTCOME_UNKNOWN: the token may have signed."""
+
+    signature: bytes
+    rv: int
+    latency_us: int
+    slot: str
+    reason: str = ""
+
+
+def advance_path(tree: Tree, old_size: int, new_size: int) -> bytes:
+    """What `advance` wants as consistency: the perfect subtrees of [old_size, new_size), left to right."""
+    hashes: list[bytes] = []
+    at = old_size
+    while at < new_size:
+        level = min((at & -at).bit_length() - 1 if at else 63, (new_size - at).bit_length() - 1)
+        hashes.append(tree.node(level, at >> level))
+        at += 1 << level
+    return b"".join(hashes)
+
+
+_UNAVAILABLE = frozenset({"SLOT_DOWN", "SIGNER_STOPPING", "HEAD_NOT_CURRENT"})
+_NOT_PERMITTED = frozenset({"NOT_PERMITTED", "STOPPED"})
+
+
+def _refusal(answer: m.Refused) -> Refusal:
+    kind: type[Refusal] = Malformed
+    if answer.retry_after_ms or answer.reason in _UNAVAILABLE:
+        kind = Unavailable
+    elif answer.reason in _NOT_PERMITTED:
+        kind = NotPermitted
+    elif answer.reason == "OUTCOME_UNKNOWN":
+        kind = OutcomeUnknown
+    return kind(answer.message, reason=answer.reason, retry_after_ms=answer.retry_after_ms)
+
+
+A = TypeVar("A", m.Done, m.Sealed, m.Directed, m.StatusView, m.Probed)
+
+
+class SignerLink:
+    """One connection to the guard, made again when it breaks."""
+
+    def __init__(
+        self, socket_path: Path, deadline_ms: int, on_change: Callable[[SignerStatus], None] | None = None
+    ) -> None:
+        """`deadline_ms` bounds every call; `on_change` hears of each push and, as an empty status, of a loss."""
+        self._path = str(socket_path)
+        self._deadline_s = deadline_ms / 1000
+        self._on_change = on_change
+        self._next_id = 1
+        self._calls: dict[int, asyncio.Future[m.Answer]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._status: SignerStatus | None = None
+        self._up = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.restarts = 0  # connections lost
+
+    # ---- life ----
+
+    async def connect(self) -> None:
+        """Start connecting; returns when the guard has sent its first status. Unavailable after the deadline."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._keep(), name="signer-link")
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await self._up.wait()
+        except TimeoutError:
+            raise Unavailable(
+                f"the signer does not answer on {self._path}",
+                hint="start it: sealpress signer --config FILE; this user's uid must be in [signer] users",
+                retry_after_ms=RECONNECT_MS_MAX,
+            ) from None
+
+    async def close(self) -> None:
+        """Disconnect and fail what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the guard is there."""
+        return self._up.is_set()
+
+    def ready(self, key: str) -> bool:
+        """Whether the guard said that this key can sign now (pushed, cached)."""
+        status = self._status
+        return status is not None and key in status.keys and status.keys[key].ready
+
+    @property
+    def cached(self) -> SignerStatus | None:
+        """The last status pushed, or None while there is no connection."""
+        return self._status
+
+    # ---- the interface ----
+
+    async def status(self) -> SignerStatus:
+        """Marks, keys and slots, as of now."""
+        status = _status(await self._call(m.Status(self._id()), m.StatusView))
+        self._status = status
+        return status
+
+    async def advance(self, origin: str, size: int, root: bytes, consistency: bytes, newest_leaf_time: int) -> None:
+        """Have the guard accept a new head; `consistency` as of `advance_path`. Returns when its mark is durable."""
+        ask = m.Advance(self._id(), origin, size, root, consistency, newest_leaf_time)
+        await self._call(ask, m.Done)
+
+    async def seal(self, origin: str, size: int, keys: Sequence[str]) -> Sealed:
+        """Signature lines of the log key and of these proof keys under the last accepted head."""
+        answer = await self._call(m.Seal(self._id(), origin, size, tuple(keys)), m.Sealed)
+        lines = {by.key: SealedLine(by.line, by.rv, by.latency_us, by.slot, by.reason) for by in answer.lines}
+        return Sealed(answer.size, answer.time, answer.log_line, lines)
+
+    async def direct(self, key: str, items: Sequence[DirectItem], size: int) -> list[DirectResult]:
+        """A direct signature for each leaf, in order; `size`: of the accepted head that the paths lead to."""
+        calls = []
+        for at in range(0, len(items), m.DIRECT_ITEMS_MAX):
+            part = items[at : at + m.DIRECT_ITEMS_MAX]
+            asks = tuple(m.DirectAsk(item.opening, item.digest, item.index, item.path) for item in part)
+            calls.append(self._call(m.Direct(self._id(), key, size, asks), m.Directed))
+        results: list[DirectResult] = []
+        for answer, at in zip(
+            await asyncio.gather(*calls, return_exceptions=True),
+            range(0, len(items), m.DIRECT_ITEMS_MAX),
+            strict=True,
+        ):
+            if isinstance(answer, m.Directed):
+                results += (
+                    DirectResult(one.signature, one.rv, one.latency_us, one.slot, one.reason) for one in answer.results
+                )
+            elif isinstance(answer, Refusal) and len(calls) > 1:
+                reason = answer.reason
+                results += [DirectResult(b"", 0, 0, "", reason)] * len(items[at : at + m.DIRECT_ITEMS_MAX])
+            else:
+                assert isinstance(answer, BaseException)
+                raise answer
+        return results
+
+    async def stop(self, key: str | None) -> None:
+        """No more signatures with this key (None: with any); durable when this returns."""
+        await self._call(m.Stop(self._id(), key), m.Done)
+
+    async def lift(self, key: str | None, evidence: bytes) -> None:
+        """End a stop; the guard judges the evidence."""
+        await self._call(m.Lift(self._id(), key, evidence), m.Done)
+
+    async def probe(self) -> dict[str, int]:
+        """Per slot how long its worker took to answer, in microseconds; -1 if it did not."""
+        return (await self._call(m.Probe(self._id()), m.Probed)).latency_us
+
+    # ---- the connection ----
+
+    def _id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    async def _call(
+        self, ask: m.Advance | m.Seal | m.Direct | m.Stop | m.Lift | m.Probe | m.Status, want: type[A]
+    ) -> A:
+        writer = self._writer
+        if writer is None or not self._up.is_set():
+            raise _lost(self._path)
+        data = m.frame(ask)
+        future: asyncio.Future[m.Answer] = asyncio.get_running_loop().create_future()
+        self._calls[ask.id] = future
+        writer.write(data)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                answer = await future
+        except (TimeoutError, Unavailable) as error:
+            reason = "OUTCOME_UNKNOWN" if isinstance(ask, m.Direct) else "SLOT_DOWN"
+            text = "the signer did not answer in time" if isinstance(error, TimeoutError) else error.message
+            raise Unavailable(text, reason=reason, retry_after_ms=1_000) from None
+        finally:
+            self._calls.pop(ask.id, None)
+        if isinstance(answer, m.Refused):
+            raise _refusal(answer)
+        if not isinstance(answer, want):
+            raise Internal("the signer answered with another kind of message")
+        return answer
+
+    async def _keep(self) -> None:
+        wait_ms = RECONNECT_MS
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(self._path)
+            except OSError:
+                await asyncio.sleep(wait_ms / 1000)
+                wait_ms = min(2 * wait_ms, RECONNECT_MS_MAX)
+                continue
+            try:
+                await self._serve(reader, writer)
+            finally:
+                was_up = self._up.is_set()
+                self._lose(writer)
+            if was_up:
+                wait_ms = RECONNECT_MS
+            await asyncio.sleep(wait_ms / 1000)
+            wait_ms = min(2 * wait_ms, RECONNECT_MS_MAX)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        frames = m.Frames(m.answer_decoder)
+        self._writer = writer
+        try:
+            writer.write(m.frame(m.Hello(m.VERSION)))
+            while data := await reader.read(1 << 18):
+                for answer in frames.feed(data):
+                    self._take(answer)
+        except (OSError, Malformed):
+            return
+
+    def _take(self, answer: m.Answer) -> None:
+        if isinstance(answer, m.Hello):
+            if answer.version != m.VERSION:
+                raise Malformed("the signer speaks another version", reason="VERSION")
+        elif isinstance(answer, m.StatusView) and answer.id == 0:
+            self._status = _status(answer)
+            self._up.set()
+            if self._on_change is not None:
+                self._on_change(self._status)
+        else:
+            future = self._calls.pop(answer.id, None)
+            if future is not None and not future.done():
+                future.set_result(answer)
+
+    def _lose(self, writer: asyncio.StreamWriter) -> None:
+        self._up.clear()
+        self._writer = None
+        self._status = None
+        self.restarts += 1
+        writer.close()
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(_lost(self._path))
+        self._calls.clear()
+        if self._on_change is not None:
+            self._on_change(SignerStatus("", {}, {}, {}, {}))
+
+
+def _lost(path: str) -> Unavailable:
+    return Unavailable("the connection to the signer is lost", hint=f"is it running on {path}?", retry_after_ms=500)
+
+
+def _status(view: m.StatusView) -> SignerStatus:
+    return SignerStatus(
+        view.version,
+        {origin: Mark(mark.size, mark.root, mark.time) for origin, mark in view.logs.items()},
+        {
+            name: KeyStatus(k.key_id, k.line, k.log, k.slot, k.ready, k.reason, k.last_size, k.last_time)
+            for name, k in view.keys.items()
+        },
+        {name: SlotStatus(s.up, s.sessions, s.operations, s.restarts, s.reason) for name, s in view.slots.items()},
+        view.refused,
+    )

@@ -1,0 +1,357 @@
+"""What may cross the signer's sockets: every message there is, and its frame.
+
+A frame is `u32 length (little endian) | MessagePack map`, the map's `type` names the message. Front end and guard speak
+the first half, guard and worker the second; both begin with a `Hello` that carries the version.
+
+Guarantees: no message between front end and guard holds bytes to be signed; an unknown type or field, a value of
+another type or beyond its bound, and bytes left over do not decode. Does not: judge what a message asks for.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from sealpress.errors import Malformed
+
+VERSION = 1
+FRAME_BYTES_MAX = 8 << 20
+DIRECT_ITEMS_MAX = 1_024  # of one message; the link cuts longer lists
+KEYS_MAX = 256  # named in one seal
+PREFIX = struct.Struct("<I")
+
+Id = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
+Natural = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Text = Annotated[str, Meta(max_length=512)]
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Path = Annotated[bytes, Meta(max_length=64 * 32)]
+Delta = Annotated[bytes, Meta(max_length=128 * 32)]
+
+
+class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """One message; the tag is the class's name."""
+
+
+class Hello(_Message, frozen=True):
+    """First message in each direction."""
+
+    version: int
+
+
+# ---- front end to guard ----------------------------------------------------
+
+
+class Advance(_Message, frozen=True):
+    """The log grew: accept its new head. `consistency`: perfect subtrees of [last accepted size, size), left to right."""
+
+    id: Id
+    origin: Text
+    size: Natural
+    root: Hash
+    consistency: Delta
+    newest_leaf_time: Natural
+
+
+class Seal(_Message, frozen=True):
+    """Sign the last accepted head, which must be of this size, with the log key and these proof keys."""
+
+    id: Id
+    origin: Text
+    size: Natural
+    keys: Annotated[tuple[Text, ...], Meta(max_length=KEYS_MAX)]
+
+
+class DirectAsk(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One leaf that wants its direct signature: enough to build the leaf again and find it in an accepted head."""
+
+    opening: Annotated[bytes, Meta(min_length=61, max_length=61)]
+    digest: Annotated[bytes, Meta(max_length=64)]
+    index: Natural
+    path: Path
+
+
+class Direct(_Message, frozen=True):
+    """Sign these leaves' digests with a direct key; `size` names the accepted head that the paths lead to."""
+
+    id: Id
+    key: Text
+    size: Natural
+    items: Annotated[tuple[DirectAsk, ...], Meta(min_length=1, max_length=DIRECT_ITEMS_MAX)]
+
+
+class Stop(_Message, frozen=True):
+    """Sign no more with this key, or with any (None)."""
+
+    id: Id
+    key: Text | None
+
+
+class Lift(_Message, frozen=True):
+    """End a stop; `evidence` proves that the quorum decided so."""
+
+    id: Id
+    key: Text | None
+    evidence: Annotated[bytes, Meta(max_length=1 << 20)]
+
+
+class Probe(_Message, frozen=True):
+    """Ask every worker for a sign of life."""
+
+    id: Id
+
+
+class Status(_Message, frozen=True):
+    """Ask for marks, keys and slots."""
+
+    id: Id
+
+
+# ---- guard to front end ----------------------------------------------------
+
+
+class Done(_Message, frozen=True):
+    """The answer to Advance, Stop and Lift."""
+
+    id: Id
+
+
+class SealedBy(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What one line key answered: its signature line, or a reason why there is none."""
+
+    key: str
+    line: bytes
+    rv: int
+    latency_us: int
+    slot: str
+    reason: str
+
+
+class Sealed(_Message, frozen=True):
+    """The answer to Seal."""
+
+    id: Id
+    size: Natural
+    time: Natural
+    log_line: bytes
+    lines: tuple[SealedBy, ...]
+
+
+class DirectSignature(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The answer to one DirectAsk: a verified signature, or empty and a reason."""
+
+    signature: bytes
+    rv: int
+    latency_us: int
+    slot: str
+    reason: str
+
+
+class Directed(_Message, frozen=True):
+    """The answer to Direct, in the order of its items."""
+
+    id: Id
+    results: tuple[DirectSignature, ...]
+
+
+class MarkView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A log's durable mark."""
+
+    size: int
+    root: bytes
+    time: int
+
+
+class KeyView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A key of the table."""
+
+    key_id: bytes
+    line: str
+    log: str
+    slot: str
+    ready: bool
+    reason: str
+    last_size: int
+    last_time: int
+
+
+class SlotView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A slot and its worker."""
+
+    up: bool
+    sessions: int
+    operations: int
+    restarts: int
+    reason: str
+
+
+class StatusView(_Message, frozen=True):
+    """The answer to Status (its id) and, with id 0, what is pushed when readiness changes."""
+
+    id: Natural
+    version: str
+    logs: dict[str, MarkView]
+    keys: dict[str, KeyView]
+    slots: dict[str, SlotView]
+    refused: dict[str, int]
+
+
+class Probed(_Message, frozen=True):
+    """The answer to Probe: slot, and how long its worker took (-1: no answer)."""
+
+    id: Id
+    latency_us: dict[str, int]
+
+
+class Refused(_Message, frozen=True):
+    """The request was not carried out, and why. id 0: the frame itself was bad; the connection ends."""
+
+    id: Natural
+    reason: str
+    message: str
+    retry_after_ms: int = 0
+
+
+Ask = Hello | Advance | Seal | Direct | Stop | Lift | Probe | Status
+Answer = Hello | Done | Sealed | Directed | StatusView | Probed | Refused
+
+# ---- guard to worker and back ----------------------------------------------
+
+
+class WorkerKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A private key to find, and the public key (SPKI, DER) that it must belong to."""
+
+    name: str
+    cka_id: bytes
+    cka_label: str
+    spki: bytes
+
+
+class WorkerOpen(_Message, frozen=True):
+    """Load the module, log in with the PIN of this file, open sessions, find keys."""
+
+    slot: str
+    module: str
+    reserved: str
+    serial: str
+    label: str
+    pin_file: str
+    sessions: int
+    tag_key: bytes
+    rejected: tuple[bytes, ...]
+    keys: tuple[WorkerKey, ...]
+
+
+class WorkerJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One token operation: mechanism and parameter as in sp_p11_job."""
+
+    key: str
+    mechanism: int
+    parameter: int
+    size: int
+    data: bytes
+
+
+class WorkerSign(_Message, frozen=True):
+    """Do these operations on the pool's sessions."""
+
+    id: Id
+    jobs: tuple[WorkerJob, ...]
+
+
+class WorkerPing(_Message, frozen=True):
+    """A sign of life, please."""
+
+    id: Id
+
+
+class WorkerReady(_Message, frozen=True):
+    """The keys are found and the sessions open."""
+
+    sessions: int
+    single_threaded: bool
+
+
+class WorkerFailed(_Message, frozen=True):
+    """It did not work; `lasting`: nor will it at the next try. `tag` marks a PIN that the token rejected."""
+
+    reason: str
+    message: str
+    hint: str
+    lasting: bool
+    tag: bytes = b""
+
+
+class WorkerResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What came of one job: the token's answer (0 is success); `tried` False: it never reached the token."""
+
+    signature: bytes
+    rv: int
+    elapsed_ns: int
+    tried: bool
+
+
+class WorkerSigned(_Message, frozen=True):
+    """The answer to WorkerSign, in the order of its jobs, and how many sessions are left."""
+
+    id: Id
+    results: tuple[WorkerResult, ...]
+    sessions: int
+
+
+class WorkerPong(_Message, frozen=True):
+    """Alive."""
+
+    id: Id
+    sessions: int
+
+
+ToWorker = Hello | WorkerOpen | WorkerSign | WorkerPing
+FromWorker = Hello | WorkerReady | WorkerFailed | WorkerSigned | WorkerPong
+
+ask_decoder: msgspec.msgpack.Decoder[Ask] = msgspec.msgpack.Decoder(Ask)
+answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+from_worker_decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+_encoder = msgspec.msgpack.Encoder()
+
+M = TypeVar("M")
+
+
+def frame(message: msgspec.Struct) -> bytes:
+    """The bytes that go over the socket."""
+    body = _encoder.encode(message)
+    if len(body) > FRAME_BYTES_MAX:
+        raise Malformed("a message to or from the signer is too large", reason="TOO_LARGE")
+    return PREFIX.pack(len(body)) + body
+
+
+class Frames(Generic[M]):
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self, decoder: msgspec.msgpack.Decoder[M]) -> None:
+        """One for each direction of a connection."""
+        self._decoder = decoder
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[M]:
+        """The messages that are complete now. Malformed: TOO_LARGE or BAD_REQUEST; the stream is of no more use."""
+        self._held += data
+        messages: list[M] = []
+        at = 0
+        while len(self._held) - at >= PREFIX.size:
+            (size,) = PREFIX.unpack_from(self._held, at)
+            if size > FRAME_BYTES_MAX:
+                raise Malformed("a frame is larger than any message may be", reason="TOO_LARGE")
+            end = at + PREFIX.size + size
+            if len(self._held) < end:
+                break
+            try:
+                messages.append(self._decoder.decode(memoryview(self._held)[at + PREFIX.size : end]))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise Malformed(f"not a message of the signer's interface: {error}") from error
+            at = end
+        del self._held[:at]
+        return messages

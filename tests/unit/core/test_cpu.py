@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kit.cpu import cpu_masks, only
 from sealpress.core import digests
 

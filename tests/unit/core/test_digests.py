@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import pytest
+
 from kit.cpu import cpu_masks, mask_name, only
 from sealpress.core import digests
 from sealpress.core._native import ffi, lib

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from sealpress.core import status
 from sealpress.errors import CoreError
 

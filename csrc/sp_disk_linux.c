@@ -139,6 +139,13 @@ static int linux_map(void *ctx, int file, uint64_t offset, uint64_t size, int wr
     return 0;
 }
 
+static int linux_map_at(void *ctx, int file, uint64_t offset, uint64_t size, void *at)
+{
+    (void)ctx;
+    void *data = mmap(at, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, (off_t)offset);
+    return data == MAP_FAILED ? errno : 0;
+}
+
 static int linux_unmap(void *ctx, void *data, uint64_t size)
 {
     (void)ctx;
@@ -267,6 +274,7 @@ static const sp_disk DISK_LINUX = {
     .sync = linux_sync,
     .sync_all = linux_sync_all,
     .map = linux_map,
+    .map_at = linux_map_at,
     .unmap = linux_unmap,
     .protect = linux_protect,
     .lock = linux_lock,

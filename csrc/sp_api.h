@@ -54,6 +54,9 @@ uint64_t sp_tree_size(const sp_tree *tree);
 int sp_tree_root(const sp_tree *tree, uint64_t size, uint8_t out[32]);
 int sp_tree_node(const sp_tree *tree, uint32_t level, uint64_t index, uint8_t out[32]);
 int sp_tree_frontier(const sp_tree *tree, uint64_t size, uint8_t *out, uint32_t *count);      /* compact range, largest first, <= 64 */
+/* The same for the stretch [old_size, new_size), left to right, <= 128: what turns the frontier of old_size into that of
+ * new_size, so the `path` of sp_frontier_advance (an RFC 6962 consistency proof cannot: it holds ragged nodes). */
+int sp_tree_growth(const sp_tree *tree, uint64_t old_size, uint64_t new_size, uint8_t *out, uint32_t *count);
 int sp_tree_inclusion(const sp_tree *tree, uint64_t index, uint64_t size, uint8_t *out, uint32_t *count);      /* <= 64 hashes */
 int sp_tree_consistency(const sp_tree *tree, uint64_t old_size, uint64_t new_size, uint8_t *out, uint32_t *count); /* <= 64 */
 /* the range proof of DESIGN 6; left and right have room for 64 hashes each */
@@ -66,7 +69,8 @@ int sp_verify_inclusion(const uint8_t leaf_hash[32], uint64_t index, uint64_t si
                         const uint8_t *path, uint32_t count, const uint8_t root[32]);
 int sp_verify_consistency(uint64_t old_size, uint64_t new_size, const uint8_t old_root[32], const uint8_t new_root[32],
                           const uint8_t *path, uint32_t count);
-/* old_frontier (compact range of old_size) in, new root checked, new frontier out (room for 64): what the mark keeps */
+/* old_frontier (compact range of old_size) in, new root checked, new frontier out (room for 64): what the mark keeps.
+ * path is sp_tree_growth(old_size, new_size), which also proves consistency: the new root is folded from the old frontier. */
 int sp_frontier_advance(uint64_t old_size, const uint8_t *old_frontier, uint32_t old_count,
                         uint64_t new_size, const uint8_t *path, uint32_t count,
                         const uint8_t new_root[32], uint8_t *new_frontier, uint32_t *new_count);

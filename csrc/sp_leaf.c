@@ -1,19 +1,239 @@
-/* Placeholder: answers until the real file stands here. */
+/* Leaf hashes, salts, openings, records and the root over a request's names: see sp_leaf.h. */
+#include "sp_leaf.h"
+
+#include <string.h>
+
 #include "sp.h"
+#include "sp_bytes.h"
+#include "sp_merkle.h"
+#include "sp_sha256.h"
+#include "sp_span.h"
+
+enum { BATCH = 256 };           /* leaves hashed at a time: 20 KiB of stack */
+
+/* Salts come two per compression, and the counter behind the seed has 32 bits. */
+#define SALTS_MAX (UINT64_C(1) << 33)
+
+static void hash_sized(sp_sha256_ctx *hash, const char *text, size_t size)
+{
+    uint8_t length[2];
+    sp_store_u16be(length, (uint16_t)size);
+    sp_sha256_update(hash, length, sizeof length);
+    sp_sha256_update(hash, text, size);
+}
 
 int sp_key_id(const uint8_t *spki, size_t size, uint8_t out[32])
-{ (void)spki; (void)size; (void)out; return SP_E_SYSTEM; }
+{
+    SP_ENSURE(spki != NULL && size > 0, SP_E_ARGUMENT);
+    sp_sha256(spki, size, out);
+    return SP_OK;
+}
+
 int sp_scope(const char *log_name, const char *line, uint8_t out[32])
-{ (void)log_name; (void)line; (void)out; return SP_E_SYSTEM; }
-int sp_record(uint8_t type, uint8_t flags, uint16_t version, uint64_t seq, uint64_t time_ns, const uint8_t *head, uint32_t head_size, uint8_t out[32])
-{ (void)type; (void)flags; (void)version; (void)seq; (void)time_ns; (void)head; (void)head_size; (void)out; return SP_E_SYSTEM; }
+{
+    static const char domain[] = "sealpress/scope";     /* its final zero is hashed too */
+    size_t name_size = strlen(log_name), line_size = strlen(line);
+    SP_ENSURE(name_size <= UINT16_MAX && line_size <= UINT16_MAX, SP_E_BOUNDS);
+    sp_sha256_ctx hash;
+    sp_sha256_init(&hash);
+    sp_sha256_update(&hash, domain, sizeof domain);
+    hash_sized(&hash, log_name, name_size);
+    hash_sized(&hash, line, line_size);
+    sp_sha256_final(&hash, out);
+    return SP_OK;
+}
+
+int sp_record(uint8_t type, uint8_t flags, uint16_t version, uint64_t seq, uint64_t time_ns, const uint8_t *head,
+              uint32_t head_size, uint8_t out[32])
+{
+    static const char domain[] = "sealpress/record";
+    SP_ENSURE(head != NULL || head_size == 0, SP_E_ARGUMENT);
+    uint8_t fields[24] = {type, flags};
+    sp_store_u16be(fields + 2, version);
+    sp_store_u64be(fields + 4, seq);
+    sp_store_u64be(fields + 12, time_ns);
+    sp_store_u32be(fields + 20, head_size);
+    sp_sha256_ctx hash;
+    sp_sha256_init(&hash);
+    sp_sha256_update(&hash, domain, sizeof domain - 1);
+    sp_sha256_update(&hash, fields, sizeof fields);
+    sp_sha256_update(&hash, head, head_size);
+    sp_sha256_final(&hash, out);
+    return SP_OK;
+}
+
+/* Salts of `pairs` (at most BATCH) pairs from pair number `first` on. */
+static void salt_pairs(const uint8_t salt_seed[32], uint64_t first, size_t pairs, uint8_t *out)
+{
+    uint8_t input[BATCH][36];
+    const uint8_t *tails[BATCH];
+    for (size_t i = 0; i < pairs; i++) {
+        memcpy(input[i], salt_seed, 32);
+        sp_store_u32be(input[i] + 32, (uint32_t)(first + i));
+        tails[i] = input[i];
+    }
+    sp_sha256_tail_many(sp_sha256_start, 0, tails, sizeof input[0], pairs, out);
+}
+
 int sp_salts(const uint8_t salt_seed[32], uint64_t first, uint64_t count, uint8_t *out)
-{ (void)salt_seed; (void)first; (void)count; (void)out; return SP_E_SYSTEM; }
+{
+    SP_ENSURE(salt_seed != NULL && (out != NULL || count == 0), SP_E_ARGUMENT);
+    SP_ENSURE(count <= SALTS_MAX && first <= SALTS_MAX - count, SP_E_BOUNDS);
+    uint64_t at = first, end = first + count;
+    while (at < end) {
+        uint64_t pairs = (end + 1) / 2 - at / 2;
+        size_t batch = pairs < BATCH ? (size_t)pairs : BATCH;
+        uint8_t salts[BATCH * 32];
+        salt_pairs(salt_seed, at / 2, batch, salts);
+        uint64_t stop = (at / 2 + batch) * 2 < end ? (at / 2 + batch) * 2 : end;
+        memcpy(out, salts + at % 2 * SP_LEAF_SALT, (size_t)(stop - at) * SP_LEAF_SALT);
+        out += (size_t)(stop - at) * SP_LEAF_SALT;
+        at = stop;
+    }
+    return SP_OK;
+}
+
+static void write_opening(const sp_leaf_spec *spec, uint8_t out[SP_OPENING_SHARED])
+{
+    out[0] = spec->algorithm;
+    sp_store_u32be(out + 1, spec->security_version);
+    sp_store_u64be(out + 5, spec->time);
+    memcpy(out + 13, spec->record, 32);
+}
+
+/* What SHA-256 holds after 0x00 and the shared 127 bytes. */
+static void shared_state(uint8_t kind, const uint8_t key_id[32], const uint8_t scope[32],
+                         const uint8_t opening[SP_OPENING_SHARED], uint32_t state[8])
+{
+    static const uint8_t domain[17] = "\0sealpress/leaf\0\1";
+    uint8_t blocks[1 + SP_LEAF_HEAD];
+    SP_STATIC_ASSERT(sizeof blocks == 2 * SP_SHA256_BLOCK);
+    memcpy(blocks, domain, sizeof domain);
+    blocks[17] = kind;
+    blocks[18] = 0;
+    memcpy(blocks + 19, key_id, 32);
+    memcpy(blocks + 51, scope, 32);
+    memcpy(blocks + 83, opening, SP_OPENING_SHARED);
+    memcpy(state, sp_sha256_start, sizeof(uint32_t[8]));
+    sp_sha256_compress(state, blocks, 2);
+}
+
+/* Kind and algorithm must fit one another; answers the digest's length. */
+static int leaf_shape(uint8_t kind, uint8_t algorithm, uint32_t *digest_size)
+{
+    SP_ENSURE(kind >= SP_LEAF_PROOF && kind <= SP_LEAF_DIRECT, SP_E_ARGUMENT);
+    uint32_t size = sp_digest_size(algorithm);
+    if (kind == SP_LEAF_EVENT) {
+        SP_ENSURE(algorithm == 0, SP_E_ALGORITHM);
+        size = 0;
+    } else {
+        SP_ENSURE(size > 0 && size <= SP_DIGEST_MAX, SP_E_ALGORITHM);
+    }
+    *digest_size = size;
+    return SP_OK;
+}
+
 int sp_leaf_hashes(const sp_leaf_spec *spec, const uint8_t *salt_seed, const uint8_t *digests, uint64_t count, uint8_t *out)
-{ (void)spec; (void)salt_seed; (void)digests; (void)count; (void)out; return SP_E_SYSTEM; }
+{
+    SP_ENSURE(spec != NULL && (out != NULL || count == 0), SP_E_ARGUMENT);
+    uint32_t digest_size;
+    SP_TRY(leaf_shape(spec->kind, spec->algorithm, &digest_size));
+    int event = spec->kind == SP_LEAF_EVENT;
+    SP_ENSURE(event == (salt_seed == NULL) && event == (digests == NULL), SP_E_ARGUMENT);
+    SP_ENSURE(event ? count == 1 : count <= SALTS_MAX, SP_E_BOUNDS);
+    uint8_t opening[SP_OPENING_SHARED];
+    uint32_t state[8];
+    write_opening(spec, opening);
+    shared_state(spec->kind, spec->key_id, spec->scope, opening, state);
+    uint8_t tail[BATCH][SP_LEAF_SALT + SP_DIGEST_MAX], salts[BATCH * SP_LEAF_SALT] = {0};
+    const uint8_t *tails[BATCH];
+    for (uint64_t done = 0; done < count; done += BATCH) {
+        size_t batch = count - done < BATCH ? (size_t)(count - done) : BATCH;
+        if (!event) {
+            SP_TRY(sp_salts(salt_seed, done, batch, salts));
+        }
+        for (size_t i = 0; i < batch; i++) {
+            memcpy(tail[i], salts + i * SP_LEAF_SALT, SP_LEAF_SALT);
+            if (!event) {
+                memcpy(tail[i] + SP_LEAF_SALT, digests + (size_t)(done + i) * digest_size, digest_size);
+            }
+            tails[i] = tail[i];
+        }
+        sp_sha256_tail_many(state, 1 + SP_LEAF_HEAD, tails, SP_LEAF_SALT + digest_size, batch, out + (size_t)done * 32);
+    }
+    return SP_OK;
+}
+
 int sp_leaf_opening(const sp_leaf_spec *spec, const uint8_t salt[16], uint8_t out[61])
-{ (void)spec; (void)salt; (void)out; return SP_E_SYSTEM; }
-int sp_leaf_hash_opened(uint8_t kind, const uint8_t key_id[32], const uint8_t scope[32], const uint8_t opening[61], const uint8_t *digest, uint32_t digest_size, uint8_t out[32])
-{ (void)kind; (void)key_id; (void)scope; (void)opening; (void)digest; (void)digest_size; (void)out; return SP_E_SYSTEM; }
+{
+    SP_ENSURE(spec != NULL && salt != NULL, SP_E_ARGUMENT);
+    write_opening(spec, out);
+    memcpy(out + SP_OPENING_SHARED, salt, SP_LEAF_SALT);
+    return SP_OK;
+}
+
+int sp_leaf_hash_opened(uint8_t kind, const uint8_t key_id[32], const uint8_t scope[32], const uint8_t opening[61],
+                        const uint8_t *digest, uint32_t digest_size, uint8_t out[32])
+{
+    SP_ENSURE(digest != NULL || digest_size == 0, SP_E_ARGUMENT);
+    uint32_t expected;
+    SP_TRY(leaf_shape(kind, opening[0], &expected));
+    SP_ENSURE(digest_size == expected, SP_E_BOUNDS);
+    uint32_t state[8];
+    shared_state(kind, key_id, scope, opening, state);
+    uint8_t tail[SP_LEAF_SALT + SP_DIGEST_MAX];
+    memcpy(tail, opening + SP_OPENING_SHARED, SP_LEAF_SALT);
+    if (digest_size > 0) {
+        memcpy(tail + SP_LEAF_SALT, digest, digest_size);
+    }
+    const uint8_t *tails[1] = {tail};
+    sp_sha256_tail_many(state, 1 + SP_LEAF_HEAD, tails, SP_LEAF_SALT + digest_size, 1, out);
+    return SP_OK;
+}
+
+/* One item of the names block, as RFC 6962 leaf hash of salt, size and name. */
+static int item_hash(sp_reader *names, const uint8_t salt[16], uint8_t out[32])
+{
+    static const uint8_t leaf_prefix = 0x00;
+    uint64_t size;
+    uint32_t name_size;
+    sp_span name;
+    SP_TRY(sp_reader_u64le(names, &size));
+    SP_TRY(sp_reader_u32le(names, &name_size));
+    SP_TRY(sp_reader_take(names, name_size, &name));
+    uint8_t size_bytes[8];
+    sp_store_u64be(size_bytes, size);
+    sp_sha256_ctx hash;
+    sp_sha256_init(&hash);
+    sp_sha256_update(&hash, &leaf_prefix, 1);
+    sp_sha256_update(&hash, salt, SP_LEAF_SALT);
+    sp_sha256_update(&hash, size_bytes, sizeof size_bytes);
+    sp_sha256_update(&hash, name.data, name.size);
+    sp_sha256_final(&hash, out);
+    return SP_OK;
+}
+
 int sp_items_root(const uint8_t salt_seed[32], const uint8_t *names, size_t names_size, uint64_t count, uint8_t out[32])
-{ (void)salt_seed; (void)names; (void)names_size; (void)count; (void)out; return SP_E_SYSTEM; }
+{
+    SP_ENSURE(salt_seed != NULL && (names != NULL || names_size == 0), SP_E_ARGUMENT);
+    SP_ENSURE(count <= SALTS_MAX, SP_E_BOUNDS);
+    if (names_size == 0) {
+        sp_merkle_empty(out);
+        return SP_OK;
+    }
+    sp_frontier frontier;
+    sp_frontier_init(&frontier);
+    sp_reader reader = sp_reader_of(names, names_size);
+    for (uint64_t done = 0; done < count; done += BATCH) {
+        size_t batch = count - done < BATCH ? (size_t)(count - done) : BATCH;
+        uint8_t salts[BATCH * SP_LEAF_SALT], hashes[BATCH * 32];
+        SP_TRY(sp_salts(salt_seed, done, batch, salts));
+        for (size_t i = 0; i < batch; i++) {
+            SP_ENSURE(item_hash(&reader, salts + i * SP_LEAF_SALT, hashes + i * 32) == SP_OK, SP_E_ENCODING);
+        }
+        SP_TRY(sp_frontier_append(&frontier, hashes, batch));
+    }
+    SP_ENSURE(sp_reader_left(&reader) == 0, SP_E_ENCODING);
+    sp_frontier_fold(&frontier, out);
+    return SP_OK;
+}

@@ -1,0 +1,132 @@
+/* Reserving, growing and mapping of one level: see sp_level.h. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "sp_level.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "sp.h"
+#include "sp_bus.h"
+#include "sp_check.h"
+
+#define STEP_BYTES (UINT64_C(8) << 20)
+#define STEP_BYTES_MIN (UINT64_C(64) << 10)
+#define ZERO_BYTES (256u << 10)
+
+uint32_t sp_level_count(const sp_level_home *home)
+{
+    return 1 + (home->dir != NULL ? SP_LEVEL_LEAVES_LOG2 : SP_LEVEL_MEMORY_LOG2);
+}
+
+static uint64_t step_of(uint32_t number)
+{
+    uint64_t step = STEP_BYTES >> number;
+    return step > STEP_BYTES_MIN ? step : STEP_BYTES_MIN;
+}
+
+static int level_reserve(sp_level *level, const sp_level_home *home, uint32_t number)
+{
+    if (level->base != NULL) {
+        return SP_OK;
+    }
+    uint64_t bytes = UINT64_C(32) << (sp_level_count(home) - 1 - number);
+    bytes = bytes > STEP_BYTES_MIN ? bytes : STEP_BYTES_MIN;
+    void *base = mmap(NULL, (size_t)bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    SP_ENSURE(base != MAP_FAILED, SP_E_MEMORY);
+    if (home->dir != NULL) {
+        sp_bus_add(base, (size_t)bytes);
+    }
+    level->base = base;
+    level->reserved = bytes;
+    return SP_OK;
+}
+
+static int level_open(sp_level *level, const sp_level_home *home, uint32_t number, uint32_t flags)
+{
+    if (level->file >= 0) {
+        return SP_OK;
+    }
+    char path[SP_DISK_PATH_MAX];
+    int size = snprintf(path, sizeof path, "%s/level-%02u", home->dir, (unsigned)number);
+    SP_ENSURE(size > 0 && (size_t)size < sizeof path, SP_E_BOUNDS);
+    return sp_disk_status(home->disk->open(home->disk->ctx, path, SP_DISK_WRITE | flags, &level->file));
+}
+
+/* From the end of what is mapped to `bytes`: allocated, written with zeros, mapped. */
+static int grow_file(sp_level *level, const sp_level_home *home, uint64_t bytes)
+{
+    static const uint8_t zeros[ZERO_BYTES];
+    const sp_disk *disk = home->disk;
+    uint64_t from = level->mapped;
+    SP_TRY(sp_disk_status(disk->allocate(disk->ctx, level->file, from, bytes - from)));
+    for (uint64_t at = from; at < bytes; at += ZERO_BYTES) {
+        size_t size = bytes - at < ZERO_BYTES ? (size_t)(bytes - at) : ZERO_BYTES;
+        SP_TRY(sp_disk_status(disk->pwrite(disk->ctx, level->file, zeros, size, at)));
+    }
+    SP_TRY(sp_disk_status(disk->map_at(disk->ctx, level->file, from, bytes - from, level->base + from)));
+    level->mapped = bytes;
+    return SP_OK;
+}
+
+int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes)
+{
+    SP_TRY(level_reserve(level, home, number));
+    SP_ENSURE(hashes <= level->reserved / 32, SP_E_BOUNDS);
+    if (hashes * 32 <= level->mapped) {
+        return SP_OK;
+    }
+    uint64_t step = step_of(number);
+    uint64_t bytes = (hashes * 32 + step - 1) / step * step;
+    bytes = bytes < level->reserved ? bytes : level->reserved;
+    if (home->dir == NULL) {
+        SP_ENSURE(mprotect(level->base, (size_t)bytes, PROT_READ | PROT_WRITE) == 0, SP_E_MEMORY);
+        level->mapped = bytes;
+        return SP_OK;
+    }
+    SP_TRY(level_open(level, home, number, SP_DISK_CREATE));
+    return grow_file(level, home, bytes);
+}
+
+int sp_level_load(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes)
+{
+    SP_ENSURE(home->dir != NULL, SP_E_MISMATCH);
+    SP_TRY(level_reserve(level, home, number));
+    SP_ENSURE(hashes <= level->reserved / 32, SP_E_BOUNDS);
+    if (hashes * 32 <= level->mapped) {
+        return SP_OK;
+    }
+    const sp_disk *disk = home->disk;
+    SP_TRY(level_open(level, home, number, 0));
+    uint64_t size;
+    SP_TRY(sp_disk_status(disk->size(disk->ctx, level->file, &size)));
+    uint64_t bytes = size / SP_DISK_PAGE * SP_DISK_PAGE;
+    bytes = bytes < level->reserved ? bytes : level->reserved;
+    SP_ENSURE(bytes >= hashes * 32 && bytes > level->mapped, SP_E_MISMATCH);
+    /* A restored copy may have holes; a store into one could meet ENOSPC. Where all is there this changes nothing. */
+    SP_TRY(sp_disk_status(disk->allocate(disk->ctx, level->file, 0, bytes)));
+    SP_TRY(sp_disk_status(disk->map_at(disk->ctx, level->file, 0, bytes, level->base)));
+    level->mapped = bytes;
+    return SP_OK;
+}
+
+int sp_level_sync(sp_level *level, const sp_level_home *home)
+{
+    return level->file < 0 ? SP_OK : sp_disk_status(home->disk->sync(home->disk->ctx, level->file));
+}
+
+void sp_level_close(sp_level *level, const sp_level_home *home)
+{
+    if (level->base != NULL) {
+        if (home->dir != NULL) {
+            sp_bus_remove(level->base);
+        }
+        munmap(level->base, (size_t)level->reserved);
+    }
+    if (level->file >= 0) {
+        home->disk->close(home->disk->ctx, level->file);
+    }
+    *level = (sp_level){.file = -1};
+}

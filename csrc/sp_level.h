@@ -1,0 +1,42 @@
+/* One stored level of the tree: an array of 32-byte hashes that grows at the end and never moves.
+ *
+ * An address range is reserved without access when the first hash comes, and file (or anonymous memory) is mapped into
+ * it step by step; so a pointer that a reader holds stays true while the appender grows the level. Disk space is
+ * allocated and filled with zeros before it is mapped: a later store can neither meet ENOSPC nor a hole.
+ *
+ * A step is 8 MiB at level 0 and half of that at each level above, down to 64 KiB: all levels grow after the same
+ * 262,144 leaves, and a small log does not pay 8 MiB for each of its twenty levels. */
+#ifndef SP_LEVEL_H
+#define SP_LEVEL_H
+
+#include <stdint.h>
+
+#include "sp_check.h"
+#include "sp_disk.h"
+
+#define SP_LEVEL_LEAVES_LOG2 36u         /* in files: 64 G leaves, a reserved range of 2 TiB at level 0 */
+#define SP_LEVEL_MEMORY_LOG2 31u         /* in memory: 2 G leaves */
+#define SP_LEVEL_COUNT (SP_LEVEL_LEAVES_LOG2 + 1)
+
+typedef struct sp_level {
+    uint8_t *base;              /* the reserved range; NULL before the first hash */
+    uint64_t reserved;          /* its bytes */
+    uint64_t mapped;            /* bytes from base on that can be stored into */
+    int file;                   /* -1 in memory */
+} sp_level;
+
+/* Where the levels live: dir NULL means memory. */
+typedef struct sp_level_home {
+    const sp_disk *disk;
+    const char *dir;
+} sp_level_home;
+
+uint32_t sp_level_count(const sp_level_home *home);      /* levels that such a tree can have */
+/* Room for `hashes` hashes. SP_E_FULL if the disk has none, SP_E_BOUNDS beyond what the address range holds. */
+SP_MUST_USE int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes);
+/* Maps what the file holds; SP_E_MISMATCH unless that is at least `hashes` hashes. Nothing in memory: SP_E_MISMATCH. */
+SP_MUST_USE int sp_level_load(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes);
+SP_MUST_USE int sp_level_sync(sp_level *level, const sp_level_home *home);
+void sp_level_close(sp_level *level, const sp_level_home *home);
+
+#endif

@@ -1,0 +1,10 @@
+/* What the proof writer needs to know of a verified range beside its paths. */
+#ifndef SP_RANGE_H
+#define SP_RANGE_H
+
+#include "sp.h"
+
+uint64_t sp_range_first(const sp_range *range);
+uint64_t sp_range_count(const sp_range *range);
+
+#endif

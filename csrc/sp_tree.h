@@ -1,0 +1,23 @@
+/* The stored tree: every node that is complete stands in its level, once, for good.
+ *
+ * One appender; any number of readers on other threads. The appender writes hashes behind the published size and then
+ * publishes the new size with release; a reader takes the size with acquire and touches complete nodes below it only,
+ * which nobody writes again. Nodes on the ragged right edge are folded from complete ones when asked for.
+ *
+ * Who adopts, syncs or frees must be the appender, and adopting needs that nobody reads yet. */
+#ifndef SP_TREE_H
+#define SP_TREE_H
+
+#include "sp.h"
+#include "sp_level.h"
+
+struct sp_tree {
+    sp_level_home home;
+    char *dir;                  /* what home.dir points to */
+    uint64_t size;              /* published; __atomic */
+    uint64_t synced;            /* leaves that a sync has covered */
+    int failed;                 /* a sync failed: no later one may say that all is well */
+    sp_level level[SP_LEVEL_COUNT];
+};
+
+#endif

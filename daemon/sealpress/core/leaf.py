@@ -82,7 +82,7 @@ def salts(seed: bytes, first: int, count: int) -> bytes:
     """Salts of positions [first, first + count) of a request, 16 bytes each."""
     out = ffi.new("uint8_t[]", max(1, SALT_SIZE * count))
     check(lib.sp_salts(_sized(seed, 32), first, count, out))
-    return ffi.buffer(out, SALT_SIZE * count)[:]
+    return bytes(ffi.buffer(out, SALT_SIZE * count))
 
 
 def leaf_hashes(spec: LeafSpec, salt_seed: bytes | None, digests: bytes | None, count: int) -> bytes:
@@ -95,7 +95,7 @@ def leaf_hashes(spec: LeafSpec, salt_seed: bytes | None, digests: bytes | None, 
     seed = ffi.NULL if salt_seed is None else salt_seed
     column = ffi.NULL if digests is None else ffi.from_buffer(digests)
     check(lib.sp_leaf_hashes(native_spec(spec), seed, column, count, out))
-    return ffi.buffer(out, 32 * count)[:]
+    return bytes(ffi.buffer(out, 32 * count))
 
 
 def opening(spec: LeafSpec, salt: bytes) -> bytes:

@@ -118,21 +118,21 @@ class Tree:
         _sizes(old_size, new_size)
         out, count = ffi.new(_GROWTH), ffi.new("uint32_t *")
         check(lib.sp_tree_growth(self.pointer, old_size, new_size, out, count))
-        return ffi.buffer(out, HASH_SIZE * count[0])[:]
+        return bytes(ffi.buffer(out, HASH_SIZE * count[0]))
 
     def inclusion(self, index: int, size: int) -> bytes:
         """Path of leaf `index` to the root of the first `size` leaves."""
         _sizes(index, size)
         out, count = ffi.new(_PATH), ffi.new("uint32_t *")
         check(lib.sp_tree_inclusion(self.pointer, index, size, out, count))
-        return ffi.buffer(out, HASH_SIZE * count[0])[:]
+        return bytes(ffi.buffer(out, HASH_SIZE * count[0]))
 
     def consistency(self, old_size: int, new_size: int) -> bytes:
         """RFC 6962 consistency proof; empty from size 0 and between equal sizes."""
         _sizes(old_size, new_size)
         out, count = ffi.new(_PATH), ffi.new("uint32_t *")
         check(lib.sp_tree_consistency(self.pointer, old_size, new_size, out, count))
-        return ffi.buffer(out, HASH_SIZE * count[0])[:]
+        return bytes(ffi.buffer(out, HASH_SIZE * count[0]))
 
     def range(self, first: int, count: int, size: int) -> tuple[bytes, bytes]:
         """The range proof (left, right) of leaves [first, first + count) in the first `size` leaves."""
@@ -140,7 +140,7 @@ class Tree:
         left, right = ffi.new(_PATH), ffi.new(_PATH)
         lefts, rights = ffi.new("uint32_t *"), ffi.new("uint32_t *")
         check(lib.sp_tree_range(self.pointer, first, count, size, left, lefts, right, rights))
-        return ffi.buffer(left, HASH_SIZE * lefts[0])[:], ffi.buffer(right, HASH_SIZE * rights[0])[:]
+        return bytes(ffi.buffer(left, HASH_SIZE * lefts[0])), bytes(ffi.buffer(right, HASH_SIZE * rights[0]))
 
 
 def merkle_root(leaf_hashes: bytes) -> bytes:
@@ -193,7 +193,7 @@ def frontier_advance(old_size: int, old_frontier: bytes, new_size: int, path: by
         old_size, old_frontier, _count(old_frontier), new_size, path, _count(path), _one(new_root), out, count
     )
     check(status)
-    return ffi.buffer(out, HASH_SIZE * count[0])[:]
+    return bytes(ffi.buffer(out, HASH_SIZE * count[0]))
 
 
 def frontier_root(frontier: bytes) -> bytes:
@@ -224,4 +224,4 @@ class Range:
         _sizes(position)
         out, count = ffi.new(_PATH), ffi.new("uint32_t *")
         check(lib.sp_range_path(self.pointer, position, out, count))
-        return ffi.buffer(out, HASH_SIZE * count[0])[:]
+        return bytes(ffi.buffer(out, HASH_SIZE * count[0]))

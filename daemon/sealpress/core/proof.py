@@ -89,7 +89,7 @@ def write_proof(opening: bytes, index: int, hashes: bytes, checkpoint: bytes) ->
         opening, index, hashes, len(hashes) // HASH_SIZE, checkpoint, len(checkpoint), out, PROOF_BYTES_MAX, size
     )
     check(status)
-    return ffi.buffer(out, size[0])[:]
+    return bytes(ffi.buffer(out, size[0]))
 
 
 def write_proofs(range_: Range, opening: bytes, salt_seed: bytes, checkpoint: bytes) -> list[bytes]:

@@ -56,7 +56,7 @@ class Malformed(Refusal):
 
 
 class NotPermitted(Refusal):
-    """Unknown line and line without right get the same answer: NOT_PERMITTED, IDENTITY_AMBIGUOUS, CREDENTIAL_EXPIRED."""
+    """Unknown line or line without right, one answer: NOT_PERMITTED, IDENTITY_AMBIGUOUS, CREDENTIAL_EXPIRED."""
 
     reason = "NOT_PERMITTED"
 

@@ -30,7 +30,7 @@ class DigestAlgorithm(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """hashlib's and openssl's name: "sha256"."""
+        """Hashlib's and openssl's name: "sha256"."""
         return self.name.lower()
 
     @classmethod

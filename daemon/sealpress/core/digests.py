@@ -114,7 +114,7 @@ def cpu_feature_name(bit: int) -> str | None:
 
 
 def cpu_mask() -> int:
-    """Kernels may use `cpu_features() & cpu_mask()`."""
+    """Which features kernels may use, if the machine has them."""
     return int(lib.sp_cpu_mask())
 
 

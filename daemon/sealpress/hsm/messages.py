@@ -45,7 +45,7 @@ class Hello(_Message, frozen=True):
 
 
 class Advance(_Message, frozen=True):
-    """The log grew: accept its new head. `consistency`: perfect subtrees of [last accepted size, size), left to right."""
+    """The log grew: accept its head. `consistency`: perfect subtrees of [last accepted size, size), left to right."""
 
     id: Id
     origin: Text

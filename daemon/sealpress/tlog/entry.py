@@ -3,7 +3,7 @@
 A head is the MessagePack of `Head` as an array; its bytes go into the leaf (through `record`), so there is one encoding
 of each: a decoder re-encodes what it read and compares.
 
-Guarantees: `decode(type, version, encode(head)) == head`; any other bytes that would decode to the same head are refused,
+Guarantees: `decode(type, version, encode(head)) == head`; other bytes that would decode to the same head are refused,
 as are unknown types and versions and payloads with a byte too many. Does not: hash, know segments, or judge what an
 event says.
 """

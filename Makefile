@@ -1,0 +1,90 @@
+# One command per intent. Every target sets up what it needs: system packages (apt-get, as root or through sudo),
+# the virtual environment .venv, the extension. What is there already is left alone, so a second run is fast.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON_HERE := $(VENV)/bin/python
+READY := $(VENV)/.stamp-native
+SANITIZED := build/sanitized
+LINTED := daemon tests bench csrc setup.py
+PROTOS := $(wildcard protos/sealpress/v1/*.proto)
+NATIVE := setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h)
+# google/rpc/status.proto comes with googleapis-common-protos, in the virtual environment
+PROTOC = $(PYTHON_HERE) -m grpc_tools.protoc -Iprotos -I$$($(PYTHON_HERE) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+.PHONY: help setup demo test test-sanitized test-native lint bench bench-tiny proto clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+setup: $(READY) ## system packages, .venv, the extension; every other target does this by itself
+
+demo: $(READY) ## start everything in a temporary directory, sign real files, verify, tamper, explain
+	$(VENV)/bin/sealpress demo
+
+test: $(READY) ## the whole test suite
+	$(PYTHON_HERE) -m pytest $(PYTEST_ARGS)
+
+test-native: .stamp-system ## the C tests alone: plain, AddressSanitizer, UBSan; no Python
+	$(MAKE) -s -C csrc test asan ubsan
+
+test-sanitized: $(READY) ## the test suite on an extension built under AddressSanitizer and UBSan
+	rm -rf $(SANITIZED)
+	mkdir -p $(SANITIZED)
+	git ls-files -z --cached --others --exclude-standard \
+	    | tar --null --ignore-failed-read -cf - -T - 2>/dev/null | tar -xf - -C $(SANITIZED)
+	cd $(SANITIZED) && SEALPRESS_SANITIZE=1 $(CURDIR)/$(PYTHON_HERE) setup.py -q build_ext --inplace
+	cd $(SANITIZED) && env \
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libubsan.so)" \
+	    ASAN_OPTIONS=detect_leaks=0:handle_sigbus=0:allow_user_segv_handler=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    PYTHONPATH=$(CURDIR)/$(SANITIZED)/daemon PATH="$(CURDIR)/$(VENV)/bin:$$PATH" SEALPRESS_SANITIZED=1 \
+	    $(CURDIR)/$(PYTHON_HERE) -m pytest -m "not timing" $(PYTEST_ARGS)
+
+lint: $(READY) .stamp-lint ## ruff, mypy, import rules, warnings as errors, generated code fresh
+	$(VENV)/bin/ruff check $(LINTED)
+	$(VENV)/bin/ruff format --check $(LINTED)
+	$(VENV)/bin/mypy
+	PYTHONPATH=daemon $(VENV)/bin/lint-imports
+	$(MAKE) -s -C csrc all CC=$$(command -v clang || command -v gcc) BUILD=build/lint
+	fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	$(PROTOC) --python_out=$$fresh --pyi_out=$$fresh --grpc_python_out=$$fresh $(PROTOS) && \
+	diff -r -x __init__.py -x __pycache__ $$fresh/sealpress/v1 daemon/sealpress/v1 || \
+	{ echo "daemon/sealpress/v1 is not what protos/ says: run make proto" >&2; exit 1; }
+
+bench: $(READY) ## every benchmark against its baseline; one table, and bench/report.json
+	$(PYTHON_HERE) -m pytest bench $(PYTEST_ARGS)
+
+bench-tiny: $(READY) ## the same code on tiny sizes: does it still run?
+	SEALPRESS_BENCH=tiny $(PYTHON_HERE) -m pytest bench -q $(PYTEST_ARGS)
+
+proto: $(READY) ## generate daemon/sealpress/v1 from protos/
+	$(PROTOC) --python_out=daemon --pyi_out=daemon --grpc_python_out=daemon $(PROTOS)
+
+clean: ## everything that make has made, but no system package
+	rm -rf $(VENV) build dist csrc/build csrc/_native.c .stamp-* bench/report.json
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	find daemon tests bench -name '*.so' -delete -o -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf daemon/*.egg-info
+
+.stamp-system: .ci/setup
+	.ci/setup system
+	@touch $@
+
+.stamp-lint: .stamp-system
+	.ci/setup lint
+	@touch $@
+
+# An environment made elsewhere or by another Python is not repaired but made again.
+$(VENV)/.stamp-installed: pyproject.toml | .stamp-system
+	[[ -x $(PYTHON_HERE) ]] && $(PYTHON_HERE) -c '' 2>/dev/null || { rm -rf $(VENV); "$$(.ci/setup python)" -m venv $(VENV); }
+	$(PYTHON_HERE) -m pip install -q --disable-pip-version-check --upgrade pip setuptools wheel cffi
+	$(PYTHON_HERE) -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	@touch $@
+
+# Installing has built the extension once; after a change in csrc/ it is built again in place.
+$(READY): $(VENV)/.stamp-installed $(NATIVE)
+	$(PYTHON_HERE) setup.py -q build_ext --inplace
+	@touch $@

@@ -240,7 +240,7 @@ typedef struct sp_p11_job {
     uint32_t data_size;
     uint8_t *signature;
     uint32_t signature_capacity, signature_size;
-    uint32_t session;           /* out: which of the pool's sessions did it */
+    uint32_t session;           /* out: which of the pool's sessions did it; UINT32_MAX: none, the token never saw it */
     uint64_t rv;                /* out: CKR_OK or the token's error */
     uint64_t elapsed_ns;        /* out */
 } sp_p11_job;
@@ -253,3 +253,5 @@ int sp_p11_pool_replace(sp_p11_pool *pool, uint32_t position, uint64_t session);
 void sp_p11_pool_free(sp_p11_pool *pool);
 /* prctl(PR_SET_DUMPABLE, 0), RLIMIT_CORE 0, no_new_privs */
 int sp_harden_process(void);
+/* SIGKILL for this process when the thread that started it ends; SP_E_MISMATCH if `parent` is no longer our parent */
+int sp_die_with_parent(int64_t parent);

@@ -1,0 +1,15 @@
+/* What the PKCS#11 files of the core share: the one table of this process, and the check for a fork. */
+#ifndef SP_P11_H
+#define SP_P11_H
+
+#include "sp.h"
+#include "sp_pkcs11.h"
+
+/* The vendor's own table; SP_E_MODULE before sp_p11_open, SP_E_FORKED in a child of the process that opened it. */
+SP_MUST_USE int sp_p11_table(const ck_function_list **out);
+/* rv into *out (which may be NULL): SP_OK if it is CKR_OK, else SP_E_TOKEN */
+SP_MUST_USE int sp_p11_answer(ck_rv rv, uint64_t *out);
+/* Pools hold the module: C_Finalize is refused while there is one. */
+void sp_p11_hold(int change);
+
+#endif

@@ -16,6 +16,7 @@
     ├── Invalid                    something offered does not verify: exit 1
     ├── TransportError             the client cannot reach or is not let in by the server
     └── CoreError                  the C core refused; `name` is its status
+        └── TokenError             so did the PKCS#11 token; `rv` is its answer
 
 Every error has a stable UPPER_SNAKE `reason`, a `message` for people, and a `hint` that says what to do.
 """
@@ -138,3 +139,15 @@ class CoreError(SealpressError):
         self.status = status
         self.name = name
         self.system_errno = system_errno
+
+
+class TokenError(CoreError):
+    """A call that concerns a PKCS#11 token failed, before the token (`rv` 0) or in it."""
+
+    reason = "TOKEN"
+
+    def __init__(self, status: int, name: str, message: str, rv: int, tag: bytes = b"", system_errno: int = 0) -> None:
+        """`rv` is the token's CKR_* value; `tag` stands for the PIN that was offered, if one was."""
+        super().__init__(status, name, f"{message} (CKR 0x{rv:x})" if rv else message, system_errno)
+        self.rv = rv
+        self.tag = tag

@@ -1,0 +1,175 @@
+"""The vendor's module and the signing loop, as the C core has them: thin, handles in, signatures out.
+
+Guarantees: a PIN is read, used and wiped in C and is never a Python object; a job list is signed with the interpreter
+free; each outcome says whether the token saw the job. Does not: find slots or keys, nor know what is signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sealpress.core import _native
+from sealpress.core._native import ffi, lib
+from sealpress.core.status import check
+from sealpress.errors import CoreError, TokenError
+
+TAG_BYTES = 32
+_UNTRIED = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One signature: key handle, CKM_*, parameter (0, or the digest algorithm of a PSS), its exact size, the data."""
+
+    key: int
+    mechanism: int
+    parameter: int
+    size: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`rv` 0: a signature. `session` None: no session was left, and the token never saw the job."""
+
+    signature: bytes
+    rv: int
+    session: int | None
+    elapsed_ns: int
+
+
+def library_path() -> str:
+    """What python-pkcs11 is to load: this extension, which hands out the vendor's table with locking made sure."""
+    return str(_native.__file__)
+
+
+def open_module(path: str, reserved: str = "") -> None:
+    """Load the vendor's module, once per process. CoreError SP_E_MODULE carries the loader's own words."""
+    status = lib.sp_p11_open(path.encode(), reserved.encode() if reserved else ffi.NULL)
+    try:
+        check(status)
+    except CoreError as error:
+        if error.name != "SP_E_MODULE":
+            raise
+        text = ffi.string(lib.sp_p11_last_error()).decode(errors="replace")
+        raise CoreError(error.status, error.name, text or error.message) from None
+
+
+def initialize() -> None:
+    """C_Initialize with locking; done already is done."""
+    rv = ffi.new("uint64_t *")
+    _answer(lib.sp_p11_initialize(rv), rv)
+
+
+def finalize() -> None:
+    """C_Finalize; SP_E_BUSY while a pool lives."""
+    rv = ffi.new("uint64_t *")
+    _answer(lib.sp_p11_finalize(rv), rv)
+
+
+def single_threaded() -> bool:
+    """Whether the module has no locks of its own, so that one session is all there may be."""
+    return bool(lib.sp_p11_single_threaded())
+
+
+def token_flags(slot: int) -> tuple[int, int]:
+    """CK_TOKEN_INFO.flags and ulMaxSessionCount of a slot."""
+    flags, session_max, rv = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint64_t *")
+    _answer(lib.sp_p11_token_flags(slot, flags, session_max, rv), rv)
+    return int(flags[0]), int(session_max[0])
+
+
+def login(session: int, pin_fd: int, tag_key: bytes, rejected: Sequence[bytes] = ()) -> None:
+    """One C_Login as user, or none: SP_E_PIN_REJECTED and SP_E_TOKEN_LOCKED come before it.
+
+    TokenError.tag is the PIN's tag, to be remembered if the token said that the PIN was wrong.
+    """
+    if len(tag_key) != TAG_BYTES or any(len(tag) != TAG_BYTES for tag in rejected):
+        raise ValueError("tags and their key are 32 bytes")
+    tag, rv = ffi.new("uint8_t[32]"), ffi.new("uint64_t *")
+    status = lib.sp_p11_login(session, pin_fd, tag_key, b"".join(rejected), len(rejected), tag, rv)
+    _answer(status, rv, tag)
+
+
+def init_token(slot: int, label: str, so_pin_fd: int) -> None:
+    """C_InitToken: everything on the token is lost."""
+    rv = ffi.new("uint64_t *")
+    _answer(lib.sp_p11_init_token(slot, label.encode(), so_pin_fd, rv), rv)
+
+
+def init_pin(session: int, so_pin_fd: int, pin_fd: int) -> None:
+    """Log in as security officer, set the user's PIN, log out."""
+    rv = ffi.new("uint64_t *")
+    _answer(lib.sp_p11_init_pin(session, so_pin_fd, pin_fd, rv), rv)
+
+
+def harden_process() -> None:
+    """No core dumps, no tracing by other processes, no new privileges."""
+    check(lib.sp_harden_process())
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the thread that started this process ends."""
+    check(lib.sp_die_with_parent(parent))
+
+
+class Pool:
+    """One C thread per session."""
+
+    def __init__(self, sessions: Sequence[int]) -> None:
+        """Handles of open sessions that nobody else uses from now on."""
+        out = ffi.new("sp_p11_pool **")
+        check(lib.sp_p11_pool_new(list(sessions), len(sessions), out))
+        self._pool = ffi.gc(out[0], lib.sp_p11_pool_free)
+        self.count = len(sessions)
+
+    def sign(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Returns when all jobs are done or have failed; any number of threads may call."""
+        if not jobs:
+            return []
+        array = ffi.new("sp_p11_job[]", len(jobs))
+        room = sum(job.size for job in jobs)
+        arena = ffi.new("uint8_t[]", max(room, 1))
+        held = []
+        at = 0
+        for slot, job in zip(array, jobs, strict=True):
+            data = ffi.from_buffer("uint8_t[]", job.data, require_writable=False)
+            held.append(data)
+            slot.key, slot.mechanism, slot.parameter = job.key, job.mechanism, job.parameter
+            slot.data, slot.data_size = data, len(job.data)
+            slot.signature, slot.signature_capacity = arena + at, job.size
+            at += job.size
+        check(lib.sp_p11_pool_sign(self._pool, array, len(jobs)))
+        return [
+            Outcome(
+                bytes(ffi.buffer(slot.signature, slot.signature_size)),
+                int(slot.rv),
+                None if slot.session == _UNTRIED else int(slot.session),
+                int(slot.elapsed_ns),
+            )
+            for slot in array
+        ]
+
+    def alive(self) -> list[bool]:
+        """Per session, whether it still may be used."""
+        flags = ffi.new("uint8_t[]", self.count)
+        lib.sp_p11_pool_alive(self._pool, flags)
+        return [bool(flag) for flag in flags]
+
+    def replace(self, position: int, session: int) -> None:
+        """Put a fresh session in a dead one's place."""
+        check(lib.sp_p11_pool_replace(self._pool, position, session))
+
+    def close(self) -> None:
+        """End the threads; waits for the jobs in hand."""
+        ffi.release(self._pool)
+
+
+def _answer(status: int, rv: Any, tag: Any = None) -> None:
+    try:
+        check(status)
+    except CoreError as error:
+        seen = bytes(ffi.buffer(tag)) if tag is not None else b""
+        raise TokenError(error.status, error.name, error.message, int(rv[0]), seen, error.system_errno) from None

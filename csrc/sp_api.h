@@ -143,6 +143,7 @@ typedef struct sp_journal_options {
     uint8_t salt_key[32];       /* segment salt = SHA-256(salt_key | u64 number)[:16] */
     uint64_t segment_bytes;     /* 64 KiB .. 1 GiB, multiple of 4 KiB */
     uint8_t write_mode;         /* 0 map, 1 pwrite */
+    uint8_t scan_recent;        /* 1: of all sealed segments but the last look at the headers only */
     const sp_disk *disk;
 } sp_journal_options;
 typedef struct sp_journal_state {
@@ -150,7 +151,7 @@ typedef struct sp_journal_state {
     uint64_t active;            /* number of the last of them */
     uint64_t start_size;        /* of the active segment: tree size, root at its start */
     uint8_t start_root[32];
-    uint64_t commits;           /* valid COMMITs in the log (0: empty) */
+    uint64_t commits;           /* valid COMMITs in the segments that were scanned (0: empty log) */
     uint64_t next_seq;          /* after the last valid COMMIT */
     uint64_t tree_size;
     uint8_t root[32];
@@ -159,6 +160,9 @@ typedef struct sp_journal_state {
     uint64_t end_offset;        /* in the active segment: one past the last COMMIT (or SEAL) */
     uint8_t damage;             /* 0 none, 1 torn tail, 2 interior (a valid COMMIT follows), 3 sealed segment or header damaged */
     uint64_t damage_segment, damage_from, damage_to;
+    uint8_t sealed;             /* the active segment ends in a SEAL: the next batch opens a new one */
+    uint8_t volatile_files;     /* 1: the file system is memory only; nothing outlives the machine */
+    uint32_t version;           /* the highest format version met; also filled in when open answers SP_E_VERSION */
 } sp_journal_state;
 typedef struct sp_segment_header {
     uint64_t number, first_seq, tree_size, created_ns, segment_bytes;
@@ -173,11 +177,19 @@ typedef struct sp_frame {
     const uint8_t *payload;     /* into the mapping, valid while the segment is held */
     const uint8_t *header;      /* the 32 bytes of the frame header */
 } sp_frame;
+/* The parts of a payload. For all but REQUEST the head is the whole payload and the rest is empty. */
+typedef struct sp_columns {
+    const uint8_t *head, *salt_seed /* 32 bytes */, *names, *digests;
+    uint32_t head_size, names_size, digests_size;
+} sp_columns;
+int sp_frame_columns(const sp_frame *frame, sp_columns *out);       /* SP_E_CORRUPT if the lengths do not add up */
 /* Takes the lock (SP_E_LOCKED), scans, changes nothing on disk but missing directories and the lock file. */
 int sp_journal_open(const sp_journal_options *options, sp_journal **out, sp_journal_state *state);
-int sp_journal_repair(sp_journal *journal, const char *copy_name);  /* damage 1 only: tail copied to broken/copy_name, zeroed, synced */
-/* Re-writes and syncs the accepted tail, makes the spare, starts the commit thread. tree must stand at state.tree_size.
- * event_fd is written once per finished batch. The tree belongs to the commit thread from here on (readers stay safe). */
+/* Damage 1 only: the tail is copied to broken/copy_name, zeroed, synced; then everything is scanned again. */
+int sp_journal_repair(sp_journal *journal, const char *copy_name, sp_journal_state *state);
+/* Re-writes and syncs the accepted tail, starts the thread that keeps a spare segment, and the commit thread.
+ * tree must stand at state.tree_size with state.root, else SP_E_MISMATCH; damage left is SP_E_CORRUPT.
+ * event_fd (-1: none) is written once per finished commit. The tree belongs to the commit thread from here on (readers stay safe). */
 int sp_journal_start(sp_journal *journal, sp_tree *tree, int event_fd);
 void sp_journal_free(sp_journal *journal);   /* stops the thread after the batch in hand; unlocks */
 typedef struct sp_batch sp_batch;
@@ -194,18 +206,23 @@ int sp_batch_request(sp_batch *batch, uint16_t version, const uint8_t *head, uin
                      const uint8_t salt_seed[32], const uint8_t *names, uint32_t names_size,
                      const uint8_t *digests, uint64_t count);
 typedef struct sp_commit_result {
-    sp_batch *batch;
+    sp_batch *batch;            /* the caller's again; NULL for sp_journal_seal */
+    uint8_t sealed;             /* this commit ended its segment */
     int status;                 /* SP_OK | SP_E_FULL (nothing written, try later) | SP_E_FAILED (latched: stop) */
     int system_errno;
+    /* frames counts COMMIT and SEAL too: the next batch starts at first_seq + frames */
     uint64_t first_seq, frames, first_leaf, leaves, tree_size;
     uint8_t root[32];
     uint64_t segment, offset;   /* where its first frame stands */
     uint64_t time_ns, write_ns, hash_ns, sync_ns;
 } sp_commit_result;
-/* One batch may be in the thread's hands at a time (SP_E_BUSY). first_seq and first_leaf are what the caller wrote into its heads: SP_E_MISMATCH. */
+/* Where the next batch will stand, and how large it may be (sp_batch_bytes). SP_E_BUSY while a batch is in the thread's hands. */
+int sp_journal_position(const sp_journal *journal, uint64_t *next_seq, uint64_t *next_leaf, uint64_t *batch_bytes_max);
+/* One batch may be in the thread's hands at a time, until it is taken (SP_E_BUSY). first_seq and first_leaf are what the caller
+ * wrote into its heads: SP_E_MISMATCH. A time before the last one is SP_E_ARGUMENT, a batch above the limit SP_E_ROOM. */
 int sp_journal_submit(sp_journal *journal, sp_batch *batch, uint64_t time_ns, uint64_t first_seq, uint64_t first_leaf);
 int sp_journal_take(sp_journal *journal, sp_commit_result *out);   /* SP_E_EMPTY: none finished; gives the batch back */
-int sp_journal_seal(sp_journal *journal);    /* SEAL now (backup, tests); done when the thread is idle */
+int sp_journal_seal(sp_journal *journal, uint64_t time_ns);     /* a commit that holds nothing but a SEAL; taken like a batch */
 /* Reading: any thread, also while the journal is written; only what is committed may be read behind `end`. */
 typedef struct sp_segment sp_segment;
 int sp_segment_open(const sp_disk *disk, const char *path, const uint8_t *log_id /* 32 or NULL */, sp_segment **out, sp_segment_header *header);

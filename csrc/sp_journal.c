@@ -1,45 +1,388 @@
-/* Placeholder: answers until the real file stands here. */
-#include "sp.h"
+/* The journal's life on the caller's side: open, repair, start, hand batches over, take them back (DESIGN 3.1). */
+#include "sp_journal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sp_bus.h"
+#include "sp_bytes.h"
+
+#define COPY_CHUNK (1u << 20)
+#define COPY_NAME_MAX 128u
+
+static int below(const sp_journal *journal, const char *name, char out[SP_DISK_PATH_MAX])
+{
+    int written = snprintf(out, SP_DISK_PATH_MAX, "%s/%s", journal->dir, name);
+    SP_ENSURE(written > 0 && (uint32_t)written < SP_DISK_PATH_MAX, SP_E_ARGUMENT);
+    return SP_OK;
+}
+
+/* ---- open ------------------------------------------------------------------ */
+
+static int make_dir(const sp_journal *journal, const char *name)
+{
+    char path[SP_DISK_PATH_MAX];
+    SP_TRY(below(journal, name, path));
+    int error = journal->disk->mkdir(journal->disk->ctx, path);
+    return sp_disk_status(error == EEXIST ? 0 : error);
+}
+
+static int take_lock(sp_journal *journal)
+{
+    const sp_disk *disk = journal->disk;
+    char path[SP_DISK_PATH_MAX];
+    SP_TRY(below(journal, "lock", path));
+    SP_TRY(sp_disk_status(disk->open(disk->ctx, path, SP_DISK_WRITE | SP_DISK_CREATE, &journal->lock_file)));
+    int error = disk->lock(disk->ctx, journal->lock_file);
+    return error == EWOULDBLOCK ? SP_E_LOCKED : sp_disk_status(error);
+}
+
+static int check_files(sp_journal *journal)
+{
+    uint32_t traits;
+    SP_TRY(sp_disk_status(journal->disk->traits(journal->disk->ctx, journal->dir, &traits)));
+    SP_ENSURE(journal->options.write_mode == 1 || (traits & SP_DISK_MAPPED_WRITES) != 0, SP_E_FILESYSTEM);
+    journal->state.volatile_files = (traits & SP_DISK_VOLATILE) != 0;
+    return SP_OK;
+}
+
+static int survey_again(sp_journal *journal)
+{
+    sp_survey_free(&journal->survey);
+    SP_TRY(sp_survey_log(&journal->options, &journal->survey, &journal->state));
+    const sp_journal_state *state = &journal->state;
+    journal->at = journal->survey.active.at;
+    journal->at.next_seq = state->next_seq;
+    journal->at.tree_size = state->tree_size;
+    journal->at.last_time_ns = state->last_time_ns;
+    memcpy(journal->at.root, state->root, sizeof state->root);
+    memcpy(journal->at.chain, state->chain, sizeof state->chain);
+    return SP_OK;
+}
+
+static int open_steps(sp_journal *journal)
+{
+    SP_TRY(make_dir(journal, "journal"));
+    SP_TRY(make_dir(journal, "broken"));
+    SP_TRY(take_lock(journal));
+    SP_TRY(check_files(journal));
+    return survey_again(journal);
+}
 
 int sp_journal_open(const sp_journal_options *options, sp_journal **out, sp_journal_state *state)
-{ (void)options; (void)out; (void)state; return SP_E_SYSTEM; }
-int sp_journal_repair(sp_journal *journal, const char *copy_name)
-{ (void)journal; (void)copy_name; return SP_E_SYSTEM; }
+{
+    SP_ENSURE(options != NULL && out != NULL && state != NULL, SP_E_ARGUMENT);
+    SP_ENSURE(options->dir != NULL && options->disk != NULL && options->write_mode <= 1, SP_E_ARGUMENT);
+    SP_ENSURE(sp_segment_bytes_valid(options->segment_bytes), SP_E_ARGUMENT);
+    sp_journal *journal = calloc(1, sizeof *journal);
+    SP_ENSURE(journal != NULL, SP_E_MEMORY);
+    journal->disk = options->disk;
+    journal->options = *options;
+    journal->lock_file = -1;
+    journal->event_fd = -1;
+    pthread_mutex_init(&journal->mutex, NULL);
+    pthread_cond_init(&journal->work, NULL);
+    journal->dir = strdup(options->dir);
+    journal->options.dir = journal->dir;
+    int status = journal->dir == NULL ? SP_E_MEMORY : open_steps(journal);
+    int error = errno;
+    if (status == SP_OK || status == SP_E_VERSION) {
+        *state = journal->state;
+    }
+    if (status != SP_OK) {
+        sp_journal_free(journal);
+        errno = error;
+        return status;
+    }
+    *out = journal;
+    return SP_OK;
+}
+
+/* ---- repair ---------------------------------------------------------------- */
+
+static int copy_aside(sp_journal *journal, int source, const char *copy_name, uint64_t from, uint64_t to)
+{
+    const sp_disk *disk = journal->disk;
+    char folder[SP_DISK_PATH_MAX], path[SP_DISK_PATH_MAX];
+    SP_TRY(below(journal, "broken", folder));
+    int written = snprintf(path, sizeof path, "%s/broken/%s", journal->dir, copy_name);
+    SP_ENSURE(written > 0 && (size_t)written < sizeof path, SP_E_ARGUMENT);
+    uint8_t *chunk = malloc(COPY_CHUNK);
+    SP_ENSURE(chunk != NULL, SP_E_MEMORY);
+    int target;
+    int error = disk->open(disk->ctx, path, SP_DISK_WRITE | SP_DISK_CREATE | SP_DISK_EXCLUSIVE, &target);
+    if (error == 0) {
+        for (uint64_t at = from; error == 0 && at < to; at += COPY_CHUNK) {
+            size_t size = to - at < COPY_CHUNK ? (size_t)(to - at) : COPY_CHUNK;
+            error = disk->pread(disk->ctx, source, chunk, size, at);
+            error = error != 0 ? error : disk->pwrite(disk->ctx, target, chunk, size, at - from);
+        }
+        error = error != 0 ? error : disk->sync_all(disk->ctx, target);
+        disk->close(disk->ctx, target);
+        error = error != 0 ? error : disk->sync_dir(disk->ctx, folder);
+    }
+    free(chunk);
+    return sp_disk_status(error);
+}
+
+static int zero_range(const sp_disk *disk, int file, uint64_t from, uint64_t to)
+{
+    static const uint8_t zeros[COPY_CHUNK];
+    int error = 0;
+    for (uint64_t at = from; error == 0 && at < to; at += COPY_CHUNK) {
+        size_t size = to - at < COPY_CHUNK ? (size_t)(to - at) : COPY_CHUNK;
+        error = disk->pwrite(disk->ctx, file, zeros, size, at);
+    }
+    return error != 0 ? error : disk->sync_all(disk->ctx, file);
+}
+
+static int repair_file(sp_journal *journal, int file, const char *path, const char *copy_name)
+{
+    const sp_disk *disk = journal->disk;
+    const sp_journal_state *state = &journal->state;
+    uint64_t size;
+    SP_TRY(sp_disk_status(disk->size(disk->ctx, file, &size)));
+    uint64_t written = state->damage_to < size ? state->damage_to : size;
+    SP_TRY(copy_aside(journal, file, copy_name, state->damage_from, written));
+    /* If we stop here: a copy too many; the same damage is found again. */
+    if (state->damage_from == 0) {
+        /* A first batch that lost its header: the file is no segment yet, and the helper makes a new one. */
+        char folder[SP_DISK_PATH_MAX];
+        SP_TRY(sp_segment_dir(journal->dir, folder));
+        SP_TRY(sp_disk_status(disk->unlink(disk->ctx, path)));
+        return sp_disk_status(disk->sync_dir(disk->ctx, folder));
+    }
+    if (size < state->damage_to) {
+        SP_TRY(sp_disk_status(disk->allocate(disk->ctx, file, 0, state->damage_to)));
+    }
+    return sp_disk_status(zero_range(disk, file, state->damage_from, state->damage_to));
+}
+
+int sp_journal_repair(sp_journal *journal, const char *copy_name, sp_journal_state *state)
+{
+    SP_ENSURE(journal != NULL && copy_name != NULL && state != NULL && !journal->running, SP_E_ARGUMENT);
+    SP_ENSURE(copy_name[0] != '\0' && copy_name[0] != '.' && strchr(copy_name, '/') == NULL, SP_E_ARGUMENT);
+    SP_ENSURE(strlen(copy_name) <= COPY_NAME_MAX, SP_E_ARGUMENT);
+    SP_ENSURE(journal->state.damage == SP_DAMAGE_TORN, SP_E_CORRUPT);
+    const sp_disk *disk = journal->disk;
+    char path[SP_DISK_PATH_MAX];
+    int file;
+    SP_TRY(sp_segment_path(journal->dir, journal->state.damage_segment, path));
+    SP_TRY(sp_disk_status(disk->open(disk->ctx, path, SP_DISK_WRITE, &file)));
+    int status = repair_file(journal, file, path, copy_name);
+    int error = errno;
+    disk->close(disk->ctx, file);
+    errno = error;
+    SP_TRY(status);
+    SP_TRY(survey_again(journal));
+    *state = journal->state;
+    return SP_OK;
+}
+
+/* ---- start ----------------------------------------------------------------- */
+
+/* Writes the accepted bytes of a segment again, header copies included, and syncs them: what the last process stored
+ * may stand in the page cache only, and after a failed sync would never be written by itself. */
+static int rewrite(sp_journal *journal, const sp_segment_header *header, uint64_t end)
+{
+    const sp_disk *disk = journal->disk;
+    char path[SP_DISK_PATH_MAX];
+    int file;
+    SP_TRY(sp_segment_path(journal->dir, header->number, path));
+    uint8_t *chunk = malloc(COPY_CHUNK);
+    SP_ENSURE(chunk != NULL, SP_E_MEMORY);
+    int error = disk->open(disk->ctx, path, SP_DISK_WRITE, &file);
+    if (error == 0) {
+        sp_segment_header_write(header, chunk);
+        error = disk->pwrite(disk->ctx, file, chunk, SP_SEGMENT_DATA, 0);
+        end = (end + SP_DISK_PAGE - 1) & ~(uint64_t)(SP_DISK_PAGE - 1);
+        for (uint64_t at = SP_SEGMENT_DATA; error == 0 && at < end; at += COPY_CHUNK) {
+            size_t size = end - at < COPY_CHUNK ? (size_t)(end - at) : COPY_CHUNK;
+            error = disk->pread(disk->ctx, file, chunk, size, at);
+            error = error != 0 ? error : disk->pwrite(disk->ctx, file, chunk, size, at);
+        }
+        error = error != 0 ? error : disk->sync_all(disk->ctx, file);
+        disk->close(disk->ctx, file);
+    }
+    free(chunk);
+    return sp_disk_status(error);
+}
+
+/* The names that lead to the segments; the last process may have stopped between making and syncing one. */
+static int sync_names(const sp_journal *journal)
+{
+    static const char *const names[] = {"journal", "broken", ".", ".."};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[SP_DISK_PATH_MAX];
+        SP_TRY(below(journal, names[i], path));
+        SP_TRY(sp_disk_status(journal->disk->sync_dir(journal->disk->ctx, path)));
+    }
+    return SP_OK;
+}
+
+static int settle_files(sp_journal *journal)
+{
+    const sp_survey *survey = &journal->survey;
+    const sp_disk *disk = journal->disk;
+    SP_TRY(sp_segment_remove_temp(disk, journal->dir));
+    if (survey->useless_spare) {
+        char path[SP_DISK_PATH_MAX];
+        SP_TRY(sp_segment_path(journal->dir, survey->spare_number, path));
+        SP_TRY(sp_disk_status(disk->unlink(disk->ctx, path)));
+    }
+    for (size_t i = 0; i < survey->count; i++) {
+        const sp_found *file = &survey->file[i];
+        int active = journal->state.segments > 0 && file->number == journal->state.active;
+        if (file->valid && (active || file->copies < 2)) {
+            SP_TRY(rewrite(journal, &file->header, active ? journal->state.end_offset : 0));
+        }
+    }
+    return sync_names(journal);
+}
+
+static int start_steps(sp_journal *journal)
+{
+    const sp_survey *survey = &journal->survey;
+    const sp_journal_state *state = &journal->state;
+    SP_TRY(settle_files(journal));
+    journal->at.durable_seq = state->next_seq == 0 ? SP_DURABLE_NONE : state->next_seq - 1;
+    journal->next_number = state->segments > 0 ? state->active + 1 : 0;
+    if (state->segments > 0 && !state->sealed) {
+        SP_TRY(sp_commit_open_active(journal, &survey->active_header, state->end_offset, survey->active.batches));
+        journal->active.header_stored = 1;
+    }
+    SP_TRY(sp_bus_install());
+    SP_TRY(sp_spare_start(&journal->spare, journal->disk, journal->dir, journal->options.segment_bytes));
+    if (survey->spare) {
+        sp_spare_found(&journal->spare, survey->spare_number);
+    } else {
+        sp_spare_want(&journal->spare, journal->next_number);
+    }
+    journal->next_seq = state->next_seq;
+    journal->next_leaf = state->tree_size;
+    journal->last_time_ns = state->last_time_ns;
+    journal->batch_bytes_max = sp_commit_batch_max(journal);
+    SP_TRY(sp_disk_status(pthread_create(&journal->thread, NULL, sp_commit_main, journal)));
+    journal->running = 1;
+    return SP_OK;
+}
+
 int sp_journal_start(sp_journal *journal, sp_tree *tree, int event_fd)
-{ (void)journal; (void)tree; (void)event_fd; return SP_E_SYSTEM; }
+{
+    SP_ENSURE(journal != NULL && tree != NULL && !journal->running && journal->tree == NULL, SP_E_ARGUMENT);
+    SP_ENSURE(journal->state.damage == SP_DAMAGE_NONE, SP_E_CORRUPT);
+    SP_ENSURE(sp_tree_size(tree) == journal->state.tree_size, SP_E_MISMATCH);
+    uint8_t root[32];
+    SP_TRY(sp_tree_root(tree, journal->state.tree_size, root));
+    SP_ENSURE(memcmp(root, journal->state.root, sizeof root) == 0, SP_E_MISMATCH);
+    journal->tree = tree;
+    journal->event_fd = event_fd;
+    int status = start_steps(journal);
+    sp_survey_free(&journal->survey);
+    return status;
+}
+
 void sp_journal_free(sp_journal *journal)
-{ (void)journal; }
-int sp_batch_new(uint64_t bytes_max, sp_batch **out)
-{ (void)bytes_max; (void)out; return SP_E_SYSTEM; }
-void sp_batch_free(sp_batch *batch)
-{ (void)batch; }
-void sp_batch_reset(sp_batch *batch)
-{ (void)batch; }
-uint64_t sp_batch_bytes(const sp_batch *batch)
-{ (void)batch; return 0; }
-uint32_t sp_batch_frames(const sp_batch *batch)
-{ (void)batch; return 0; }
-uint64_t sp_batch_leaves(const sp_batch *batch)
-{ (void)batch; return 0; }
-uint64_t sp_batch_offset(const sp_batch *batch, uint32_t frame)
-{ (void)batch; (void)frame; return 0; }
-int sp_batch_event(sp_batch *batch, uint8_t type, uint16_t version, const uint8_t *head, uint32_t head_size, const uint8_t scope[32])
-{ (void)batch; (void)type; (void)version; (void)head; (void)head_size; (void)scope; return SP_E_SYSTEM; }
-int sp_batch_request(sp_batch *batch, uint16_t version, const uint8_t *head, uint32_t head_size, const sp_leaf_spec *spec, const uint8_t salt_seed[32], const uint8_t *names, uint32_t names_size, const uint8_t *digests, uint64_t count)
-{ (void)batch; (void)version; (void)head; (void)head_size; (void)spec; (void)salt_seed; (void)names; (void)names_size; (void)digests; (void)count; return SP_E_SYSTEM; }
+{
+    if (journal == NULL) {
+        return;
+    }
+    if (journal->running) {
+        pthread_mutex_lock(&journal->mutex);
+        journal->stop = 1;
+        pthread_cond_broadcast(&journal->work);
+        pthread_mutex_unlock(&journal->mutex);
+        pthread_join(journal->thread, NULL);
+    }
+    sp_spare_stop(&journal->spare);
+    sp_commit_close_active(journal);
+    sp_survey_free(&journal->survey);
+    if (journal->lock_file >= 0) {
+        journal->disk->close(journal->disk->ctx, journal->lock_file);
+    }
+    pthread_mutex_destroy(&journal->mutex);
+    pthread_cond_destroy(&journal->work);
+    free(journal->dir);
+    free(journal);
+}
+
+/* ---- the hand-over ----------------------------------------------------------- */
+
+int sp_journal_position(const sp_journal *journal, uint64_t *next_seq, uint64_t *next_leaf, uint64_t *batch_bytes_max)
+{
+    SP_ENSURE(journal != NULL && journal->running, SP_E_ARGUMENT);
+    SP_ENSURE(next_seq != NULL && next_leaf != NULL && batch_bytes_max != NULL, SP_E_ARGUMENT);
+    pthread_mutex_t *mutex = &((sp_journal *)journal)->mutex;
+    pthread_mutex_lock(mutex);
+    int status = journal->failed ? SP_E_FAILED : journal->stage == SP_STAGE_IDLE ? SP_OK : SP_E_BUSY;
+    if (status == SP_OK) {
+        *next_seq = journal->next_seq;
+        *next_leaf = journal->next_leaf;
+        *batch_bytes_max = journal->batch_bytes_max;
+    }
+    pthread_mutex_unlock(mutex);
+    return status;
+}
+
+static int may_submit(const sp_journal *journal, uint64_t time_ns)
+{
+    SP_ENSURE(!journal->failed, SP_E_FAILED);
+    SP_ENSURE(journal->stage == SP_STAGE_IDLE && !journal->stop, SP_E_BUSY);
+    SP_ENSURE(time_ns >= journal->last_time_ns, SP_E_ARGUMENT);
+    return SP_OK;
+}
+
+static void hand_over(sp_journal *journal, sp_batch *batch, uint64_t time_ns)
+{
+    journal->batch = batch;
+    journal->time_ns = time_ns;
+    journal->stage = SP_STAGE_WORK;
+    pthread_cond_broadcast(&journal->work);
+}
+
 int sp_journal_submit(sp_journal *journal, sp_batch *batch, uint64_t time_ns, uint64_t first_seq, uint64_t first_leaf)
-{ (void)journal; (void)batch; (void)time_ns; (void)first_seq; (void)first_leaf; return SP_E_SYSTEM; }
+{
+    SP_ENSURE(journal != NULL && batch != NULL && journal->running && batch->items > 0, SP_E_ARGUMENT);
+    SP_TRY(sp_batch_ready(batch));
+    pthread_mutex_lock(&journal->mutex);
+    int status = may_submit(journal, time_ns);
+    if (status == SP_OK && (first_seq != journal->next_seq || first_leaf != journal->next_leaf)) {
+        status = SP_E_MISMATCH;
+    }
+    if (status == SP_OK && batch->size > journal->batch_bytes_max) {
+        status = SP_E_ROOM;
+    }
+    if (status == SP_OK) {
+        hand_over(journal, batch, time_ns);
+    }
+    pthread_mutex_unlock(&journal->mutex);
+    return status;
+}
+
+int sp_journal_seal(sp_journal *journal, uint64_t time_ns)
+{
+    SP_ENSURE(journal != NULL && journal->running, SP_E_ARGUMENT);
+    pthread_mutex_lock(&journal->mutex);
+    int status = may_submit(journal, time_ns);
+    if (status == SP_OK) {
+        hand_over(journal, NULL, time_ns);
+    }
+    pthread_mutex_unlock(&journal->mutex);
+    return status;
+}
+
 int sp_journal_take(sp_journal *journal, sp_commit_result *out)
-{ (void)journal; (void)out; return SP_E_SYSTEM; }
-int sp_journal_seal(sp_journal *journal)
-{ (void)journal; return SP_E_SYSTEM; }
-int sp_segment_open(const sp_disk *disk, const char *path, const uint8_t *log_id, sp_segment **out, sp_segment_header *header)
-{ (void)disk; (void)path; (void)log_id; (void)out; (void)header; return SP_E_SYSTEM; }
-void sp_segment_free(sp_segment *segment)
-{ (void)segment; }
-int sp_segment_frame(const sp_segment *segment, uint64_t offset, sp_frame *out)
-{ (void)segment; (void)offset; (void)out; return SP_E_SYSTEM; }
-int sp_segment_find(const sp_segment *segment, uint64_t offset, uint64_t end, uint32_t type_mask, const uint8_t *needle, uint32_t needle_size, sp_frame *out)
-{ (void)segment; (void)offset; (void)end; (void)type_mask; (void)needle; (void)needle_size; (void)out; return SP_E_SYSTEM; }
-int sp_chain(const uint8_t chain[32], uint64_t tree_size, const uint8_t root[32], const uint8_t *headers, size_t count, uint8_t out[32])
-{ (void)chain; (void)tree_size; (void)root; (void)headers; (void)count; (void)out; return SP_E_SYSTEM; }
+{
+    SP_ENSURE(journal != NULL && out != NULL, SP_E_ARGUMENT);
+    pthread_mutex_lock(&journal->mutex);
+    int status = journal->stage == SP_STAGE_DONE ? SP_OK : SP_E_EMPTY;
+    if (status == SP_OK) {
+        *out = journal->result;
+        journal->stage = SP_STAGE_IDLE;
+        journal->batch = NULL;
+    }
+    pthread_mutex_unlock(&journal->mutex);
+    return status;
+}

@@ -132,7 +132,7 @@ def test_grpc_stays_at_the_edge() -> None:
 
 
 def test_time_and_randomness_come_from_one_place() -> None:
-    """Only clock.py reads the time and only entropy.py asks for randomness; all others are handed a Clock or Entropy."""
+    """Only clock.py reads the time, only entropy.py asks for randomness; all others are handed a Clock or Entropy."""
     banned = {
         "clock.py": r"(time|datetime\.(now|utcnow|today)|date\.today)(\.|$)",
         "entropy.py": r"(os\.urandom|os\.getrandom|secrets|random|uuid\.uuid\d)(\.|$)",

@@ -22,37 +22,45 @@ static inline uint32_t turn(uint32_t value, int by)
     return (value >> by) | (value << (32 - by));
 }
 
-static inline void spread(uint32_t w[64], const uint8_t *block)
+/* The next word of the schedule, in a ring of 16. */
+static inline __attribute__((always_inline)) uint32_t next_word(uint32_t w[16], int i)
 {
-    for (int i = 0; i < 16; i++) {
-        w[i] = sp_load_u32be(block + 4 * i);
-    }
-    for (int i = 16; i < 64; i++) {
-        const uint32_t s0 = turn(w[i - 15], 7) ^ turn(w[i - 15], 18) ^ (w[i - 15] >> 3);
-        const uint32_t s1 = turn(w[i - 2], 17) ^ turn(w[i - 2], 19) ^ (w[i - 2] >> 10);
-        w[i] = w[i - 16] + s0 + w[i - 7] + s1;
-    }
+    const uint32_t early = w[(i + 1) & 15], late = w[(i + 14) & 15];
+    const uint32_t s0 = turn(early, 7) ^ turn(early, 18) ^ (early >> 3);
+    const uint32_t s1 = turn(late, 17) ^ turn(late, 19) ^ (late >> 10);
+    w[i & 15] += s0 + w[(i + 9) & 15] + s1;
+    return w[i & 15];
+}
+
+/* One round. The eight words do not move: round i finds a, b, … at places that turn with i, which the compiler
+ * knows, since the loops over sixteen rounds are unrolled. */
+static inline __attribute__((always_inline)) void one_round(uint32_t s[8], int i, uint32_t constant_and_word)
+{
+    const uint32_t a = s[(0 - i) & 7], b = s[(1 - i) & 7], c = s[(2 - i) & 7];
+    const uint32_t e = s[(4 - i) & 7], f = s[(5 - i) & 7], g = s[(6 - i) & 7];
+    const uint32_t big1 = turn(e, 6) ^ turn(e, 11) ^ turn(e, 25);
+    const uint32_t big0 = turn(a, 2) ^ turn(a, 13) ^ turn(a, 22);
+    const uint32_t t1 = s[(7 - i) & 7] + big1 + (g ^ (e & (f ^ g))) + constant_and_word;
+    s[(3 - i) & 7] += t1;
+    s[(7 - i) & 7] = t1 + big0 + ((a & b) | (c & (a | b)));
 }
 
 static void one_block(uint32_t state[8], const uint8_t *block)
 {
-    uint32_t w[64], s[8];
-    spread(w, block);
+    uint32_t w[16], s[8];
     memcpy(s, state, sizeof s);
-    for (int i = 0; i < 64; i++) {
-        const uint32_t big1 = turn(s[4], 6) ^ turn(s[4], 11) ^ turn(s[4], 25);
-        const uint32_t choose = s[6] ^ (s[4] & (s[5] ^ s[6]));
-        const uint32_t t1 = s[7] + big1 + choose + sp_sha256_constants[i] + w[i];
-        const uint32_t big0 = turn(s[0], 2) ^ turn(s[0], 13) ^ turn(s[0], 22);
-        const uint32_t most = (s[0] & s[1]) | (s[2] & (s[0] | s[1]));
-        s[7] = s[6];
-        s[6] = s[5];
-        s[5] = s[4];
-        s[4] = s[3] + t1;
-        s[3] = s[2];
-        s[2] = s[1];
-        s[1] = s[0];
-        s[0] = t1 + big0 + most;
+    for (int i = 0; i < 16; i++) {
+        w[i] = sp_load_u32be(block + 4 * i);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        one_round(s, i, sp_sha256_constants[i] + w[i]);
+    }
+    for (int base = 16; base < 64; base += 16) {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            one_round(s, i, sp_sha256_constants[base + i] + next_word(w, i));
+        }
     }
     for (int i = 0; i < 8; i++) {
         state[i] += s[i];

@@ -40,38 +40,45 @@ static inline uint64_t turn(uint64_t value, int by)
     return (value >> by) | (value << (64 - by));
 }
 
-static inline void spread(uint64_t w[80], const uint8_t *block)
+/* The next word of the schedule, in a ring of 16. */
+static inline __attribute__((always_inline)) uint64_t next_word(uint64_t w[16], int i)
 {
-    for (int i = 0; i < 16; i++) {
-        w[i] = sp_load_u64be(block + 8 * i);
-    }
-    for (int i = 16; i < 80; i++) {
-        const uint64_t s0 = turn(w[i - 15], 1) ^ turn(w[i - 15], 8) ^ (w[i - 15] >> 7);
-        const uint64_t s1 = turn(w[i - 2], 19) ^ turn(w[i - 2], 61) ^ (w[i - 2] >> 6);
-        w[i] = w[i - 16] + s0 + w[i - 7] + s1;
-    }
+    const uint64_t early = w[(i + 1) & 15], late = w[(i + 14) & 15];
+    const uint64_t s0 = turn(early, 1) ^ turn(early, 8) ^ (early >> 7);
+    const uint64_t s1 = turn(late, 19) ^ turn(late, 61) ^ (late >> 6);
+    w[i & 15] += s0 + w[(i + 9) & 15] + s1;
+    return w[i & 15];
+}
+
+/* One round. The eight words do not move: round i finds a, b, … at places that turn with i, which the compiler
+ * knows, since the loops over sixteen rounds are unrolled. */
+static inline __attribute__((always_inline)) void one_round(uint64_t s[8], int i, uint64_t constant_and_word)
+{
+    const uint64_t a = s[(0 - i) & 7], b = s[(1 - i) & 7], c = s[(2 - i) & 7];
+    const uint64_t e = s[(4 - i) & 7], f = s[(5 - i) & 7], g = s[(6 - i) & 7];
+    const uint64_t big1 = turn(e, 14) ^ turn(e, 18) ^ turn(e, 41);
+    const uint64_t big0 = turn(a, 28) ^ turn(a, 34) ^ turn(a, 39);
+    const uint64_t t1 = s[(7 - i) & 7] + big1 + (g ^ (e & (f ^ g))) + constant_and_word;
+    s[(3 - i) & 7] += t1;
+    s[(7 - i) & 7] = t1 + big0 + ((a & b) | (c & (a | b)));
 }
 
 static void one_block(uint64_t state[8], const uint8_t *block)
 {
-    uint64_t w[80], s[8];
-    spread(w, block);
+    uint64_t w[16], s[8];
     memcpy(s, state, sizeof s);
-#pragma GCC unroll 8
-    for (int i = 0; i < 80; i++) {
-        const uint64_t big1 = turn(s[4], 14) ^ turn(s[4], 18) ^ turn(s[4], 41);
-        const uint64_t choose = s[6] ^ (s[4] & (s[5] ^ s[6]));
-        const uint64_t t1 = s[7] + big1 + choose + sp_sha512_constants[i] + w[i];
-        const uint64_t big0 = turn(s[0], 28) ^ turn(s[0], 34) ^ turn(s[0], 39);
-        const uint64_t most = (s[0] & s[1]) | (s[2] & (s[0] | s[1]));
-        s[7] = s[6];
-        s[6] = s[5];
-        s[5] = s[4];
-        s[4] = s[3] + t1;
-        s[3] = s[2];
-        s[2] = s[1];
-        s[1] = s[0];
-        s[0] = t1 + big0 + most;
+    for (int i = 0; i < 16; i++) {
+        w[i] = sp_load_u64be(block + 8 * i);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        one_round(s, i, sp_sha512_constants[i] + w[i]);
+    }
+    for (int base = 16; base < 80; base += 16) {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            one_round(s, i, sp_sha512_constants[base + i] + next_word(w, i));
+        }
     }
     for (int i = 0; i < 8; i++) {
         state[i] += s[i];

@@ -70,9 +70,7 @@ class Ratios:
                 # The first turn warms caches and page tables on both sides; it does not count.
                 if turn > 0:
                     times.append(time.perf_counter() - started)
-        return self.row(
-            name, amount / statistics.median(ours), unit, baseline_name, amount / statistics.median(theirs)
-        )
+        return self.row(name, amount / statistics.median(ours), unit, baseline_name, amount / statistics.median(theirs))
 
 
 _collected = pytest.StashKey[Ratios]()

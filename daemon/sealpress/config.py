@@ -24,7 +24,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """No key that we do not know is ever ignored."""
 
 
-class Node(_Strict):
+class Node(_Strict, frozen=True, kw_only=True):
     """`[node]`: this machine's part."""
 
     name: Name
@@ -33,7 +33,7 @@ class Node(_Strict):
     policy: str = "policy.toml"
 
 
-class Listen(_Strict):
+class Listen(_Strict, frozen=True, kw_only=True):
     """`[[listen]]`: port 0 picks a free one."""
 
     address: Name  # host:port
@@ -41,7 +41,7 @@ class Listen(_Strict):
     auth: Literal["mtls", "token", "none"] = "mtls"  # "none" for http alone
 
 
-class Tls(_Strict):
+class Tls(_Strict, frozen=True, kw_only=True):
     """`[tls]`: PEM files, re-read when they change and on SIGHUP."""
 
     cert: str
@@ -50,7 +50,7 @@ class Tls(_Strict):
     reload_s: Positive = 10
 
 
-class LogSection(_Strict):
+class LogSection(_Strict, frozen=True, kw_only=True):
     """`[log.<id>]`."""
 
     name: Name  # host/label
@@ -60,7 +60,7 @@ class LogSection(_Strict):
     governance: bool = False
 
 
-class SlotSection(_Strict):
+class SlotSection(_Strict, frozen=True, kw_only=True):
     """`[slot.<id>]`: a token behind a PKCS#11 module; found by serial and label, several matches are refused."""
 
     module: str
@@ -72,7 +72,7 @@ class SlotSection(_Strict):
     deadline_ms: Positive = 10_000
 
 
-class KeySection(_Strict):
+class KeySection(_Strict, frozen=True, kw_only=True):
     """`[key.<id>]`: one key, one log, one line, one mode and format."""
 
     log: Name
@@ -87,7 +87,7 @@ class KeySection(_Strict):
     state: Literal["active", "verify_only"] = "active"
 
 
-class Signer(_Strict):
+class Signer(_Strict, frozen=True, kw_only=True):
     """`[signer]`: the process that holds tokens, log keys and marks."""
 
     socket: str = "run/signer.sock"
@@ -100,7 +100,7 @@ class Signer(_Strict):
     worker_backoff_ms_max: Positive = 30_000
 
 
-class Limits(_Strict):
+class Limits(_Strict, frozen=True, kw_only=True):
     """`[limits]`: everything is bounded."""
 
     message_bytes_max: Positive = 64 << 20
@@ -120,7 +120,7 @@ class Limits(_Strict):
     refusals_per_minute_max: Positive = 20
 
 
-class JournalSection(_Strict):
+class JournalSection(_Strict, frozen=True, kw_only=True):
     """`[journal]`."""
 
     segment_bytes: Annotated[int, Meta(ge=64 << 10, le=1 << 30)] = 64 << 20
@@ -129,26 +129,26 @@ class JournalSection(_Strict):
     outcome_delay_ms: Natural = 50  # how long outcomes wait for another batch to ride in
 
 
-class CheckpointSection(_Strict):
+class CheckpointSection(_Strict, frozen=True, kw_only=True):
     """`[checkpoint]`: the published file."""
 
     interval_ms: Positive = 1_000
 
 
-class Idempotency(_Strict):
+class Idempotency(_Strict, frozen=True, kw_only=True):
     """`[idempotency]`."""
 
     window_s: Positive = 86_400
     entries_max: Positive = 4_000_000
 
 
-class ClockSection(_Strict):
+class ClockSection(_Strict, frozen=True, kw_only=True):
     """`[clock]`."""
 
     back_max_s: Natural = 5
 
 
-class Config(_Strict):
+class Config(_Strict, frozen=True, kw_only=True):
     """The whole of `sealpress.toml`."""
 
     schema: Literal[1]

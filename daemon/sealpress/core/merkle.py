@@ -72,7 +72,7 @@ class Tree:
             self._tree = None
 
     def adopt(self, size: int, root: bytes) -> None:
-        """Trusts the stored levels up to `size` if their right edge gives `root`; else SP_E_MISMATCH and still empty."""
+        """Trusts the stored levels to `size` if their right edge gives `root`; else SP_E_MISMATCH and still empty."""
         _sizes(size)
         check(lib.sp_tree_adopt(self.pointer, size, _one(root)))
 

@@ -4,7 +4,7 @@ A head is the MessagePack of `Head` as an array; its bytes go into the leaf (thr
 of each: a decoder re-encodes what it read and compares.
 
 Guarantees: `decode(type, version, encode(head)) == head`; other bytes that would decode to the same head are refused,
-as are unknown types and versions and payloads with a byte too many. Does not: hash, know segments, or judge what an
+as are unknown types and versions. Does not: hash, know segments, or judge what an
 event says.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import struct
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -23,7 +23,6 @@ from sealpress.values import DigestAlgorithm, Format, Mode, RecordType
 
 VERSION = 1  # of every frame we write; another one is refused, never guessed at
 NONCE_BYTES = 16
-EMPTY_ROOT = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")  # RFC 6962, no leaves
 
 Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -34,6 +33,13 @@ Count = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 
 class _Canonical(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """Encoded as an array of all its fields in this order: appending one is a new frame version."""
+
+
+class Where(NamedTuple):
+    """Where a committed frame stands."""
+
+    segment: int
+    offset: int
 
 
 class OutcomeStatus(enum.StrEnum):
@@ -179,25 +185,15 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
-class RequestColumns:
-    """A REQUEST's payload, taken apart; digests end to end."""
-
-    head: bytes
-    salt_seed: bytes
-    names: bytes  # per item u64 size | u32 length | name, little endian; empty if there are none
-    digests: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Commit:
     """The payload of a COMMIT frame: closes a batch."""
 
     first_seq: int
-    count: int
+    count: int  # frames of the batch without the COMMIT
     tree_size: int
     root: bytes
     chain: bytes
-    durable_seq: int
+    durable_seq: int | None  # highest seq known durable when it was written
 
 
 def type_of(event: Event) -> RecordType:
@@ -230,40 +226,6 @@ def decode(type_: int, version: int, head: bytes | memoryview) -> Head[Any]:
     return decoded
 
 
-def split_request(
-    payload: bytes | memoryview, digest_size: int | None = None, count: int | None = None
-) -> RequestColumns:
-    """Take a REQUEST's payload apart; Invalid unless its parts fill it exactly.
-
-    With `digest_size` and `count` the digest column must have that size.
-    """
-    size = len(payload)
-    if size < 4:
-        raise Invalid("a REQUEST is too short", reason="ENTRY_ENCODING")
-    head_size: int = struct.unpack_from("<I", payload, 0)[0]
-    seed_at = 4 + head_size
-    names_at = seed_at + 36
-    if names_at > size:
-        raise Invalid("a REQUEST's head is longer than the record", reason="ENTRY_ENCODING")
-    names_size: int = struct.unpack_from("<I", payload, seed_at + 32)[0]
-    digests_at = names_at + names_size
-    if digests_at > size:
-        raise Invalid("a REQUEST's names are longer than the record", reason="ENTRY_ENCODING")
-    if digest_size is not None and count is not None and size - digests_at != digest_size * count:
-        raise Invalid("a REQUEST's digests do not match its count", reason="ENTRY_ENCODING")
-    return RequestColumns(
-        head=bytes(payload[4:seed_at]),
-        salt_seed=bytes(payload[seed_at : seed_at + 32]),
-        names=bytes(payload[names_at:digests_at]),
-        digests=bytes(payload[digests_at:]),
-    )
-
-
-def request_payload(head: bytes, salt_seed: bytes, names: bytes, digests: bytes) -> bytes:
-    """What the core lays down for a REQUEST; the inverse of `split_request`."""
-    return b"".join((struct.pack("<I", len(head)), head, salt_seed, struct.pack("<I", len(names)), names, digests))
-
-
 def unpack_names(names: bytes) -> list[tuple[int, str]]:
     """The names column as (size, name) per item; Invalid unless it is exact."""
     items: list[tuple[int, str]] = []
@@ -284,11 +246,13 @@ def unpack_names(names: bytes) -> list[tuple[int, str]]:
     return items
 
 
-_COMMIT = struct.Struct("<QQQ32s32sQ")
+_COMMIT = struct.Struct("<QIQ32s32sQ")
+_DURABLE_NONE = 2**64 - 1
 
 
 def decode_commit(payload: bytes | memoryview) -> Commit:
     """The fields of a COMMIT; Invalid if it has another length."""
     if len(payload) != _COMMIT.size:
         raise Invalid("a COMMIT has the wrong length", reason="ENTRY_ENCODING")
-    return Commit(*_COMMIT.unpack(payload))
+    first_seq, count, tree_size, root, chain, durable = _COMMIT.unpack(payload)
+    return Commit(first_seq, count, tree_size, root, chain, None if durable == _DURABLE_NONE else durable)

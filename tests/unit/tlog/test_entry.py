@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealpress.core.merkle import EMPTY_ROOT
 from sealpress.errors import Invalid
 from sealpress.tlog import entry
 from sealpress.tlog.entry import (
@@ -63,7 +64,7 @@ EVENTS = [
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_a_head_decodes_to_what_was_encoded(event: entry.Event) -> None:
     """decode(encode(head)) == head, for every event."""
-    head = Head(b"n" * 16, event, 5, 1, entry.EMPTY_ROOT)
+    head = Head(b"n" * 16, event, 5, 1, EMPTY_ROOT)
 
     assert head == entry.decode(entry.type_of(event), entry.VERSION, entry.encode(head))
 
@@ -71,9 +72,9 @@ def test_a_head_decodes_to_what_was_encoded(event: entry.Event) -> None:
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_another_encoding_of_the_same_head_is_refused(event: entry.Event) -> None:
     """A wide integer, a wide array header and a trailing byte decode in MessagePack, and are refused here."""
-    head = entry.encode(Head(b"n" * 16, event, 5, 1, entry.EMPTY_ROOT))
+    head = entry.encode(Head(b"n" * 16, event, 5, 1, EMPTY_ROOT))
     type_ = entry.type_of(event)
-    index_at = head.rindex(b"\x05\x01\xc4\x20" + entry.EMPTY_ROOT)
+    index_at = head.rindex(b"\x05\x01\xc4\x20" + EMPTY_ROOT)
     others = [
         head[:index_at] + b"\xcc\x05" + head[index_at + 1 :],
         b"\xdc\x00\x05" + head[1:],
@@ -90,7 +91,7 @@ def test_another_encoding_of_the_same_head_is_refused(event: entry.Event) -> Non
 
 def test_an_unknown_version_or_type_is_refused() -> None:
     """Nobody guesses what a later version means, nor reads one event as another."""
-    head = entry.encode(Head(b"n" * 16, EVENTS[3], 0, 1, entry.EMPTY_ROOT))
+    head = entry.encode(Head(b"n" * 16, EVENTS[3], 0, 1, EMPTY_ROOT))
 
     for type_, version, reason in [
         (RecordType.GOVERNANCE, 2, "ENTRY_VERSION"),
@@ -123,27 +124,6 @@ def test_any_strings_and_numbers_survive(name: str, request_id: str, first: int,
     assert head == entry.decode(RecordType.REQUEST, 1, entry.encode(head))
 
 
-@given(st.binary(max_size=60), st.binary(min_size=32, max_size=32), st.binary(max_size=60), st.binary(max_size=96))
-def test_a_request_payload_comes_apart_into_its_columns(head: bytes, seed: bytes, names: bytes, digests: bytes) -> None:
-    """split_request is the inverse of request_payload and refuses a wrong digest column."""
-    payload = entry.request_payload(head, seed, names, digests)
-    columns = entry.split_request(payload)
-
-    assert (head, seed, names, digests) == (columns.head, columns.salt_seed, columns.names, columns.digests)
-    with pytest.raises(Invalid):
-        entry.split_request(payload, 32, len(digests) // 32 + 1)
-
-
-@given(st.binary(max_size=120))
-def test_a_broken_request_payload_is_refused(payload: bytes) -> None:
-    """No length field reads beyond the record."""
-    try:
-        columns = entry.split_request(payload)
-    except Invalid:
-        return
-    assert payload == entry.request_payload(columns.head, columns.salt_seed, columns.names, columns.digests)
-
-
 def test_names_come_back_and_a_cut_column_is_refused() -> None:
     """The names column is exact."""
     column = b"".join(
@@ -161,7 +141,7 @@ def test_names_come_back_and_a_cut_column_is_refused() -> None:
 
 def test_struct_sizes_cannot_be_confused() -> None:
     """An array with a field too few or too many is refused: nothing is filled in by a default."""
-    head = Head(b"n" * 16, EVENTS[0], 5, 1, entry.EMPTY_ROOT)
+    head = Head(b"n" * 16, EVENTS[0], 5, 1, EMPTY_ROOT)
     plain = msgspec.msgpack.decode(entry.encode(head))
     for event in ([*plain[1], "more"], plain[1][:-1]):
         with pytest.raises(Invalid):

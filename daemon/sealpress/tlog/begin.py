@@ -1,0 +1,111 @@
+"""What happens between opening a log and its first request: the mark, the torn tail, the first records.
+
+Guarantees: nothing is repaired before the mark was compared; a repair has its copy in broken/ and its RECOVERY record,
+also if we are killed in between (a copy that no record names yet keeps the ending `.tail`).
+Does not: fold records (recovery.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sealpress.core.journal import Journal
+from sealpress.errors import CannotStart, CoreError, Damaged
+from sealpress.tlog.entry import GovernanceEvent, RecoveryEvent
+from sealpress.values import RecordType
+
+if TYPE_CHECKING:
+    from sealpress.tlog.log import Log
+
+COPY = re.compile(r"(\d{20})\.(\d+)-(\d+)\.(\d+)\.tail")
+
+
+def check_mark(log: Log, size: int, root: bytes) -> None:
+    """Damaged unless the journal reproduces the mark and the mark covers every sealed head of the journal."""
+    where = log.settings.directory
+    if size > log.size:
+        raise Damaged(
+            f"{where}: the signer's mark is at {size} leaves, the journal holds {log.size}: records are lost",
+            reason="LOG_BEHIND_MARK",
+            hint="restore the log directory from a copy that holds them; nothing at or below the mark is ever repaired "
+            "away; without a copy the root quorum closes this log and goes on with its next number",
+        )
+    if log.root(size) != root:
+        raise Damaged(
+            f"{where}: at {size} leaves the journal's tree differs from the signer's mark",
+            reason="LOG_DIFFERS_FROM_MARK",
+            hint="this is another history of the log: find out who wrote it; start with the directory that the signer "
+            "knows, or close the log with the root quorum",
+        )
+    if size < log.recovered.sealed_size:
+        raise Damaged(
+            f"{where}: the journal holds a head signed at {log.recovered.sealed_size} leaves, the signer's mark is at "
+            f"{size}: the mark was rolled back",
+            reason="MARK_BEHIND_LOG",
+            hint="restore the signer's state directory from its newest copy; do not delete it: a signer without its "
+            "mark could sign a second history",
+        )
+
+
+def repair(log: Log, journal: Journal, now_ns: int) -> None:
+    """Copy a torn tail aside and zero it; the record follows when the log runs."""
+    torn = log.recovered.torn
+    if torn is None:
+        return
+    copy = f"{torn.damage_segment:020}.{torn.damage_from}-{torn.damage_to}.{now_ns}.tail"
+    try:
+        journal.repair(copy)
+    except CoreError as error:
+        raise Damaged(
+            f"{log.settings.directory}: the torn tail of segment {torn.damage_segment} could not be repaired: "
+            f"{error.message}",
+            reason="LOG_DAMAGED",
+            hint="look at the disk and the kernel's log; the segment is unchanged or zeroed, its copy is in broken/",
+        ) from error
+
+
+def start(log: Log, journal: Journal, event_fd: int) -> None:
+    """Re-write and sync the accepted tail and start the commit thread."""
+    try:
+        journal.start(log.tree, event_fd)
+    except CoreError as error:
+        if error.name == "SP_E_FULL":
+            raise CannotStart(
+                f"{log.settings.directory}: no room for a segment",
+                reason="LOG_FULL",
+                hint="make room for at least two segments ([journal] segment_bytes)",
+            ) from error
+        raise Damaged(
+            f"{log.settings.directory}: the log could not be started: {error.message}",
+            reason="LOG_FAILED",
+            hint="look at the disk and the kernel's log; nothing was signed",
+        ) from error
+
+
+def first_records(log: Log) -> None:
+    """Leaf 0 of a new log, and a RECOVERY record for every copy in broken/ that none names yet."""
+    draft = log.draft()
+    if log.recovered.created:
+        body = msgspec.json.encode(
+            {"format": 1, "name": log.name, "number": log.settings.number, "segment_bytes": log.settings.segment_bytes}
+        )
+        created = GovernanceEvent("log.created", body, hashlib.sha256(body).digest())
+        log.recovered.governance_seq = draft.event(RecordType.GOVERNANCE, created).seq
+    copies = sorted((log.settings.directory / "broken").glob("*.tail"))
+    for copy in copies:
+        match = COPY.fullmatch(copy.name)
+        segment, damage_from, damage_to = (int(part) for part in match.groups()[:3]) if match else (0, 0, 0)
+        with copy.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        event = RecoveryEvent(
+            "torn_tail", segment, damage_from, damage_to, copy.name, digest, log.next_seq, draft.first_leaf
+        )
+        draft.event(RecordType.RECOVERY, event)
+    if draft.frames:
+        log.commit_now(draft)
+    for copy in copies:  # killed before this: the next start records it once more, which is true and harmless
+        copy.rename(copy.with_suffix(".recorded"))

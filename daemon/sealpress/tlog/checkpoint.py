@@ -1,0 +1,106 @@
+"""The published checkpoint file: the newest sealed head, signed by the log and witnesses, for anybody.
+
+Guarantees: readers see the old file or the new one, never a part, also after a crash; the size in it never goes back;
+at most one write per interval, but for `flush`. Does not: sign, or add a line key's line (those stay with requesters).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealpress.core.proof import Note, parse_note
+from sealpress.errors import CoreError, Invalid
+from sealpress.ports import Clock
+
+NAME = "checkpoint"
+BYTES_MAX = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A signed note as it was read or offered."""
+
+    text: bytes
+    note: Note
+
+
+class CheckpointFile:
+    """Writes the file of one log. `offer` on the loop; `publish` in a thread, one at a time: it waits for the disk."""
+
+    def __init__(self, directory: Path, interval_ms: int, clock: Clock) -> None:
+        """Takes up the file that is there; an unreadable one is replaced by the next."""
+        self._directory = directory
+        self._interval_ns = interval_ms * 1_000_000
+        self._clock = clock
+        self._written_ns: int | None = None
+        self._waiting: Checkpoint | None = None
+        try:
+            self.newest = read(directory)
+        except Invalid:
+            self.newest = None
+
+    @property
+    def size(self) -> int:
+        """Tree size of the newest head offered or found."""
+        return self.newest.note.size if self.newest is not None else 0
+
+    def offer(self, text: bytes) -> bool:
+        """A sealed head. True: it is time to call `publish`."""
+        checkpoint = Checkpoint(text, parse_note(text))
+        if self.newest is None or checkpoint.note.size > self.newest.note.size:
+            self.newest = self._waiting = checkpoint
+        return self.due
+
+    @property
+    def due(self) -> bool:
+        """Whether a newer head waits and the interval has passed."""
+        if self._waiting is None:
+            return False
+        return self._written_ns is None or self._clock.monotonic_ns() - self._written_ns >= self._interval_ns
+
+    def publish(self) -> bool:
+        """Write the waiting head if it is due; OSError if the disk refuses (the file is a convenience: go on)."""
+        return self.due and self.flush()
+
+    def flush(self) -> bool:
+        """Write the waiting head now: at SEAL and at shutdown."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return False
+        self._written_ns = self._clock.monotonic_ns()
+        write(self._directory, waiting.text)
+        return True
+
+
+def write(directory: Path, text: bytes) -> None:
+    """Replace the file. Killed at any point: the old file or the new one is there, whole."""
+    target = directory / NAME
+    temporary = directory / f".{NAME}.new"
+    with temporary.open("wb") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(target)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read(directory: Path) -> Checkpoint | None:
+    """The published checkpoint; None if there is none. Invalid if it is no signed note."""
+    path = directory / NAME
+    try:
+        with path.open("rb") as file:
+            text = file.read(BYTES_MAX + 1)
+    except FileNotFoundError:
+        return None
+    try:
+        if len(text) > BYTES_MAX:
+            raise Invalid(f"{path}: larger than a checkpoint may be", reason="CHECKPOINT")
+        return Checkpoint(text, parse_note(text))
+    except CoreError as error:
+        raise Invalid(f"{path}: {error.message}", reason="CHECKPOINT", hint="it is derived: remove it") from error

@@ -1,0 +1,197 @@
+"""Answers "when, why and by whom was it allowed?" from the records alone, in plain dicts for printing.
+
+Guarantees: every string is ASCII without control characters, so no caller's text reaches a terminal raw; bytes are hex;
+a hit is a record that means the thing asked for, not one that happens to hold its bytes. Does not: index (it scans; use
+a thread), or ask who may see it (rpc).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from sealpress.tlog import entry
+from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, RefusalEvent, RequestEvent, RequestRef
+from sealpress.tlog.reader import LogReader
+from sealpress.tlog.record import NANOSECONDS, Record
+from sealpress.values import RecordType
+
+ITEMS_MAX = 100  # matching items shown of one request
+EVENTS_MAX = 1_000
+TEXT_MAX = 65_536
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def by_digest(reader: LogReader, digest: bytes) -> Iterator[Record]:
+    """REQUESTs with this digest in their column, and REFUSALs that name it."""
+    for record in reader.find(digest, (RecordType.REQUEST, RecordType.REFUSAL)):
+        event = record.head.event
+        if isinstance(event, RefusalEvent):
+            if event.digest == digest:
+                yield record
+        elif matching_items(record, digest):
+            yield record
+
+
+def by_event_id(reader: LogReader, event_id: bytes) -> Iterator[Record]:
+    """The REQUEST or REFUSAL with this id."""
+    for record in reader.find(event_id, (RecordType.REQUEST, RecordType.REFUSAL)):
+        if record.head.event.event_id == event_id:
+            yield record
+
+
+def by_signature(reader: LogReader, sha256: bytes) -> Iterator[Record]:
+    """The OUTCOMEs that hold a signature with this hash, and the REQUESTs that they are about."""
+    for record in reader.find(sha256, (RecordType.OUTCOME,)):
+        event: OutcomeEvent = record.head.event
+        hashes = event.signature_sha256
+        positions = [at for at in range(0, len(hashes), 32) if hashes[at : at + 32] == sha256]
+        if not positions:
+            continue
+        refs = event.requests if event.checkpoint else [_ref_at(event, at // 32) for at in positions]
+        for ref in refs:
+            if ref is not None:
+                yield from _request_of(reader, ref)
+        yield record
+
+
+def outcomes_of(reader: LogReader, request: Record) -> Iterator[Record]:
+    """Every OUTCOME about leaves of this REQUEST, newest segment first."""
+    needle = b"\x93" + msgspec.msgpack.encode(request.seq)  # how a RequestRef of it begins
+    for record in reader.find(needle, (RecordType.OUTCOME,), since=request.where):
+        if any(ref.seq == request.seq for ref in record.head.event.requests):
+            yield record
+
+
+def story(reader: LogReader, found: Iterator[Record], digest: bytes | None = None) -> list[dict[str, Any]]:
+    """What is to be told of the records found: each with its outcomes, in order of time, at most EVENTS_MAX."""
+    told: dict[int, Record] = {}
+    for record in found:
+        told[record.seq] = record
+        if record.type is RecordType.REQUEST:
+            for outcome in outcomes_of(reader, record):
+                told[outcome.seq] = outcome
+        if len(told) >= EVENTS_MAX:
+            break
+    return [describe(told[seq], digest) for seq in sorted(told)]
+
+
+def describe(record: Record, digest: bytes | None = None) -> dict[str, Any]:
+    """One record as plain values; with `digest`, the items of a REQUEST that have it."""
+    event = plain(record.head.event)
+    event_id = getattr(record.head.event, "event_id", None)
+    if event_id is not None:
+        event["event_id"] = ulid_text(event_id)
+    if isinstance(record.head.event, GovernanceEvent):
+        event["body"] = escape(record.head.event.body[:TEXT_MAX].decode("utf-8", "backslashreplace"))
+    if isinstance(record.head.event, OutcomeEvent):
+        text = record.head.event.checkpoint.decode("utf-8", "backslashreplace")
+        event["checkpoint"] = [escape(line) for line in text.splitlines()]
+    told: dict[str, Any] = {
+        "type": record.type.name.lower(),
+        "seq": record.seq,
+        "time_ns": record.time_ns,
+        "time": _time_text(record.time_ns),
+        "first_leaf_index": record.head.first_leaf,
+        "count": record.head.count,
+        "record_sha256": record.hash.hex(),
+        "event": event,
+    }
+    if digest is not None and isinstance(record.head.event, RequestEvent):
+        told["items"] = [_item(record, position) for position in matching_items(record, digest)]
+    return told
+
+
+def matching_items(record: Record, digest: bytes) -> list[int]:
+    """Positions in a REQUEST whose digest this is, at most ITEMS_MAX; empty if another algorithm's length."""
+    size = record.head.event.algorithm.size
+    if len(digest) != size:
+        return []
+    digests = record.digests
+    positions: list[int] = []
+    at = digests.find(digest)
+    while at >= 0 and len(positions) < ITEMS_MAX:
+        if at % size == 0:
+            positions.append(at // size)
+        at = digests.find(digest, at + 1)
+    return positions
+
+
+def plain(value: Any) -> Any:
+    """Structs to dicts, bytes to hex, strings escaped."""
+    if isinstance(value, msgspec.Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, bytes):
+        return value[:TEXT_MAX].hex()
+    if isinstance(value, Enum):
+        return value.name.lower() if isinstance(value.value, int) else str(value.value)
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value[:EVENTS_MAX]]
+    return value
+
+
+def escape(text: str) -> str:
+    """ASCII without control characters; a backslash becomes two, so that nothing can pose as an escape."""
+    return text.encode("unicode_escape").decode("ascii")
+
+
+def ulid_text(raw: bytes) -> str:
+    """The 26 characters of a 16-byte ULID."""
+    number = int.from_bytes(raw, "big")
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def parse_ulid(text: str) -> bytes | None:
+    """The 16 bytes of its 26 characters; None if it is none."""
+    if len(text) != 26:
+        return None
+    number = 0
+    for letter in text:
+        value = _CROCKFORD.find(letter)
+        if value < 0:
+            return None
+        number = number << 5 | value
+    return number.to_bytes(17, "big")[1:] if number < 1 << 128 else None
+
+
+def signature_hash(signature: bytes) -> bytes:
+    """What OUTCOME stores beside a signature, and Explain asks for."""
+    return hashlib.sha256(signature).digest()
+
+
+def _ref_at(event: OutcomeEvent, position: int) -> RequestRef | None:
+    for ref in event.requests:
+        if position < ref.count:
+            return ref
+        position -= ref.count
+    return None
+
+
+def _request_of(reader: LogReader, ref: RequestRef) -> Iterator[Record]:
+    record = next(reader.records(ref.seq), None)
+    if record is not None and record.seq == ref.seq:
+        yield record
+
+
+def _item(record: Record, position: int) -> dict[str, Any]:
+    size = record.head.event.algorithm.size
+    item: dict[str, Any] = {
+        "leaf_index": record.head.first_leaf + position,
+        "digest": record.digests[position * size : (position + 1) * size].hex(),
+    }
+    if record.names:
+        item["size"], name = entry.unpack_names(record.names)[position]
+        item["name"] = escape(name)
+    return item
+
+
+def _time_text(time_ns: int) -> str:
+    seconds, rest = divmod(time_ns, NANOSECONDS)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000:06}Z"

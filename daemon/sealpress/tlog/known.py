@@ -1,0 +1,185 @@
+"""Which request ids of the window are known, and what became of each: the index behind idempotent retries.
+
+Recovery and flow feed it with the same two calls, `request` and `outcome`, so that what a restart rebuilds is what was
+in memory before it.
+
+Guarantees: at most `entries_max` requests, about 250 bytes each; the oldest goes first; nothing older than the window
+is ever returned. Does not: read the journal (an entry says where the record stands), or decide about a retry.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import struct
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, Where
+from sealpress.values import Mode
+
+
+class State(enum.IntEnum):
+    """What is known of a request's leaves."""
+
+    PENDING = 1  # no outcome yet
+    DONE = 2  # sealed, or every direct signature is recorded
+    PARTIAL = 3  # direct: `done` of `count` are recorded, the others failed cleanly and may be tried again
+    UNKNOWN = 4  # the token may have signed; ask again with a new id
+    STOPPED = 5
+    LAPSED = 6  # can never be signed; the same id may append new leaves
+
+
+_FINAL = {
+    OutcomeStatus.UNKNOWN: State.UNKNOWN,
+    OutcomeStatus.STOPPED: State.STOPPED,
+    OutcomeStatus.LAPSED: State.LAPSED,
+}
+_MODES = (Mode.PROOF, Mode.DIRECT)
+_PACKED = struct.Struct("<32sQIIQIQBBIII")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """One request of the window."""
+
+    same: bytes  # 32: equal if the fields were
+    seq: int
+    where: Where  # of the REQUEST; `Log.stored` reads the rest
+    first_leaf: int
+    count: int
+    time_ns: int
+    mode: Mode
+    state: State
+    done: int = 0  # direct: items whose signature is recorded
+    outcomes: tuple[Where, ...] = ()  # oldest first
+
+
+class Known:
+    """The index. Owned by one thread (the event loop's)."""
+
+    def __init__(self, entries_max: int, window_ns: int) -> None:
+        """Empty; bounds as in `[idempotency]`."""
+        self._entries_max = entries_max
+        self._window_ns = window_ns
+        self._packed: dict[bytes, bytes] = {}
+        self._more: dict[bytes, tuple[Where, ...]] = {}  # outcomes beyond the first: retries of direct items
+        self._open: dict[int, bytes] = {}  # seq → key, while outcomes may still come
+        self._order: deque[bytes] = deque()  # keys, oldest first; a key that was asked again stands here twice
+        self._stale: dict[bytes, int] = {}  # how many of a key's places in _order are old ones
+
+    @staticmethod
+    def key(identity: str, request_id: str) -> bytes:
+        """16 bytes of a hash: the id is the caller's choice, so the table must not be."""
+        return hashlib.sha256(f"{identity}\0{request_id}".encode()).digest()[:16]
+
+    def __len__(self) -> int:
+        """How many requests are known."""
+        return len(self._packed)
+
+    def get(self, identity: str, request_id: str, now_ns: int) -> KnownRequest | None:
+        """The request with this id, if it is younger than the window."""
+        key = self.key(identity, request_id)
+        packed = self._packed.get(key)
+        if packed is None:
+            return None
+        known = self._unpack(key, packed)
+        return known if known.time_ns > now_ns - self._window_ns else None
+
+    def request(
+        self, event: RequestEvent, where: Where, *, seq: int, first_leaf: int, count: int, time_ns: int
+    ) -> KnownRequest:
+        """A REQUEST is durable. A former one with the same id (it lapsed) is forgotten."""
+        key = self.key(event.identity, event.request_id)
+        former = self._packed.get(key)
+        if former is not None:
+            self._open.pop(self._unpack(key, former).seq, None)
+            self._more.pop(key, None)
+            self._stale[key] = self._stale.get(key, 0) + 1
+        known = KnownRequest(event.same, seq, where, first_leaf, count, time_ns, event.mode, State.PENDING)
+        self._packed[key] = _pack(known)
+        self._order.append(key)
+        self._open[seq] = key
+        while len(self._packed) > self._entries_max:
+            self._drop_oldest()
+        return known
+
+    def outcome(self, event: OutcomeEvent, where: Where) -> None:
+        """An OUTCOME is durable; of requests that are not known, or are over, it changes nothing."""
+        at = 0
+        for ref in event.requests:
+            signed = sum(map(bool, event.signatures[at : at + ref.count]))
+            at += ref.count
+            key = self._open.get(ref.seq)
+            if key is not None:
+                self._settle(key, event.status, signed, where)
+
+    def pending(self) -> Iterator[KnownRequest]:
+        """Requests without any outcome, oldest first."""
+        for key in self._open.values():
+            known = self._unpack(key, self._packed[key])
+            if known.state is State.PENDING:
+                yield known
+
+    def expire(self, now_ns: int) -> None:
+        """Forget what is older than the window; cheap, call it now and then."""
+        while self._order and not self._young(self._order[0], now_ns):
+            self._drop_oldest()
+
+    def snapshot(self, now_ns: int) -> dict[bytes, KnownRequest]:
+        """Everything younger than the window, for comparing."""
+        found = {key: self._unpack(key, packed) for key, packed in self._packed.items()}
+        return {key: known for key, known in found.items() if known.time_ns > now_ns - self._window_ns}
+
+    def _settle(self, key: bytes, status: OutcomeStatus, signed: int, where: Where) -> None:
+        known = self._unpack(key, self._packed[key])
+        done = known.done + signed
+        if status is OutcomeStatus.SEALED or done >= known.count:
+            state = State.DONE
+        elif known.state is State.UNKNOWN:
+            state = State.UNKNOWN  # one unknown item keeps the whole request unknown
+        else:
+            state = _FINAL.get(status, State.PARTIAL)
+        if known.outcomes:
+            self._more[key] = (*known.outcomes[1:], where)
+            where = known.outcomes[0]
+        self._packed[key] = _pack(replace(known, state=state, done=done, outcomes=(where,)))
+        if state in (State.DONE, State.STOPPED, State.LAPSED):
+            del self._open[known.seq]
+
+    def _young(self, key: bytes, now_ns: int) -> bool:
+        if key in self._stale:
+            return False  # an old place of a key that was asked again: drop the place, not the key
+        return self._unpack(key, self._packed[key]).time_ns > now_ns - self._window_ns
+
+    def _drop_oldest(self) -> None:
+        key = self._order.popleft()
+        stale = self._stale.get(key, 0)
+        if stale > 1:
+            self._stale[key] = stale - 1
+        elif stale == 1:
+            del self._stale[key]
+        else:
+            known = self._unpack(key, self._packed.pop(key))
+            self._more.pop(key, None)
+            self._open.pop(known.seq, None)
+
+    def _unpack(self, key: bytes, packed: bytes) -> KnownRequest:
+        (same, seq, segment, offset, first_leaf, count, time_ns, mode, state, done, out_segment, out_offset) = (
+            _PACKED.unpack(packed)
+        )
+        outcomes: tuple[Where, ...] = ()
+        if out_offset:  # no frame stands at 0
+            outcomes = (Where(out_segment, out_offset), *self._more.get(key, ()))
+        return KnownRequest(
+            same, seq, Where(segment, offset), first_leaf, count, time_ns, _MODES[mode], State(state), done, outcomes
+        )
+
+
+def _pack(known: KnownRequest) -> bytes:
+    outcome = known.outcomes[0] if known.outcomes else Where(0, 0)
+    return _PACKED.pack(
+        known.same, known.seq, known.where.segment, known.where.offset, known.first_leaf, known.count, known.time_ns,
+        _MODES.index(known.mode), known.state, known.done, outcome.segment, outcome.offset,
+    )  # fmt: skip

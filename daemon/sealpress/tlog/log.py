@@ -1,0 +1,283 @@
+"""One log being written: drafts frames for a commit, hands them to the commit thread, knows what is durable.
+
+    draft = log.draft()                       no commit in flight; one time for the whole draft
+    placed = draft.request(event, …)          seq and leaf index are known here
+    committed = await log.commit(draft)       fdatasync returned
+    committed.where(placed), placed.record
+
+Guarantees: what `commit` returned is durable; a Busy LOG_FULL wrote nothing and the same requests may be drafted again;
+after a failed sync every call raises the same Damaged for ever. Does not: re-check, batch or wait for anybody (flow).
+Owned by one thread, the event loop's; only the reading functions may be called from others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+from sealpress.core import proof
+from sealpress.core.journal import Batch, CommitResult
+from sealpress.core.status import statuses
+from sealpress.errors import Busy, CoreError, Damaged, SealpressError
+from sealpress.ports import Clock, Entropy
+from sealpress.tlog import begin
+from sealpress.tlog.draft import Committed, Draft, Full, Placed
+from sealpress.tlog.entry import Where
+from sealpress.tlog.reader import RECORDS
+from sealpress.tlog.record import Record, Stored, StoredOutcome
+from sealpress.tlog.recovery import LogSettings, Opened, Progress, Recovered, open_log
+from sealpress.values import RecordType
+
+__all__ = ["Committed", "Draft", "Full", "Log", "LogSettings", "Placed"]
+
+FULL_RETRY_MS = 1_000
+_OK, _FULL = statuses()["SP_OK"], statuses()["SP_E_FULL"]
+
+
+class Log:
+    """One directory, one writer. Made by `Log.open`."""
+
+    def __init__(self, settings: LogSettings, opened: Opened, clock: Clock, entropy: Entropy) -> None:
+        """Use `Log.open`."""
+        self.settings = settings
+        self.name = settings.name
+        self.origin = settings.origin
+        self.log_id = settings.log_id
+        self.tree = opened.tree
+        self.reader = opened.reader
+        self.recovered: Recovered = opened.recovered
+        self.failure: Damaged | None = None  # latched: nothing is ever committed again
+        self.clock_back_ns = 0  # how far the clock stood behind the last commit at the last draft
+        self._journal = opened.journal
+        self._clock = clock
+        self._entropy = entropy
+        self._size = opened.state.tree_size
+        self._next_seq = opened.state.next_seq
+        self._last_time_ns = opened.state.last_time_ns
+        self._batch: Batch | None = None
+        self._draft: Draft | None = None  # the only one that may be committed
+        self._flight: asyncio.Future[Committed] | None = None
+        self._busy = False  # a batch is in the commit thread's hands
+        self._event_fd = -1
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @classmethod
+    def open(
+        cls,
+        settings: LogSettings,
+        clock: Clock,
+        entropy: Entropy,
+        progress: Progress | None = None,
+        disk: Any = None,
+    ) -> Self:
+        """Lock the directory, scan, rebuild what is derived. CannotStart (LOG_IN_USE, CLOCK_BEHIND) or Damaged."""
+        return cls(settings, open_log(settings, clock, entropy, progress, disk), clock, entropy)
+
+    @property
+    def size(self) -> int:
+        """Committed leaves."""
+        return self._size
+
+    @property
+    def next_seq(self) -> int:
+        """The seq that the next record gets: everything below is committed."""
+        return self._next_seq
+
+    @property
+    def idle(self) -> bool:
+        """Whether `draft` may be called."""
+        return not self._busy
+
+    def root(self, size: int | None = None) -> bytes:
+        """Root of the tree of the first `size` leaves."""
+        return self.tree.root(self._size if size is None else size)
+
+    def check_mark(self, size: int, root: bytes) -> None:
+        """Compare with the signer's mark; Damaged if either lags behind the other. Call it before `start`."""
+        begin.check_mark(self, size, root)
+
+    def start(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Repair a torn tail, start the commit thread, write leaf 0 or the RECOVERY record; blocks for a few syncs."""
+        self._event_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        begin.repair(self, self._journal, self._clock.now_ns())
+        begin.start(self, self._journal, self._event_fd)
+        self._batch = Batch(min(self.settings.batch_bytes_max, self._journal.position().batch_bytes_max))
+        begin.first_records(self)
+        if loop is not None:
+            self._loop = loop
+            loop.add_reader(self._event_fd, self._on_event)
+
+    def draft(self) -> Draft:
+        """An empty draft for the next commit; only while none is in flight. Damaged if the log failed."""
+        if self.failure is not None:
+            raise self.failure
+        if self._busy or self._batch is None:
+            raise RuntimeError("one commit at a time: draft only when the former one has been answered")
+        now_ns = self._clock.now_ns()
+        self.clock_back_ns = max(0, self._last_time_ns - now_ns)
+        self._batch.reset()
+        time_ns = max(self._last_time_ns, now_ns)
+        self._draft = Draft(self.name, self._batch, self._entropy, time_ns, self._next_seq, self._size)
+        return self._draft
+
+    async def commit(self, draft: Draft) -> Committed:
+        """Make the draft durable. Busy LOG_FULL: nothing was written. Damaged LOG_FAILED: the node must stop.
+
+        Whoever stops waiting does not stop the commit: it is finished and counted all the same.
+        """
+        if self._loop is None:
+            raise RuntimeError("start the log with a loop")
+        self._submit(draft)
+        self._flight = self._loop.create_future()
+        return await self._flight
+
+    def commit_now(self, draft: Draft) -> Committed:
+        """As `commit`, blocking: for the first records of a start, and for tools. Not beside a loop."""
+        if self._loop is not None:
+            raise RuntimeError("the loop waits for commits: use commit()")
+        self._submit(draft)
+        return self._take_blocking()
+
+    def seal_segment(self) -> None:
+        """End the active segment now, blocking; for backups and tests. Not beside a loop."""
+        self._journal.seal(max(self._last_time_ns, self._clock.now_ns()))
+        self._draft = None
+        self._busy = True
+        self._take_blocking()
+
+    def record_at(self, where: Where) -> Record:
+        """The record at a place; any thread."""
+        return self.reader.record(where)
+
+    def stored(self, where: Where) -> Stored:
+        """A stored REQUEST with all that its proofs are made of; any thread."""
+        return self.reader.stored(where)
+
+    def outcome(self, where: Where) -> StoredOutcome:
+        """A stored OUTCOME: signed checkpoint, or direct signatures; any thread."""
+        return self.reader.outcome(where)
+
+    def proof(self, opening: bytes, index: int, head_size: int, checkpoint: bytes) -> bytes:
+        """A tlog-proof text for one leaf under a signed head; any thread."""
+        return proof.write_proof(opening, index, self.tree.inclusion(index, head_size), checkpoint)
+
+    def find(self, needle: bytes, types: Iterable[RecordType] = RECORDS) -> Iterator[Record]:
+        """Committed records that hold these bytes, newest segment first; scans, so use another thread."""
+        return self.reader.find(needle, types)
+
+    def records(self, from_seq: int = 0, at: Where | None = None) -> Iterator[Record]:
+        """Committed records in order; `at` is the `next` of the last one read."""
+        return self.reader.records(from_seq, at)
+
+    def leaf_hash(self, index: int) -> bytes:
+        """Hash of one leaf; any thread."""
+        return self.tree.node(0, index)
+
+    def close(self) -> None:
+        """Finish the batch in hand, stop the thread, unlock. Idempotent."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._event_fd)
+            self._loop = None
+        if self._busy:
+            try:
+                committed = self._take_blocking()
+                self._answer(committed)
+            except (Busy, Damaged) as error:
+                self._answer(error)
+        self._journal.close()
+        if self._event_fd >= 0:
+            os.close(self._event_fd)
+            self._event_fd = -1
+        self.reader.close()
+        self.tree.close()
+
+    def _submit(self, draft: Draft) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if draft is not self._draft or self._batch is None or self._busy:
+            raise RuntimeError("this draft is not the current one")
+        try:
+            self._journal.submit(self._batch, draft.time_ns, draft.first_seq, draft.first_leaf)
+        except CoreError as error:
+            if error.name != "SP_E_FAILED":
+                raise
+            raise self._fail(error.system_errno) from error
+        self._busy = True
+
+    def _on_event(self) -> None:
+        """The eventfd is readable: at most one commit is finished."""
+        try:
+            os.eventfd_read(self._event_fd)
+        except BlockingIOError:
+            return
+        result = self._journal.take()
+        if result is None:
+            return
+        try:
+            self._answer(self._fold(result))
+        except (Busy, Damaged) as error:
+            self._answer(error)
+
+    def _answer(self, outcome: Committed | SealpressError) -> None:
+        flight, self._flight = self._flight, None
+        if flight is None or flight.done():  # the waiter was cancelled: what happened is in our fields already
+            return
+        if isinstance(outcome, SealpressError):
+            flight.set_exception(outcome)
+        else:
+            flight.set_result(outcome)
+
+    def _take_blocking(self) -> Committed:
+        while True:
+            select.select([self._event_fd], [], [])
+            try:
+                os.eventfd_read(self._event_fd)
+            except BlockingIOError:
+                continue
+            result = self._journal.take()
+            if result is not None:
+                return self._fold(result)
+
+    def _fold(self, result: CommitResult) -> Committed:
+        """Take over what the commit thread did: the only place where size, seq and end move."""
+        draft, self._draft = self._draft, None
+        self._busy = False
+        if result.status == _FULL:
+            raise Busy(
+                "the log's disk is full: nothing was written",
+                reason="LOG_FULL",
+                hint="make room for at least two segments",
+                retry_after_ms=FULL_RETRY_MS,
+            )
+        if result.status != _OK:
+            raise self._fail(result.system_errno)
+        self._size = result.tree_size
+        self._next_seq = result.first_seq + result.frames
+        self._last_time_ns = result.time_ns
+        batch_bytes = self._batch.bytes if draft is not None and self._batch is not None else 0
+        self.reader.end = Where(result.segment, result.offset + batch_bytes)
+        return Committed(
+            result.first_seq,
+            result.first_leaf,
+            result.leaves,
+            result.tree_size,
+            result.root,
+            result.time_ns,
+            Where(result.segment, result.offset),
+            result.write_ns,
+            result.hash_ns,
+            result.sync_ns,
+        )
+
+    def _fail(self, system_errno: int) -> Damaged:
+        """Latch: after a failed sync nothing is known of the disk, and no retry can tell."""
+        cause = os.strerror(system_errno) if system_errno else "the commit thread failed"
+        self.failure = Damaged(
+            f"{self.settings.directory}: the log could not be written or synced ({cause}); nothing is signed any more",
+            reason="LOG_FAILED",
+            hint="look at the disk and the kernel's log, then start again: recovery compares what is really there",
+        )
+        return self.failure

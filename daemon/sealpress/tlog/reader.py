@@ -1,0 +1,130 @@
+"""Reads committed records, also while the log is being written: by place, in order, or by searching.
+
+Guarantees: nothing behind `end` is read, so nothing that is not committed; any thread may read. Does not: take the
+lock, repair, or check roots (recovery.py and check.py do).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sealpress.core.journal import Frame, Segment, segment_name
+from sealpress.errors import CoreError, Damaged, Invalid
+from sealpress.tlog import record
+from sealpress.tlog.entry import Where
+from sealpress.tlog.record import Record, Stored, StoredOutcome
+from sealpress.values import RecordType
+
+SEGMENTS_OPEN_MAX = 16
+END = 1 << 63
+_LEAFLESS = (RecordType.COMMIT, RecordType.SEAL)
+RECORDS = tuple(type_ for type_ in RecordType if type_ not in _LEAFLESS)
+
+
+class LogReader:
+    """The segments of one log, up to `end`."""
+
+    def __init__(self, directory: Path, name: str, log_id: bytes, disk: Any = None) -> None:
+        """`directory` is the log's; nothing is opened yet, and nothing is committed as far as we know."""
+        self.directory = directory
+        self.name = name
+        self.end = Where(0, 0)  # replaced whole by the writer; readers take it once
+        self._log_id = log_id
+        self._disk = disk
+        self._open: OrderedDict[int, Segment] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def numbers(self) -> list[int]:
+        """Segments up to the active one, in order; a spare is not among them."""
+        files = sorted(path.stem for path in (self.directory / "journal").glob("*.seg"))
+        return [int(stem) for stem in files if stem.isdigit() and int(stem) <= self.end.segment]
+
+    def segment(self, number: int) -> Segment:
+        """A mapped segment; the last few stay open. CoreError if it cannot be read."""
+        with self._lock:
+            found = self._open.get(number)
+            if found is None:
+                path = self.directory / "journal" / segment_name(number)
+                found = self._open[number] = Segment(path, self._log_id, disk=self._disk)
+                if len(self._open) > SEGMENTS_OPEN_MAX:
+                    self._open.popitem(last=False)  # whoever still reads it holds it
+            self._open.move_to_end(number)
+            return found
+
+    def frames(self, number: int, start: int = 0) -> Iterator[Frame]:
+        """All frames of a segment from `start` (0: the first), up to `end` if it is the active one."""
+        end = self.end
+        stop = end.offset if number == end.segment else END
+        return self.segment(number).frames(start, stop)
+
+    def record(self, where: Where) -> Record:
+        """The record at a place. Damaged if there is none."""
+        try:
+            frame = self.segment(where.segment).frame(where.offset)
+            if frame is None:
+                raise Invalid("nothing is written there")
+            return record.from_frame(where.segment, frame)
+        except (CoreError, Invalid) as error:
+            raise unreadable(self.directory, where, error) from error
+
+    def stored(self, where: Where) -> Stored:
+        """The REQUEST at a place with all that an answer needs."""
+        return record.stored(self.record(where), self.name)
+
+    def outcome(self, where: Where) -> StoredOutcome:
+        """The OUTCOME at a place."""
+        return record.stored_outcome(self.record(where))
+
+    def records(self, from_seq: int = 0, at: Where | None = None) -> Iterator[Record]:
+        """Committed records with seq >= from_seq in order, up to what is committed now.
+
+        To go on later give the `next` of the last record as `at`.
+        """
+        numbers = self.numbers()
+        if at is not None:
+            numbers = [number for number in numbers if number >= at.segment]
+        else:
+            later = [number for number in numbers if self.segment(number).header.first_seq <= from_seq]
+            numbers = [number for number in numbers if not later or number >= later[-1]]
+        for number in numbers:
+            start = at.offset if at is not None and number == at.segment else 0
+            for frame in self.frames(number, start):
+                if frame.type not in _LEAFLESS and frame.seq >= from_seq:
+                    yield record.from_frame(number, frame)
+
+    def find(
+        self, needle: bytes, types: Iterable[RecordType] = RECORDS, since: Where | None = None
+    ) -> Iterator[Record]:
+        """Records of these types whose payload holds `needle`: newest segment first, in order inside one.
+
+        A hit is only bytes: the caller looks whether they mean what he seeks.
+        """
+        mask = sum(1 << type_ for type_ in types)
+        end = self.end
+        for number in reversed(self.numbers()):
+            if since is not None and number < since.segment:
+                return
+            segment = self.segment(number)
+            at = since.offset if since is not None and number == since.segment else 0
+            stop = end.offset if number == end.segment else END
+            while (frame := segment.find(needle, mask, at, stop)) is not None:
+                yield record.from_frame(number, frame)
+                at = frame.next_offset
+
+    def close(self) -> None:
+        """Let go of the mappings."""
+        with self._lock:
+            self._open.clear()
+
+
+def unreadable(directory: Path, where: Where, error: Exception) -> Damaged:
+    """The error for a record that should be there."""
+    return Damaged(
+        f"{directory}: segment {where.segment}, byte {where.offset}: {error}",
+        reason="LOG_DAMAGED",
+        hint="run `sealpress log verify`; restore the directory from a copy that holds every record",
+    )

@@ -1,0 +1,360 @@
+"""Opens a log after a stop or a crash: finds the last COMMIT, takes or rebuilds the tree, folds what flow must know.
+
+Order: lock and scan (core.journal) → refuse what is not a torn tail → refuse a clock that went back → take the stored
+tree levels if their right edge reproduces the active segment's header → replay the rest through the leaf code of the
+happy path, comparing every COMMIT's root → fold the records of the idempotency window.
+
+Guarantees: what is returned stands on a tree that reproduces the last COMMIT; nothing on disk is changed but tree
+levels, which are derived. Does not: repair (Log.start does, after the mark has been compared: nothing at or below the
+mark may be repaired away), or decide what becomes of dangling requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sealpress.core.journal import DAMAGE_INTERIOR, DAMAGE_TORN, Journal, JournalState
+from sealpress.core.merkle import Tree
+from sealpress.errors import CannotStart, CoreError, Damaged, Invalid
+from sealpress.ports import Clock, Entropy
+from sealpress.tlog import entry
+from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, RefusalEvent, RequestEvent, Where
+from sealpress.tlog.known import Known
+from sealpress.tlog.reader import LogReader, unreadable
+from sealpress.tlog.record import NANOSECONDS, Record, Stored, from_frame
+from sealpress.values import RecordType
+
+Progress = Callable[[int, int], None]  # segments done, segments to do
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """One log: a directory, a name, a number."""
+
+    directory: Path
+    name: str  # host/label
+    number: int
+    segment_bytes: int = 64 << 20
+    write: str = "map"  # map | pwrite | auto
+    governance: bool = False  # GOVERNANCE records of the node live here
+    batch_bytes_max: int = 16 << 20
+    window_s: int = 86_400  # [idempotency]
+    entries_max: int = 4_000_000
+    back_max_s: int = 5  # [clock]
+
+    @property
+    def origin(self) -> str:
+        """The C2SP origin line."""
+        return f"{self.name}/{self.number}"
+
+    @property
+    def log_id(self) -> bytes:
+        """SHA-256 of the origin: stands in every segment header."""
+        return hashlib.sha256(self.origin.encode()).digest()
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What the records say that flow must know before it serves."""
+
+    known: Known
+    dangling: list[Stored] = field(default_factory=list)  # REQUESTs without any outcome, oldest first
+    policy_sha256: bytes | None = None  # last policy of this log's GOVERNANCE records
+    governance_seq: int = 0  # last GOVERNANCE record of this log
+    sealed_size: int = 0  # largest head that an OUTCOME shows as signed
+    created: bool = False  # nothing was there
+    torn: JournalState | None = None  # a torn tail waits to be repaired
+    tree_rebuilt: bool = False
+
+
+@dataclass(slots=True)
+class Opened:
+    """A log that is locked and whole, not yet started."""
+
+    journal: Journal
+    state: JournalState
+    tree: Tree
+    reader: LogReader
+    recovered: Recovered
+
+
+def open_log(settings: LogSettings, clock: Clock, entropy: Entropy, progress: Progress | None, disk: Any) -> Opened:
+    """Lock, scan, rebuild, verify, fold. CannotStart: somebody else has it, or the clock. Damaged: exit 3."""
+    settings.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    journal = _open_journal(settings, entropy, disk)
+    tree: Tree | None = None
+    try:
+        state = journal.state
+        _refuse_damage(settings.directory, state)
+        _refuse_clock(settings, clock, state)
+        reader = LogReader(settings.directory, settings.name, settings.log_id, disk)
+        reader.end = Where(state.active, state.end_offset)
+        tree = Tree(settings.directory / "tree")
+        recovered = _Recovery(settings, state, reader, tree, clock.now_ns(), progress).run()
+        return Opened(journal, state, tree, reader, recovered)
+    except BaseException:
+        if tree is not None:
+            tree.close()
+        journal.close()
+        raise
+
+
+class Fold:
+    """What follows from records, taken in order. `Log` and recovery use `Known` alike; the rest is for a start."""
+
+    def __init__(self, known: Known, governance: bool) -> None:
+        """Nothing seen yet."""
+        self.known = known
+        self.sealed_size = 0
+        self.governance_seq: int | None = None
+        self.policy_sha256: bytes | None = None
+        self._governance = governance
+
+    @property
+    def complete(self) -> bool:
+        """Whether older records could add anything to the facts."""
+        return self.sealed_size > 0 and self.governance_seq is not None and (
+            self.policy_sha256 is not None or not self._governance
+        )  # fmt: skip
+
+    def record(self, record: Record) -> None:
+        """Take in the next record."""
+        event = record.head.event
+        if isinstance(event, RequestEvent):
+            self.known.request(
+                event,
+                record.where,
+                seq=record.seq,
+                first_leaf=record.head.first_leaf,
+                count=record.head.count,
+                time_ns=record.time_ns,
+            )
+            self._saw(event.governance_seq, event.policy_sha256)
+        elif isinstance(event, OutcomeEvent):
+            self.known.outcome(event, record.where)
+            if event.checkpoint or any(event.signatures):
+                self.sealed_size = max(self.sealed_size, event.tree_size)
+        elif isinstance(event, RefusalEvent):
+            self._saw(event.governance_seq, event.policy_sha256)
+        elif isinstance(event, GovernanceEvent):
+            self.governance_seq = record.seq
+            if event.kind == "policy":
+                self.policy_sha256 = event.sha256
+
+    def older(self, fold: Fold) -> None:
+        """Take from a fold of older records what is still missing here."""
+        self.sealed_size = max(self.sealed_size, fold.sealed_size)
+        if self.governance_seq is None:
+            self.governance_seq = fold.governance_seq
+        if self.policy_sha256 is None:
+            self.policy_sha256 = fold.policy_sha256
+
+    def _saw(self, governance_seq: int, policy_sha256: bytes) -> None:
+        """A decision names the last governance record that it saw; in the governance log that is one of this log."""
+        if self._governance and (self.governance_seq is None or governance_seq >= self.governance_seq):
+            self.governance_seq = governance_seq
+            self.policy_sha256 = policy_sha256
+
+
+class _Recovery:
+    """One pass over the segments that must be replayed into the tree or folded."""
+
+    def __init__(
+        self,
+        settings: LogSettings,
+        state: JournalState,
+        reader: LogReader,
+        tree: Tree,
+        now_ns: int,
+        progress: Progress | None,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._reader = reader
+        self._tree = tree
+        self._now_ns = now_ns
+        self._progress = progress
+        window_ns = settings.window_s * NANOSECONDS
+        self._fold = Fold(Known(settings.entries_max, window_ns), settings.governance)
+
+    def run(self) -> Recovered:
+        recovered = Recovered(self._fold.known)
+        if self._state.damage == DAMAGE_TORN:
+            recovered.torn = self._state
+        if self._state.next_seq == 0:
+            recovered.created = True
+            return recovered
+        numbers = self._reader.numbers()
+        adopted = self._adopt()
+        recovered.tree_rebuilt = not adopted
+        replay_from = self._state.active if adopted else numbers[0]
+        fold_from = self._first_of_window(numbers)
+        work = [number for number in numbers if number >= min(replay_from, fold_from)]
+        for done, number in enumerate(work):
+            if self._progress is not None:
+                self._progress(done, len(work))
+            self._segment(number, number >= replay_from, number >= fold_from)
+        if (self._tree.size, self._tree.root()) != (self._state.tree_size, self._state.root):
+            raise self._damaged(self._reader.end, "the tree does not reproduce the last COMMIT")
+        self._search_older([number for number in numbers if number < fold_from])
+        self._fold.known.expire(self._now_ns)
+        self._finish(recovered)
+        if self._progress is not None:
+            self._progress(len(work), len(work))
+        return recovered
+
+    def _finish(self, recovered: Recovered) -> None:
+        fold = self._fold
+        recovered.policy_sha256 = fold.policy_sha256
+        recovered.governance_seq = fold.governance_seq or 0
+        recovered.sealed_size = fold.sealed_size
+        recovered.dangling = [self._reader.stored(known.where) for known in fold.known.pending()]
+
+    def _adopt(self) -> bool:
+        """Stored levels count only if their right edge reproduces the root in the active segment's header."""
+        if self._state.start_size == 0:
+            return True  # nothing is older than the active segment
+        try:
+            self._tree.adopt(self._state.start_size, self._state.start_root)
+        except CoreError:
+            return False
+        return True
+
+    def _first_of_window(self, numbers: list[int]) -> int:
+        """The last segment that starts before the window: everything younger stands in it or later."""
+        oldest_ns = self._now_ns - self._settings.window_s * NANOSECONDS
+        for number in reversed(numbers):
+            first = next(self._reader.frames(number), None)
+            if first is not None and first.time_ns <= oldest_ns:
+                return number
+        return numbers[0]
+
+    def _segment(self, number: int, replay: bool, fold: bool) -> None:
+        leaves: list[bytes] = []
+        count = 0
+        where = Where(number, 0)
+        try:
+            for frame in self._reader.frames(number):
+                where = Where(number, frame.offset)
+                if frame.type == RecordType.COMMIT:
+                    if replay:
+                        self._commit(where, entry.decode_commit(frame.head), leaves)
+                    leaves.clear()
+                    count = 0
+                elif frame.type != RecordType.SEAL:
+                    record = from_frame(number, frame)
+                    if replay:
+                        if record.head.first_leaf != self._tree.size + count:
+                            raise self._damaged(where, "a record names another leaf index than its place gives it")
+                        leaves.append(record.leaf_hashes(self._settings.name))
+                        count += record.head.count
+                    if fold:
+                        self._fold.record(record)
+        except (CoreError, Invalid) as error:
+            raise unreadable(self._settings.directory, where, error) from error
+
+    def _commit(self, where: Where, commit: entry.Commit, leaves: list[bytes]) -> None:
+        self._tree.append(b"".join(leaves))
+        if (self._tree.size, self._tree.root()) != (commit.tree_size, commit.root):
+            raise self._damaged(where, "the records do not reproduce the root of their COMMIT")
+
+    def _search_older(self, numbers: list[int]) -> None:
+        """The facts that the window does not hold: the last policy of an idle node may be old."""
+        for number in reversed(numbers):
+            if self._fold.complete:
+                return
+            older = Fold(Known(1, 0), self._settings.governance)
+            try:
+                for frame in self._reader.frames(number):
+                    if frame.type in (RecordType.OUTCOME, RecordType.GOVERNANCE, RecordType.REFUSAL):
+                        older.record(from_frame(number, frame))
+            except (CoreError, Invalid) as error:
+                raise unreadable(self._settings.directory, Where(number, 0), error) from error
+            self._fold.older(older)
+
+    def _damaged(self, where: Where, what: str) -> Damaged:
+        return unreadable(self._settings.directory, where, Invalid(what))
+
+
+def _open_journal(settings: LogSettings, entropy: Entropy, disk: Any) -> Journal:
+    pwrite = settings.write == "pwrite"
+    while True:
+        try:
+            return Journal(
+                settings.directory,
+                settings.log_id,
+                entropy.bytes(32),
+                settings.segment_bytes,
+                pwrite=pwrite,
+                scan_recent=True,  # sealed segments are read by replay, by the fold, and by `log verify`
+                disk=disk,
+            )
+        except CoreError as error:
+            if error.name == "SP_E_FILESYSTEM" and settings.write == "auto" and not pwrite:
+                pwrite = True
+                continue
+            raise _cannot_open(settings.directory, error) from error
+
+
+def _cannot_open(directory: Path, error: CoreError) -> CannotStart | Damaged:
+    if error.name == "SP_E_LOCKED":
+        return CannotStart(
+            f"{directory}: another process has this log open",
+            reason="LOG_IN_USE",
+            hint="one daemon per log directory: stop the other one, or give this one its own [node] data",
+        )
+    if error.name == "SP_E_FILESYSTEM":
+        return CannotStart(
+            f"{directory}: this file system cannot be written through a mapping without risk",
+            reason="LOG_FILESYSTEM",
+            hint='use ext4 or xfs, or set [journal] write = "pwrite"',
+        )
+    if error.name == "SP_E_VERSION":
+        return CannotStart(
+            f"{directory}: the journal was written by a newer release",
+            reason="LOG_VERSION",
+            hint="start the release that wrote it, or a newer one",
+        )
+    if error.name == "SP_E_MISMATCH":
+        return Damaged(
+            f"{directory}: a segment belongs to another log or stands under another number",
+            reason="LOG_DAMAGED",
+            hint="compare [log] name and number with the directory; run `sealpress log verify`",
+        )
+    return CannotStart(
+        f"{directory}: the journal cannot be opened: {error.message} ({_cause(error)})",
+        reason="LOG_UNAVAILABLE",
+        hint="see [node] data and [journal], permissions and free space",
+    )
+
+
+def _cause(error: CoreError) -> str:
+    return os.strerror(error.system_errno) if error.system_errno else error.name
+
+
+def _refuse_damage(directory: Path, state: JournalState) -> None:
+    if state.damage <= DAMAGE_TORN:
+        return
+    what = "a valid COMMIT follows" if state.damage == DAMAGE_INTERIOR else "in a sealed segment or a header"
+    raise Damaged(
+        f"{directory}: segment {state.damage_segment} is damaged from byte {state.damage_from} "
+        f"to {state.damage_to} ({what}); nothing was changed",
+        reason="LOG_DAMAGED",
+        hint="keep the directory as it is; restore the segment from a copy that holds every record, then run "
+        "`sealpress log verify`; if there is none, close the log with the root quorum and go on with its next number",
+    )
+
+
+def _refuse_clock(settings: LogSettings, clock: Clock, state: JournalState) -> None:
+    behind_ns = state.last_time_ns - clock.now_ns()
+    if behind_ns > settings.back_max_s * NANOSECONDS:
+        raise CannotStart(
+            f"{settings.directory}: the clock is {behind_ns // NANOSECONDS} s behind the last COMMIT",
+            reason="CLOCK_BEHIND",
+            hint="set the clock (NTP), or wait; [clock] back_max_s is the tolerance",
+        )

@@ -8,6 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON_HERE := $(VENV)/bin/python
 READY := $(VENV)/.stamp-native
+WHEEL := $(VENV)/.stamp-wheel
 SANITIZED := build/sanitized
 LINTED := daemon tests bench csrc setup.py
 PROTOS := $(wildcard protos/sealpress/v1/*.proto)
@@ -15,15 +16,17 @@ NATIVE := setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h)
 # google/rpc/status.proto comes with googleapis-common-protos, in the virtual environment
 PROTOC = $(PYTHON_HERE) -m grpc_tools.protoc -Iprotos -I$$($(PYTHON_HERE) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
-.PHONY: help setup demo test test-sanitized test-native lint bench bench-tiny proto clean
+.PHONY: help setup demo wheel test test-sanitized test-native lint bench bench-tiny proto clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 setup: $(READY) ## system packages, .venv, the extension; every other target does this by itself
 
-demo: $(READY) ## start everything in a temporary directory, sign real files, verify, tamper, explain
+demo: $(WHEEL) ## start everything in a temporary directory, sign real files, verify, tamper, explain
 	$(VENV)/bin/sealpress demo
+
+wheel: $(WHEEL) ## the package as one file for the stable ABI, in dist/
 
 test: $(READY) ## the whole test suite
 	$(PYTHON_HERE) -m pytest $(PYTEST_ARGS)
@@ -87,4 +90,10 @@ $(VENV)/.stamp-installed: pyproject.toml | .stamp-system
 # Installing has built the extension once; after a change in csrc/ it is built again in place.
 $(READY): $(VENV)/.stamp-installed $(NATIVE)
 	$(PYTHON_HERE) setup.py -q build_ext --inplace
+	@touch $@
+
+# build/lib would carry files along that are gone from the sources.
+$(WHEEL): $(READY) README.md LICENSE $(shell find daemon/sealpress -name '*.py')
+	rm -rf build/lib dist
+	$(PYTHON_HERE) -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 	@touch $@

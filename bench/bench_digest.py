@@ -21,7 +21,7 @@ NAMES = {1: "sha256", 2: "sha384", 3: "sha512"}
 @pytest.mark.parametrize("size", [4 * KIB, 64 * KIB, MIB])
 def test_documents(ratio: Ratios, tiny: bool, algorithm: int, size: int) -> None:
     """Documents as an array of pointers, against one hashlib object per document."""
-    total = 256 * KIB if tiny else 128 * MIB
+    total = 256 * KIB if tiny else 32 * MIB
     documents = [bytes([place % 251]) * size for place in range(max(2, total // size))]
     make = getattr(hashlib, NAMES[algorithm])
 

@@ -15,7 +15,7 @@ import msgspec
 
 from sealpress.core.journal import Journal
 from sealpress.errors import CannotStart, CoreError, Damaged
-from sealpress.tlog.entry import GovernanceEvent, RecoveryEvent
+from sealpress.tlog.entry import GovernanceEvent, LogCreated, RecoveryEvent
 from sealpress.values import RecordType
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ def first_records(log: Log) -> None:
     """Leaf 0 of a new log, and a RECOVERY record for every copy in broken/ that none names yet."""
     draft = log.draft()
     if log.recovered.created:
-        body = msgspec.json.encode(
-            {"format": 1, "name": log.name, "number": log.settings.number, "segment_bytes": log.settings.segment_bytes}
-        )
+        body = msgspec.json.encode(LogCreated(1, log.name, log.settings.number, log.settings.segment_bytes))
         created = GovernanceEvent("log.created", body, hashlib.sha256(body).digest())
         log.recovered.governance_seq = draft.event(RecordType.GOVERNANCE, created).seq
     copies = sorted((log.settings.directory / "broken").glob("*.tail"))

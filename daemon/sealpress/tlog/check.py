@@ -12,6 +12,7 @@ look torn: `report.tail` says so apart from `report.bad`.
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import re
 import struct
@@ -20,14 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
 from sealpress.core.digests import crc32c
-from sealpress.core.journal import Frame, Segment, chain
+from sealpress.core.journal import Frame, Segment, chain, segment_name
 from sealpress.core.leaf import items_root
 from sealpress.core.merkle import EMPTY_ROOT
 from sealpress.errors import CoreError, Invalid
 from sealpress.tlog import checkpoint, entry
 from sealpress.tlog.compact import CompactRange
-from sealpress.tlog.entry import OutcomeEvent, RequestEvent, Where
+from sealpress.tlog.entry import GovernanceEvent, LogCreated, OutcomeEvent, RequestEvent, Where
 from sealpress.tlog.heads import Heads
 from sealpress.tlog.levels import LevelFiles
 from sealpress.tlog.record import Record, from_frame
@@ -97,6 +100,22 @@ def check_log(
 ) -> Report:
     """Check everything. `keys`: vkeys of the log and of lines; `older`: a checkpoint or proof text kept from before."""
     return _Check(directory, name, number, keys, older, progress, disk).run()
+
+
+def identity(directory: Path) -> tuple[str, int]:
+    """Name and number of a log as its first record tells them; Invalid if there is none."""
+    try:
+        with Segment(directory / "journal" / segment_name(0)) as segment:
+            frame = segment.frame()
+            header = segment.header
+    except CoreError as error:
+        raise Invalid(f"{directory}: no log stands here: {error.message}", reason="LOG_MISSING") from error
+    event = from_frame(0, frame).event if frame is not None else None
+    if isinstance(event, GovernanceEvent) and event.kind == "log.created":
+        said = msgspec.json.decode(event.body, type=LogCreated)
+        if header.log_id == hashlib.sha256(f"{said.name}/{said.number}".encode()).digest():
+            return said.name, said.number
+    raise Invalid(f"{directory}: the first record does not tell the log's name", reason="LOG_MISSING")
 
 
 class _Check:

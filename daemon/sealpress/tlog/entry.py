@@ -142,6 +142,15 @@ class GovernanceEvent(_Canonical, frozen=True):
     sha256: Bytes32
 
 
+class LogCreated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The JSON body of "log.created": leaf 0 says which log this is."""
+
+    format: int
+    name: str
+    number: int
+    segment_bytes: int
+
+
 class RecoveryEvent(_Canonical, frozen=True):
     """RECOVERY: what a restart found and repaired."""
 

@@ -85,7 +85,10 @@ class Opened:
 
 def open_log(settings: LogSettings, clock: Clock, entropy: Entropy, progress: Progress | None, disk: Any) -> Opened:
     """Lock, scan, rebuild, verify, fold. CannotStart: somebody else has it, or the clock. Damaged: exit 3."""
-    settings.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    try:
+        settings.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise _no_use(settings.directory, error.strerror or str(error)) from error
     journal = _open_journal(settings, entropy, disk)
     tree: Tree | None = None
     try:
@@ -97,10 +100,12 @@ def open_log(settings: LogSettings, clock: Clock, entropy: Entropy, progress: Pr
         tree = Tree(settings.directory / "tree")
         recovered = _Recovery(settings, state, reader, tree, clock.now_ns(), progress).run()
         return Opened(journal, state, tree, reader, recovered)
-    except BaseException:
+    except BaseException as error:
         if tree is not None:
             tree.close()
         journal.close()
+        if isinstance(error, CoreError):
+            raise _not_read(settings.directory, Where(0, 0), error) from error
         raise
 
 
@@ -190,6 +195,9 @@ class _Recovery:
             recovered.created = True
             return recovered
         numbers = self._reader.numbers()
+        missing = sorted(set(range(self._state.active + 1)) - set(numbers))
+        if missing:
+            raise self._damaged(Where(missing[0], 0), "the segment is missing")
         adopted = self._adopt()
         recovered.tree_rebuilt = not adopted
         replay_from = self._state.active if adopted else numbers[0]
@@ -256,7 +264,7 @@ class _Recovery:
                     if fold:
                         self._fold.record(record)
         except (CoreError, Invalid) as error:
-            raise unreadable(self._settings.directory, where, error) from error
+            raise _not_read(self._settings.directory, where, error) from error
 
     def _commit(self, where: Where, commit: entry.Commit, leaves: list[bytes]) -> None:
         self._tree.append(b"".join(leaves))
@@ -274,7 +282,7 @@ class _Recovery:
                     if frame.type in (RecordType.OUTCOME, RecordType.GOVERNANCE, RecordType.REFUSAL):
                         older.record(from_frame(number, frame))
             except (CoreError, Invalid) as error:
-                raise unreadable(self._settings.directory, Where(number, 0), error) from error
+                raise _not_read(self._settings.directory, Where(number, 0), error) from error
             self._fold.older(older)
 
     def _damaged(self, where: Where, what: str) -> Damaged:
@@ -326,11 +334,22 @@ def _cannot_open(directory: Path, error: CoreError) -> CannotStart | Damaged:
             reason="LOG_DAMAGED",
             hint="compare [log] name and number with the directory; run `sealpress log verify`",
         )
+    return _no_use(directory, f"{error.message} ({_cause(error)})")
+
+
+def _no_use(directory: Path, why: str) -> CannotStart:
     return CannotStart(
-        f"{directory}: the journal cannot be opened: {error.message} ({_cause(error)})",
+        f"{directory}: the log cannot be opened: {why}",
         reason="LOG_UNAVAILABLE",
         hint="see [node] data and [journal], permissions and free space",
     )
+
+
+def _not_read(directory: Path, where: Where, error: CoreError | Invalid) -> CannotStart | Damaged:
+    """Sorted by what helps: the machine (room, permissions, memory), or a copy of the log."""
+    if isinstance(error, CoreError) and error.name in ("SP_E_FULL", "SP_E_SYSTEM", "SP_E_MEMORY"):
+        return _no_use(directory, f"{error.message} ({_cause(error)})")
+    return unreadable(directory, where, error)
 
 
 def _cause(error: CoreError) -> str:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.scribe import request_event
 from sealpress.core.merkle import EMPTY_ROOT
 from sealpress.errors import Invalid
 from sealpress.tlog import entry
@@ -18,37 +19,9 @@ from sealpress.tlog.entry import (
     OutcomeStatus,
     RecoveryEvent,
     RefusalEvent,
-    RequestEvent,
     RequestRef,
 )
-from sealpress.values import DigestAlgorithm, Format, Mode, RecordType
-
-
-def request_event(**changes: object) -> RequestEvent:
-    """An ordinary REQUEST."""
-    fields: dict[str, object] = {
-        "event_id": bytes(16),
-        "request_id": "job-1",
-        "identity": "uri:spiffe://acme/ci",
-        "cert_sha256": bytes(32),
-        "line": "acme/router/eu/prod/firmware",
-        "key_id": bytes(range(32)),
-        "mode": Mode.PROOF,
-        "format": Format.TLOG_PROOF,
-        "algorithm": DigestAlgorithm.SHA256,
-        "same": bytes(32),
-        "security_version": 3,
-        "artifact": ArtifactEvent("router.bin", "1.2", 1 << 40, "application/octet-stream"),
-        "computed_by": "client",
-        "policy_sha256": bytes(32),
-        "rule": "ci",
-        "decision": "allow",
-        "governance_seq": 0,
-        "batch": False,
-        "source": "ipv4:127.0.0.1:4000",
-    }
-    return RequestEvent(**(fields | changes))  # type: ignore[arg-type]
-
+from sealpress.values import RecordType
 
 EVENTS = [
     request_event(),

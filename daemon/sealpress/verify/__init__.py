@@ -1,1 +1,1 @@
-"""verify."""
+"""Offline verification of proofs and signatures; imports neither grpc nor anything above `core`."""

@@ -105,7 +105,14 @@ def test_salts_at_any_place(mask: int) -> None:
 
 def test_every_field_of_a_record_counts() -> None:
     """A record is what its definition says, and no field may change without changing it."""
-    fields = [(1, 2), (0, 1), (1, 0x0102), (7, 1 << 40), (1_763_900_000_000_000_000, 1), (b"head", b"headx")]
+    fields: list[tuple[Any, Any]] = [
+        (1, 2),
+        (0, 1),
+        (1, 0x0102),
+        (7, 1 << 40),
+        (1_763_900_000_000_000_000, 1),
+        (b"head", b"headx"),
+    ]
     base = [first for first, _ in fields]
     seen = set()
     for position in range(len(fields) + 1):

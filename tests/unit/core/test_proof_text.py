@@ -26,6 +26,9 @@ def b64(data: bytes) -> bytes:
     return base64.b64encode(data)
 
 
+HASH_LINES = b"".join(b64(hash_) + b"\n" for hash_ in reference.split(HASHES))
+
+
 def signature_line(name: str = ORIGIN, data: bytes = bytes(68)) -> bytes:
     """One line of a note."""
     return f"— {name} ".encode() + b64(data) + b"\n"
@@ -44,7 +47,7 @@ def text(
     magic: bytes = b"c2sp.org/tlog-proof@v1",
     extra: bytes = b"extra " + b64(OPENING),
     index: bytes = b"index 5",
-    hashes: bytes = b"".join(b64(HASHES[at : at + 32]) + b"\n" for at in (0, 32, 64)),
+    hashes: bytes = HASH_LINES,
     note: bytes = NOTE,
 ) -> bytes:
     """A proof from its parts."""

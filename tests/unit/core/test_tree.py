@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import random
+from collections.abc import Callable
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -213,12 +214,12 @@ def test_published_inclusion(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize("data", vectors("consistency"))
 def test_published_consistency(data: dict[str, Any]) -> None:
     """transparency-dev's consistency proofs, good and bad, under every mask and by the reference."""
-    roots, path = [base64.b64decode(data[name]) for name in ("root1", "root2")], hashes_of(data)
+    first, second, path = base64.b64decode(data["root1"]), base64.b64decode(data["root2"]), hashes_of(data)
     for mask in cpu_masks():
         with only(mask):
-            assert merkle.verify_consistency(data["size1"], data["size2"], *roots, path) is not data["wantErr"]
+            assert merkle.verify_consistency(data["size1"], data["size2"], first, second, path) is not data["wantErr"]
 
-    assert reference.verify_consistency(data["size1"], data["size2"], *roots, path) is not data["wantErr"]
+    assert reference.verify_consistency(data["size1"], data["size2"], first, second, path) is not data["wantErr"]
 
 
 def test_ranges_refuse_what_is_not_exactly_them() -> None:
@@ -247,7 +248,7 @@ def test_readers_refuse_what_is_not_there() -> None:
     """Sizes, indices and stretches outside the tree are SP_E_BOUNDS, never a read."""
     tree = Tree()
     tree.append(ARENA[: 32 * 10])
-    for ask in [
+    asks: list[Callable[[], object]] = [
         lambda: tree.root(11),
         lambda: tree.node(0, 10),
         lambda: tree.node(4, 0),
@@ -267,7 +268,8 @@ def test_readers_refuse_what_is_not_there() -> None:
         lambda: tree.append(bytes(33)),
         lambda: merkle.frontier_root(bytes(65 * 32)),
         lambda: merkle.frontier_advance(3, bytes(32), 4, bytes(32), bytes(32)),
-    ]:
+    ]
+    for ask in asks:
         with pytest.raises(CoreError) as caught:
             ask()
         assert caught.value.name == "SP_E_BOUNDS"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_adopt_what_was_stored(tmp_path: Path, size: int) -> None:
 def test_a_wrong_root_leaves_it_empty(tmp_path: Path) -> None:
     """Another root, more leaves than there are, a missing or a cut level: SP_E_MISMATCH, size 0, and still usable."""
     root = REFERENCE.root(1000)
-    damages = {
+    damages: dict[str, Callable[[Path], object]] = {
         "root": lambda directory: None,
         "leaf": lambda directory: poke(directory / "level-03", 32 * 124, b"x"),
         "cut": lambda directory: os.truncate(directory / "level-00", 4096),

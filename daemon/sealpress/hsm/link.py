@@ -115,14 +115,8 @@ class DirectResult:
 
 
 def advance_path(tree: Tree, old_size: int, new_size: int) -> bytes:
-    """What `advance` wants as consistency: the perfect subtrees of [old_size, new_size), left to right."""
-    hashes: list[bytes] = []
-    at = old_size
-    while at < new_size:
-        level = min((at & -at).bit_length() - 1 if at else 63, (new_size - at).bit_length() - 1)
-        hashes.append(tree.node(level, at >> level))
-        at += 1 << level
-    return b"".join(hashes)
+    """What `advance` wants as consistency: the complete subtrees that lead from the accepted size to the new one."""
+    return tree.growth(old_size, new_size)
 
 
 _UNAVAILABLE = frozenset({"SLOT_DOWN", "SIGNER_STOPPING", "HEAD_NOT_CURRENT"})

@@ -1,0 +1,128 @@
+"""The guard's account of one log: the accepted head, its durable mark, its recent heads, its released direct leaves.
+
+The account is ahead of the disk by at most one write: `accept` and `cosign` change it at once, one thread writes the
+newest state, and `durable` returns when everything changed before it is on the disk. So the token works while the disk
+does, and whoever releases a signature waits for `durable` first.
+
+Guarantees: after a failed write nothing is durable any more, and `durable` raises (L10). Does not: sign.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from sealpress.core.merkle import frontier_root
+from sealpress.errors import CoreError, Damaged
+from sealpress.hsm import heads
+from sealpress.hsm.direct import Released
+from sealpress.hsm.mark import HeadMark, MarkFile
+
+_HEADS_MAX = 1_024  # accepted heads that a direct call may still name
+
+
+class LogBook:
+    """One log of this signer."""
+
+    def __init__(
+        self, directory: Path, origin: str, limits: heads.HeadLimits, on_failure: Callable[[Damaged], None]
+    ) -> None:
+        """Reads or makes the mark; Damaged if it is not whole."""
+        self._file = MarkFile(directory, origin)
+        self.mark: HeadMark = self._file.mark
+        self._check(self.mark)
+        self._limits = limits
+        self._growth = heads.Growth(limits.leaves_per_minute_max)
+        self._heads: OrderedDict[int, bytes] = OrderedDict({self.mark.size: self.mark.root})
+        self.released = Released(self.mark.size)
+        self._on_failure = on_failure
+        self._wanted = self._done = 0
+        self._failure: Damaged | None = None
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def _check(self, mark: HeadMark) -> None:
+        with contextlib.suppress(CoreError):
+            if frontier_root(mark.frontier) == mark.root and len(mark.frontier) // 32 == mark.size.bit_count():
+                return
+        raise Damaged(f"the mark of {mark.origin} contradicts itself", reason="MARK_DAMAGED")
+
+    def start(self) -> None:
+        """Begin writing; needs a running loop."""
+        self._task = asyncio.create_task(self._write(), name=f"mark-{self.mark.origin}")
+
+    async def close(self) -> None:
+        """Write what is wanted, then give the file back."""
+        with contextlib.suppress(Damaged):
+            await self.durable()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._file.close()
+
+    def accept(self, size: int, root: bytes, consistency: bytes, newest_leaf_time: int, now: int, second: int) -> None:
+        """Take a new head, or refuse it and change nothing."""
+        mark = heads.accept(self.mark, size, root, consistency, newest_leaf_time, now, self._limits)
+        leaves = size - self.mark.size
+        heads.check_growth(self._growth, leaves, second)
+        self._growth.add(leaves, second)
+        self._heads[size] = root
+        if len(self._heads) > _HEADS_MAX:
+            self._heads.popitem(last=False)
+        self.released.forget(now - self._limits.leaf_age_s_max)
+        self._change(mark)
+
+    def cosign(self, keys: Iterable[bytes], now: int) -> int:
+        """T for these keys under the accepted head."""
+        time, mark = heads.cosign(self.mark, keys, now)
+        self._change(mark)
+        return time
+
+    def head(self, size: int) -> bytes | None:
+        """The root of an accepted head, as far back as we remember."""
+        return self._heads.get(size)
+
+    async def durable(self) -> None:
+        """Everything changed so far is on the disk; Damaged if it cannot be."""
+        if self._failure is not None:
+            raise self._failure
+        if self._done >= self._wanted:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._wanted, future))
+        await future
+
+    def _change(self, mark: HeadMark) -> None:
+        self.mark = mark
+        self._wanted += 1
+        self._wake.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            wanted, mark = self._wanted, self.mark
+            try:
+                await asyncio.to_thread(self._file.write, mark)
+            except Damaged as failure:
+                self._fail(failure)
+                return
+            self._done = wanted
+            ready = [future for generation, future in self._waiting if generation <= wanted]
+            self._waiting = [entry for entry in self._waiting if entry[0] > wanted]
+            for future in ready:
+                if not future.done():
+                    future.set_result(None)
+
+    def _fail(self, failure: Damaged) -> None:
+        self._failure = failure
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(failure)
+        self._waiting.clear()
+        self._on_failure(failure)

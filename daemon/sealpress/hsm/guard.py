@@ -1,0 +1,395 @@
+"""The signer's guard: what the front end may ask, decided by rules of our own, and what is signed, built by ourselves.
+
+The front end is not believed. It may say that the log grew, and prove it; ask for signatures under the head that was
+accepted; and ask for the direct signature of a leaf that it shows to stand in such a head. Whatever it sends, the bytes
+that reach a token are a cosignature message or a digest that a leaf of an accepted head commits to.
+
+    advance   origin ours · size grows · consistent with the mark · time near our clock · growth within the cap
+    seal      the last accepted head of its own origin; the log key, and proof keys of that log
+    direct    a direct key · leaf rebuilt from opening and digest, found in an accepted head · young · once per index
+    stop      one key or all, at once and durable       lift   refused: evidence cannot be judged yet
+
+Guarantees: a signature leaves after the mark that covers it is durable, after it was verified here with the public
+key, and unless its key was stopped meanwhile. Calls change the guard's account in the order in which they are started:
+no call waits before it has done so. Does not: load a module or hold a PIN.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sealpress import __version__
+from sealpress.config import Config
+from sealpress.errors import Damaged, Malformed, NotPermitted, Refusal, Unavailable
+from sealpress.hsm import messages as m
+from sealpress.hsm.book import LogBook
+from sealpress.hsm.direct import Opened, open_leaf
+from sealpress.hsm.heads import HeadLimits
+from sealpress.hsm.keytable import GuardKey, GuardLog, KeyTable
+from sealpress.hsm.signatures import WrongSignature
+from sealpress.hsm.slot import Slot, SlotLost
+from sealpress.hsm.state import State
+from sealpress.ports import Clock
+from sealpress.verify import note
+
+_NS = 1_000_000_000
+_JOBS_PER_BATCH = 32  # of direct signatures, so that a slot's deadline is about tens of operations, not thousands
+_BATCHES_PER_SLOT = 4
+
+
+class _Signed(NamedTuple):
+    """What became of one token operation: a signature or a reason."""
+
+    signature: bytes
+    rv: int
+    latency_us: int
+    slot: str
+    reason: str
+
+
+class Guard:
+    """All logs, keys and slots of one signer."""
+
+    def __init__(
+        self, config: Config, path_of: Callable[[str], Path], table: KeyTable, state: State, clock: Clock
+    ) -> None:
+        """Opens the marks; Damaged if one is not whole. `path_of` resolves a path of the configuration."""
+        self._table = table
+        self._state = state
+        self._clock = clock
+        self._limits = HeadLimits(
+            config.signer.leaf_age_s_max, config.signer.clock_ahead_s_max, config.signer.leaves_per_minute_max
+        )
+        self._on_change: Callable[[], None] = lambda: None
+        self.refused: Counter[str] = Counter()
+        self.failure: asyncio.Future[Damaged] = asyncio.get_running_loop().create_future()
+        self._books = {origin: LogBook(state.directory, origin, self._limits, self._failed) for origin in table.logs}
+        used = {slot for key in table.keys.values() if key.active for slot in key.slots}
+        backoff = (config.signer.worker_backoff_ms, config.signer.worker_backoff_ms_max)
+        self._slots = {
+            name: Slot(name, section, _opener(name, config, path_of, table, state), state, backoff, self._changed)
+            for name, section in config.slot.items()
+            if name in used
+        }
+        self._room = {name: asyncio.Semaphore(_BATCHES_PER_SLOT) for name in self._slots}
+
+    # ---- life ----
+
+    async def start(self) -> None:
+        """Every slot has a worker, or will have; CannotStart if a person has to do something first."""
+        for book in self._books.values():
+            book.start()
+        await asyncio.gather(*(slot.start() for slot in self._slots.values()))
+
+    async def close(self) -> None:
+        """Kill the workers, write the marks."""
+        await asyncio.gather(*(slot.close() for slot in self._slots.values()))
+        for book in self._books.values():
+            await book.close()
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Call this when readiness changes."""
+        self._on_change = on_change
+
+    def _changed(self) -> None:
+        self._on_change()
+
+    def _failed(self, failure: Damaged) -> None:
+        if not self.failure.done():
+            self.failure.set_result(failure)
+
+    # ---- the interface ----
+
+    async def handle(self, ask: m.Ask) -> m.Answer:
+        """One call; every refusal is an answer with its reason, and counted."""
+        try:
+            match ask:
+                case m.Advance():
+                    return await self._advance(ask)
+                case m.Seal():
+                    return await self._seal(ask)
+                case m.Direct():
+                    return await self._direct(ask)
+                case m.Stop():
+                    return self._stop(ask)
+                case m.Lift():
+                    raise NotPermitted("no evidence can end a stop yet")
+                case m.Probe():
+                    return await self._probe(ask)
+                case m.Status():
+                    return self.status(ask.id)
+                case _:
+                    raise Malformed("Hello is said once")
+        except Refusal as refusal:
+            self.refused[refusal.reason] += 1
+            return m.Refused(getattr(ask, "id", 0), refusal.reason, refusal.message, refusal.retry_after_ms)
+
+    async def _advance(self, ask: m.Advance) -> m.Done:
+        book = self._book(ask.origin)
+        now, second = self._now(), self._clock.monotonic_ns() // _NS
+        book.accept(ask.size, ask.root, ask.consistency, ask.newest_leaf_time, now, second)
+        await _release(book)
+        return m.Done(ask.id)
+
+    async def _seal(self, ask: m.Seal) -> m.Sealed:
+        book, log = self._book(ask.origin), self._table.logs.get(ask.origin)
+        assert log is not None
+        if self._state.stopped_all:
+            raise NotPermitted("the signer is stopped", reason="STOPPED")
+        if ask.size != book.mark.size or not ask.size:
+            raise Unavailable("this is not the last accepted head", reason="HEAD_NOT_CURRENT", retry_after_ms=10)
+        keys = self._proof_keys(ask)
+        willing = [key for key in keys if not self._state.stopped(key.name)]
+        time = book.cosign([key.key_id[:8] for key in willing], self._now())
+        text = note.checkpoint_text(ask.origin, ask.size, book.mark.root)
+        message = note.cosignature_message(text, time)
+        (log_line, _), signed = await asyncio.gather(
+            asyncio.gather(asyncio.to_thread(_sign_log, log, text), _release(book)),
+            asyncio.gather(*(self._cosign(key, message) for key in willing)),
+        )
+        if self._state.stopped_all:
+            raise NotPermitted("the signer is stopped", reason="STOPPED")
+        by_key = dict(zip((key.name for key in willing), signed, strict=True))
+        return m.Sealed(ask.id, ask.size, time, log_line, tuple(self._sealed_by(key, time, by_key) for key in keys))
+
+    def _sealed_by(self, key: GuardKey, time: int, signed: dict[str, _Signed]) -> m.SealedBy:
+        one = signed.get(key.name)
+        if one is None or self._state.stopped(key.name):
+            self.refused["STOPPED"] += 1
+            return m.SealedBy(key.name, b"", 0, 0, "", "STOPPED")
+        line = b""
+        if one.signature:
+            assert key.line_key is not None
+            line = note.signature_line(key.line_key.name, key.line_key.key_id, time.to_bytes(8) + one.signature)
+        return m.SealedBy(key.name, line, one.rv, one.latency_us, one.slot, one.reason)
+
+    def _proof_keys(self, ask: m.Seal) -> list[GuardKey]:
+        if len(set(ask.keys)) != len(ask.keys):
+            raise Malformed("a key is named twice")
+        keys = [self._key(name) for name in ask.keys]
+        for key in keys:
+            if key.origin != ask.origin:
+                raise NotPermitted(f"key {key.name} belongs to another log", reason="KEY_OF_OTHER_LOG")
+            if key.cosigner is None:
+                raise NotPermitted(f"key {key.name} signs no heads", reason="KEY_NOT_PROOF")
+        return keys
+
+    async def _direct(self, ask: m.Direct) -> m.Directed:
+        key = self._key(ask.key)
+        if key.scheme is None:
+            raise NotPermitted(f"key {key.name} signs heads only", reason="KEY_NOT_DIRECT")
+        if self._state.stopped(key.name):
+            raise NotPermitted(f"key {key.name} is stopped", reason="STOPPED")
+        book = self._book(key.origin)
+        root = book.head(ask.size)
+        if root is None:
+            raise Malformed("no such head was accepted", reason="HEAD_NOT_ACCEPTED")
+        results: list[m.DirectSignature | None] = [None] * len(ask.items)
+        taken: list[tuple[int, Opened]] = []
+        now = self._now()
+        for position, item in enumerate(ask.items):
+            try:
+                opened = open_leaf(item, key.key_id, key.scope, ask.size, root, now, self._limits)
+                book.released.reserve(opened.index)
+            except Refusal as refusal:
+                self.refused[refusal.reason] += 1
+                results[position] = m.DirectSignature(b"", 0, 0, "", refusal.reason)
+            else:
+                taken.append((position, opened))
+        if taken:
+            await self._sign_leaves(key, book, taken, results)
+        return m.Directed(ask.id, tuple(result for result in results if result is not None))
+
+    async def _sign_leaves(
+        self,
+        key: GuardKey,
+        book: LogBook,
+        taken: Sequence[tuple[int, Opened]],
+        results: list[m.DirectSignature | None],
+    ) -> None:
+        try:
+            parts = [taken[at : at + _JOBS_PER_BATCH] for at in range(0, len(taken), _JOBS_PER_BATCH)]
+            answers = await asyncio.gather(
+                _release(book), *(self._sign_digests(key, [opened for _, opened in part]) for part in parts)
+            )
+            signed = [one for part in answers[1:] for one in part or ()]
+            stopped = self._state.stopped(key.name)
+            for (position, opened), one in zip(taken, signed, strict=True):
+                if one.signature and not stopped:
+                    book.released.done(opened)
+                    results[position] = m.DirectSignature(*one)
+                else:
+                    reason = "STOPPED" if stopped else one.reason
+                    results[position] = m.DirectSignature(b"", one.rv, one.latency_us, one.slot, reason)
+        finally:
+            for _, opened in taken:
+                book.released.give_back(opened.index)
+
+    def _stop(self, ask: m.Stop) -> m.Done:
+        if ask.key is not None:
+            self._key(ask.key)
+        try:
+            self._state.stop(ask.key)  # blocks the loop for one fsync: nothing else may happen before it
+        except Damaged as failure:
+            self._failed(failure)
+            raise Unavailable(failure.message, reason="SIGNER_STOPPING") from None
+        finally:
+            self._changed()
+        return m.Done(ask.id)
+
+    async def _probe(self, ask: m.Probe) -> m.Probed:
+        async def one(slot: Slot) -> int:
+            began = self._clock.monotonic_ns()
+            with contextlib.suppress(SlotLost):
+                await slot.ping()
+                return (self._clock.monotonic_ns() - began) // 1_000
+            return -1
+
+        names = list(self._slots)
+        return m.Probed(
+            ask.id,
+            dict(zip(names, await asyncio.gather(*(one(self._slots[name]) for name in names)), strict=True)),
+        )
+
+    def status(self, id_: int) -> m.StatusView:
+        """Marks as accepted (a head's signatures wait for the disk, a reader need not), keys, slots."""
+        return m.StatusView(
+            id_,
+            __version__,
+            {origin: m.MarkView(b.mark.size, b.mark.root, b.mark.time) for origin, b in self._books.items()},
+            {name: self._key_view(key) for name, key in self._table.keys.items()},
+            {
+                name: m.SlotView(slot.up, slot.sessions, slot.operations, max(0, slot.restarts), slot.reason)
+                for name, slot in self._slots.items()
+            },
+            dict(self.refused),
+        )
+
+    def _key_view(self, key: GuardKey) -> m.KeyView:
+        slot = self._slot_of(key)
+        reason = ""
+        if not key.active:
+            reason = "VERIFY_ONLY"
+        elif self._state.stopped(key.name):
+            reason = "STOPPED"
+        elif slot is None:
+            reason = "SLOT_DOWN"
+        signed = self._books[key.origin].mark.signed.get(key.key_id[:8])
+        size, time = (signed.size, signed.time) if signed else (0, 0)
+        name = slot.name if slot is not None else key.slots[0]
+        return m.KeyView(key.key_id, key.line, key.origin, name, not reason, reason, size, time)
+
+    # ---- tokens ----
+
+    async def _cosign(self, key: GuardKey, message: bytes) -> _Signed:
+        cosigner = key.cosigner
+        assert cosigner is not None
+        results, slot = await self._operate(key, [cosigner.job(key.name, message)])
+        return (await asyncio.to_thread(_finish, results, slot, [lambda raw: cosigner.finish(message, raw)]))[0]
+
+    async def _sign_digests(self, key: GuardKey, leaves: Sequence[Opened]) -> list[_Signed]:
+        scheme = key.scheme
+        assert scheme is not None
+        slot = self._slot_of(key)
+        jobs = [scheme.job(key.name, leaf.algorithm, leaf.digest) for leaf in leaves]
+        async with self._room[slot.name] if slot is not None else contextlib.nullcontext():
+            if self._state.stopped(key.name):
+                return [_Signed(b"", 0, 0, "", "STOPPED")] * len(leaves)
+            results, name = await self._operate(key, jobs)
+        finish = [lambda raw, leaf=leaf: scheme.finish(leaf.algorithm, leaf.digest, raw) for leaf in leaves]
+        return await asyncio.to_thread(_finish, results, name, finish)
+
+    async def _operate(
+        self, key: GuardKey, jobs: Sequence[m.WorkerJob]
+    ) -> tuple[Sequence[m.WorkerResult | SlotLost], str]:
+        slot = self._slot_of(key)
+        if slot is None:
+            return [SlotLost(unknown=False)] * len(jobs), ""
+        try:
+            return await slot.sign(jobs), slot.name
+        except SlotLost as lost:
+            return [lost] * len(jobs), slot.name
+
+    def _slot_of(self, key: GuardKey) -> Slot | None:
+        up = [self._slots[name] for name in key.slots if name in self._slots and self._slots[name].up]
+        return min(up, key=lambda slot: slot.waiting) if up else None
+
+    # ---- small things ----
+
+    def _book(self, origin: str) -> LogBook:
+        book = self._books.get(origin)
+        if book is None:
+            raise NotPermitted("this signer holds no such log", reason="UNKNOWN_ORIGIN")
+        return book
+
+    def _key(self, name: str) -> GuardKey:
+        key = self._table.keys.get(name)
+        if key is None or not key.active:
+            raise NotPermitted("this signer has no such active key", reason="UNKNOWN_KEY")
+        return key
+
+    def _now(self) -> int:
+        return self._clock.now_ns() // _NS
+
+
+async def _release(book: LogBook) -> None:
+    """Wait until the mark is durable; after a failed write there is no signature, and this process ends."""
+    try:
+        await book.durable()
+    except Damaged as failure:
+        raise Unavailable(failure.message, reason="SIGNER_STOPPING", retry_after_ms=1_000) from None
+
+
+def _finish(
+    results: Sequence[m.WorkerResult | SlotLost], slot: str, finish: Sequence[Callable[[bytes], bytes]]
+) -> list[_Signed]:
+    """Verify each answer with the public key, outside the process that made it and off the loop."""
+    signed = []
+    for result, verified in zip(results, finish, strict=True):
+        if isinstance(result, SlotLost):
+            signed.append(_Signed(b"", 0, 0, slot, "OUTCOME_UNKNOWN" if result.unknown else "SLOT_DOWN"))
+            continue
+        signature, reason = b"", ""
+        if result.rv or not result.tried:
+            reason = "OUTCOME_UNKNOWN" if result.tried else "SLOT_DOWN"
+        else:
+            try:
+                signature = verified(result.signature)
+            except WrongSignature:
+                reason = "WRONG_SIGNATURE"
+        signed.append(_Signed(signature, result.rv, result.elapsed_ns // 1_000, slot, reason))
+    return signed
+
+
+def _sign_log(log: GuardLog, text: bytes) -> bytes:
+    signature = log.private.sign(text)
+    log.public.verify(signature, text)
+    return note.signature_line(log.key.name, log.key.key_id, signature)
+
+
+def _opener(
+    slot: str, config: Config, path_of: Callable[[str], Path], table: KeyTable, state: State
+) -> Callable[[], m.WorkerOpen]:
+    section = config.slot[slot]
+    keys = tuple(m.WorkerKey(key.name, key.cka_id, key.cka_label, key.spki) for key in table.of_slot(slot))
+
+    def ask() -> m.WorkerOpen:
+        return m.WorkerOpen(
+            slot=slot,
+            module=section.module,
+            reserved=section.reserved,
+            serial=section.serial,
+            label=section.label,
+            pin_file=str(path_of(section.pin_file)) if section.pin_file else "",
+            sessions=section.sessions,
+            tag_key=state.tag_key,
+            rejected=state.rejected(slot),
+            keys=keys,
+        )
+
+    return ask

@@ -1,0 +1,88 @@
+"""Decides which heads of a log are accepted, and which time a cosignature carries. Rules only: no I/O, no clock.
+
+Guarantees: an accepted head is larger than the last one, consistent with it, not from the future nor stale, and within
+the growth cap; T never decreases per key. Does not: sign, or make anything durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from sealpress.core.merkle import frontier_advance
+from sealpress.errors import Busy, CoreError, Malformed
+from sealpress.hsm.mark import HeadMark, Signed
+
+_HASH = 32
+_MINUTE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """The limits of the signer's own configuration."""
+
+    leaf_age_s_max: int
+    clock_ahead_s_max: int
+    leaves_per_minute_max: int
+
+
+class Growth:
+    """Leaves accepted in the last 60 seconds, counted by the second."""
+
+    def __init__(self, leaves_per_minute_max: int) -> None:
+        """The cap is over all heads of one log."""
+        self._cap = leaves_per_minute_max
+        self._seconds: dict[int, int] = {}
+
+    def room(self, leaves: int, second: int) -> bool:
+        """Whether so many more are allowed now; `second` is monotonic."""
+        self._seconds = {at: count for at, count in self._seconds.items() if at > second - _MINUTE_S}
+        return sum(self._seconds.values()) + leaves <= self._cap
+
+    def add(self, leaves: int, second: int) -> None:
+        """They were accepted."""
+        self._seconds[second] = self._seconds.get(second, 0) + leaves
+
+
+def check_time(time: int, now: int, limits: HeadLimits) -> None:
+    """A leaf's time against our clock: LEAF_FROM_FUTURE, LEAF_TOO_OLD."""
+    if time > now + limits.clock_ahead_s_max:
+        raise Malformed(f"a leaf's time is {time - now} s ahead of the signer's clock", reason="LEAF_FROM_FUTURE")
+    if time < now - limits.leaf_age_s_max:
+        raise Malformed(f"the leaf is {now - time} s old", reason="LEAF_TOO_OLD")
+
+
+def accept(
+    mark: HeadMark, size: int, root: bytes, consistency: bytes, newest_leaf_time: int, now: int, limits: HeadLimits
+) -> HeadMark:
+    """The mark after this head, or why it is refused."""
+    if size < mark.size:
+        raise Malformed(f"size {size} is behind the accepted {mark.size}", reason="SIZE_NOT_GROWING")
+    if size == mark.size:
+        raise Malformed("a head of this size is accepted already", reason="SIZE_NOT_GROWING")
+    if len(consistency) % _HASH:
+        raise Malformed("a consistency path is whole hashes", reason="BAD_REQUEST")
+    if newest_leaf_time < mark.time:
+        raise Malformed("the newest leaf is older than that of the accepted head", reason="TIME_WENT_BACK")
+    check_time(newest_leaf_time, now, limits)
+    try:
+        frontier = frontier_advance(mark.size, mark.frontier, size, consistency, root)
+    except CoreError:
+        raise Malformed("the head is not consistent with the accepted one", reason="INCONSISTENT") from None
+    return replace(mark, size=size, root=root, frontier=frontier, time=newest_leaf_time)
+
+
+def check_growth(growth: Growth, leaves: int, second: int) -> None:
+    """GROWTH_CAP: come back later."""
+    if not growth.room(leaves, second):
+        raise Busy("the log grows faster than the signer allows", reason="GROWTH_CAP", retry_after_ms=1_000)
+
+
+def cosign(mark: HeadMark, keys: Iterable[bytes], now: int) -> tuple[int, HeadMark]:
+    """T = max(clock, last T, newest leaf time), and the mark that says how far these keys (8 bytes each) sign."""
+    held = dict(mark.signed)
+    names = list(keys)
+    time = max([now, mark.time, *(held[key].time for key in names if key in held)])
+    held.update({key: Signed(mark.size, time) for key in names})
+    return time, replace(mark, signed=MappingProxyType(held))

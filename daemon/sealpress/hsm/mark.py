@@ -1,0 +1,145 @@
+"""The durable mark of a log: the last head that the guard accepted, and how far each key has signed.
+
+Two slots of 4 KiB, written in turn, each with a generation and a CRC: a write that is torn leaves the other slot, and
+no signature was released under the torn one.
+
+    magic "SPMARK" 0 1 | u32 crc32c of the slot with this field zero | u32 body length | u64 generation | body | zeros
+    body: u16 length, origin | u64 size | root[32] | u64 time | u16 count, frontier hashes
+          | u16 count, per key: key_id[:8] | u64 size | u64 T                                   (integers little endian)
+
+Guarantees: what `write` returned from is what `read` finds, also after a crash; a file whose slots are both damaged is
+never taken for an empty one. Does not: judge heads (heads.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from sealpress.core.digests import crc32c
+from sealpress.core.merkle import EMPTY_ROOT
+from sealpress.errors import Damaged
+from sealpress.hsm.state import sync_directory
+
+SLOT_BYTES = 4096
+KEYS_MAX = 64  # of one log: what a slot has room for
+_MAGIC = b"SPMARK\x00\x01"
+_HEADER = struct.Struct("<8sIIQ")
+_U16 = struct.Struct("<H")
+_U64 = struct.Struct("<Q")
+_KEY = struct.Struct("<8sQQ")
+_HINT = "restore the signer's state directory, or close this log (next number) by root quorum"
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """How far a key has signed: tree size, and T of its last cosignature."""
+
+    size: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadMark:
+    """The last accepted head; `time` is that of its newest leaf; `signed` by the first 8 bytes of the key id."""
+
+    origin: str
+    size: int = 0
+    root: bytes = EMPTY_ROOT
+    frontier: bytes = b""
+    time: int = 0
+    signed: Mapping[bytes, Signed] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def encode(mark: HeadMark, generation: int) -> bytes:
+    """One slot."""
+    origin = mark.origin.encode()
+    body = b"".join(
+        (
+            _U16.pack(len(origin)) + origin,
+            _U64.pack(mark.size) + mark.root + _U64.pack(mark.time),
+            _U16.pack(len(mark.frontier) // 32) + mark.frontier,
+            _U16.pack(len(mark.signed)),
+            *(_KEY.pack(key, signed.size, signed.time) for key, signed in sorted(mark.signed.items())),
+        )
+    )
+    if _HEADER.size + len(body) > SLOT_BYTES:
+        raise ValueError("a mark has no room for so many keys")
+    slot = bytearray((_HEADER.pack(_MAGIC, 0, len(body), generation) + body).ljust(SLOT_BYTES, b"\0"))
+    struct.pack_into("<I", slot, 8, crc32c(bytes(slot)))
+    return bytes(slot)
+
+
+def decode(slot: bytes) -> tuple[int, HeadMark] | None:
+    """Generation and mark; None if this is not a whole slot."""
+    if len(slot) != SLOT_BYTES:
+        return None
+    magic, crc, length, generation = _HEADER.unpack_from(slot)
+    if magic != _MAGIC or _HEADER.size + length > SLOT_BYTES or crc32c(slot[:8] + bytes(4) + slot[12:]) != crc:
+        return None
+    at = _HEADER.size
+    (size_of_origin,) = _U16.unpack_from(slot, at)
+    at += 2
+    origin = slot[at : at + size_of_origin].decode()
+    at += size_of_origin
+    (size,), root, (time,) = _U64.unpack_from(slot, at), slot[at + 8 : at + 40], _U64.unpack_from(slot, at + 40)
+    at += 48
+    (count,) = _U16.unpack_from(slot, at)
+    frontier = slot[at + 2 : at + 2 + 32 * count]
+    at += 2 + 32 * count
+    (keys,) = _U16.unpack_from(slot, at)
+    entries = [_KEY.unpack_from(slot, at + 2 + i * _KEY.size) for i in range(keys)]
+    signed = {key: Signed(key_size, key_time) for key, key_size, key_time in entries}
+    return generation, HeadMark(origin, size, root, frontier, time, MappingProxyType(signed))
+
+
+class MarkFile:
+    """The file of one log's mark."""
+
+    def __init__(self, directory: Path, origin: str) -> None:
+        """Read it, or make it for a log that this signer has never seen. Damaged if neither slot is whole."""
+        self.path = directory / f"mark-{hashlib.sha256(origin.encode()).hexdigest()[:32]}"
+        if not self.path.exists():
+            self._create(HeadMark(origin))
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        slots = [decode(os.pread(self._descriptor, SLOT_BYTES, SLOT_BYTES * i)) for i in range(2)]
+        whole = [slot for slot in slots if slot is not None]
+        if not whole:
+            raise Damaged(
+                f"{self.path}: the mark of {origin} is damaged in both slots", reason="MARK_DAMAGED", hint=_HINT
+            )
+        self.generation, self.mark = max(whole, key=lambda slot: slot[0])
+        if self.mark.origin != origin:
+            raise Damaged(f"{self.path}: this is the mark of another log", reason="MARK_DAMAGED", hint=_HINT)
+
+    def _create(self, mark: HeadMark) -> None:
+        part = self.path.with_suffix(".new")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(descriptor, encode(mark, 0) + encode(mark, 1), 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        part.rename(self.path)
+        sync_directory(self.path.parent)
+
+    def write(self, mark: HeadMark) -> None:
+        """Durable when this returns. Damaged if it cannot be; then nothing may be signed any more (L10)."""
+        generation = self.generation + 1
+        try:
+            written = os.pwrite(self._descriptor, encode(mark, generation), SLOT_BYTES * (generation % 2))
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise Damaged(f"{self.path}: {error.strerror}", reason="MARK_FAILED", hint=_HINT) from None
+        if written != SLOT_BYTES:
+            raise Damaged(f"{self.path}: short write", reason="MARK_FAILED", hint=_HINT)
+        self.generation, self.mark = generation, mark
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._descriptor)

@@ -1,0 +1,280 @@
+"""The one door to python-pkcs11: loads the module through the core's table, finds slot, sessions and keys.
+
+python-pkcs11 opens sessions and finds keys; the C core logs in and signs on their handles. No session is opened with a
+PIN: closing such a one would log the whole process out.
+
+Guarantees: a token is taken by serial and label, and several matches are refused; a key is handed out only if the
+token's public key is the pinned one. Does not: sign, or hold a PIN.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pkcs11
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pkcs11 import Attribute, KeyType, ObjectClass
+from pkcs11.exceptions import PKCS11Error
+
+from sealpress.core import p11
+from sealpress.errors import CannotStart, CoreError, TokenError
+
+# What a token answers when the PIN it was shown is not its PIN: incorrect, invalid, length, expired, locked.
+PIN_ANSWERS = frozenset({0xA0, 0xA1, 0xA2, 0xA3, 0xA4})
+
+# Reasons after which the next try would end the same way: a person has to do something.
+LASTING = frozenset(
+    {
+        "MODULE_MISSING",
+        "TOKEN_NOT_FOUND",
+        "TOKEN_AMBIGUOUS",
+        "PIN_FILE",
+        "PIN_REJECTED",
+        "TOKEN_LOCKED",
+        "KEY_NOT_FOUND",
+        "KEY_MISMATCH",
+    }
+)
+_CURVES: dict[bytes, ec.EllipticCurve] = {
+    bytes.fromhex("06082a8648ce3d030107"): ec.SECP256R1(),
+    bytes.fromhex("06052b81040022"): ec.SECP384R1(),
+}
+_ED25519 = bytes.fromhex("06032b6570")
+_SESSIONS_UNLIMITED = frozenset({0, (1 << 64) - 1})
+
+
+class PinRefused(CannotStart):
+    """The token rejected the PIN; `tag` is what to remember it by."""
+
+    reason = "PIN_REJECTED"
+
+    def __init__(self, message: str, *, tag: bytes, hint: str) -> None:
+        """`tag` as of core.p11.login."""
+        super().__init__(message, hint=hint)
+        self.tag = tag
+
+
+@dataclass(frozen=True, slots=True)
+class TokenName:
+    """Where a token is to be found; an empty serial matches any."""
+
+    module: str
+    reserved: str
+    serial: str
+    label: str
+
+
+def _load(name: TokenName) -> Any:
+    try:
+        p11.open_module(name.module, name.reserved)
+        p11.initialize()
+        return pkcs11.lib(p11.library_path())
+    except TokenError as error:
+        raise CannotStart(f"{name.module}: {error.message}", reason="TOKEN_FAILED") from None
+    except CoreError as error:
+        raise CannotStart(
+            f"{name.module}: {error.message}",
+            reason="MODULE_MISSING",
+            hint="install the module, or correct `module` of the slot (Debian: apt-get install softhsm2)",
+        ) from None
+    except PKCS11Error as error:
+        raise _answered("the module cannot be used", error) from None
+
+
+def _answered(what: str, error: PKCS11Error) -> CannotStart:
+    return CannotStart(f"{what}: {type(error).__name__} {error}".rstrip(), reason="TOKEN_FAILED")
+
+
+class Token:
+    """A token that was found, with its anchor session, which performs the login and is never used to sign."""
+
+    def __init__(self, name: TokenName) -> None:
+        """Load, find, open the anchor. CannotStart: MODULE_MISSING, TOKEN_NOT_FOUND, TOKEN_AMBIGUOUS, TOKEN_FAILED."""
+        self._lib = _load(name)
+        self._token = self._find(name)
+        self._anchor = self.open_session()
+
+    def _find(self, name: TokenName) -> Any:
+        found = []
+        for token in self._tokens():
+            serial = token.serial.decode(errors="replace") if isinstance(token.serial, bytes) else str(token.serial)
+            if token.label.strip() == name.label and name.serial in ("", serial.strip("\0 ")):
+                found.append(token)
+        if not found:
+            raise CannotStart(
+                f"no token with label {name.label!r}" + (f" and serial {name.serial!r}" if name.serial else ""),
+                reason="TOKEN_NOT_FOUND",
+                hint="check `label` and `serial` of the slot, that the token is plugged in, and the module's own "
+                "configuration (SoftHSM: SOFTHSM2_CONF)",
+            )
+        if len(found) > 1:
+            raise CannotStart(
+                f"{len(found)} tokens have the label {name.label!r}",
+                reason="TOKEN_AMBIGUOUS",
+                hint="give the `serial` of the slot's token",
+            )
+        return found[0]
+
+    def _tokens(self) -> Iterator[Any]:
+        try:
+            for slot in self._lib.get_slots(token_present=True):
+                with contextlib.suppress(PKCS11Error):  # an empty or broken slot is no candidate
+                    yield slot.get_token()
+        except PKCS11Error as error:
+            raise _answered("the module's slots cannot be listed", error) from None
+
+    @property
+    def slot_id(self) -> int:
+        """The module's number of the slot, good for this process only."""
+        return int(self._token.slot.slot_id)
+
+    @property
+    def sessions_max(self) -> int | None:
+        """How many sessions the token allows beside the anchor; None: it does not say."""
+        _, most = p11.token_flags(self.slot_id)
+        return None if most in _SESSIONS_UNLIMITED else max(1, most - 1)
+
+    def open_session(self, *, write: bool = False) -> Any:
+        """A session without PIN. It shares the login of the anchor."""
+        try:
+            return self._token.open(rw=write)
+        except PKCS11Error as error:
+            raise _answered("the token opens no session", error) from None
+
+    def close_anchor(self) -> None:
+        """For the maker of a token only, who has a session of its own: C_InitPIN bears no read-only session."""
+        self._anchor.close()
+
+    def login(self, pin_file: str, tag_key: bytes, rejected: tuple[bytes, ...]) -> None:
+        """One C_Login with the PIN of this file, unless it was rejected before or the token is about to lock."""
+        login(int(self._anchor.handle), pin_file, tag_key, rejected)
+
+    def find_key(self, what: str, cka_id: bytes, cka_label: str, spki: bytes) -> int:
+        """The handle of a private key whose public key is `spki`; valid until the login is lost."""
+        template: dict[Attribute, Any] = {}
+        if cka_id:
+            template[Attribute.ID] = cka_id
+        if cka_label:
+            template[Attribute.LABEL] = cka_label
+        try:
+            private = list(self._anchor.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, **template}))
+            public = list(self._anchor.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, **template}))
+            held = [public_spki(key) for key in public]
+        except PKCS11Error as error:
+            raise _answered(f"key {what} cannot be looked up", error) from None
+        if len(private) != 1 or not template:
+            raise CannotStart(
+                f"key {what}: {len(private)} private keys on the token match",
+                reason="KEY_NOT_FOUND",
+                hint="check `cka_id` (hex) and `cka_label` of the key, and that it is on this token",
+            )
+        if spki not in held:
+            raise CannotStart(
+                f"key {what}: the token's public key is not the pinned one",
+                reason="KEY_MISMATCH",
+                hint="the PEM in `public_key` must be the public half of the token's key with this id and label",
+            )
+        return int(private[0].handle)
+
+
+def login(session: int, pin_file: str, tag_key: bytes, rejected: tuple[bytes, ...] = ()) -> None:
+    """Log the process in. PinRefused, or CannotStart: PIN_FILE, TOKEN_LOCKED, TOKEN_FAILED."""
+    try:
+        descriptor = os.open(pin_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        raise CannotStart(
+            f"{pin_file}: {error.strerror}", reason="PIN_FILE", hint="`pin_file` holds the PIN, readable by the signer"
+        ) from None
+    hint = "write the right PIN into the file; a PIN that was rejected once is not tried again"
+    try:
+        p11.login(session, descriptor, tag_key, rejected)
+    except TokenError as error:
+        if error.name == "SP_E_TOKEN" and error.rv in PIN_ANSWERS:
+            raise PinRefused("the token rejected the PIN", tag=error.tag, hint=hint) from None
+        if error.name == "SP_E_PIN_REJECTED":
+            raise PinRefused(error.message, tag=error.tag, hint=hint) from None
+        if error.name == "SP_E_TOKEN_LOCKED":
+            raise CannotStart(
+                error.message, reason="TOKEN_LOCKED", hint="have the PIN reset, or log in once by hand"
+            ) from None
+        reason = "PIN_FILE" if error.name == "SP_E_PIN_FILE" else "TOKEN_FAILED"
+        raise CannotStart(f"login: {error.message}", reason=reason) from None
+    finally:
+        os.close(descriptor)
+
+
+def public_spki(key: Any) -> bytes | None:
+    """Canonical SPKI (DER) of a public key object; None for a kind that we do not sign with."""
+    try:
+        return _public(key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (UnsupportedAlgorithm, ValueError, KeyError):
+        return None
+
+
+def _public(key: Any) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey:
+    if key.key_type == KeyType.RSA:
+        modulus, exponent = key[Attribute.MODULUS], key[Attribute.PUBLIC_EXPONENT]
+        return rsa.RSAPublicNumbers(int.from_bytes(exponent), int.from_bytes(modulus)).public_key()
+    point = _octets(key[Attribute.EC_POINT])
+    if key.key_type == KeyType.EC:
+        return ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[bytes(key[Attribute.EC_PARAMS])], point)
+    if key.key_type == KeyType.EC_EDWARDS:
+        return ed25519.Ed25519PublicKey.from_public_bytes(point)
+    raise ValueError("another kind of key")
+
+
+def _octets(value: bytes) -> bytes:
+    """EC_POINT is a DER octet string by the standard, and the bare point with some modules."""
+    if value[:1] == b"\x04" and len(value) in (34, 67, 99) and value[1] == len(value) - 2:
+        return bytes(value[2:])
+    return bytes(value)
+
+
+def generate(session: Any, kind: str, cka_id: bytes, label: str) -> bytes:
+    """A new key pair on the token, sensitive and not extractable; its SPKI. `kind`: ed25519, p256, p384, rsa3072."""
+    private = {
+        Attribute.EXTRACTABLE: False,
+        Attribute.SENSITIVE: True,
+        Attribute.PRIVATE: True,
+        Attribute.SIGN: True,
+        Attribute.DECRYPT: False,
+        Attribute.UNWRAP: False,
+    }
+    parameters = {"ed25519": _ED25519, **{f"p{curve.key_size}": oid for oid, curve in _CURVES.items()}}
+    options: dict[str, Any] = {"id": cka_id, "label": label, "store": True, "private_template": private}
+    try:
+        if kind == "rsa3072":
+            public, _ = session.generate_keypair(KeyType.RSA, 3072, **options)
+        else:
+            key_type = KeyType.EC_EDWARDS if kind == "ed25519" else KeyType.EC
+            domain = session.create_domain_parameters(key_type, {Attribute.EC_PARAMS: parameters[kind]}, local=True)
+            if kind == "ed25519":
+                options["mechanism"] = pkcs11.Mechanism.EC_EDWARDS_KEY_PAIR_GEN
+            public, _ = domain.generate_keypair(**options)
+        spki = public_spki(public)
+    except PKCS11Error as error:
+        raise _answered(f"the token makes no {kind} key", error) from None
+    if spki is None:
+        raise CannotStart(f"the token's new {kind} key cannot be read back", reason="TOKEN_FAILED")
+    return spki
+
+
+def free_slot(module: str, reserved: str, label: str) -> int:
+    """The first slot whose token is not initialised; refuses a label that is there already."""
+    library = _load(TokenName(module, reserved, "", label))
+    try:
+        for slot in library.get_slots(token_present=True):
+            token = slot.get_token()
+            if pkcs11.TokenFlag.TOKEN_INITIALIZED not in token.flags:
+                return int(slot.slot_id)
+            if token.label.strip() == label:
+                raise CannotStart(f"a token {label!r} is there already", reason="TOKEN_AMBIGUOUS")
+    except PKCS11Error as error:
+        raise _answered("the module's slots cannot be listed", error) from None
+    raise CannotStart("no slot has an empty token", reason="TOKEN_NOT_FOUND")

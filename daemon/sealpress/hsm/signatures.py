@@ -1,0 +1,194 @@
+"""What a key's token operation is, what becomes of its answer, and whether that is right: one scheme per key.
+
+Guarantees: the bytes for the token are built here and nowhere else; ECDSA leaves as DER with low s; `finish` returns
+only a signature that verifies under the pinned public key (L5). Does not: talk to the token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from sealpress.errors import ConfigError
+from sealpress.hsm.messages import WorkerJob
+from sealpress.values import DigestAlgorithm, Format, Mode
+
+CKM_RSA_PKCS = 0x1
+CKM_RSA_PKCS_PSS = 0xD
+CKM_ECDSA = 0x1041
+CKM_EDDSA = 0x1057
+
+_RSA_BITS_MIN = 2048
+_RSA_BITS_MAX = 4096
+_HASHES: dict[DigestAlgorithm, hashes.HashAlgorithm] = {
+    DigestAlgorithm.SHA256: hashes.SHA256(),
+    DigestAlgorithm.SHA384: hashes.SHA384(),
+    DigestAlgorithm.SHA512: hashes.SHA512(),
+}
+# DER of DigestInfo up to the digest (RFC 8017, section 9.2, note 1)
+_DIGEST_INFO = {
+    DigestAlgorithm.SHA256: bytes.fromhex("3031300d060960864801650304020105000420"),
+    DigestAlgorithm.SHA384: bytes.fromhex("3041300d060960864801650304020205000430"),
+    DigestAlgorithm.SHA512: bytes.fromhex("3051300d060960864801650304020305000440"),
+}
+_ORDERS = {
+    "secp256r1": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "secp384r1": int(
+        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16
+    ),
+}
+
+
+class WrongSignature(Exception):
+    """The token's answer does not verify; it is never released."""
+
+
+class Scheme(Protocol):
+    """How one key signs a digest."""
+
+    def job(self, key: str, algorithm: DigestAlgorithm, digest: bytes) -> WorkerJob:
+        """The token operation."""
+        ...
+
+    def finish(self, algorithm: DigestAlgorithm, digest: bytes, raw: bytes) -> bytes:
+        """The signature in its format, verified; WrongSignature."""
+        ...
+
+
+class Ecdsa:
+    """CKM_ECDSA over the leftmost bits of the digest; DER, low s."""
+
+    def __init__(self, public: ec.EllipticCurvePublicKey) -> None:
+        """P-256 or P-384."""
+        if public.curve.name not in _ORDERS:
+            raise ConfigError(f"curve {public.curve.name} is not supported", hint="use P-256 or P-384")
+        self._public = public
+        self._order = _ORDERS[public.curve.name]
+        self._size = public.curve.key_size // 8
+
+    def job(self, key: str, algorithm: DigestAlgorithm, digest: bytes) -> WorkerJob:
+        """The token operation."""
+        del algorithm
+        return WorkerJob(key, CKM_ECDSA, 0, 2 * self._size, digest[: self._size])
+
+    def finish(self, algorithm: DigestAlgorithm, digest: bytes, raw: bytes) -> bytes:
+        """From r and s of fixed width."""
+        if len(raw) != 2 * self._size:
+            raise WrongSignature
+        r, s = int.from_bytes(raw[: self._size]), int.from_bytes(raw[self._size :])
+        if not (0 < r < self._order and 0 < s < self._order):
+            raise WrongSignature
+        der = encode_dss_signature(r, min(s, self._order - s))
+        try:
+            self._public.verify(der, digest, ec.ECDSA(Prehashed(_HASHES[algorithm])))
+        except InvalidSignature:
+            raise WrongSignature from None
+        return der
+
+
+class RsaPkcs1:
+    """CKM_RSA_PKCS over the DigestInfo."""
+
+    def __init__(self, public: rsa.RSAPublicKey) -> None:
+        """2048 to 4096 bits."""
+        self._public = _checked(public)
+
+    def job(self, key: str, algorithm: DigestAlgorithm, digest: bytes) -> WorkerJob:
+        """The token operation."""
+        return WorkerJob(key, CKM_RSA_PKCS, 0, self._public.key_size // 8, _DIGEST_INFO[algorithm] + digest)
+
+    def finish(self, algorithm: DigestAlgorithm, digest: bytes, raw: bytes) -> bytes:
+        """As it came."""
+        try:
+            self._public.verify(raw, digest, padding.PKCS1v15(), Prehashed(_HASHES[algorithm]))
+        except InvalidSignature:
+            raise WrongSignature from None
+        return raw
+
+
+class RsaPss:
+    """CKM_RSA_PKCS_PSS; MGF1 with the same hash, salt as long as the hash."""
+
+    def __init__(self, public: rsa.RSAPublicKey) -> None:
+        """2048 to 4096 bits."""
+        self._public = _checked(public)
+
+    def job(self, key: str, algorithm: DigestAlgorithm, digest: bytes) -> WorkerJob:
+        """The token operation."""
+        return WorkerJob(key, CKM_RSA_PKCS_PSS, int(algorithm), self._public.key_size // 8, digest)
+
+    def finish(self, algorithm: DigestAlgorithm, digest: bytes, raw: bytes) -> bytes:
+        """As it came."""
+        hashed = _HASHES[algorithm]
+        try:
+            self._public.verify(raw, digest, padding.PSS(padding.MGF1(hashed), algorithm.size), Prehashed(hashed))
+        except InvalidSignature:
+            raise WrongSignature from None
+        return raw
+
+
+class Cosigner:
+    """A proof key: signs cosignature messages, which are short, so that they may go to the token whole."""
+
+    def __init__(self, spki: bytes) -> None:
+        """Ed25519, P-256, P-384, or RSA (PSS with SHA-256)."""
+        public = load_der_public_key(spki)
+        self._ed25519 = public if isinstance(public, ed25519.Ed25519PublicKey) else None
+        self._algorithm = DigestAlgorithm.SHA256
+        self._scheme: Scheme | None = None
+        if isinstance(public, ec.EllipticCurvePublicKey):
+            self._scheme = Ecdsa(public)
+            if public.curve.key_size == ec.SECP384R1.key_size:
+                self._algorithm = DigestAlgorithm.SHA384
+        elif isinstance(public, rsa.RSAPublicKey):
+            self._scheme = RsaPss(public)
+        elif self._ed25519 is None:
+            raise ConfigError("a proof key is Ed25519, P-256, P-384 or RSA")
+
+    def job(self, key: str, message: bytes) -> WorkerJob:
+        """The token operation."""
+        if self._scheme is None:
+            return WorkerJob(key, CKM_EDDSA, 0, 64, message)
+        return self._scheme.job(key, self._algorithm, self._digest(message))
+
+    def finish(self, message: bytes, raw: bytes) -> bytes:
+        """The signature, verified; WrongSignature."""
+        if self._scheme is not None:
+            return self._scheme.finish(self._algorithm, self._digest(message), raw)
+        assert self._ed25519 is not None
+        try:
+            self._ed25519.verify(raw, message)
+        except InvalidSignature:
+            raise WrongSignature from None
+        return raw
+
+    def _digest(self, message: bytes) -> bytes:
+        return hashlib.new(self._algorithm.label, message).digest()
+
+
+def direct_scheme(mode: Mode, format_: Format, spki: bytes) -> Scheme | None:
+    """The scheme of a direct key; None for a proof key. ConfigError if format and key do not go together."""
+    if (mode is Mode.PROOF) != (format_ is Format.TLOG_PROOF):
+        raise ConfigError(f"mode {mode} and format {format_} do not go together")
+    if mode is Mode.PROOF:
+        return None
+    public = load_der_public_key(spki)
+    if format_ is Format.ECDSA_DER and isinstance(public, ec.EllipticCurvePublicKey):
+        return Ecdsa(public)
+    if format_ is Format.RSA_PKCS1V15 and isinstance(public, rsa.RSAPublicKey):
+        return RsaPkcs1(public)
+    if format_ is Format.RSA_PSS and isinstance(public, rsa.RSAPublicKey):
+        return RsaPss(public)
+    raise ConfigError(f"a key of this kind cannot make {format_}")
+
+
+def _checked(public: rsa.RSAPublicKey) -> rsa.RSAPublicKey:
+    if not _RSA_BITS_MIN <= public.key_size <= _RSA_BITS_MAX:
+        raise ConfigError(f"RSA with {public.key_size} bits is not supported", hint="use 2048 to 4096 bits")
+    return public

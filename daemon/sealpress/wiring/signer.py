@@ -1,0 +1,65 @@
+"""Puts the signer together: configuration in, guard, workers and socket running, exit code out.
+
+Guarantees: hardened before anything secret is read; raises CannotStart (exit 4), ConfigError (2) or Damaged (3) with
+one message for people; a failed write of a mark ends the process (L10). Does not: load a PKCS#11 module: workers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+from sealpress.clock import SystemClock
+from sealpress.config import Config, load, resolve
+from sealpress.core import p11
+from sealpress.entropy import SystemEntropy
+from sealpress.errors import Damaged
+from sealpress.hsm.guard import Guard
+from sealpress.hsm.keytable import key_table
+from sealpress.hsm.server import GuardServer
+from sealpress.hsm.state import State
+
+
+def run_signer(config_path: Path, json_output: bool) -> int:
+    """Run until SIGTERM or SIGINT; 0. With `json_output` one line on stdout says when it is ready."""
+    p11.harden_process()
+    config = load(config_path)
+    state = State(resolve(config_path, config.signer.state), SystemEntropy())
+    try:
+        return asyncio.run(_run(config, config_path, state, json_output))
+    finally:
+        state.close()
+
+
+async def _run(config: Config, config_path: Path, state: State, json_output: bool) -> int:
+    def path_of(value: str) -> Path:
+        return resolve(config_path, value)
+
+    guard = Guard(config, path_of, key_table(config, path_of), state, SystemClock())
+    server = GuardServer(guard, path_of(config.signer.socket), config.signer.users)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    try:
+        await guard.start()
+        await server.start()
+        if json_output:
+            sys.stdout.write(json.dumps({"ready": True, "socket": str(path_of(config.signer.socket))}) + "\n")
+            sys.stdout.flush()
+        failed = await _until(ended, guard.failure)
+    finally:
+        await server.close()
+        await guard.close()
+    if failed is not None:
+        raise failed
+    return 0
+
+
+async def _until(ended: asyncio.Event, failure: asyncio.Future[Damaged]) -> Damaged | None:
+    failure.add_done_callback(lambda _: ended.set())
+    await ended.wait()
+    return failure.result() if failure.done() else None

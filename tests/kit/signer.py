@@ -1,0 +1,246 @@
+"""A signer on a SoftHSM token of its own, and a log to feed it: used by tests and benchmarks.
+
+`make_node` writes a directory as `dev` would: token, log key, pinned public keys, sealpress.toml. `Signer` runs the real
+process on it. `FakeLog` is an honest front end's log in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_public_key,
+)
+
+from sealpress.core import leaf
+from sealpress.core.merkle import Tree
+from sealpress.hsm.link import DirectItem
+from sealpress.values import DigestAlgorithm, LeafKind
+
+SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
+LOG_NAME = "dev.example/main"
+OTHER_LOG = "dev.example/other"
+ORIGIN = f"{LOG_NAME}/1"
+OTHER_ORIGIN = f"{OTHER_LOG}/1"
+PIN = "kit-user-pin-7731"
+# key id: kind on the token, log id, mode, format
+KEYS = {
+    "proof-ed25519": ("ed25519", "main", "proof", "tlog-proof"),
+    "proof-p256": ("p256", "main", "proof", "tlog-proof"),
+    "direct-p256": ("p256", "main", "direct", "ecdsa-der"),
+    "direct-p384": ("p384", "main", "direct", "ecdsa-der"),
+    "direct-rsa3072": ("rsa3072", "main", "direct", "rsa-pkcs1v15"),
+    "direct-pss3072": ("rsa3072", "main", "direct", "rsa-pss"),
+    "other-p256": ("p256", "other", "proof", "tlog-proof"),
+}
+_PROVISION = """
+import json, sys
+from pathlib import Path
+from sealpress.hsm.provision import KeyPlan, provision_token
+directory, module, plans = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+keys = [KeyPlan(name, kind, bytes([0xA0 + i]), name) for i, (name, kind) in enumerate(plans.items())]
+print(json.dumps(provision_token(module, "kit", directory / "so-pin", directory / "pin", keys)))
+"""
+
+
+def line_of(key: str) -> str:
+    """The line of a key of `KEYS`."""
+    return f"dev/kit/local/test/{key}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A directory that a signer can run on."""
+
+    directory: Path
+    config: Path
+    env: dict[str, str]
+
+    @property
+    def socket(self) -> Path:
+        """Where its guard listens."""
+        return self.directory / "run" / "signer.sock"
+
+    def public(self, key: str) -> bytes:
+        """Canonical SPKI of a key."""
+        public = load_pem_public_key((self.directory / "keys" / f"{key}.pem").read_bytes())
+        return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    def edit(self, before: str, after: str) -> None:
+        """Change the configuration file."""
+        text = self.config.read_text()
+        assert before in text
+        self.config.write_text(text.replace(before, after))
+
+
+def make_node(
+    directory: Path,
+    *,
+    keys: dict[str, tuple[str, str, str, str]] | None = None,
+    module: str = SOFTHSM,
+    sessions: int = 2,
+    signer: str = "",
+) -> Node:
+    """Token, keys and configuration; `module` is what the signer loads (a shim), `signer` more of [signer]."""
+    keys = KEYS if keys is None else keys
+    (directory / "keys").mkdir(parents=True)
+    (directory / "tokens").mkdir()
+    (directory / "softhsm2.conf").write_text(
+        f"directories.tokendir = {directory / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n"
+    )
+    (directory / "so-pin").write_text("kit-so-pin-5512")
+    (directory / "pin").write_text(PIN + "\n")
+    env = {**os.environ, "SOFTHSM2_CONF": str(directory / "softhsm2.conf")}
+    plans = json.dumps({name: plan[0] for name, plan in keys.items()})
+    made = subprocess.run(
+        [sys.executable, "-c", _PROVISION, str(directory), SOFTHSM, plans],
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name, pem in json.loads(made.stdout).items():
+        (directory / "keys" / f"{name}.pem").write_text(pem)
+    config = directory / "sealpress.toml"
+    config.write_text(_toml(directory, keys, module, sessions, signer))
+    return Node(directory, config, env)
+
+
+def _toml(directory: Path, keys: dict[str, tuple[str, str, str, str]], module: str, sessions: int, signer: str) -> str:
+    text = 'schema = 1\n[node]\nname = "kit"\ndata = "data"\nenvironment = "test"\n'
+    text += f"[signer]\nworker_backoff_ms = 100\n{signer}\n"
+    for log, name in (("main", LOG_NAME), ("other", OTHER_LOG)):
+        _log_key(directory, log)
+        text += f'[log.{log}]\nname = "{name}"\nkey = "{log}.key"\npublic_key = "{log}.pub"\n'
+    text += f'[slot.s1]\nmodule = "{module}"\nlabel = "kit"\npin_file = "pin"\nsessions = {sessions}\n'
+    for i, (name, (_, log, mode, format_)) in enumerate(keys.items()):
+        text += (
+            f'[key.{name}]\nlog = "{log}"\nslots = ["s1"]\npublic_key = "keys/{name}.pem"\nline = "{line_of(name)}"\n'
+            f'mode = "{mode}"\nformat = "{format_}"\nclass = "test"\ncka_id = "{0xA0 + i:02x}"\ncka_label = "{name}"\n'
+        )
+    return text
+
+
+def _log_key(directory: Path, log: str) -> None:
+    key = Ed25519PrivateKey.generate()
+    (directory / f"{log}.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (directory / f"{log}.pub").write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+
+
+class Signer:
+    """The real process on a node."""
+
+    def __init__(self, node: Node, env: dict[str, str] | None = None) -> None:
+        """Start it; `wait_ready` says when it listens."""
+        self.node = node
+        command = (
+            "import sys; from pathlib import Path; from sealpress.errors import SealpressError\n"
+            "from sealpress.wiring.signer import run_signer\n"
+            "codes = {'CannotStart': 4, 'PinRefused': 4, 'ConfigError': 2, 'Damaged': 3}\n"
+            "try: sys.exit(run_signer(Path(sys.argv[1]), True))\n"
+            "except SealpressError as error:\n"
+            "    print(f'{error.reason}: {error.message}; {error.hint}', file=sys.stderr)\n"
+            "    sys.exit(codes[type(error).__name__])\n"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", command, str(node.config)],
+            env={**node.env, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_ready(self) -> None:
+        """Returns when the socket is there."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            _, err = self.process.communicate(timeout=10)
+            raise AssertionError(f"the signer did not start: {err}")
+
+    def fails(self) -> tuple[int, str]:
+        """Exit code and standard error of a signer that does not start."""
+        _, err = self.process.communicate(timeout=30)
+        return self.process.returncode, err
+
+    def workers(self) -> list[int]:
+        """Process ids of its workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.communicate(timeout=10)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=20)
+        return self.process.returncode
+
+    def __enter__(self) -> Signer:
+        """Ready when this returns."""
+        self.wait_ready()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Gone when this returns."""
+        if self.process.poll() is None:
+            self.kill()
+
+
+class FakeLog:
+    """An honest log in memory: leaves in, heads and paths out."""
+
+    def __init__(self, origin: str = ORIGIN) -> None:
+        """Empty."""
+        self.origin = origin
+        self.name = origin.rsplit("/", 1)[0]
+        self.tree = Tree()
+        self.told = 0
+
+    def event(self, time: int, count: int = 1) -> None:
+        """Leaves that nobody signs."""
+        for _ in range(count):
+            spec = leaf.LeafSpec(LeafKind.EVENT, 0, bytes(32), leaf.scope(self.name, ""), 0, time, os.urandom(32))
+            self.tree.append(leaf.leaf_hashes(spec, None, None, 1))
+
+    def direct(
+        self, spki: bytes, line: str, digest: bytes, time: int, algorithm: DigestAlgorithm = DigestAlgorithm.SHA256
+    ) -> tuple[int, bytes]:
+        """A direct leaf: its index and opening."""
+        spec = leaf.LeafSpec(
+            LeafKind.DIRECT, algorithm, leaf.key_id(spki), leaf.scope(self.name, line), 0, time, os.urandom(32)
+        )
+        seed = os.urandom(32)
+        self.tree.append(leaf.leaf_hashes(spec, seed, digest, 1))
+        return self.tree.size - 1, leaf.opening(spec, leaf.salts(seed, 0, 1))
+
+    def item(self, index: int, opening: bytes, digest: bytes) -> DirectItem:
+        """What a direct call carries, under the tree as it is."""
+        return DirectItem(opening, digest, index, self.tree.inclusion(index, self.tree.size))
+
+    def growth(self) -> tuple[int, bytes, bytes]:
+        """Size, root and consistency for the next `advance`; taken for told."""
+        size = self.tree.size
+        path = self.tree.growth(self.told, size)
+        self.told = size
+        return size, self.tree.root(), path

@@ -1,7 +1,7 @@
 """A signer on a SoftHSM token of its own, and a log to feed it: used by tests and benchmarks.
 
-`make_node` writes a directory as `dev` would: token, log key, pinned public keys, sealpress.toml. `Signer` runs the real
-process on it. `FakeLog` is an honest front end's log in memory.
+`make_node` writes a directory as `dev` would: token, log key, pinned public keys, sealpress.toml. `Signer` runs the
+real process on it. `FakeLog` is an honest front end's log in memory.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ static unsigned long check_count;
 
 #define EXPECT(condition)                                                        \
     do {                                                                         \
-        __atomic_fetch_add(&check_count, 1, __ATOMIC_RELAXED);                                                          \
+        __atomic_fetch_add(&check_count, 1, __ATOMIC_RELAXED);    \
         if (!(condition)) {                                                      \
             fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);      \
             exit(1);                                                             \

@@ -1,4 +1,4 @@
-"""The slow, obvious twin of tree, leaf and proof text: the definitions written down in Python, for tests and self-check.
+"""The slow, obvious twin of tree, leaf and proof text: the definitions in Python, for tests and self-check.
 
 Guarantees: nothing here calls the C core but `self_check`; every function follows the words of RFC 6962, RFC 9162 or
 DESIGN 3 and 6, not the C code. Does not: be fast. Only hashes of subtrees are remembered.
@@ -300,7 +300,8 @@ def self_check() -> None:
     tree.append(native_leaf.leaf_hashes(spec, seed, b"".join(digests), count))
     root, last = reference.root(count), count - 1
     range_ = native_merkle.Range(b"".join(leaves[first:]), first, count, *tree.range(first, count - first, count), root)
-    note = f"self.check/1/1\n{count}\n{base64.b64encode(root).decode()}\n\n— self.check {base64.b64encode(root).decode()}\n"
+    root_text = base64.b64encode(root).decode()
+    note = f"self.check/1/1\n{count}\n{root_text}\n\n— self.check {root_text}\n"
     texts = native_proof.write_proofs(range_, opening(spec, b""), seed, note.encode())
     wanted = write_proof(opening(spec, salt(seed, last - first)), last, reference.inclusion(last, count), note.encode())
     good = (

@@ -1,0 +1,77 @@
+"""Schemes: what comes back is verified, and ECDSA leaves with low s."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from sealpress.errors import ConfigError
+from sealpress.hsm.signatures import Cosigner, Ecdsa, WrongSignature, direct_scheme
+from sealpress.values import DigestAlgorithm, Format, Mode
+
+DIGEST = hashlib.sha256(b"x").digest()
+SHA256 = DigestAlgorithm.SHA256
+
+
+def spki_of(
+    private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey,
+) -> bytes:
+    """DER of the public half."""
+    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1()])
+def test_ecdsa_leaves_with_low_s(curve: ec.EllipticCurve) -> None:
+    """Whichever s the token chose, DER with the low one comes out, and it verifies."""
+    private = ec.generate_private_key(curve)
+    scheme = Ecdsa(private.public_key())
+    size = curve.key_size // 8
+    seen = set()
+    for _ in range(16):
+        r, s = decode_dss_signature(private.sign(DIGEST, ec.ECDSA(Prehashed(hashes.SHA256()))))
+        der = scheme.finish(SHA256, DIGEST, r.to_bytes(size) + s.to_bytes(size))
+        _, low = decode_dss_signature(der)
+        assert low <= scheme._order // 2
+        private.public_key().verify(der, DIGEST, ec.ECDSA(Prehashed(hashes.SHA256())))
+        seen.add(low == s)
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("raw", [b"", bytes(64), bytes(63), b"\xff" * 64, bytes(range(64))])
+def test_a_wrong_ecdsa_answer_is_not_released(raw: bytes) -> None:
+    """Zero, out of range, of another length, or simply not a signature."""
+    scheme = Ecdsa(ec.generate_private_key(ec.SECP256R1()).public_key())
+
+    with pytest.raises(WrongSignature):
+        scheme.finish(SHA256, DIGEST, raw)
+
+
+def test_a_wrong_answer_of_any_kind_is_not_released() -> None:
+    """Ed25519, PKCS#1 and PSS are verified as well."""
+    key = rsa.generate_private_key(65537, 2048)
+    for format_ in (Format.RSA_PKCS1V15, Format.RSA_PSS):
+        scheme = direct_scheme(Mode.DIRECT, format_, spki_of(key))
+        assert scheme is not None
+        with pytest.raises(WrongSignature):
+            scheme.finish(SHA256, DIGEST, bytes(256))
+    with pytest.raises(WrongSignature):
+        Cosigner(spki_of(ed25519.Ed25519PrivateKey.generate())).finish(b"message", bytes(64))
+
+
+@pytest.mark.parametrize(
+    ("mode", "format_"),
+    [
+        (Mode.PROOF, Format.ECDSA_DER),
+        (Mode.DIRECT, Format.TLOG_PROOF),
+        (Mode.DIRECT, Format.RSA_PSS),
+    ],
+)
+def test_key_mode_and_format_must_go_together(mode: Mode, format_: Format) -> None:
+    """A half-configured key is refused at start."""
+    with pytest.raises(ConfigError):
+        direct_scheme(mode, format_, spki_of(ec.generate_private_key(ec.SECP256R1())))

@@ -16,7 +16,7 @@ from typing import Any, Self
 from sealpress.core._native import ffi, lib
 from sealpress.core.leaf import LeafSpec, native_spec
 from sealpress.core.merkle import Tree
-from sealpress.core.status import check, statuses
+from sealpress.core.status import check, status_name, statuses
 
 FRAME_HEADER_SIZE = 32
 FIRST_FRAME = 8192
@@ -108,6 +108,11 @@ class CommitResult:
     write_ns: int
     hash_ns: int
     sync_ns: int
+
+    @property
+    def status_name(self) -> str:
+        """`SP_OK`, `SP_E_FULL` or `SP_E_FAILED`."""
+        return status_name(self.status)
 
     def check(self) -> None:
         """CoreError unless the batch is durable."""

@@ -18,7 +18,7 @@ from sealpress.core.proof import Note, Proof, parse_proof
 from sealpress.errors import CoreError, Invalid
 from sealpress.values import DigestAlgorithm, LeafKind
 from sealpress.verify.limits import Limits
-from sealpress.verify.note import verify_line, verify_log
+from sealpress.verify.note import LogKey, verify_line, verify_log
 from sealpress.verify.policy import LINE, TrustPolicy
 
 LEAF_AGE_S_MAX = 300
@@ -56,13 +56,9 @@ def verify_proof(
         proof = parse_proof(text)
     except (CoreError, ValueError):
         raise Invalid("the proof is not in its one canonical encoding", reason="ENCODING") from None
-    log = policy.logs.get(proof.note.origin)
-    if log is None:
-        raise Invalid(f"a proof of the log {proof.note.origin!r}, which this policy does not trust", reason="ORIGIN")
+    _trusted_log(policy, proof.note)
     _check_inclusion(policy, algorithm, digest, proof)
-    signatures = _by_key(proof.note)
-    verify_log(log, proof.note.text, _required(signatures, log.name, log.key_id, "LOG_SIGNATURE"))
-    sealed = _check_witnesses(policy, proof.note, signatures)
+    sealed = verify_head(policy, proof.note)
     opening = proof.opening
     verified = Verified(
         line=policy.line,
@@ -75,12 +71,30 @@ def verify_proof(
         security_version=int.from_bytes(opening[1:5], "big"),
         key_id=policy.key_id,
     )
-    if not verified.leaf_time <= sealed <= verified.leaf_time + age_s_max:
-        raise Invalid(
-            f"sealed at {sealed}, but its leaf is of {verified.leaf_time} and counts for {age_s_max} s", reason="TIME"
-        )
+    check_age(verified.leaf_time, sealed, age_s_max)
     _check_limits(verified, limits)
     return verified
+
+
+def verify_head(policy: TrustPolicy, note: Note) -> int:
+    """The time at which the line sealed this head, signed by its log, the line and the quorum; Invalid otherwise."""
+    log = _trusted_log(policy, note)
+    signatures = _by_key(note)
+    verify_log(log, note.text, _required(signatures, log.name, log.key_id, "LOG_SIGNATURE"))
+    return _check_witnesses(policy, note, signatures)
+
+
+def check_age(leaf_time: int, sealed: int, age_s_max: int = LEAF_AGE_S_MAX) -> None:
+    """A leaf counts for 300 seconds: Invalid TIME if it was sealed before or after that."""
+    if not leaf_time <= sealed <= leaf_time + age_s_max:
+        raise Invalid(f"sealed at {sealed}, but its leaf is of {leaf_time} and counts for {age_s_max} s", reason="TIME")
+
+
+def _trusted_log(policy: TrustPolicy, note: Note) -> LogKey:
+    log = policy.logs.get(note.origin)
+    if log is None:
+        raise Invalid(f"a proof of the log {note.origin!r}, which this policy does not trust", reason="ORIGIN")
+    return log
 
 
 def _check_inclusion(policy: TrustPolicy, algorithm: DigestAlgorithm, digest: bytes, proof: Proof) -> None:

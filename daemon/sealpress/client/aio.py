@@ -1,0 +1,290 @@
+"""The asynchronous client: digests in, checked proofs and signatures out.
+
+Guarantees: every answer was checked against the caller's own digests and the line's key; a retry carries the same
+request id, so that nothing is signed twice; waits between retries are bounded. Does not: read artifacts or write files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from sealpress.client.answers import (
+    LineInfo,
+    Signed,
+    SignedBatch,
+    batch_request,
+    check_answer,
+    check_batch,
+    item_error,
+    line_info,
+    sign_request,
+    wire_digest,
+)
+from sealpress.client.config import ClientConfig
+from sealpress.client.errors import from_rpc, retry_wait_ms
+from sealpress.client.tls import credentials
+from sealpress.core.digests import Hasher
+from sealpress.errors import ConfigError, SealpressError
+from sealpress.v1 import audit_pb2, audit_pb2_grpc, signing_pb2, signing_pb2_grpc
+from sealpress.values import Artifact, DigestAlgorithm
+
+MESSAGE_BYTES_MAX = 64 << 20
+CHUNK_BYTES = 1 << 20
+ATTEMPTS_MAX = 8
+TIMEOUT_S = 120.0
+UNNAMED = Artifact()
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.enable_retries", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamItem:
+    """One item of `sign_stream`."""
+
+    digest: bytes
+    algorithm: DigestAlgorithm = DigestAlgorithm.SHA256
+    request_id: str = ""
+    artifact: Artifact = UNNAMED
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAnswer:
+    """What became of one item: `signed`, or `error` and the stream goes on."""
+
+    item: StreamItem
+    signed: Signed | None
+    error: SealpressError | None
+
+
+class AsyncClient:
+    """One connection to each listener; use as an async context manager."""
+
+    def __init__(self, config: ClientConfig, *, attempts_max: int = ATTEMPTS_MAX, timeout_s: float = TIMEOUT_S) -> None:
+        """Checks our own certificate; connects on first use. TransportError if it cannot be accepted anywhere."""
+        self.config = config
+        self._attempts_max = attempts_max
+        self._timeout_s = timeout_s
+        trust = credentials(config)
+        self._channel = grpc.aio.secure_channel(config.signing, trust, options=_OPTIONS)
+        self._signing: Any = signing_pb2_grpc.SigningServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        audit = config.audit or config.signing
+        self._audit_channel = grpc.aio.secure_channel(audit, trust, options=_OPTIONS)
+        self._audit: Any = audit_pb2_grpc.AuditServiceStub(self._audit_channel)  # type: ignore[no-untyped-call]
+        self._connected = False
+        self._lines: dict[str, LineInfo] = {}
+
+    async def __aenter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; calls under way end with CONNECTION_LOST."""
+        await self._channel.close()
+        await self._audit_channel.close()
+
+    async def _ask(self, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
+        """One unary call with its retries."""
+        attempt = 0
+        while True:
+            try:
+                answer = await call(request, timeout=self._timeout_s)
+            except grpc.RpcError as error:
+                found = self._error(error)
+                wait_ms = retry_wait_ms(found, attempt)
+                attempt += 1
+                if wait_ms is None or attempt >= self._attempts_max:
+                    raise found from None
+                if getattr(found, "reason", "") == "UNREACHABLE" and not self._connected:
+                    raise found from None
+                await asyncio.sleep(wait_ms / 1000)
+                continue
+            self._connected = True
+            return answer
+
+    def _error(self, error: grpc.RpcError) -> SealpressError:
+        found = from_rpc(error, connected=self._connected)
+        self._connected = self._connected or error.code() is not grpc.StatusCode.UNAVAILABLE
+        return found
+
+    # -- signing ---------------------------------------------------------------------------------------------------
+
+    async def keys(self) -> list[LineInfo]:
+        """The lines that we may request."""
+        answer = await self._ask(self._signing.ListKeys, signing_pb2.ListKeysRequest())
+        return [line_info(key) for key in answer.keys]
+
+    async def key(self, line: str | None = None) -> LineInfo:
+        """One line, remembered; default `line` of client.toml."""
+        name = line or self.config.line
+        if not name:
+            raise ConfigError("no line given", hint="use --key LINE, or set `line` in client.toml")
+        if name not in self._lines:
+            answer = await self._ask(self._signing.GetKey, signing_pb2.GetKeyRequest(key=name))
+            self._lines[name] = line_info(answer.key)
+        return self._lines[name]
+
+    async def sign(
+        self,
+        digest: bytes,
+        algorithm: DigestAlgorithm = DigestAlgorithm.SHA256,
+        *,
+        line: str | None = None,
+        request_id: str = "",
+        artifact: Artifact = UNNAMED,
+        security_version: int = 0,
+    ) -> Signed:
+        """Sign one digest. Refusal, TransportError, or Invalid if the answer does not hold."""
+        info = await self.key(line)
+        identifier = request_id or uuid.uuid4().hex
+        request = sign_request(identifier, info.line, algorithm, digest, artifact, security_version)
+        return check_answer(info, algorithm, digest, await self._ask(self._signing.Sign, request))
+
+    async def sign_batch(
+        self,
+        digests: bytes,
+        algorithm: DigestAlgorithm = DigestAlgorithm.SHA256,
+        *,
+        line: str | None = None,
+        request_id: str = "",
+        names: tuple[str, ...] = (),
+        sizes: tuple[int, ...] = (),
+        security_version: int = 0,
+        expand: bool = False,
+    ) -> SignedBatch:
+        """Sign N digests given end to end, as one act. The compact answer is expanded here, in C."""
+        info = await self.key(line)
+        identifier = request_id or uuid.uuid4().hex
+        request = batch_request(
+            identifier, info.line, algorithm, digests, names, sizes, security_version, expand=expand
+        )
+        return check_batch(info, algorithm, digests, await self._ask(self._signing.SignBatch, request))
+
+    async def sign_stream(
+        self, items: AsyncIterator[StreamItem] | Iterable[StreamItem], *, line: str | None = None
+    ) -> AsyncIterator[StreamAnswer]:
+        """Sign as they come; answers in the order of completion, one for each item."""
+        info = await self.key(line)
+        under_way: dict[str, StreamItem] = {}
+
+        async def requests() -> AsyncIterator[signing_pb2.SignRequest]:
+            async for item in _each(items):
+                identifier = item.request_id or uuid.uuid4().hex
+                under_way[identifier] = item
+                yield sign_request(identifier, info.line, item.algorithm, item.digest, item.artifact, 0)
+
+        try:
+            async for answer in self._signing.SignStream(requests()):
+                self._connected = True
+                item = under_way.pop(answer.request_id)
+                error = item_error(answer)
+                signed = None if error else check_answer(info, item.algorithm, item.digest, answer)
+                yield StreamAnswer(item, signed, error)
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+
+    async def sign_content(
+        self,
+        content: Iterable[bytes],
+        algorithm: DigestAlgorithm = DigestAlgorithm.SHA256,
+        *,
+        line: str | None = None,
+        request_id: str = "",
+        artifact: Artifact = UNNAMED,
+        expected: bytes = b"",
+    ) -> Signed:
+        """The daemon hashes the content, and so do we: the answer must be over the same digest."""
+        info = await self.key(line)
+        hasher = Hasher(algorithm)
+        header = sign_request(request_id or uuid.uuid4().hex, info.line, algorithm, expected, artifact, 0)
+
+        async def parts() -> AsyncIterator[signing_pb2.SignContentRequest]:
+            yield signing_pb2.SignContentRequest(header=header)
+            for piece in content:
+                for start in range(0, len(piece), CHUNK_BYTES):
+                    chunk = piece[start : start + CHUNK_BYTES]
+                    hasher.update(chunk)
+                    yield signing_pb2.SignContentRequest(chunk=chunk)
+
+        try:
+            answer = await self._signing.SignContent(parts(), timeout=self._timeout_s)
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+        self._connected = True
+        return check_answer(info, algorithm, hasher.final(), answer)
+
+    # -- audit -----------------------------------------------------------------------------------------------------
+
+    async def get_checkpoint(self, log: str = "") -> bytes:
+        """The newest sealed checkpoint, with the log's signature."""
+        answer = await self._ask(self._audit.GetCheckpoint, audit_pb2.GetCheckpointRequest(log=log))
+        return bytes(answer.checkpoint)
+
+    async def get_proof(self, leaf_index: int, tree_size: int = 0, log: str = "") -> audit_pb2.GetProofResponse:
+        """Inclusion of a leaf in a size (0: the newest sealed)."""
+        request = audit_pb2.GetProofRequest(log=log, leaf_index=leaf_index, tree_size=tree_size)
+        answer: audit_pb2.GetProofResponse = await self._ask(self._audit.GetProof, request)
+        return answer
+
+    async def get_consistency(
+        self, old_size: int, new_size: int = 0, log: str = ""
+    ) -> audit_pb2.GetConsistencyResponse:
+        """Consistency of two sizes (new 0: the newest sealed)."""
+        request = audit_pb2.GetConsistencyRequest(log=log, old_size=old_size, new_size=new_size)
+        answer: audit_pb2.GetConsistencyResponse = await self._ask(self._audit.GetConsistency, request)
+        return answer
+
+    async def explain(
+        self,
+        *,
+        digest: tuple[DigestAlgorithm, bytes] | None = None,
+        event_id: str = "",
+        signature_sha256: bytes = b"",
+    ) -> list[audit_pb2.LogEvent]:
+        """Everything recorded of one of them."""
+        request = audit_pb2.ExplainRequest()
+        if digest is not None:
+            request.digest.CopyFrom(wire_digest(*digest))
+        elif event_id:
+            request.event_id = event_id
+        else:
+            request.signature_sha256 = signature_sha256
+        answer = await self._ask(self._audit.Explain, request)
+        return list(answer.events)
+
+    async def tail(
+        self, from_seq: int = 0, *, follow: bool = False, log: str = ""
+    ) -> AsyncIterator[audit_pb2.LogEvent]:
+        """Events in order; with `follow` for ever."""
+        request = audit_pb2.TailRequest(log=log, from_seq=from_seq, follow=follow)
+        try:
+            async for answer in self._audit.Tail(request):
+                self._connected = True
+                if answer.HasField("event"):
+                    yield answer.event
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+
+
+async def _each(items: AsyncIterator[StreamItem] | Iterable[StreamItem]) -> AsyncIterator[StreamItem]:
+    if isinstance(items, AsyncIterator):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

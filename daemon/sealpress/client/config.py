@@ -1,0 +1,52 @@
+"""`client.toml`: where the daemon listens and who we are.
+
+Guarantees: strict decoding; paths count from the file. Does not: open certificates (`client.tls`) or connect.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from sealpress.errors import ConfigError
+
+ENVIRONMENT = "SEALPRESS_CLIENT"
+HINT = "give --client FILE or set SEALPRESS_CLIENT; `sealpress dev` leaves a client.toml in its directory"
+
+
+class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The file as a value; `base` is its directory."""
+
+    signing: str  # host:port
+    ca: str  # PEM of the server's CA
+    cert: str = ""
+    key: str = ""
+    control: str = ""
+    audit: str = ""
+    line: str = ""  # default for --key
+    token: str = ""  # file with a bearer token, for token listeners
+    base: str = ""
+
+    def path(self, value: str) -> Path:
+        """A path of the file."""
+        return Path(self.base) / value
+
+
+def load_client(path: Path | None = None) -> ClientConfig:
+    """From `path` or SEALPRESS_CLIENT; ConfigError says what is missing or wrong."""
+    if path is None:
+        named = os.environ.get(ENVIRONMENT, "")
+        if not named:
+            raise ConfigError("no client configuration", hint=HINT)
+        path = Path(named)
+    try:
+        found = msgspec.toml.decode(path.read_bytes(), type=ClientConfig)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint=HINT) from error
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(
+            f"{path}: {error}", hint="keys: signing, control, audit, ca, cert, key, line, token"
+        ) from error
+    return msgspec.structs.replace(found, base=str(path.parent.resolve()))

@@ -1,0 +1,95 @@
+"""From gRPC statuses back to the error tree: the reason of google.rpc.ErrorInfo decides, not the text.
+
+Guarantees: every RpcError becomes a SealpressError; `retry_wait_ms` says whether to ask again, and when.
+Does not: sleep or send.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from sealpress import errors
+from sealpress.client.tls import THREE_THINGS
+
+DOMAIN = "sealpress"
+RETRY_MS_FIRST = 100
+RETRY_MS_MAX = 5_000
+
+_BY_CODE: dict[grpc.StatusCode, type[errors.Refusal]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: errors.Malformed,
+    grpc.StatusCode.PERMISSION_DENIED: errors.NotPermitted,
+    grpc.StatusCode.UNAUTHENTICATED: errors.NotPermitted,
+    grpc.StatusCode.ALREADY_EXISTS: errors.Conflict,
+    grpc.StatusCode.ABORTED: errors.OutcomeUnknown,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Busy,
+    grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.TimedOut,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.NotPermitted,
+}
+
+
+def from_rpc(error: grpc.RpcError, *, connected: bool) -> errors.SealpressError:
+    """`connected`: did this channel ever get an answer? If not, a closed connection is a refused handshake."""
+    status = None
+    try:
+        status = rpc_status.from_call(error)
+    except (ValueError, AttributeError):
+        status = None
+    if status is not None:
+        found = from_details(error.code(), status.message, status.details)
+        if found is not None:
+            return found
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return _transport(error.details() or "", connected=connected)
+    return _BY_CODE.get(error.code(), errors.Internal)(error.details() or error.code().name)
+
+
+def from_details(code: grpc.StatusCode, message: str, details: Any) -> errors.Refusal | None:
+    """From the Any list of a google.rpc.Status; None without our ErrorInfo."""
+    info, delay = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    ours, wait_ms = False, 0
+    for detail in details:
+        if detail.Is(info.DESCRIPTOR):
+            detail.Unpack(info)
+            ours = info.domain == DOMAIN
+        elif detail.Is(delay.DESCRIPTOR):
+            detail.Unpack(delay)
+            wait_ms = delay.retry_delay.seconds * 1000 + delay.retry_delay.nanos // 1_000_000
+    if not ours:
+        return None
+    kind = _BY_CODE.get(code, errors.Internal)
+    metadata = dict(info.metadata)
+    return kind(
+        message,
+        reason=info.reason,
+        hint=metadata.get("hint", ""),
+        retry_after_ms=wait_ms,
+        event_id=metadata.get("event_id", ""),
+    )
+
+
+def _transport(details: str, *, connected: bool) -> errors.TransportError:
+    lowered = details.lower()
+    if "connection refused" in lowered or "no such file" in lowered or "dns" in lowered or "timed out" in lowered:
+        return errors.TransportError(
+            f"the daemon cannot be reached: {details}", reason="UNREACHABLE", hint="is it running at this address?"
+        )
+    if connected:
+        return errors.TransportError(
+            "the connection to the daemon was lost", reason="CONNECTION_LOST", hint="ask again with the same request id"
+        )
+    return errors.TransportError("the server refused the TLS handshake", reason="HANDSHAKE_REFUSED", hint=THREE_THINGS)
+
+
+def retry_wait_ms(error: errors.SealpressError, attempt: int) -> int | None:
+    """How long to wait before asking again with the same request id; None: do not. `attempt` counts from 0."""
+    backoff = min(RETRY_MS_FIRST << attempt, RETRY_MS_MAX)
+    if isinstance(error, errors.TransportError):
+        return backoff if error.reason in ("CONNECTION_LOST", "UNREACHABLE") else None
+    if isinstance(error, errors.Busy | errors.Unavailable):
+        return max(min(error.retry_after_ms, RETRY_MS_MAX), backoff)
+    return None

@@ -1,0 +1,81 @@
+"""Our own certificate, looked at before the server does: gRPC closes a refused handshake without a reason.
+
+Guarantees: what the server would refuse for sure is said here, by name and with what to do. Does not: know which CA the
+server trusts.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from sealpress.client.config import ClientConfig
+from sealpress.errors import TransportError
+
+THREE_THINGS = (
+    "check three things: (1) the certificate in client.toml is issued by the CA that the server names as client_ca, "
+    "(2) it is within its dates and made for client authentication, "
+    "(3) `ca` in client.toml is the CA of the server's certificate and the address is a name in it"
+)
+
+
+def credentials(config: ClientConfig, now: datetime | None = None) -> grpc.ChannelCredentials:
+    """For a channel; TransportError if a file is missing or the certificate cannot be accepted anywhere."""
+    roots = _read(config.path(config.ca), "ca")
+    if not config.cert or not config.key:
+        raise TransportError(
+            "client.toml names no certificate (cert, key), and this listener requires one",
+            reason="NO_CERTIFICATE",
+            hint="ask for a client certificate with one URI SAN and name it in client.toml",
+        )
+    certificate, key = _read(config.path(config.cert), "cert"), _read(config.path(config.key), "key")
+    check_certificate(certificate, key, now or datetime.now(UTC))
+    return grpc.ssl_channel_credentials(roots, key, certificate)
+
+
+def check_certificate(certificate: bytes, key: bytes, now: datetime) -> None:
+    """TransportError if it is expired, not yet valid, not for client authentication, or not of this key."""
+    try:
+        leaf = x509.load_pem_x509_certificates(certificate)[0]
+        private = load_pem_private_key(key, None)
+    except (ValueError, TypeError) as error:
+        raise TransportError(
+            f"the client certificate or its key cannot be read: {error}", reason="CERTIFICATE"
+        ) from None
+    encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if private.public_key().public_bytes(*encoding) != leaf.public_key().public_bytes(*encoding):
+        raise TransportError("the client key does not belong to the certificate", reason="CERTIFICATE")
+    if now > leaf.not_valid_after_utc:
+        raise TransportError(
+            f"the client certificate expired at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC",
+            reason="CERTIFICATE_EXPIRED",
+            hint="renew it; nothing was sent",
+        )
+    if now < leaf.not_valid_before_utc:
+        raise TransportError(
+            f"the client certificate is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC",
+            reason="CERTIFICATE_EXPIRED",
+            hint="check this machine's clock",
+        )
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in usage and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usage:
+        raise TransportError(
+            "the client certificate is not made for client authentication (extended key usage)",
+            reason="CERTIFICATE_USAGE",
+            hint="issue one with clientAuth",
+        )
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TransportError(f"{what} = {path}: {error.strerror}", reason="CERTIFICATE") from None

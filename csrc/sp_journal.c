@@ -227,16 +227,16 @@ static int settle_files(sp_journal *journal)
     const sp_survey *survey = &journal->survey;
     const sp_disk *disk = journal->disk;
     SP_TRY(sp_segment_remove_temp(disk, journal->dir));
-    if (survey->useless_spare) {
-        char path[SP_DISK_PATH_MAX];
-        SP_TRY(sp_segment_path(journal->dir, survey->spare_number, path));
-        SP_TRY(sp_disk_status(disk->unlink(disk->ctx, path)));
-    }
     for (size_t i = 0; i < survey->count; i++) {
         const sp_found *file = &survey->file[i];
         int active = journal->state.segments > 0 && file->number == journal->state.active;
         if (file->valid && (active || file->copies < 2)) {
             SP_TRY(rewrite(journal, &file->header, active ? journal->state.end_offset : 0));
+        }
+        if (file->useless) {
+            char path[SP_DISK_PATH_MAX];
+            SP_TRY(sp_segment_path(journal->dir, file->number, path));
+            SP_TRY(sp_disk_status(disk->unlink(disk->ctx, path)));
         }
     }
     return sync_names(journal);

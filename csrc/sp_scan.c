@@ -83,11 +83,11 @@ static uint64_t last_written(sp_span bytes, uint64_t from)
     return end > from ? end : from;
 }
 
-/* A COMMIT of batch `batch_min` or later between from and to. The batch before it was durable when it was written:
+/* A COMMIT of batch `batch_min` or later that begins between from and to. The batch before it was durable when it was written:
  * what is missing in front of it was not lost by a crash. */
 static int later_commit(const sp_segment *segment, uint64_t from, uint64_t to, uint32_t batch_min, uint64_t *where)
 {
-    for (uint64_t at = from; at + SP_COMMIT_BYTES <= to; at += SP_FRAME_ALIGN) {
+    for (uint64_t at = from; at < to && SP_COMMIT_BYTES <= segment->bytes.size - at; at += SP_FRAME_ALIGN) {
         sp_frame frame;
         const uint8_t *header = segment->bytes.data + at;
         if (sp_load_u32le(header) != SP_FRAME_HEADER + SP_COMMIT_PAYLOAD ||
@@ -111,8 +111,7 @@ static void judge_tail(const sp_segment *segment, sp_scan *scan, int why, uint64
     scan->damage_to = sp_frame_padded(written);
     /* The COMMIT of the torn batch itself may have reached the disk before its frames. */
     uint32_t batch_min = scan->batches + (scan->sealed ? 0 : 1);
-    if (later_commit(segment, scan->end_offset, sp_frame_padded(written) <= segment->bytes.size ? sp_frame_padded(written) : segment->bytes.size,
-                     batch_min, &commit_at)) {
+    if (later_commit(segment, scan->end_offset, written, batch_min, &commit_at)) {
         scan->damage = SP_DAMAGE_INTERIOR;
         scan->damage_from = bad;
         scan->damage_to = commit_at;

@@ -29,6 +29,7 @@ typedef struct sp_found {       /* a segment file */
     uint64_t number;
     uint32_t copies;            /* whole header copies */
     uint8_t valid;              /* 0: no header, spare or damaged */
+    uint8_t useless;            /* a file of zeros that nobody waits for: removed at start */
     sp_segment_header header;
 } sp_found;
 
@@ -38,7 +39,6 @@ typedef struct sp_survey {      /* a whole log directory */
     sp_scan active;             /* of the last segment with a header */
     sp_segment_header active_header;
     uint8_t spare;              /* a file of zeros of the wanted size stands ready as number spare_number */
-    uint8_t useless_spare;      /* ... of another size: to be removed */
     uint64_t spare_number;
 } sp_survey;
 

@@ -87,28 +87,46 @@ static int more_than_a_batch(sp_span bytes, uint64_t segment_bytes, uint64_t wri
     return 0;
 }
 
-/* The file behind the last header, which should be a spare. */
-static int survey_spare(const sp_journal_options *options, sp_survey *survey, const sp_found *file, int after_seal,
-                        sp_journal_state *state)
+/* The size of a file and how much of it is not zeros. */
+static int measure(const sp_journal_options *options, const sp_found *file, uint64_t *size, uint64_t *written, int *one_batch)
 {
     char path[SP_DISK_PATH_MAX];
     sp_segment *segment;
     SP_TRY(sp_segment_path(options->dir, file->number, path));
     SP_TRY(sp_segment_map(options->disk, path, &segment));
-    uint64_t size = segment->bytes.size;
-    uint64_t written = size;
-    while (written > 0 && segment->bytes.data[written - 1] == 0) {
-        written--;
+    uint64_t end = segment->bytes.size;
+    while (end > 0 && segment->bytes.data[end - 1] == 0) {
+        end--;
     }
-    int torn = after_seal && file->copies == 0 && !more_than_a_batch(segment->bytes, size, written);
+    *size = segment->bytes.size;
+    *written = end;
+    *one_batch = !more_than_a_batch(segment->bytes, segment->bytes.size, end);
     sp_segment_free(segment);
-    survey->spare_number = file->number;
-    if (written > 0) {
-        damaged(state, torn ? SP_DAMAGE_TORN : SP_DAMAGE_SEALED, file->number, 0, sp_frame_padded(written));
-    } else if (size == options->segment_bytes) {
-        survey->spare = 1;
-    } else {
-        survey->useless_spare = 1;
+    return SP_OK;
+}
+
+/* The files behind the last header. The first is a spare, or holds a first batch whose header was lost. While that
+ * batch was written the helper may have made the next one: a file of zeros with that number means nothing. */
+static int survey_spares(const sp_journal_options *options, sp_survey *survey, size_t with_header, sp_journal_state *state)
+{
+    int after_seal = with_header == 0 || survey->active.sealed;
+    uint64_t expected = with_header == 0 ? 0 : survey->file[with_header - 1].number + 1;
+    for (size_t i = with_header; i < survey->count; i++) {
+        sp_found *file = &survey->file[i];
+        uint64_t size, written;
+        int one_batch;
+        SP_TRY(measure(options, file, &size, &written, &one_batch));
+        if (file->number - expected > (written > 0 ? 0 : 1)) {
+            damaged(state, SP_DAMAGE_SEALED, file->number, 0, SP_SEGMENT_DATA);
+        } else if (written > 0) {
+            int torn = after_seal && file->copies == 0 && one_batch;
+            damaged(state, torn ? SP_DAMAGE_TORN : SP_DAMAGE_SEALED, file->number, 0, sp_frame_padded(written));
+        } else if (file->number == expected && size == options->segment_bytes) {
+            survey->spare = 1;
+            survey->spare_number = file->number;
+        } else {
+            file->useless = 1;
+        }
     }
     return SP_OK;
 }
@@ -200,18 +218,7 @@ static int survey_files(const sp_journal_options *options, sp_survey *survey, sp
             fill_state(survey, state);
         }
     }
-    size_t spares = survey->count - with_header;
-    if (spares > 0) {
-        const sp_found *spare = &survey->file[with_header];
-        uint64_t expected = with_header > 0 ? survey->file[with_header - 1].number + 1 : 0;
-        if (spares > 1 || spare->number != expected) {
-            damaged(state, SP_DAMAGE_SEALED, spare->number, 0, SP_SEGMENT_DATA);
-        } else {
-            int after_seal = with_header == 0 || survey->active.sealed;
-            SP_TRY(survey_spare(options, survey, spare, after_seal, state));
-        }
-    }
-    return SP_OK;
+    return survey_spares(options, survey, with_header, state);
 }
 
 int sp_survey_log(const sp_journal_options *options, sp_survey *out, sp_journal_state *state)

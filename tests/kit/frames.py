@@ -77,9 +77,17 @@ class RawFrame:
     header: bytes
 
 
+def salt_of(segment: bytes) -> bytes:
+    """From whichever header copy is whole."""
+    try:
+        return header(segment[:4096]).salt
+    except AssertionError:
+        return header(segment[4096:8192]).salt
+
+
 def frames(segment: bytes) -> Iterator[RawFrame]:
     """All frames up to the first zero length; AssertionError on a wrong checksum or padding."""
-    salt = header(segment[:4096]).salt
+    salt = salt_of(segment)
     offset = FIRST
     while offset + FRAME.size <= len(segment):
         length, crc, seq, type_, flags, version, batch, time_ns = FRAME.unpack_from(segment, offset)

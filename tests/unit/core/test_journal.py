@@ -140,7 +140,7 @@ def test_an_empty_directory_is_an_empty_log(tmp_path: Path) -> None:
 
 
 def test_the_segment_header_tells_where_the_log_stood(tmp_path: Path) -> None:
-    """Both copies equal, the first frame at 8,192, the salt derived from key and number, the time of its first batch."""
+    """Both copies equal, the first frame at 8,192, a salt of its own, the time of its first batch."""
     with Writer(tmp_path / "log").start() as log:
         log.commit()
     data = segments_of(tmp_path / "log")[0]

@@ -69,7 +69,8 @@ proto: $(READY) ## generate daemon/sealpress/v1 from protos/
 clean: ## everything that make has made, but no system package
 	rm -rf $(VENV) build dist csrc/build csrc/_native.c .stamp-* bench/report.json
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
-	find daemon tests bench -name '*.so' -delete -o -name __pycache__ -prune -exec rm -rf {} +
+	find daemon tests bench csrc -name __pycache__ -prune -exec rm -rf {} +
+	find daemon -name '*.so' -delete
 	rm -rf daemon/*.egg-info
 
 .stamp-system: .ci/setup

@@ -1,0 +1,199 @@
+"""`sealpress log`: check or read a log directory, or ask a daemon about its log.
+
+Guarantees: `verify` exits 3 with the first bad position; reading takes no lock and changes nothing; strings of
+callers are shown escaped. Does not: repair.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from sealpress.cli.files import parse_digest
+from sealpress.cli.output import DAMAGED, ClientFile, JsonFlag, emit, fail, reporting, say
+from sealpress.client import Client, load_client
+from sealpress.core.journal import Segment
+from sealpress.errors import ConfigError, CoreError, Invalid
+from sealpress.tlog import explain as explaining
+from sealpress.tlog.check import Report, check_log, identity
+from sealpress.tlog.record import Record, from_frame
+from sealpress.values import DigestAlgorithm, RecordType
+from sealpress.verify.policy import load_policy
+
+Directory = Annotated[Path, typer.Argument(help="Directory of one log: <data>/<log>")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="Check and read the log.", no_args_is_help=True)
+    for command in (verify, show, checkpoint, explain, tail):
+        group.command(command.__name__)(command)
+    app.add_typer(group, name="log")
+
+
+def verify(
+    directory: Directory,
+    older: Annotated[Path | None, typer.Option("--older", help="A checkpoint or proof kept from before.")] = None,
+    trust: Annotated[list[Path] | None, typer.Option("--trust", help="tlog-policy whose keys to check with.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check a whole log: frames, chain, roots, leaves, tree files, signed heads."""
+    with reporting(as_json=as_json):
+        name, number = identity(directory)
+        keys = [key for path in trust or [] for key in _keys(path)]
+        before = _read(older) if older is not None else None
+        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task("checking", total=None)
+
+            def told(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            report = check_log(directory, name, number, keys=keys, older=before, progress=told)
+        _tell_report(report, as_json=as_json)
+
+
+def _keys(path: Path) -> list[str]:
+    policy = load_policy(path)
+    return [*(key.vkey for key in policy.logs.values()), *(key.vkey for key in policy.witnesses.values())]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="a checkpoint or a .tlog-proof") from error
+
+
+def _tell_report(report: Report, *, as_json: bool) -> None:
+    bad = report.bad or report.tail
+    if as_json:
+        emit({"ok": report.ok, **_plain(report)})
+    else:
+        say(f"{report.origin}: {report.tree_size} leaves in {report.commits} commits, {report.segments} segments")
+        say(f"root {report.root.hex()}")
+        say(f"{report.heads} signed heads, {report.signatures} signatures checked, tree files: {report.tree_files}")
+    if bad is None:
+        if not as_json:
+            say("the log holds")
+        return
+    if not as_json:
+        where = f"segment {bad.where.segment}, offset {bad.where.offset}"
+        fail(Invalid(f"{where}: {bad.message}", reason=bad.reason, hint="keep the directory as it is; compare with a "
+                     "copy or a witness before anything else"), as_json=False, code=DAMAGED)  # fmt: skip
+    raise typer.Exit(DAMAGED)
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    """The report as JSON has it: bytes in hex."""
+    told: dict[str, Any] = asdict(report)
+    told["root"], told["chain"] = report.root.hex(), report.chain.hex()
+    return told
+
+
+def show(
+    directory: Directory,
+    from_seq: Annotated[int, typer.Option("--from", help="First sequence number.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many records.")] = 100,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show records of a log directory, offline."""
+    with reporting(as_json=as_json):
+        identity(directory)
+        for count, record in enumerate(_committed(directory), 1):
+            if record.seq >= from_seq:
+                _tell_event(explaining.describe(record), as_json=as_json)
+            if count >= limit + from_seq:
+                break
+
+
+def _committed(directory: Path) -> Iterator[Record]:
+    """Records that a COMMIT follows; reading stops at the first place that is no frame."""
+    waiting: list[Record] = []
+    for path in sorted((directory / "journal").glob("*.seg")):
+        try:
+            with Segment(path) as segment:
+                for frame in segment.frames():
+                    if frame.type == RecordType.COMMIT:
+                        yield from waiting
+                        waiting = []
+                    elif frame.type != RecordType.SEAL:
+                        waiting.append(from_frame(int(path.stem), frame))
+        except CoreError:
+            return
+
+
+def checkpoint(
+    log: Annotated[str, typer.Option("--log", help="Log id; default: the governance log.")] = "",
+    client: ClientFile = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print the daemon's newest sealed checkpoint."""
+    with reporting(as_json=as_json), Client(load_client(client)) as daemon:
+        text = daemon.get_checkpoint(log).decode()
+        if as_json:
+            emit({"checkpoint": text})
+        else:
+            sys.stdout.write(text)
+
+
+def explain(
+    what: Annotated[str, typer.Argument(help="ALGORITHM:HEX of a digest, event id, or signature:HEX (SHA-256)")],
+    client: ClientFile = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell everything recorded of a digest, an event or a signature."""
+    with reporting(as_json=as_json), Client(load_client(client)) as daemon:
+        if what.startswith("signature:"):
+            signature = parse_digest("sha256:" + what.removeprefix("signature:")).digest
+            events = daemon.explain(signature_sha256=signature)
+        elif ":" in what:
+            given = parse_digest(what)
+            events = daemon.explain(digest=(DigestAlgorithm(given.algorithm), given.digest))
+        else:
+            events = daemon.explain(event_id=what)
+        found = [msgspec.json.decode(event.json) for event in events]
+        if as_json:
+            emit({"events": found})
+        elif not found:
+            say("nothing is recorded of it that this identity may see")
+        for event in found if not as_json else ():
+            _tell_event(event, as_json=False)
+
+
+def tail(
+    from_seq: Annotated[int, typer.Option("--from", help="First sequence number.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
+    log: Annotated[str, typer.Option("--log", help="Log id; default: the governance log.")] = "",
+    client: ClientFile = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Events in order, JSON lines with --json."""
+    with reporting(as_json=as_json), Client(load_client(client)) as daemon:
+        for event in daemon.tail(from_seq, follow=follow, log=log):
+            _tell_event(msgspec.json.decode(event.json), as_json=as_json)
+
+
+def _tell_event(event: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        emit(event)
+        return
+    said = event.get("event", {})
+    head = f"{event.get('time', '')}  seq {event.get('seq')}  {event.get('type')}"
+    leaves = f"  leaf {event.get('first_leaf_index')}" + (f" +{event['count']}" if event.get("count", 1) > 1 else "")
+    say(head + leaves)
+    for name in ("event_id", "identity", "line", "request_id", "rule", "decision", "reason", "status", "slot", "kind"):
+        if said.get(name):
+            say(f"    {name:12} {said[name]}")
+    for name in ("policy_sha256", "tree_size"):
+        if said.get(name):
+            say(f"    {name:12} {said[name]}")
+    for item in event.get("items", []):
+        say("    item         " + ", ".join(f"{name} {value}" for name, value in item.items()))

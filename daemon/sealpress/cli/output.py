@@ -1,0 +1,85 @@
+"""How every command speaks: tables and sentences for people, one JSON document with `--json`, and its exit code.
+
+Exit codes (DESIGN 7): 0 good, 1 refused or invalid, 2 usage or configuration, 3 the log or node is damaged,
+4 cannot start here and now.
+
+Guarantees: a failure is one line on stderr (and `{"error": {...}}` on stdout with --json), with what to do.
+Does not: decide what is good.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+
+from sealpress.errors import CannotStart, ConfigError, Damaged, Malformed, Refusal, SealpressError
+
+GOOD, REFUSED, USAGE, DAMAGED, CANNOT_START = range(5)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ClientFile = Annotated[
+    Path | None, typer.Option("--client", envvar="SEALPRESS_CLIENT", help="client.toml", show_default=False)
+]
+
+
+def emit(document: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """A line for people on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def exit_code(error: SealpressError) -> int:
+    """By what the caller can do about it."""
+    match error:
+        case ConfigError():
+            return USAGE
+        case Damaged():
+            return DAMAGED
+        case CannotStart():
+            return CANNOT_START
+        case Malformed():
+            return USAGE
+        case _:
+            return REFUSED
+
+
+def printable(text: str) -> str:
+    """One line without control characters, whoever wrote the text."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def fail(error: SealpressError, *, as_json: bool, code: int | None = None) -> NoReturn:
+    """Say what is wrong and what to do; leave with the exit code of the error."""
+    event_id = error.event_id if isinstance(error, Refusal) else ""
+    if as_json:
+        body = {"reason": error.reason, "message": error.message, "hint": error.hint}
+        emit({"error": body | ({"event_id": event_id} if event_id else {})})
+    tail = f" ({error.hint})" if error.hint else ""
+    recorded = f" [recorded as {event_id}]" if event_id else ""
+    sys.stderr.write(f"sealpress: {error.reason}: {printable(error.message + tail + recorded)}\n")
+    raise typer.Exit(exit_code(error) if code is None else code)
+
+
+@contextmanager
+def reporting(*, as_json: bool) -> Iterator[None]:
+    """Turn errors of the tree into messages and exit codes; Ctrl-C into 130."""
+    try:
+        yield
+    except SealpressError as error:
+        fail(error, as_json=as_json)
+    except KeyboardInterrupt:
+        sys.stderr.write("sealpress: interrupted\n")
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        raise typer.Exit(REFUSED) from None

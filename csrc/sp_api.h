@@ -40,7 +40,8 @@ uint32_t sp_crc32c(uint32_t crc, const uint8_t *data, size_t size);   /* start w
 typedef struct sp_disk sp_disk;             /* the table of functions of sp_disk.h */
 const sp_disk *sp_disk_linux(void);
 typedef struct sp_tree sp_tree;
-/* dir NULL: in memory. Else dir/level-NN are mapped, grown by fallocate and zero-fill in steps of 8 MiB.
+/* dir NULL: in memory. Else dir/level-NN are mapped, grown by fallocate and zero-fill in steps of 8 MiB (half of that at
+ * each level up); on a file system that cannot be stored into through a mapping the levels stay in memory.
  * A fresh handle has size 0 whatever the files hold; sp_tree_adopt takes what they hold. */
 int sp_tree_open(const sp_disk *disk, const char *dir, sp_tree **out);
 void sp_tree_free(sp_tree *tree);

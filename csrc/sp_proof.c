@@ -118,12 +118,9 @@ int sp_proof_write(const uint8_t opening[61], uint64_t index, const uint8_t *has
 static int range_size(const sp_range *range, size_t checkpoint_size, size_t *out)
 {
     uint64_t first = sp_range_first(range), count = sp_range_count(range);
-    uint8_t path[SP_PATH_MAX * 32];
     size_t total = 0;
     for (uint64_t i = 0; i < count; i++) {
-        uint32_t hashes;
-        SP_TRY(sp_range_path(range, i, path, &hashes));
-        size_t size = proof_size(first + i, hashes, checkpoint_size);
+        size_t size = proof_size(first + i, sp_range_path_length(range, i), checkpoint_size);
         SP_ENSURE(size <= SP_PROOF_BYTES_MAX, SP_E_BOUNDS);
         SP_TRY(sp_size_add(total, size, &total));
     }

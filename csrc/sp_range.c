@@ -125,6 +125,16 @@ uint64_t sp_range_count(const sp_range *range)
     return range->count;
 }
 
+uint32_t sp_range_path_length(const sp_range *range, uint64_t position)
+{
+    uint64_t at = range->first + position, last = range->size - 1;
+    uint32_t used = 0;
+    for (; last > 0; at >>= 1, last >>= 1) {
+        used += (at ^ 1) <= last;
+    }
+    return used;
+}
+
 int sp_range_path(const sp_range *range, uint64_t position, uint8_t *out, uint32_t *count)
 {
     SP_ENSURE(range != NULL && position < range->count, SP_E_BOUNDS);

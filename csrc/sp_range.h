@@ -6,5 +6,6 @@
 
 uint64_t sp_range_first(const sp_range *range);
 uint64_t sp_range_count(const sp_range *range);
+uint32_t sp_range_path_length(const sp_range *range, uint64_t position);   /* hashes in the path of an item there is */
 
 #endif

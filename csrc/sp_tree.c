@@ -10,6 +10,22 @@
 /* Leaves that go through all levels together: their hashes stay in the second-level cache. */
 enum { CHUNK = 8192 };
 
+/* Makes the directory and finds out whether its file system can be stored into through a mapping. Where it cannot, the
+ * levels stay in memory: they are derived, and a SIGBUS in the middle of a commit would be worse than a rebuild. */
+static int tree_home(sp_tree *tree, const sp_disk *disk, const char *dir)
+{
+    uint32_t traits;
+    int error = disk->mkdir(disk->ctx, dir);
+    SP_TRY(sp_disk_status(error == EEXIST ? 0 : error));
+    SP_TRY(sp_disk_status(disk->traits(disk->ctx, dir, &traits)));
+    if (traits & SP_DISK_MAPPED_WRITES) {
+        tree->dir = strdup(dir);
+        SP_ENSURE(tree->dir != NULL, SP_E_MEMORY);
+    }
+    tree->home = (sp_level_home){.disk = disk, .dir = tree->dir};
+    return SP_OK;
+}
+
 int sp_tree_open(const sp_disk *disk, const char *dir, sp_tree **out)
 {
     SP_ENSURE(disk != NULL || dir == NULL, SP_E_ARGUMENT);
@@ -18,15 +34,11 @@ int sp_tree_open(const sp_disk *disk, const char *dir, sp_tree **out)
     for (uint32_t i = 0; i < SP_LEVEL_COUNT; i++) {
         tree->level[i].file = -1;
     }
-    if (dir != NULL) {
-        tree->dir = strdup(dir);
-        int error = tree->dir == NULL ? ENOMEM : disk->mkdir(disk->ctx, dir);
-        if (error != 0 && error != EEXIST) {
-            sp_tree_free(tree);
-            return sp_disk_status(error);
-        }
+    int status = dir == NULL ? SP_OK : tree_home(tree, disk, dir);
+    if (status != SP_OK) {
+        sp_tree_free(tree);
+        return status;
     }
-    tree->home = (sp_level_home){.disk = disk, .dir = tree->dir};
     *out = tree;
     return SP_OK;
 }

@@ -13,7 +13,7 @@
 
 struct sp_tree {
     sp_level_home home;
-    char *dir;                  /* what home.dir points to */
+    char *dir;                  /* what home.dir points to; NULL: in memory */
     uint64_t size;              /* published; __atomic */
     uint64_t synced;            /* leaves that a sync has covered */
     int failed;                 /* a sync failed: no later one may say that all is well */

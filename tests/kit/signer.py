@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,9 +25,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from kit.entropy import SeededEntropy
+from sealpress.config import load, resolve
 from sealpress.core import leaf
 from sealpress.core.merkle import Tree
+from sealpress.hsm.guard import Guard
+from sealpress.hsm.keytable import key_table
 from sealpress.hsm.link import DirectItem
+from sealpress.hsm.server import GuardServer
+from sealpress.hsm.state import State
+from sealpress.ports import Clock
 from sealpress.values import DigestAlgorithm, LeafKind
 
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
@@ -77,6 +85,13 @@ class Node:
         """Canonical SPKI of a key."""
         public = load_pem_public_key((self.directory / "keys" / f"{key}.pem").read_bytes())
         return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    def copy(self, directory: Path) -> Node:
+        """The same token, keys and configuration elsewhere, with marks of its own."""
+        shutil.copytree(self.directory, directory, dirs_exist_ok=True)
+        conf = directory / "softhsm2.conf"
+        conf.write_text(conf.read_text().replace(str(self.directory), str(directory)))
+        return Node(directory, directory / self.config.name, {**self.env, "SOFTHSM2_CONF": str(conf)})
 
     def edit(self, before: str, after: str) -> None:
         """Change the configuration file."""
@@ -205,6 +220,35 @@ class Signer:
         """Gone when this returns."""
         if self.process.poll() is None:
             self.kill()
+
+
+class LocalSigner:
+    """Guard and socket in this process, on a clock of the test's; workers are real processes."""
+
+    def __init__(self, node: Node, clock: Clock) -> None:
+        """Call within a running loop; the node's environment must be this process's."""
+        config = load(node.config)
+
+        def path_of(value: str) -> Path:
+            return resolve(node.config, value)
+
+        self.state = State(path_of(config.signer.state), SeededEntropy())
+        self.guard = Guard(config, path_of, key_table(config, path_of), self.state, clock)
+        self._server = GuardServer(self.guard, path_of(config.signer.socket), config.signer.users)
+
+    async def __aenter__(self) -> LocalSigner:
+        """Ready when this returns."""
+        await self.guard.start()
+        await self._server.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Workers gone, marks written."""
+        await self._server.close()
+        await self.guard.close()
+        self.state.close()
 
 
 class FakeLog:

@@ -203,8 +203,13 @@ def login(session: int, pin_file: str, tag_key: bytes, rejected: tuple[bytes, ..
             raise CannotStart(
                 error.message, reason="TOKEN_LOCKED", hint="have the PIN reset, or log in once by hand"
             ) from None
-        reason = "PIN_FILE" if error.name == "SP_E_PIN_FILE" else "TOKEN_FAILED"
-        raise CannotStart(f"login: {error.message}", reason=reason) from None
+        if error.name == "SP_E_PIN_FILE":
+            raise CannotStart(
+                f"{pin_file}: {error.message}",
+                reason="PIN_FILE",
+                hint="it must be a file (no pipe) with the PIN in its first line, 1 to 256 bytes",
+            ) from None
+        raise CannotStart(f"login: {error.message}", reason="TOKEN_FAILED", hint="see the token's own log") from None
     finally:
         os.close(descriptor)
 

@@ -38,7 +38,7 @@ both_modes = pytest.mark.parametrize("pwrite", [False, True], ids=["map", "pwrit
 def test_every_frame_type_reads_back_as_it_was_written(tmp_path: Path, pwrite: bool) -> None:
     """Heads, columns, leaves of every kind and algorithm, names, SEAL: judged from bytes alone, and read by Segment."""
     with Writer(tmp_path / "log", pwrite=pwrite).start() as log:
-        heads = []
+        heads: list[bytes] = []
         for version, (kind, algorithm) in {11: (1, 1), 12: (1, 2), 13: (1, 3), 31: (3, 1), 32: (3, 2)}.items():
             batch = Batch(8192)
             for type_ in (frames.OUTCOME, frames.REFUSAL, frames.GOVERNANCE, frames.RECOVERY):
@@ -213,7 +213,8 @@ def test_the_tree_must_be_the_journals(tmp_path: Path) -> None:
 
 def test_a_copy_taken_while_it_runs_is_a_log_too(tmp_path: Path) -> None:
     """What a kill leaves at any moment opens with every commit acknowledged before the copy, and grows on."""
-    source, copies = tmp_path / "log", []
+    source = tmp_path / "log"
+    copies: list[tuple[Path, int]] = []
     acknowledged = [0]
     with Writer(source).start() as log:
 

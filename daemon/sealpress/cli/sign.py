@@ -19,8 +19,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from sealpress.cli import files
 from sealpress.cli.files import Hashed
 from sealpress.cli.output import ClientFile, JsonFlag, emit, reporting, say
-from sealpress.client import Client, LineInfo, load_client
-from sealpress.errors import ConfigError
+from sealpress.client import Client, load_client
+from sealpress.errors import ConfigError, NotPermitted
 from sealpress.values import DigestAlgorithm, Mode
 
 BATCH_ITEMS = 10_000
@@ -50,22 +50,27 @@ def sign(
         if not found and not given:
             raise ConfigError("nothing to sign", hint="give PATH…, --digest or --digests-file")
         with Client(load_client(client)) as daemon:
-            info = daemon.key(key)
-            algorithm = _algorithm(info, given)
+            line = key or daemon.config.line
+            algorithm = _algorithm(daemon, line, given)
             items = [*_hash(found, algorithm, quiet=as_json), *given]
-            results = list(_dry(items)) if dry_run else list(_sign(daemon, info, algorithm, items, output))
+            results = list(_dry(items)) if dry_run else list(_sign(daemon, line, algorithm, items, output))
         if as_json:
-            emit({"line": info.line, "mode": info.mode, "dry_run": dry_run, "files": results})
+            emit({"line": line, "dry_run": dry_run, "files": results})
         else:
-            _tell(info, results, dry_run=dry_run)
+            _tell(line, results, dry_run=dry_run)
 
 
-def _algorithm(info: LineInfo, given: list[Hashed]) -> DigestAlgorithm:
+def _algorithm(daemon: Client, line: str, given: list[Hashed]) -> DigestAlgorithm:
     """One for the whole call: that of the digests given, else the line's first."""
-    chosen = {item.algorithm for item in given} or {info.algorithms[0]}
+    chosen = {item.algorithm for item in given}
     if len(chosen) > 1:
         raise ConfigError("digests of several algorithms in one call", hint="sign them in separate calls")
-    return chosen.pop()
+    if chosen:
+        return chosen.pop()
+    try:
+        return daemon.key(line).algorithms[0]
+    except NotPermitted:
+        return DigestAlgorithm.SHA256  # we may not even look; asking to sign is what gets recorded
 
 
 def _hash(found: list[Path], algorithm: DigestAlgorithm, *, quiet: bool) -> list[Hashed]:
@@ -83,18 +88,18 @@ def _dry(items: list[Hashed]) -> Iterator[dict[str, Any]]:
 
 
 def _sign(
-    daemon: Client, info: LineInfo, algorithm: DigestAlgorithm, items: list[Hashed], output: Path | None
+    daemon: Client, line: str, algorithm: DigestAlgorithm, items: list[Hashed], output: Path | None
 ) -> Iterator[dict[str, Any]]:
-    suffix = ".tlog-proof" if info.mode is Mode.PROOF else ".sig"
     for start in range(0, len(items), BATCH_ITEMS):
         part = items[start : start + BATCH_ITEMS]
         answer = daemon.sign_batch(
             b"".join(item.digest for item in part),
             algorithm,
-            line=info.line,
+            line=line,
             names=tuple(_name(item.path) for item in part),
             sizes=tuple(item.size for item in part),
         )
+        suffix = ".tlog-proof" if daemon.key(line).mode is Mode.PROOF else ".sig"
         for position, (item, document) in enumerate(zip(part, answer.documents, strict=True)):
             target = files.answer_path(item.path, suffix, output)
             files.write_whole(target, document)
@@ -113,14 +118,14 @@ def _name(path: Path) -> str:
     return str(path).encode("utf-8", "replace").decode()[-1024:]
 
 
-def _tell(info: LineInfo, results: list[dict[str, Any]], *, dry_run: bool) -> None:
+def _tell(line: str, results: list[dict[str, Any]], *, dry_run: bool) -> None:
     if dry_run:
         for result in results:
             say(f"{result['digest']}  {result['path']}")
-        say(f"{len(results)} would be signed with {info.line}; nothing was asked")
+        say(f"{len(results)} would be signed with {line}; nothing was asked")
         return
     for result in results[:20]:
         say(result["written"])
     if len(results) > 20:
         say(f"… and {len(results) - 20} more")
-    say(f"{len(results)} signed with {info.line}")
+    say(f"{len(results)} signed with {line}")

@@ -129,11 +129,15 @@ class AsyncClient:
         answer = await self._ask(self._signing.ListKeys, signing_pb2.ListKeysRequest())
         return [line_info(key) for key in answer.keys]
 
-    async def key(self, line: str | None = None) -> LineInfo:
-        """One line, remembered; default `line` of client.toml."""
+    def _line(self, line: str | None) -> str:
         name = line or self.config.line
         if not name:
             raise ConfigError("no line given", hint="use --key LINE, or set `line` in client.toml")
+        return name
+
+    async def key(self, line: str | None = None) -> LineInfo:
+        """One line, remembered; default `line` of client.toml."""
+        name = self._line(line)
         if name not in self._lines:
             answer = await self._ask(self._signing.GetKey, signing_pb2.GetKeyRequest(key=name))
             self._lines[name] = line_info(answer.key)
@@ -150,10 +154,10 @@ class AsyncClient:
         security_version: int = 0,
     ) -> Signed:
         """Sign one digest. Refusal, TransportError, or Invalid if the answer does not hold."""
-        info = await self.key(line)
         identifier = request_id or uuid.uuid4().hex
-        request = sign_request(identifier, info.line, algorithm, digest, artifact, security_version)
-        return check_answer(info, algorithm, digest, await self._ask(self._signing.Sign, request))
+        request = sign_request(identifier, self._line(line), algorithm, digest, artifact, security_version)
+        answer = await self._ask(self._signing.Sign, request)
+        return check_answer(await self.key(line), algorithm, digest, answer)
 
     async def sign_batch(
         self,
@@ -168,12 +172,12 @@ class AsyncClient:
         expand: bool = False,
     ) -> SignedBatch:
         """Sign N digests given end to end, as one act. The compact answer is expanded here, in C."""
-        info = await self.key(line)
         identifier = request_id or uuid.uuid4().hex
         request = batch_request(
-            identifier, info.line, algorithm, digests, names, sizes, security_version, expand=expand
+            identifier, self._line(line), algorithm, digests, names, sizes, security_version, expand=expand
         )
-        return check_batch(info, algorithm, digests, await self._ask(self._signing.SignBatch, request))
+        answer = await self._ask(self._signing.SignBatch, request)
+        return check_batch(await self.key(line), algorithm, digests, answer)
 
     async def sign_stream(
         self, items: AsyncIterator[StreamItem] | Iterable[StreamItem], *, line: str | None = None

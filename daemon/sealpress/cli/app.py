@@ -1,0 +1,56 @@
+"""The command `sealpress`: registers every command and runs the one asked for.
+
+Guarantees: the daemon's and the signer's start are not slowed by the client's imports, nor the other way round.
+Does not: decide anything.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+
+import sealpress
+
+# command → the module of sealpress.cli that registers it; only what is asked for is imported
+COMMANDS = {
+    "serve": "serve",
+    "signer": "serve",
+    "dev": "dev",
+    "demo": "demo",
+    "status": "status",
+    "sign": "sign",
+    "verify": "verify",
+    "log": "log",
+}
+
+
+def build(wanted: str | None = None) -> typer.Typer:
+    """The application with the command `wanted`, or with all of them."""
+    app = typer.Typer(
+        name="sealpress",
+        help="Code signing where signing is being in the log.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    modules = [COMMANDS[wanted]] if wanted in COMMANDS else list(dict.fromkeys(COMMANDS.values()))
+    for name in modules:
+        import_module(f"sealpress.cli.{name}").register(app)
+    return app
+
+
+def _root(
+    version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True),
+) -> None:
+    if version:
+        typer.echo(f"sealpress {sealpress.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point."""
+    wanted = sys.argv[1] if len(sys.argv) > 1 else None
+    build(wanted)(prog_name="sealpress")

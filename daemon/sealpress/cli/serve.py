@@ -1,0 +1,45 @@
+"""`sealpress serve` and `sealpress signer`: hand the configuration to wiring, and errors to exit codes.
+
+At start a wrong setting counts as "cannot start": exit 4, so that a service manager treats all of them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealpress.cli.output import CANNOT_START, JsonFlag, exit_code, fail
+from sealpress.errors import ConfigError, SealpressError
+
+Config = Annotated[Path, typer.Option("--config", help="sealpress.toml")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add both commands."""
+    app.command("serve")(serve)
+    app.command("signer")(signer)
+
+
+def serve(config: Config, as_json: JsonFlag = False) -> None:
+    """Run the daemon: gRPC in, log and proofs out. Never loads a PKCS#11 module."""
+    from sealpress.wiring.serve import run_serve
+
+    _run(lambda: run_serve(config, as_json), as_json=as_json)
+
+
+def signer(config: Config, as_json: JsonFlag = False) -> None:
+    """Run the signer: guard, marks, log keys, and a worker for each token slot."""
+    from sealpress.wiring.signer import run_signer
+
+    _run(lambda: run_signer(config, as_json), as_json=as_json)
+
+
+def _run(work: Callable[[], int], *, as_json: bool) -> None:
+    try:
+        code = work()
+    except SealpressError as error:
+        fail(error, as_json=as_json, code=CANNOT_START if isinstance(error, ConfigError) else exit_code(error))
+    raise typer.Exit(code)

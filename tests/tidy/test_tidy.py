@@ -7,7 +7,6 @@ import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -241,14 +240,7 @@ def make_targets() -> set[str]:
 def program() -> object:
     """The Typer application behind the command `sealpress`."""
     pytest.importorskip("sealpress.__main__", reason="the command line is not there yet")
-    for name in ("sealpress.cli", "sealpress.cli.app", "sealpress.cli.main"):
-        try:
-            found = getattr(importlib.import_module(name), "app", None)
-        except ModuleNotFoundError:
-            continue
-        if found is not None and not isinstance(found, ModuleType):
-            return found
-    pytest.fail("no object `app` in sealpress.cli")
+    return importlib.import_module("sealpress.cli.app").build()
 
 
 def commands_of(app: object) -> set[str]:

@@ -47,6 +47,11 @@ LINES: tuple[tuple[str, Any, Mode, Format, tuple[str, ...]], ...] = (
 )
 
 
+def monotonic_ns() -> int:
+    """A stopwatch for commands, which have no clock of their own."""
+    return SystemClock().monotonic_ns()
+
+
 def flat(line: str) -> str:
     """A line name as a file name."""
     return line.replace("/", "--")

@@ -271,6 +271,11 @@ class AsyncClient:
         answer = await self._ask(self._audit.Explain, request)
         return list(answer.events)
 
+    async def get_status(self) -> audit_pb2.GetStatusResponse:
+        """How the node is."""
+        answer: audit_pb2.GetStatusResponse = await self._ask(self._audit.GetStatus, audit_pb2.GetStatusRequest())
+        return answer
+
     async def tail(
         self, from_seq: int = 0, *, follow: bool = False, log: str = ""
     ) -> AsyncIterator[audit_pb2.LogEvent]:

@@ -181,6 +181,10 @@ class Client:
         """As AsyncClient.explain."""
         return self._run(self._client.explain(digest=digest, event_id=event_id, signature_sha256=signature_sha256))
 
+    def get_status(self) -> audit_pb2.GetStatusResponse:
+        """As AsyncClient.get_status."""
+        return self._run(self._client.get_status())
+
     def tail(self, from_seq: int = 0, *, follow: bool = False, log: str = "") -> Iterator[audit_pb2.LogEvent]:
         """As AsyncClient.tail."""
         return self._iterate(self._client.tail(from_seq, follow=follow, log=log))

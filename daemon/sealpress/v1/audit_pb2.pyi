@@ -112,3 +112,71 @@ class TailResponse(_message.Message):
     event: LogEvent
     next_seq: int
     def __init__(self, event: _Optional[_Union[LogEvent, _Mapping]] = ..., next_seq: _Optional[int] = ...) -> None: ...
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("node", "version", "signer_up", "slots", "lines", "logs", "certificate_not_after")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SIGNER_UP_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    LOGS_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    version: str
+    signer_up: bool
+    slots: _containers.RepeatedCompositeFieldContainer[SlotStatus]
+    lines: _containers.RepeatedCompositeFieldContainer[LineStatus]
+    logs: _containers.RepeatedCompositeFieldContainer[LogStatus]
+    certificate_not_after: int
+    def __init__(self, node: _Optional[str] = ..., version: _Optional[str] = ..., signer_up: _Optional[bool] = ..., slots: _Optional[_Iterable[_Union[SlotStatus, _Mapping]]] = ..., lines: _Optional[_Iterable[_Union[LineStatus, _Mapping]]] = ..., logs: _Optional[_Iterable[_Union[LogStatus, _Mapping]]] = ..., certificate_not_after: _Optional[int] = ...) -> None: ...
+
+class SlotStatus(_message.Message):
+    __slots__ = ("slot", "up", "sessions", "operations", "restarts", "reason")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    UP_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    slot: str
+    up: bool
+    sessions: int
+    operations: int
+    restarts: int
+    reason: str
+    def __init__(self, slot: _Optional[str] = ..., up: _Optional[bool] = ..., sessions: _Optional[int] = ..., operations: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class LineStatus(_message.Message):
+    __slots__ = ("line", "mode", "log", "ready")
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    line: str
+    mode: str
+    log: str
+    ready: bool
+    def __init__(self, line: _Optional[str] = ..., mode: _Optional[str] = ..., log: _Optional[str] = ..., ready: _Optional[bool] = ...) -> None: ...
+
+class LogStatus(_message.Message):
+    __slots__ = ("log", "origin", "tree_size", "sealed_size", "queue", "free_bytes", "journal_bytes")
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SEALED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    JOURNAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    log: str
+    origin: str
+    tree_size: int
+    sealed_size: int
+    queue: int
+    free_bytes: int
+    journal_bytes: int
+    def __init__(self, log: _Optional[str] = ..., origin: _Optional[str] = ..., tree_size: _Optional[int] = ..., sealed_size: _Optional[int] = ..., queue: _Optional[int] = ..., free_bytes: _Optional[int] = ..., journal_bytes: _Optional[int] = ...) -> None: ...

@@ -55,6 +55,11 @@ class AuditServiceStub:
                 request_serializer=sealpress_dot_v1_dot_audit__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=sealpress_dot_v1_dot_audit__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/sealpress.v1.AuditService/GetStatus',
+                request_serializer=sealpress_dot_v1_dot_audit__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=sealpress_dot_v1_dot_audit__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
         self.Tail = channel.unary_stream(
                 '/sealpress.v1.AuditService/Tail',
                 request_serializer=sealpress_dot_v1_dot_audit__pb2.TailRequest.SerializeToString,
@@ -94,6 +99,13 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatus(self, request, context):
+        """How the node is: slots, lines, queue, checkpoints, space, certificate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Tail(self, request, context):
         """Events in order from a sequence number, then as they come.
         """
@@ -123,6 +135,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=sealpress_dot_v1_dot_audit__pb2.ExplainRequest.FromString,
                     response_serializer=sealpress_dot_v1_dot_audit__pb2.ExplainResponse.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=sealpress_dot_v1_dot_audit__pb2.GetStatusRequest.FromString,
+                    response_serializer=sealpress_dot_v1_dot_audit__pb2.GetStatusResponse.SerializeToString,
             ),
             'Tail': grpc.unary_stream_rpc_method_handler(
                     servicer.Tail,
@@ -239,6 +256,33 @@ class AuditService:
             '/sealpress.v1.AuditService/Explain',
             sealpress_dot_v1_dot_audit__pb2.ExplainRequest.SerializeToString,
             sealpress_dot_v1_dot_audit__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealpress.v1.AuditService/GetStatus',
+            sealpress_dot_v1_dot_audit__pb2.GetStatusRequest.SerializeToString,
+            sealpress_dot_v1_dot_audit__pb2.GetStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,60 @@
+"""`sealpress status`: how a node is, at a glance.
+
+Guarantees: exit 0 only if every slot is up and every line ready. Does not: read the node's files; it asks the daemon.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+from rich.table import Table
+
+from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, emit, reporting
+from sealpress.client import Client, load_client
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("status")(status)
+
+
+def status(client: ClientFile = None, as_json: JsonFlag = False) -> None:
+    """Slots, lines, queue, checkpoints, space, days left of the certificate."""
+    with reporting(as_json=as_json):
+        with Client(load_client(client)) as daemon:
+            found = daemon.get_status()
+        if as_json:
+            emit(MessageToDict(found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True))
+        else:
+            _tell(found)
+        if not (found.signer_up and all(slot.up for slot in found.slots) and all(line.ready for line in found.lines)):
+            raise typer.Exit(REFUSED)
+
+
+def _tell(found: Any) -> None:
+    console = Console()
+    end = datetime.fromtimestamp(found.certificate_not_after, UTC)
+    console.print(f"{found.node}: sealpress {found.version}, signer {'up' if found.signer_up else 'DOWN'}, "
+                  f"certificate until {end:%F}", highlight=False)  # fmt: skip
+    slots = Table("slot", "up", "sessions", "operations", "restarts", "why")
+    for slot in found.slots:
+        slots.add_row(
+            slot.slot, _yes(slot.up), str(slot.sessions), str(slot.operations), str(slot.restarts), slot.reason
+        )
+    lines = Table("line", "mode", "log", "ready")
+    for line in found.lines:
+        lines.add_row(line.line, line.mode, line.log, _yes(line.ready))
+    logs = Table("log", "origin", "leaves", "sealed", "queue", "journal MiB", "free MiB")
+    for log in found.logs:
+        sizes = (log.tree_size, log.sealed_size, log.queue, log.journal_bytes >> 20, log.free_bytes >> 20)
+        logs.add_row(log.log, log.origin, *(str(size) for size in sizes))
+    for table in (slots, lines, logs):
+        console.print(table)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "NO"

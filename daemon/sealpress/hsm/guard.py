@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ from sealpress.hsm.state import State
 from sealpress.ports import Clock
 from sealpress.verify import note
 
+_log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _JOBS_PER_BATCH = 32  # of direct signatures, so that a slot's deadline is about tens of operations, not thousands
 _BATCHES_PER_SLOT = 4
@@ -128,6 +130,11 @@ class Guard:
         except Refusal as refusal:
             self.refused[refusal.reason] += 1
             return m.Refused(getattr(ask, "id", 0), refusal.reason, refusal.message, refusal.retry_after_ms)
+        except Exception:
+            # Our bug: the caller hears of it now, not at its deadline; details go nowhere near the socket.
+            self.refused["INTERNAL"] += 1
+            _log.exception("a call of the front end failed inside the guard")
+            return m.Refused(getattr(ask, "id", 0), "INTERNAL", "the signer failed inside; see its log")
 
     async def _advance(self, ask: m.Advance) -> m.Done:
         book = self._book(ask.origin)

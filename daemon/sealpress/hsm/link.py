@@ -131,6 +131,8 @@ def _refusal(answer: m.Refused) -> Refusal:
         kind = NotPermitted
     elif answer.reason == "OUTCOME_UNKNOWN":
         kind = OutcomeUnknown
+    elif answer.reason == "INTERNAL":
+        kind = Internal
     return kind(answer.message, reason=answer.reason, retry_after_ms=answer.retry_after_ms)
 
 

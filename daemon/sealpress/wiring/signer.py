@@ -45,7 +45,8 @@ async def _run(config: Config, config_path: Path, state: State, json_output: boo
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     try:
-        await guard.start()
+        if not await _started(guard, ended):
+            return 0
         await server.start()
         if json_output:
             sys.stdout.write(json.dumps({"ready": True, "socket": str(path_of(config.signer.socket))}) + "\n")
@@ -57,6 +58,18 @@ async def _run(config: Config, config_path: Path, state: State, json_output: boo
     if failed is not None:
         raise failed
     return 0
+
+
+async def _started(guard: Guard, ended: asyncio.Event) -> bool:
+    """Whether the guard is up; False if we are told to end while a module is still loading."""
+    starting, ending = asyncio.create_task(guard.start()), asyncio.create_task(ended.wait())
+    await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if not starting.done():
+        starting.cancel()
+        return False
+    await starting
+    return True
 
 
 async def _until(ended: asyncio.Event, failure: asyncio.Future[Damaged]) -> Damaged | None:

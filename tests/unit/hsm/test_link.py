@@ -1,0 +1,187 @@
+"""The link against a guard of the test's: loss, silence, pipelining, long lists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
+from sealpress.hsm import messages as m
+from sealpress.hsm.link import DirectItem, SignerLink, SignerStatus
+
+VIEW = m.StatusView(
+    0,
+    "1",
+    {"a/b/1": m.MarkView(5, bytes(32), 7)},
+    {"k": m.KeyView(bytes(32), "a/b/c/d/e", "a/b/1", "s1", True, "", 5, 7)},
+    {"s1": m.SlotView(True, 2, 10, 0, "")},
+    {},
+)
+ITEM = DirectItem(bytes(61), bytes(32), 1, b"")
+Answering = Callable[[m.Ask], m.Answer | None]
+
+
+async def with_guard(
+    path: Path, answering: Answering, work: Callable[[SignerLink], Awaitable[None]], deadline_ms: int = 2_000
+) -> list[m.Ask]:
+    """Run `work` against a guard that answers so (None: it hangs up); what the guard was asked."""
+    asked: list[m.Ask] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        frames = m.Frames(m.ask_decoder)
+        writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(VIEW))
+        try:
+            while data := await reader.read(1 << 20):
+                for ask in frames.feed(data):
+                    if isinstance(ask, m.Hello):
+                        continue
+                    asked.append(ask)
+                    answer = answering(ask)
+                    if answer is None:
+                        return
+                    writer.write(m.frame(answer))
+        finally:
+            writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(path))
+    link = SignerLink(path, deadline_ms)
+    try:
+        await link.connect()
+        await work(link)
+    finally:
+        await link.close()
+        server.close()
+    return asked
+
+
+def done(ask: m.Ask) -> m.Answer:
+    """An agreeable guard."""
+    assert not isinstance(ask, m.Hello)
+    if isinstance(ask, m.Direct):
+        return m.Directed(ask.id, tuple(m.DirectSignature(b"s%d" % i.index, 0, 1, "s1", "") for i in ask.items))
+    if isinstance(ask, m.Seal):
+        return m.Sealed(ask.id, ask.size, 9, b"log\n", tuple(m.SealedBy(k, b"l\n", 0, 1, "s1", "") for k in ask.keys))
+    return m.Done(ask.id)
+
+
+async def test_calls_are_sent_in_their_order(tmp_path: Path) -> None:
+    """`advance` and the `seal` of the same head go out at once, in that order."""
+
+    async def work(link: SignerLink) -> None:
+        assert (link.connected, link.ready("k"), link.ready("nobody")) == (True, True, False)
+        _, sealed, _ = await asyncio.gather(
+            link.advance("a/b/1", 6, bytes(32), b"", 8), link.seal("a/b/1", 6, ["k"]), link.stop("k")
+        )
+        assert (sealed.size, sealed.time, sealed.lines["k"].line) == (6, 9, b"l\n")
+
+    asked = await with_guard(tmp_path / "s", done, work)
+    assert [type(ask) for ask in asked] == [m.Advance, m.Seal, m.Stop]
+
+
+async def test_long_lists_are_cut_and_put_together(tmp_path: Path) -> None:
+    """More items than one message takes: the results come back in order."""
+    items = [DirectItem(bytes(61), bytes(32), index, b"") for index in range(m.DIRECT_ITEMS_MAX * 2 + 3)]
+
+    async def work(link: SignerLink) -> None:
+        results = await link.direct("k", items, 6)
+        assert [result.signature for result in results] == [b"s%d" % item.index for item in items]
+
+    assert len(await with_guard(tmp_path / "s", done, work)) == 3
+
+
+async def test_a_lost_guard_fails_what_is_under_way(tmp_path: Path) -> None:
+    """Retryable for heads, unknown for direct signatures; then the link comes back by itself."""
+    hang_up = True
+
+    def answering(ask: m.Ask) -> m.Answer | None:
+        return None if hang_up else done(ask)
+
+    async def work(link: SignerLink) -> None:
+        nonlocal hang_up
+        with pytest.raises(Unavailable) as sealing:
+            await link.seal("a/b/1", 6, ["k"])
+        assert (sealing.value.reason, sealing.value.retry_after_ms > 0) == ("SLOT_DOWN", True)
+        with pytest.raises(Unavailable) as unsent:
+            await link.direct("k", [ITEM], 6)
+        assert unsent.value.reason == "SLOT_DOWN"
+        assert not link.ready("k")
+        await link.connect()
+        with pytest.raises(Unavailable) as sent:
+            await link.direct("k", [ITEM], 6)
+        assert sent.value.reason == "OUTCOME_UNKNOWN"
+        hang_up = False
+        await link.connect()
+        await link.seal("a/b/1", 6, ["k"])
+
+    await with_guard(tmp_path / "s", answering, work)
+
+
+async def test_a_silent_guard_is_waited_for_once(tmp_path: Path) -> None:
+    """No call outlasts its deadline; a late answer to it is nobody's."""
+
+    def answering(ask: m.Ask) -> m.Answer:
+        return m.StatusView(1 << 40, "1", {}, {}, {}, {}) if isinstance(ask, m.Seal) else done(ask)
+
+    async def work(link: SignerLink) -> None:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Unavailable):
+            await link.seal("a/b/1", 6, ["k"])
+        assert asyncio.get_running_loop().time() - began < 1
+        await link.advance("a/b/1", 6, bytes(32), b"", 8)
+
+    await with_guard(tmp_path / "s", answering, work, deadline_ms=200)
+
+
+@pytest.mark.parametrize(
+    ("reason", "retry_ms", "kind"),
+    [
+        ("INCONSISTENT", 0, Malformed),
+        ("HEAD_NOT_CURRENT", 10, Unavailable),
+        ("STOPPED", 0, NotPermitted),
+        ("OUTCOME_UNKNOWN", 0, OutcomeUnknown),
+        ("INTERNAL", 0, Internal),
+    ],
+)
+async def test_refusals_keep_their_reason(tmp_path: Path, reason: str, retry_ms: int, kind: type[Refusal]) -> None:
+    """The guard's reason comes out as an error that says what to do next."""
+
+    def answering(ask: m.Ask) -> m.Answer:
+        assert not isinstance(ask, m.Hello)
+        return m.Refused(ask.id, reason, "no", retry_ms)
+
+    async def work(link: SignerLink) -> None:
+        with pytest.raises(kind) as caught:
+            await link.seal("a/b/1", 6, ["k"])
+        assert (caught.value.reason, caught.value.retry_after_ms) == (reason, retry_ms)
+
+    await with_guard(tmp_path / "s", answering, work)
+
+
+async def test_changes_are_heard(tmp_path: Path) -> None:
+    """Each push arrives, and a loss arrives as an empty status."""
+    heard: list[SignerStatus] = []
+    lost = asyncio.Event()
+
+    def hear(status: SignerStatus) -> None:
+        heard.append(status)
+        if len(heard) == 2:
+            lost.set()
+
+    path = tmp_path / "s"
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(m.frame(VIEW))
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(path))
+    link = SignerLink(path, 1_000, hear)
+    await link.connect()
+    await asyncio.wait_for(lost.wait(), 5)
+    server.close()
+    await link.close()
+
+    assert heard[0].keys["k"].ready
+    assert heard[1].keys == {}

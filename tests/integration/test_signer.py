@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
+import socket
 import stat
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -19,6 +22,7 @@ from kit import shim
 from kit.signer import KEYS, ORIGIN, SOFTHSM, FakeLog, Node, Signer, line_of, make_node
 from sealpress.core.proof import parse_note
 from sealpress.errors import Refusal, Unavailable
+from sealpress.hsm import messages as m
 from sealpress.hsm.link import Sealed, SignerLink
 from sealpress.values import DigestAlgorithm
 from sealpress.verify import note
@@ -304,6 +308,34 @@ def test_two_signers_never_share_a_directory(node: Node, counters: shim.Counters
         assert stat.S_ISSOCK(mode)
         assert stat.S_IMODE(mode) == 0o600
         assert stat.S_IMODE(node.socket.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("known", [False, True])
+def test_a_stranger_is_not_heard(node: Node, counters: shim.Counters, known: bool) -> None:
+    """Another user who can reach the socket is hung up on, unless the configuration names him."""
+    stranger = 65_534
+    with tempfile.TemporaryDirectory(prefix="sealpress-") as name:
+        directory = Path(name)
+        users = f"users = [{stranger}]\n" if known else ""
+        node.edit("[signer]\n", f'[signer]\nsocket = "{directory}/s.sock"\n{users}')
+        with Signer(node, counters.env):
+            directory.chmod(0o755)
+            (directory / "s.sock").chmod(0o666)
+            assert _greeted_as(stranger, directory / "s.sock") == known
+
+
+def _greeted_as(user: int, path: Path) -> bool:
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            os.setuid(user)
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(path))
+                connection.sendall(m.frame(m.Hello(m.VERSION)))
+                os._exit(0 if connection.recv(1) else 1)
+        os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 async def test_no_signer_is_a_clear_answer(tmp_path: Path) -> None:

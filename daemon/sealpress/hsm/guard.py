@@ -369,6 +369,7 @@ def _finish(
                 signature = verified(result.signature)
             except WrongSignature:
                 reason = "WRONG_SIGNATURE"
+                _log.error("slot %s: a signature does not verify under the pinned key; it is not released", slot)
         signed.append(_Signed(signature, result.rv, result.elapsed_ns // 1_000, slot, reason))
     return signed
 

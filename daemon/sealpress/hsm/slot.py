@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from sealpress.errors import CannotStart, Malformed
 from sealpress.hsm import messages as m
 from sealpress.hsm.state import State
 
+_log = logging.getLogger(__name__)
 _CHILD_FD = 3
 _OPEN_S_MAX = 60.0  # loading a module, login, finding keys
 
@@ -58,6 +60,7 @@ class Slot:
         self._pid = 0
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] | None = None
+        self._closing = False
         self.sessions = 0
         self.operations = 0
         self.restarts = -1
@@ -73,6 +76,7 @@ class Slot:
 
     async def close(self) -> None:
         """Kill the worker and stay down."""
+        self._closing = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -178,12 +182,16 @@ class Slot:
                     raise Malformed("the worker speaks another version", reason="VERSION")
             case m.WorkerReady():
                 self._writer, self.sessions, self.reason = writer, message.sessions, ""
+                if self.restarts:
+                    _log.warning("slot %s: back with %d sessions", self.name, self.sessions)
                 self._settle(None)
                 self._on_change()
             case m.WorkerFailed():
                 self.reason = message.reason
                 self._state.reject(self.name, message.tag)
                 failure = CannotStart(f"slot {self.name}: {message.message}", reason=message.reason, hint=message.hint)
+                if self._first is not None and (self._first.done() or not message.lasting):
+                    _log.error("slot %s: %s: %s", self.name, message.reason, message.message)
                 self._settle(failure if message.lasting else None)
                 self._on_change()
             case m.WorkerSigned() | m.WorkerPong():
@@ -210,7 +218,8 @@ class Slot:
                 future.set_exception(SlotLost(unknown=True))
                 future.exception()  # seen, even if its caller has gone
         self._calls.clear()
-        if was_up:
+        if was_up and not self._closing:
+            _log.error("slot %s: %s; another worker is started", self.name, self.reason)
             self._on_change()
 
 

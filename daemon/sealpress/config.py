@@ -114,6 +114,7 @@ class Limits(_Strict, frozen=True, kw_only=True):
     batch_bytes_max: Positive = 16 << 20
     seal_pending_max: Positive = 4
     streams_per_connection_max: Positive = 128
+    connections_max: Positive = 1_024
     stream_items_pending_max: Positive = 1_024
     connection_age_s: Positive = 3_600
     drain_ms_max: Positive = 30_000

@@ -155,6 +155,7 @@ class SignAsk:
     grant_id: str = ""
     security_version: int = 0
     computed_by: str = "client"
+    batch: bool = False  # asked by SignBatch
 
     @property
     def count(self) -> int:

@@ -1,0 +1,308 @@
+"""The whole life of a request, on one screen: admit → batch → commit → seal → settle.
+
+Three loops at their own pace: a request runs `sign`; each log runs `_commits`; each line runs `_seals`. After each step
+a comment says what is true if the process stops right there.
+
+Guarantees: DESIGN L1, L2, L6, L9, L10 as far as this process can: no signature before its leaf is durable, decisions
+re-checked immediately before the append, every wait and queue bounded, a failed sync ends everything.
+Does not: speak gRPC, choose a clock, or open anything (wiring does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from sealpress.errors import Busy, Damaged, NotPermitted, Refusal, TimedOut
+from sealpress.governance.policy import Snapshot
+from sealpress.steps import _reopen, admit, commit, seal, settle
+from sealpress.steps._refusals import Refusals
+from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Settled, Shared, Ticket
+from sealpress.tlog.entry import RefusalEvent
+from sealpress.values import Mode, SignAsk
+
+RETRY_MS = 100  # between tries of a line whose seal failed; doubles
+RETRY_MS_MAX = 2_000
+FULL_WAIT_MS = 500  # before a full disk is tried again
+
+
+class Flow:
+    """The node at work. Owned by one event loop."""
+
+    def __init__(self, shared: Shared, signer: seal.Signer, marks: dict[str, int]) -> None:
+        """`marks`: by log id, the size that the signer's mark stands at."""
+        self.shared = shared
+        self.refusals = Refusals(shared)
+        self._signer = signer
+        self._heads = {log.id: seal.Heads(log, signer, marks[log.id]) for log in shared.logs.values()}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._replays: dict[tuple[str, str], asyncio.Task[Settled | Ticket]] = {}
+        self.stopped: asyncio.Future[Damaged] | None = None  # done when the node may sign no more
+
+    # ------------------------------------------------------------------ the life of a request
+
+    async def sign(self, ask: SignAsk, caller: Caller) -> Settled:
+        """One request from its arrival to its answer; Refusal if there is none."""
+        try:
+            found = admit.admit(self.shared, ask, caller)
+        except NotPermitted as refusal:
+            raise await self.refusals.refused(refusal, caller, ask.line, ask) from None
+            # Stop here: the refusal is in the log or not; nobody was answered, nothing can be signed.
+        if isinstance(found, admit.Replay):
+            answer = await self._replay(found, ask, caller)
+            if isinstance(answer, Settled):
+                return answer
+            ticket = answer  # its leaf is durable and still wants its signature
+        elif found.key in self.shared.live:
+            ticket = found  # under way: one more who waits for it
+        else:
+            ticket = self._enqueue(found)
+            # Stop here: nothing is recorded; the caller's connection breaks and he asks again.
+        waiter = ticket.join()
+        try:
+            return await waiter
+        finally:
+            ticket.leave(waiter)
+
+    async def _commits(self, log: LogState) -> None:
+        """A log's own pace: while one fdatasync runs, the next batch fills."""
+        while True:
+            await self._work(log)
+            tickets, dropped = log.queue.cut(self.shared.clock.monotonic_ns(), self._blocked)
+            for ticket in dropped:
+                self.shared.forget(ticket)
+                ticket.fail(TimedOut("the deadline passed before the request was recorded", hint="ask again"))
+            # Stop here: as above; whoever went away meanwhile left no trace.
+            try:
+                durable = await commit.commit(
+                    self.shared, log, tickets, log.take_events(), self._recheck, self._explain
+                )
+            except Busy as full:
+                self.shared.telemetry.disk_full(log.id, full.message)
+                await asyncio.sleep(FULL_WAIT_MS / 1000)
+                continue
+            # Stop here: the leaves are durable and count as signed (L2). At the next start the young ones of proof
+            # lines are sealed, so that a retry gets a proof of the same leaf; direct ones become `unknown`.
+            for line, batch in durable:
+                line.offer(batch)
+            await _notify(log)
+
+    async def _seals(self, line: Line) -> None:
+        """A line's own pace: while the token works, its next leaves become durable."""
+        heads, wait_ms = self._heads[line.log.id], RETRY_MS
+        while True:
+            await self._durable(line)
+            try:
+                if line.mode is Mode.PROOF:
+                    head = await seal.seal_proof(heads, self._signer, line)
+                    # Stop here: a signature exists, under a mark that covers it, and nobody has it. The next start
+                    # seals a later head for the same leaves.
+                    settle.settle_proof(self.shared, line, head)
+                else:
+                    await self._sign_direct(heads, line)
+                # Stop here: callers may have their answers; an outcome not yet in the log is derived again from the
+                # leaf (proof) or recorded as unknown (direct).
+                wait_ms = RETRY_MS
+            except Refusal as error:
+                self._seal_failed(line, error)
+                await self._again(line, wait_ms)
+                wait_ms = min(2 * wait_ms, RETRY_MS_MAX)
+
+    async def _sign_direct(self, heads: seal.Heads, line: Line) -> None:
+        """One token operation per leaf, ticket after ticket."""
+        durable = line.durable[0]
+        while durable.tickets:
+            ticket = durable.tickets[0]
+            parts = await seal.sign_direct(heads, self._signer, line, ticket)
+            # Stop here: signatures may exist that nobody has and no record names: the next start says `unknown`.
+            settle.settle_direct(self.shared, line, ticket, parts)
+            durable.tickets.pop(0)
+        line.durable.popleft()
+
+    # ------------------------------------------------------------------ around it
+
+    async def permit(self, caller: Caller, line: str) -> None:
+        """Whether he may request this line; the refusal is recorded."""
+        try:
+            admit.permit(self.shared, caller, line)
+        except NotPermitted as refusal:
+            raise await self.refusals.refused(refusal, caller, line) from None
+
+    async def permit_audit(self, caller: Caller, method: str) -> None:
+        """Whether he has the role of [audit]; the refusal is recorded."""
+        if caller.flaw:
+            raise await self.refusals.refused(admit.identity_refusal(caller.flaw), caller, f"[audit] {method}")
+        if not self.shared.snapshot.may_audit(caller.identity.id):
+            refusal = NotPermitted("this identity may not audit", hint="the policy's [audit] names who may")
+            raise await self.refusals.refused(refusal, caller, f"[audit] {method}")
+
+    async def adopt(self, snapshot: Snapshot) -> Snapshot:
+        """Append the policy as a GOVERNANCE record; from then on it decides."""
+        adopted = await _reopen.record_policy(self.shared, snapshot)
+        self.shared.snapshot = adopted
+        return adopted
+
+    def start(self) -> None:
+        """Begin: what the last run left over first."""
+        loop = asyncio.get_running_loop()
+        self.stopped = loop.create_future()
+        for log in self.shared.logs.values():
+            _reopen.reopen(self.shared, log)
+            self._spawn(f"commits {log.id}", log, partial(self._commits, log))
+            for line in log.lines:
+                self._spawn(f"seals {line.name}", log, partial(self._seals, line))
+
+    def signer_changed(self) -> None:
+        """Keys became ready or not: queues may go on."""
+        for log in self.shared.logs.values():
+            log.changed.set()
+        for line in self.shared.lines.values():
+            line.changed.set()
+
+    async def drain(self, wait_ms_max: int) -> bool:
+        """Admit no more, finish what is under way; whether all of it was."""
+        self.shared.draining = True
+        self.refusals.flush()
+        done = await self._quiet(wait_ms_max)
+        for log in self.shared.logs.values():
+            for ticket in log.queue.drain():
+                self.shared.forget(ticket)
+                ticket.fail(admit.unavailable_log())
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return done
+
+    # ------------------------------------------------------------------ helpers, in call order
+
+    def _spawn(self, name: str, log: LogState, work: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(name, log, work), name=name)
+        self._tasks.append(task)
+
+    def _enqueue(self, ticket: Ticket) -> Ticket:
+        log = ticket.line.log
+        log.queue.put(ticket)
+        self.shared.live[ticket.key] = ticket
+        log.changed.set()
+        return ticket
+
+    async def _replay(self, replay: admit.Replay, ask: SignAsk, caller: Caller) -> Settled | Ticket:
+        """The answer of a known request, read back once for all who ask at the same time."""
+        key = (caller.identity.id, ask.request_id)
+        task = self._replays.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(_reopen.replay(self.shared, replay, ask, caller))
+            self._replays[key] = task
+            task.add_done_callback(lambda _: self._replays.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _work(self, log: LogState) -> None:
+        """Until there is something to commit."""
+        while not (log.events and log.urgent) and not log.queue.has_work(self._blocked):
+            log.changed.clear()
+            await log.changed.wait()
+
+    def _blocked(self, line: Line) -> bool:
+        return len(line.durable) >= self.shared.limits.seal_pending_max
+
+    def _recheck(self, ticket: Ticket) -> Refusal | None:
+        """Decide again, immediately before the append (DESIGN L2)."""
+        shared = self.shared
+        if not shared.ready(ticket.line.key):
+            return admit.slot_down()
+        if ticket.snapshot is shared.snapshot:
+            return None
+        try:
+            ticket.rule = admit.permit(shared, ticket.caller, ticket.ask.line)
+        except NotPermitted as refusal:
+            return refusal
+        ticket.snapshot = shared.snapshot
+        return None
+
+    def _explain(self, refusal: Refusal, ticket: Ticket) -> RefusalEvent | None:
+        if not isinstance(refusal, NotPermitted):
+            return None  # only a lack of right is recorded
+        return self.refusals.event_of(refusal, ticket.caller, ticket.ask)
+
+    async def _durable(self, line: Line) -> None:
+        """Until the line has leaves that can still be signed; those that cannot are recorded as lapsed."""
+        while True:
+            self._lapse(line)
+            if line.durable:
+                return
+            line.changed.clear()
+            await line.changed.wait()
+
+    def _lapse(self, line: Line) -> None:
+        oldest = self.shared.clock.now_ns() // NANOSECONDS - self.shared.leaf_age_s_max
+        while line.durable and line.durable[0].time < oldest:
+            settle.lapse(self.shared, line, line.durable.popleft())
+            line.log.changed.set()
+
+    def _seal_failed(self, line: Line, error: Refusal) -> None:
+        """Tell those who have waited long; their leaves stay, and a retry with the same id joins them."""
+        self.shared.telemetry.seal_failed(line.name, error.reason, error.message)
+        patience_ns = self.shared.slot_deadline_ms * MILLISECONDS
+        now_ns = self.shared.clock.monotonic_ns()
+        for durable in line.durable:
+            if now_ns - durable.since_ns > patience_ns:
+                for ticket in durable.tickets:
+                    ticket.turn_away(admit.slot_down())
+
+    async def _again(self, line: Line, wait_ms: int) -> None:
+        """Until the next try: the delay, or as soon as the signer says that the key is ready again."""
+        if self.shared.ready(line.key):
+            await asyncio.sleep(wait_ms / 1000)
+            return
+        line.changed.clear()
+        try:
+            async with asyncio.timeout(wait_ms / 1000):
+                await line.changed.wait()
+        except TimeoutError:
+            return
+
+    async def _quiet(self, wait_ms_max: int) -> bool:
+        try:
+            async with asyncio.timeout(wait_ms_max / 1000):
+                while self.shared.live or any(log.events for log in self.shared.logs.values()):
+                    for log in self.shared.logs.values():
+                        log.hurry()
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _guarded(self, name: str, log: LogState, work: Callable[[], Awaitable[None]]) -> None:
+        """Run a loop; Damaged ends the node, any other error is a bug of ours: told, and the loop goes on."""
+        while True:
+            try:
+                return await work()
+            except Damaged as error:
+                self._fail(log, error)
+                return None
+            except Exception as error:  # a loop must not die unseen
+                self.shared.telemetry.internal(name, error)
+                await asyncio.sleep(RETRY_MS_MAX / 1000)
+
+    def _fail(self, log: LogState, error: Damaged) -> None:
+        """Nothing more is signed by this process (DESIGN L10)."""
+        shared = self.shared
+        if shared.failed is not None:
+            return
+        shared.failed = error
+        shared.telemetry.log_failed(log.id, error.message)
+        for ticket in list(shared.live.values()):
+            if ticket.phase is not Phase.DONE:
+                ticket.fail(admit.unavailable_log())
+        for other in shared.logs.values():
+            for pending in other.take_events():
+                pending.on_failed(error)
+        assert self.stopped is not None
+        if not self.stopped.done():
+            self.stopped.set_result(error)
+
+
+async def _notify(log: LogState) -> None:
+    async with log.grown:
+        log.grown.notify_all()

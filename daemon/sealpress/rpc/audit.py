@@ -1,0 +1,250 @@
+"""AuditService: reads the log; cannot write but for the record that somebody without right tried to read.
+
+Guarantees: needs the role of [audit], except that a requester may Explain his own events; no answer holds a line's
+signature, so nobody can assemble one that was withheld; scans run in threads, never on the loop, and are bounded.
+Does not: decide, or hold positions between calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import Any, Protocol
+
+import msgspec
+
+import sealpress
+from sealpress.errors import Malformed
+from sealpress.flow import Flow
+from sealpress.hsm.link import SignerStatus
+from sealpress.rpc import convert
+from sealpress.rpc.interceptors import Callers, Context, guarded
+from sealpress.steps._state import LogState
+from sealpress.telemetry import Telemetry
+from sealpress.tlog import explain
+from sealpress.tlog.record import Record
+from sealpress.v1 import audit_pb2 as pb
+from sealpress.v1 import audit_pb2_grpc
+
+TAIL_PART = 256  # records read at a time
+HEARTBEAT_S = 10.0
+EXPLAINS_MAX = 4  # scans at the same time
+
+
+class Node(Protocol):
+    """What the daemon tells of itself beyond the flow."""
+
+    name: str
+
+    def signer(self) -> SignerStatus | None:
+        """The signer's last status; None while it is away."""
+        ...
+
+    def certificate_not_after(self) -> int:
+        """End of the server's certificate, Unix seconds."""
+        ...
+
+
+class AuditService(audit_pb2_grpc.AuditServiceServicer):
+    """The methods of protos/sealpress/v1/audit.proto."""
+
+    def __init__(self, flow: Flow, callers: Callers, telemetry: Telemetry, node: Node) -> None:
+        """One for all listeners."""
+        self._flow = flow
+        self._callers = callers
+        self.telemetry = telemetry
+        self._node = node
+        self._scans = asyncio.Semaphore(EXPLAINS_MAX)
+
+    @guarded
+    async def GetCheckpoint(self, request: pb.GetCheckpointRequest, context: Context) -> pb.GetCheckpointResponse:
+        """The newest sealed head."""
+        log = await self._log(request.log, context, "GetCheckpoint")
+        return pb.GetCheckpointResponse(checkpoint=log.sealed_note)
+
+    @guarded
+    async def GetProof(self, request: pb.GetProofRequest, context: Context) -> pb.GetProofResponse:
+        """Inclusion of one leaf."""
+        log = await self._log(request.log, context, "GetProof")
+        size = request.tree_size or log.sealed_size
+        tree = log.log.tree
+        if not 0 <= request.leaf_index < size <= log.log.size:
+            raise Malformed(
+                f"no leaf {request.leaf_index} in a tree of {size}; the log has {log.log.size} leaves",
+                hint="give an index below tree_size, and a tree_size of at most the log's",
+            )
+        return pb.GetProofResponse(
+            tree_size=size,
+            leaf_hash=tree.node(0, request.leaf_index),
+            path=tree.inclusion(request.leaf_index, size),
+            checkpoint=log.sealed_note if size == log.sealed_size else b"",
+        )
+
+    @guarded
+    async def GetConsistency(self, request: pb.GetConsistencyRequest, context: Context) -> pb.GetConsistencyResponse:
+        """Consistency of two sizes."""
+        log = await self._log(request.log, context, "GetConsistency")
+        new_size = request.new_size or log.sealed_size
+        if not 0 < request.old_size <= new_size <= log.log.size:
+            raise Malformed(
+                f"no consistency from {request.old_size} to {new_size}; the log has {log.log.size} leaves",
+                hint="old_size is at least 1 and at most new_size",
+            )
+        return pb.GetConsistencyResponse(
+            new_size=new_size,
+            path=log.log.tree.consistency(request.old_size, new_size),
+            checkpoint=log.sealed_note if new_size == log.sealed_size else b"",
+        )
+
+    @guarded
+    async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
+        """Everything recorded of a digest, an event or a signature."""
+        caller = self._callers.caller(context)
+        if caller.flaw:
+            await self._flow.permit_audit(caller, "Explain")
+        own_only = not self._flow.shared.snapshot.may_audit(caller.identity.id)
+        what = _what(request)
+        found: list[pb.LogEvent] = []
+        async with self._scans:
+            for log in self._flow.shared.logs.values():
+                found += await _threaded(_explain, log, what, caller.identity.id if own_only else None)
+        return pb.ExplainResponse(events=found)
+
+    @guarded
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
+        """How the node is."""
+        await self._flow.permit_audit(self._callers.caller(context), "GetStatus")
+        shared = self._flow.shared
+        signer = self._node.signer()
+        logs = [await _threaded(_log_status, log) for log in shared.logs.values()]
+        return pb.GetStatusResponse(
+            node=self._node.name,
+            version=sealpress.__version__,
+            signer_up=signer is not None,
+            slots=[
+                pb.SlotStatus(slot=name, up=slot.up, sessions=slot.sessions, operations=slot.operations,
+                              restarts=slot.restarts, reason=slot.reason)
+                for name, slot in (signer.slots if signer is not None else {}).items()
+            ],
+            lines=[
+                pb.LineStatus(line=line.name, mode=line.mode, log=line.log.id, ready=shared.ready(line.key))
+                for line in shared.lines.values()
+            ],
+            logs=logs,
+            certificate_not_after=self._node.certificate_not_after(),
+        )  # fmt: skip
+
+    @guarded
+    async def Tail(self, request: pb.TailRequest, context: Context) -> None:
+        """Events in order, then as they come; a heartbeat when nothing comes."""
+        log = await self._log(request.log, context, "Tail")
+        seq, at = request.from_seq, None
+        while True:
+            seen = log.log.next_seq  # taken before reading: what comes later is waited for
+            records = await _threaded(_part, log, seq, at)
+            for record in records:
+                seq, at = record.seq + 1, record.next
+                await context.write(pb.TailResponse(event=_event(log, record), next_seq=seq))
+            if len(records) == TAIL_PART:
+                continue
+            if not request.follow:
+                return
+            if not await _grown(log, seen):
+                await context.write(pb.TailResponse(next_seq=seq))
+
+    async def _log(self, name: str, context: Context, method: str) -> LogState:
+        """The log meant, for a caller with the role."""
+        shared = self._flow.shared
+        await self._flow.permit_audit(self._callers.caller(context), method)
+        if not name:
+            return shared.governance
+        found = shared.logs.get(name)
+        if found is None:
+            raise Malformed(f"there is no log {explain.escape(name)[:64]!r} here", hint="leave `log` empty for the "
+                            "governance log")  # fmt: skip
+        return found
+
+
+async def _threaded(work: Any, *arguments: Any) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+
+
+def _what(request: pb.ExplainRequest) -> tuple[str, bytes]:
+    """What is asked for: its kind and the bytes to look for."""
+    kind = request.WhichOneof("what")
+    if kind == "digest":
+        algorithm = convert.algorithm_of(request.digest.algorithm)
+        if len(request.digest.value) != algorithm.size:
+            raise Malformed(f"{algorithm.label} digests have {algorithm.size} bytes", reason="DIGEST_LENGTH")
+        return kind, request.digest.value
+    if kind == "event_id":
+        raw = explain.parse_ulid(request.event_id)
+        if raw is None:
+            raise Malformed("an event id has 26 letters and digits", hint="it is in every answer and refusal")
+        return kind, raw
+    if kind == "signature_sha256":
+        if len(request.signature_sha256) != 32:
+            raise Malformed("signature_sha256 has 32 bytes", reason="DIGEST_LENGTH")
+        return kind, request.signature_sha256
+    raise Malformed("say what to explain", hint="a digest, an event id, or the SHA-256 of a signature")
+
+
+def _explain(log: LogState, what: tuple[str, bytes], owner: str | None) -> list[pb.LogEvent]:
+    """The story of it in one log; `owner`: only requests of this identity and what became of them."""
+    kind, raw = what
+    reader = log.log.reader
+    search = {"digest": explain.by_digest, "event_id": explain.by_event_id, "signature_sha256": explain.by_signature}
+    found = search[kind](reader, raw)
+    if owner is not None:
+        found = (record for record in found if getattr(record.head.event, "identity", None) == owner)
+    told = explain.story(reader, found, raw if kind == "digest" else None)
+    return [_told(log, event) for event in told]
+
+
+def _told(log: LogState, event: dict[str, Any]) -> pb.LogEvent:
+    return pb.LogEvent(
+        log=log.id,
+        seq=event["seq"],
+        time_ns=event["time_ns"],
+        type=event["type"],
+        first_leaf_index=event["first_leaf_index"],
+        count=event["count"],
+        json=msgspec.json.encode(event).decode(),
+    )
+
+
+def _event(log: LogState, record: Record) -> pb.LogEvent:
+    return _told(log, explain.describe(record))
+
+
+def _part(log: LogState, seq: int, at: Any) -> list[Record]:
+    found: list[Record] = []
+    for record in log.log.records(seq, at):
+        found.append(record)
+        if len(found) == TAIL_PART:
+            break
+    return found
+
+
+async def _grown(log: LogState, seen: int) -> bool:
+    """Until the log is longer than `seen`; False after a while without."""
+    try:
+        async with asyncio.timeout(HEARTBEAT_S), log.grown:
+            await log.grown.wait_for(lambda: log.log.next_seq > seen)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _log_status(log: LogState) -> pb.LogStatus:
+    directory = log.log.settings.directory
+    journal = sum(path.stat().st_size for path in (directory / "journal").glob("*.seg"))
+    return pb.LogStatus(
+        log=log.id,
+        origin=log.log.origin,
+        tree_size=log.log.size,
+        sealed_size=log.sealed_size,
+        queue=len(log.queue),
+        free_bytes=shutil.disk_usage(directory).free,
+        journal_bytes=journal,
+    )

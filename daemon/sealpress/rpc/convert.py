@@ -1,0 +1,212 @@
+"""Messages to values and back: every field of a request is checked here, once.
+
+Guarantees: a SignAsk that leaves here has a well-formed id and line, digests of the right length, and strings and
+counts within the limits; each refusal says which field, what is wrong and what to do. Does not: know rights or keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sealpress.config import Limits
+from sealpress.errors import Malformed
+from sealpress.steps import settle
+from sealpress.steps._refusals import ulid_text
+from sealpress.steps._state import Line, Settled
+from sealpress.v1 import signing_pb2, types_pb2
+from sealpress.values import Artifact, DigestAlgorithm, SignAsk, check_line, check_request_id
+
+_ALGORITHMS = {int(algorithm): algorithm for algorithm in DigestAlgorithm}
+_NO_ARTIFACT = Artifact()
+INT_MAX = 2**63 - 1  # sizes: what the records hold
+
+
+def sign_ask(request: signing_pb2.SignRequest, limits: Limits) -> SignAsk:
+    """A Sign or SignStream request."""
+    algorithm = algorithm_of(request.digest.algorithm)
+    value = request.digest.value
+    if len(value) != algorithm.size:
+        raise _digest_length(f"digest.value has {len(value)} bytes", algorithm)
+    return _ask(request, algorithm, value, limits, "client")
+
+
+def content_ask(
+    header: signing_pb2.SignRequest, algorithm: DigestAlgorithm, digest: bytes, size: int, limits: Limits
+) -> SignAsk:
+    """A SignContent request whose content was hashed here."""
+    expected = header.digest.value
+    if expected and expected != digest:
+        raise Malformed(
+            "the content does not have the digest of the header",
+            reason="DIGEST_MISMATCH",
+            hint="the content was changed on its way, or the digest is of something else",
+        )
+    if header.artifact.size and header.artifact.size != size:
+        raise Malformed(f"artifact.size says {header.artifact.size}, the content has {size} bytes")
+    return _ask(header, algorithm, digest, limits, "daemon")
+
+
+def content_algorithm(header: signing_pb2.SignRequest) -> DigestAlgorithm:
+    """How SignContent is to hash; the header's digest, if given, must have that length."""
+    algorithm = algorithm_of(header.digest.algorithm)
+    if header.digest.value and len(header.digest.value) != algorithm.size:
+        raise _digest_length(f"digest.value has {len(header.digest.value)} bytes", algorithm)
+    return algorithm
+
+
+def batch_ask(request: signing_pb2.SignBatchRequest, limits: Limits) -> SignAsk:
+    """A SignBatch request: N digests end to end."""
+    algorithm = algorithm_of(request.algorithm)
+    digests = request.digests
+    count, rest = divmod(len(digests), algorithm.size)
+    if rest or not count:
+        raise _digest_length(f"digests has {len(digests)} bytes", algorithm)
+    if count > limits.digests_per_request_max:
+        raise _too_large(f"{count} digests", limits.digests_per_request_max, "send several requests")
+    if request.expand and count > limits.expand_items_max:
+        raise _too_large(
+            f"{count} digests with expand", limits.expand_items_max, "leave expand out: the client library expands"
+        )
+    names, sizes = _columns(request.names, request.sizes, count, limits)
+    _text(request.grant_id, "grant_id", limits)
+    return SignAsk(
+        request_id=check_request_id(_text(request.request_id, "request_id", limits)),
+        line=check_line(_text(request.key, "key", limits)),
+        algorithm=algorithm,
+        digests=digests,
+        names=names,
+        sizes=sizes,
+        grant_id=request.grant_id,
+        security_version=request.security_version,
+        batch=True,
+    )
+
+
+def sign_response(request_id: str, settled: Settled) -> signing_pb2.SignResponse:
+    """Sign's answer."""
+    proof, signature, opening = settle.single(settled)
+    return signing_pb2.SignResponse(
+        request_id=request_id,
+        event_id=ulid_text(settled.act.event.event_id),
+        leaf_index=settled.act.first_leaf,
+        proof=proof,
+        signature=signature,
+        opening=opening,
+    )
+
+
+def batch_response(request_id: str, settled: Settled, proofs: Sequence[bytes]) -> signing_pb2.SignBatchResponse:
+    """SignBatch's answer."""
+    answer, act = settle.batch(settled), settled.act
+    return signing_pb2.SignBatchResponse(
+        request_id=request_id,
+        event_id=ulid_text(act.event.event_id),
+        first_leaf_index=act.first_leaf,
+        count=act.count,
+        tree_size=settled.tree_size,
+        opening=answer.opening,
+        salt_seed=act.salt_seed,
+        left=answer.left,
+        right=answer.right,
+        checkpoint=settled.checkpoint,
+        proofs=proofs,
+        signatures=settled.signatures,
+    )
+
+
+def key_message(line: Line, class_: str, algorithms: frozenset[DigestAlgorithm]) -> types_pb2.Key:
+    """A line as its users see it."""
+    return types_pb2.Key(
+        line=line.name,
+        key_id=line.key_id,
+        spki=line.spki,
+        vkey=line.vkey,
+        mode=line.section.mode,
+        **{"class": class_},
+        state="active",
+        format=line.section.format,
+        algorithms=[types_pb2.DigestAlgorithm.Name(algorithm) for algorithm in sorted(algorithms)],
+        log_name=line.log.log.name,
+        log_vkey=line.log.log_vkey,
+    )
+
+
+def line_name(name: str, limits: Limits) -> str:
+    """A `key` field alone."""
+    return check_line(_text(name, "key", limits))
+
+
+def algorithm_of(number: int) -> DigestAlgorithm:
+    """A DigestAlgorithm field."""
+    try:
+        return _ALGORITHMS[number]
+    except KeyError:
+        raise Malformed(
+            f"digest algorithm {number} is not known" if number else "the digest algorithm is missing",
+            hint="use DIGEST_ALGORITHM_SHA256, _SHA384 or _SHA512",
+        ) from None
+
+
+def _ask(
+    request: signing_pb2.SignRequest, algorithm: DigestAlgorithm, digest: bytes, limits: Limits, computed_by: str
+) -> SignAsk:
+    artifact = _NO_ARTIFACT
+    if request.HasField("artifact"):
+        given = request.artifact
+        artifact = Artifact(
+            _text(given.name, "artifact.name", limits),
+            _text(given.version, "artifact.version", limits),
+            _size(given.size, "artifact.size"),
+            _text(given.media_type, "artifact.media_type", limits),
+        )
+    return SignAsk(
+        request_id=check_request_id(request.request_id),
+        line=check_line(_text(request.key, "key", limits)),
+        algorithm=algorithm,
+        digests=digest,
+        artifact=artifact,
+        grant_id=_text(request.grant_id, "grant_id", limits),
+        security_version=request.security_version,
+        computed_by=computed_by,
+    )
+
+
+def _columns(
+    names: Sequence[str], sizes: Sequence[int], count: int, limits: Limits
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names and sizes: both empty, or both N."""
+    for field, given in (("names", len(names)), ("sizes", len(sizes))):
+        if given not in (0, count):
+            raise Malformed(f"{field} has {given} entries, digests has {count}", hint=f"send {count} or none")
+    if not names and not sizes:
+        return (), ()
+    for name in names:
+        _text(name, "names", limits)
+    for size in sizes:
+        _size(size, "sizes")
+    return tuple(names) or ("",) * count, tuple(sizes) or (0,) * count
+
+
+def _text(value: str, field: str, limits: Limits) -> str:
+    """A caller's string: bounded; protobuf made sure that it is UTF-8."""
+    if len(value) > limits.name_bytes_max or len(value.encode()) > limits.name_bytes_max:
+        raise _too_large(f"{field} with {len(value.encode())} bytes", limits.name_bytes_max, "shorten it")
+    return value
+
+
+def _size(value: int, field: str) -> int:
+    if value > INT_MAX:
+        raise Malformed(f"{field} {value} is larger than {INT_MAX}")
+    return value
+
+
+def _digest_length(what: str, algorithm: DigestAlgorithm) -> Malformed:
+    return Malformed(
+        f"{what}; {algorithm.label} digests have {algorithm.size} each",
+        reason="DIGEST_LENGTH",
+        hint="send raw digest bytes, not hex or base64, and name the algorithm that made them",
+    )
+
+
+def _too_large(what: str, limit: int, hint: str) -> Malformed:
+    return Malformed(f"{what} is more than {limit}", reason="TOO_LARGE", hint=hint)

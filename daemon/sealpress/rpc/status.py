@@ -1,0 +1,77 @@
+"""Errors of the tree to gRPC: one table, google.rpc.ErrorInfo and a RetryInfo delay.
+
+ErrorInfo has domain "sealpress", the stable reason, and in `metadata` what to do (`hint`) and, where a record was
+written, its `event_id`.
+
+Guarantees: only text that the tree marks as meant for callers leaves; a foreign exception becomes INTERNAL.
+Does not: log, count, or send.
+"""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from sealpress import errors
+
+DOMAIN = "sealpress"
+DETAILS_KEY = "grpc-status-details-bin"
+TEXT_MAX = 512
+
+CODES: dict[type[errors.Refusal], grpc.StatusCode] = {
+    errors.Malformed: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotPermitted: grpc.StatusCode.PERMISSION_DENIED,
+    errors.Conflict: grpc.StatusCode.ALREADY_EXISTS,
+    errors.OutcomeUnknown: grpc.StatusCode.ABORTED,
+    errors.Busy: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.TimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Internal: grpc.StatusCode.INTERNAL,
+}
+INTERNAL = errors.Internal(
+    "the daemon has a bug; it is in its log", hint="ask again with the same request_id; tell the operator the time"
+)
+
+
+def code_of(refusal: errors.Refusal) -> grpc.StatusCode:
+    """The gRPC code of a refusal."""
+    for kind in type(refusal).__mro__:
+        if kind in CODES:
+            return CODES[kind]
+    return grpc.StatusCode.INTERNAL
+
+
+def to_refusal(error: BaseException) -> errors.Refusal:
+    """What the caller may know of any exception."""
+    if isinstance(error, errors.Refusal):
+        return error
+    if isinstance(error, errors.Damaged):
+        return errors.Unavailable(
+            "the log cannot be written: this node signs nothing until it was started again",
+            reason="LOG_UNAVAILABLE",
+            hint="ask again later with the same request_id",
+            retry_after_ms=5_000,
+        )
+    return INTERNAL
+
+
+def to_status(refusal: errors.Refusal) -> Status:
+    """The rich status: message, ErrorInfo and, if it makes sense to come back, RetryInfo."""
+    status = Status(code=code_of(refusal).value[0], message=refusal.message[:TEXT_MAX])
+    metadata = {"hint": refusal.hint[:TEXT_MAX]} if refusal.hint else {}
+    if refusal.event_id:
+        metadata["event_id"] = refusal.event_id
+    status.details.append(_packed(ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata=metadata)))
+    if refusal.retry_after_ms:
+        seconds, rest = divmod(refusal.retry_after_ms, 1_000)
+        status.details.append(_packed(RetryInfo(retry_delay=Duration(seconds=seconds, nanos=rest * 1_000_000))))
+    return status
+
+
+def _packed(message: ErrorInfo | RetryInfo) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed

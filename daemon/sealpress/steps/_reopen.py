@@ -1,0 +1,91 @@
+"""What the log already holds: requests that a stopped process left over, known ids asked again, the policy in force.
+
+Guarantees: a left-over leaf of a proof line is signed while it is young, else recorded as lapsed; one of a direct line
+is recorded as unknown, for the token may have signed it; a known id never gets a second leaf while the first can
+count. Does not: wait for a signature.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from sealpress.errors import SealpressError
+from sealpress.governance.policy import Snapshot
+from sealpress.steps import settle
+from sealpress.steps._state import (
+    NANOSECONDS,
+    Caller,
+    Durable,
+    Line,
+    LogState,
+    PendingEvent,
+    Phase,
+    Settled,
+    Shared,
+    Ticket,
+)
+from sealpress.steps.admit import Replay
+from sealpress.tlog.entry import GovernanceEvent, OutcomeStatus, Where
+from sealpress.tlog.known import State
+from sealpress.tlog.log import Placed
+from sealpress.tlog.record import Stored, ref_of
+from sealpress.values import Identity, Mode, RecordType, SignAsk
+
+
+def reopen(shared: Shared, log: LogState) -> None:
+    """Close or take up every REQUEST without an outcome. Recovery runs the code of the happy path from here on."""
+    oldest = shared.clock.now_ns() // NANOSECONDS - shared.leaf_age_s_max
+    for act in log.log.recovered.dangling:
+        line = shared.lines.get(act.event.line)
+        if act.event.mode is Mode.DIRECT:
+            _close(shared, log, act, OutcomeStatus.UNKNOWN)
+        elif line is None or line.key_id != act.event.key_id or act.spec.time < oldest:
+            _close(shared, log, act, OutcomeStatus.LAPSED)
+        else:
+            _take_up(shared, line, act, {})
+    log.log.recovered.dangling.clear()
+
+
+async def replay(shared: Shared, found: Replay, ask: SignAsk, caller: Caller) -> Settled | Ticket:
+    """The recorded answer, or the ticket that will have it."""
+    log = found.log.log
+    loop = asyncio.get_running_loop()
+    if found.known.state is State.DONE:
+        return await loop.run_in_executor(None, settle.stored_answer, log, found.known)
+    act = await loop.run_in_executor(None, log.stored, found.known.where)
+    signatures = await loop.run_in_executor(None, settle.stored_signatures, log, found.known)
+    live = shared.live.get((caller.identity.id, ask.request_id))
+    return live if live is not None else _take_up(shared, found.line, act, signatures)
+
+
+async def record_policy(shared: Shared, snapshot: Snapshot) -> Snapshot:
+    """Append the policy's bytes; the snapshot that names this record, when it is durable."""
+    recorded: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+
+    def durable(placed: Placed, where: Where) -> None:
+        recorded.set_result(snapshot.at(placed.seq))
+
+    def failed(error: SealpressError) -> None:
+        recorded.set_exception(error)
+
+    event = GovernanceEvent("policy", snapshot.body, snapshot.sha256)
+    shared.governance.record(PendingEvent(RecordType.GOVERNANCE, event, durable, failed))
+    return await recorded
+
+
+def _take_up(shared: Shared, line: Line, act: Stored, signatures: dict[int, bytes]) -> Ticket:
+    event = act.event
+    ask = SignAsk(event.request_id, line.name, event.algorithm, act.digests, batch=event.batch)
+    caller = Caller(Identity(event.identity, event.cert_sha256, 0), event.source)
+    started_ns = shared.clock.monotonic_ns()
+    ticket = Ticket(ask, caller, line, event.rule, shared.snapshot, event.same, event.event_id, b"", started_ns)
+    ticket.phase = Phase.DURABLE
+    ticket.act = act
+    ticket.signatures = signatures
+    shared.live[ticket.key] = ticket
+    line.offer_again(Durable([ticket], act.first_leaf + act.count, act.spec.time, started_ns))
+    return ticket
+
+
+def _close(shared: Shared, log: LogState, act: Stored, status: OutcomeStatus) -> None:
+    settle.close(shared, log, act.event.line, act.event.key_id, [ref_of(act)], status)

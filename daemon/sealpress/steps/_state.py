@@ -1,0 +1,291 @@
+"""What the steps hand to one another: callers, tickets, lines, logs, and what they share.
+
+Guarantees: a ticket is in one state at a time and leaves `live` only when its outcome is durable or it never will have
+one. Everything here is owned by the event loop's thread. Does not: decide anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from sealpress.config import KeySection, Limits
+from sealpress.errors import Damaged, SealpressError
+from sealpress.governance.policy import Snapshot
+from sealpress.ports import Clock, Entropy
+from sealpress.telemetry import Telemetry
+from sealpress.tlog.entry import Event, RequestRef, Where
+from sealpress.tlog.record import Stored
+from sealpress.values import Identity, LeafKind, Mode, RecordType, SignAsk, tenant_of
+
+if TYPE_CHECKING:
+    from sealpress.steps.batch import Queue
+    from sealpress.tlog.known import Known
+    from sealpress.tlog.log import Log, Placed
+
+NANOSECONDS = 1_000_000_000
+MILLISECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, from where, and until when he waits."""
+
+    identity: Identity
+    source: str  # address of the peer; recorded
+    expires_ns: int = 0  # monotonic; 0: he waits for ever
+    flaw: str = ""  # IDENTITY_AMBIGUOUS, CREDENTIAL_EXPIRED: why this identity counts for nothing
+
+
+class Phase(enum.IntEnum):
+    """How far a ticket came."""
+
+    QUEUED = 1  # nothing is recorded
+    COMMITTING = 2  # may or may not be in the log
+    DURABLE = 3  # its leaves are in the log
+    DONE = 4  # settled or failed; the outcome may still be on its way into the log
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A signed act: all that any answer about it is made of."""
+
+    log: Log
+    act: Stored
+    tree_size: int
+    checkpoint: bytes = b""  # proof: signed note with the lines of the log and the line key
+    signatures: tuple[bytes, ...] = ()  # direct: one for each leaf
+
+
+class Ticket:
+    """One admitted request on its way; whoever waits for it stands in `waiters`."""
+
+    __slots__ = (
+        "act", "ask", "caller", "cost", "event_id", "failure", "line", "names", "phase", "rule", "same", "settled",
+        "signatures", "snapshot", "started_ns", "waiters",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        ask: SignAsk,
+        caller: Caller,
+        line: Line,
+        rule: str,
+        snapshot: Snapshot,
+        same: bytes,
+        event_id: bytes,
+        names: bytes,
+        started_ns: int,
+    ) -> None:
+        """`rule` of `snapshot` allowed it; a commit under another snapshot decides again."""
+        self.ask = ask
+        self.caller = caller
+        self.line = line
+        self.rule = rule
+        self.snapshot = snapshot
+        self.same = same
+        self.event_id = event_id
+        self.names = names  # the record's names column
+        self.started_ns = started_ns
+        self.cost = 512 + len(ask.digests) + len(names)  # bytes in the journal, about
+        self.phase = Phase.QUEUED
+        self.waiters: list[asyncio.Future[Settled]] = []
+        self.act: Stored | None = None  # from DURABLE on
+        self.signatures: dict[int, bytes] = {}  # direct: position → signature, as far as recorded
+        self.settled: Settled | None = None
+        self.failure: SealpressError | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its place in `live`."""
+        return self.caller.identity.id, self.ask.request_id
+
+    def join(self) -> asyncio.Future[Settled]:
+        """One more who waits."""
+        future: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+        if self.settled is not None:
+            future.set_result(self.settled)
+        elif self.failure is not None:
+            future.set_exception(self.failure)
+        else:
+            self.waiters.append(future)
+        return future
+
+    def leave(self, future: asyncio.Future[Settled]) -> None:
+        """He waits no more."""
+        if future in self.waiters:
+            self.waiters.remove(future)
+
+    def wanted(self, now_ns: int) -> bool:
+        """Whether anybody still waits for it."""
+        return bool(self.waiters) and not 0 < self.caller.expires_ns <= now_ns
+
+    def resolve(self, settled: Settled) -> None:
+        """The answer is there."""
+        self.phase = Phase.DONE
+        self.settled = settled
+        waiters, self.waiters = self.waiters, []
+        for future in waiters:
+            if not future.done():
+                future.set_result(settled)
+
+    def fail(self, error: SealpressError) -> None:
+        """There will be no answer."""
+        self.phase = Phase.DONE
+        self.failure = error
+        self.turn_away(error)
+
+    def turn_away(self, error: SealpressError) -> None:
+        """Those who wait now get an error; the ticket goes on and may be joined again."""
+        waiters, self.waiters = self.waiters, []
+        for future in waiters:
+            if not future.done():
+                future.set_exception(error)
+
+    @property
+    def ref(self) -> RequestRef:
+        """How an OUTCOME names its leaves."""
+        assert self.act is not None
+        return RequestRef(self.act.seq, self.act.first_leaf, self.act.count)
+
+
+@dataclass(slots=True)
+class Durable:
+    """The tickets of one line in one commit: durable, not yet signed."""
+
+    tickets: list[Ticket]
+    end: int  # one past their last leaf
+    time: int  # Unix seconds in their leaves
+    since_ns: int  # monotonic
+
+
+class Line:
+    """One line of this node: its key, and what waits for a signature."""
+
+    def __init__(
+        self, name: str, key: str, section: KeySection, spki: bytes, key_id: bytes, vkey: str, log: LogState
+    ) -> None:
+        """`key` is the id of `[key.<id>]`; `vkey` is empty for direct lines."""
+        self.name = name
+        self.tenant = tenant_of(name)
+        self.key = key
+        self.section = section
+        self.mode = section.mode
+        self.kind = LeafKind.PROOF if section.mode is Mode.PROOF else LeafKind.DIRECT
+        self.spki = spki
+        self.key_id = key_id
+        self.vkey = vkey
+        self.log = log
+        self.durable: deque[Durable] = deque()
+        self.changed = asyncio.Event()
+
+    def offer(self, durable: Durable) -> None:
+        """More to sign."""
+        self.durable.append(durable)
+        self.changed.set()
+
+    def offer_again(self, durable: Durable) -> None:
+        """Older leaves that still have no signature."""
+        self.durable.appendleft(durable)
+        self.changed.set()
+
+
+class OnDurable(Protocol):
+    """Called when a pending event is in the log."""
+
+    def __call__(self, placed: Placed, where: Where) -> None:
+        """`where` it stands."""
+        ...
+
+
+@dataclass(slots=True)
+class PendingEvent:
+    """An event that waits for the next commit."""
+
+    type: RecordType
+    event: Event
+    on_durable: OnDurable
+    on_failed: Callable[[SealpressError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A committed head."""
+
+    size: int
+    root: bytes
+    time: int  # of the newest leaf, Unix seconds
+
+
+class LogState:
+    """One log: its queue, the events that wait for a commit, and its newest heads."""
+
+    def __init__(self, id_: str, log: Log, known: Known, queue: Queue, head: Head, log_vkey: str) -> None:
+        """`known` is fed by commit and settle alone."""
+        self.id = id_
+        self.log = log
+        self.known = known
+        self.queue = queue
+        self.head = head
+        self.log_vkey = log_vkey
+        self.lines: list[Line] = []
+        self.events: deque[PendingEvent] = deque()
+        self.urgent = False  # an event must not wait for company
+        self.changed = asyncio.Event()
+        self.grown = asyncio.Condition()  # notified after each commit, for Tail
+        self.sealed_size = 0  # newest head with the log's signature ...
+        self.sealed_note = b""  # ... and that note, without any line's signature
+        self._timer: asyncio.TimerHandle | None = None
+
+    def record(self, pending: PendingEvent, delay_ms: int = 0) -> None:
+        """Have an event written: with the next commit, at the latest after `delay_ms`."""
+        self.events.append(pending)
+        if delay_ms == 0:
+            self.hurry()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self.hurry)
+
+    def hurry(self) -> None:
+        """Write what waits, alone if need be."""
+        self.urgent = True
+        self.changed.set()
+
+    def take_events(self) -> deque[PendingEvent]:
+        """All that wait; the caller puts back what did not fit."""
+        events, self.events = self.events, deque()
+        self.urgent = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return events
+
+
+@dataclass(slots=True)
+class Shared:
+    """What every step sees of the node."""
+
+    clock: Clock
+    entropy: Entropy
+    limits: Limits
+    telemetry: Telemetry
+    snapshot: Snapshot
+    logs: dict[str, LogState]
+    governance: LogState
+    lines: dict[str, Line]
+    ready: Callable[[str], bool]  # whether a key can sign now
+    leaf_age_s_max: int
+    outcome_delay_ms: int
+    release_outcome: bool
+    slot_deadline_ms: int = 10_000
+    live: dict[tuple[str, str], Ticket] = field(default_factory=dict)  # (identity, request id): see `forget`
+    failed: Damaged | None = None
+    draining: bool = False
+
+    def forget(self, ticket: Ticket) -> None:
+        """From now on the log answers for it."""
+        if self.live.get(ticket.key) is ticket:
+            del self.live[ticket.key]

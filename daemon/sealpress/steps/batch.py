@@ -1,0 +1,144 @@
+"""Where admitted requests wait: bounded, and fair among tenants.
+
+Round robin by deficit: each turn a tenant may take QUANTUM_BYTES of journal, and among its lines each in turn; so a
+hundred thousand digests of one tenant do not stand before the single digest of another. There is no fixed linger: flow
+cuts whenever the disk is free.
+
+Guarantees: at most `pending_max` requests; a full queue refuses with a delay and grows no further; a request that
+nobody waits for is never cut; requests of a blocked line stay where they are. Does not: decide, record or time out.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from sealpress.errors import Busy
+from sealpress.steps._state import Line, Phase, Ticket
+
+QUANTUM_BYTES = 64 << 10
+RETRY_MS_MIN = 50
+
+
+class _Tenant:
+    """One tenant's lines, each with its requests in order."""
+
+    __slots__ = ("credit", "lines")
+
+    def __init__(self) -> None:
+        self.credit = 0
+        self.lines: OrderedDict[str, deque[Ticket]] = OrderedDict()
+
+
+class Queue:
+    """The requests of one log that are admitted and not yet committed."""
+
+    def __init__(self, pending_max: int, items_max: int, bytes_max: int) -> None:
+        """Bounds of the queue (requests) and of one cut."""
+        self._pending_max = pending_max
+        self._items_max = items_max
+        self._bytes_max = bytes_max
+        self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
+        self._size = 0
+
+    def __len__(self) -> int:
+        """How many requests stand here."""
+        return self._size
+
+    def check_room(self) -> None:
+        """Busy QUEUE_FULL if not even one more fits."""
+        if self._size >= self._pending_max:
+            raise Busy(
+                "too many requests are waiting",
+                hint="come back after the delay, with the same request_id",
+                retry_after_ms=RETRY_MS_MIN + self._size // 8,
+            )
+
+    def put(self, ticket: Ticket) -> None:
+        """At the end of its tenant's and line's row."""
+        self.check_room()
+        self._row(ticket).append(ticket)
+        self._size += 1
+
+    def put_back(self, tickets: list[Ticket]) -> None:
+        """Cut too many: they stand first again, in their order."""
+        for ticket in reversed(tickets):
+            ticket.phase = Phase.QUEUED
+            self._row(ticket).appendleft(ticket)
+            self._size += 1
+
+    def has_work(self, blocked: Callable[[Line], bool]) -> bool:
+        """Whether a cut now could take anything."""
+        rows = (row for tenant in self._tenants.values() for row in tenant.lines.values())
+        return any(not blocked(row[0].line) for row in rows if row)
+
+    def cut(self, now_ns: int, blocked: Callable[[Line], bool]) -> tuple[list[Ticket], list[Ticket]]:
+        """Take the next batch: (tickets, dropped because nobody waits for them any more)."""
+        taken: list[Ticket] = []
+        dropped: list[Ticket] = []
+        items = size = 0
+        idle = 0  # tenants in a row that had nothing to give
+        while idle < len(self._tenants):
+            name, tenant = next(iter(self._tenants.items()))
+            self._tenants.move_to_end(name)
+            tenant.credit += QUANTUM_BYTES
+            gave = False
+            while (ticket := self._next(tenant, now_ns, blocked, dropped)) is not None:
+                if taken and (items + ticket.ask.count > self._items_max or size + ticket.cost > self._bytes_max):
+                    self._tenants.move_to_end(name, last=False)  # it goes on with the next cut
+                    return taken, dropped
+                gave = True
+                if ticket.cost > tenant.credit and len(self._tenants) > 1:
+                    break  # the others first; its credit grows with each turn
+                self._pop(tenant, ticket)
+                tenant.credit = max(0, tenant.credit - ticket.cost)
+                ticket.phase = Phase.COMMITTING
+                taken.append(ticket)
+                items += ticket.ask.count
+                size += ticket.cost
+            if not gave:
+                tenant.credit = 0
+            idle = 0 if gave else idle + 1
+            if not tenant.lines:
+                del self._tenants[name]
+        return taken, dropped
+
+    def drain(self) -> list[Ticket]:
+        """Take out everything, when the node stops."""
+        tickets = [ticket for tenant in self._tenants.values() for row in tenant.lines.values() for ticket in row]
+        self._tenants.clear()
+        self._size = 0
+        return tickets
+
+    def _row(self, ticket: Ticket) -> deque[Ticket]:
+        tenant = self._tenants.get(ticket.line.tenant)
+        if tenant is None:
+            tenant = self._tenants[ticket.line.tenant] = _Tenant()
+        row = tenant.lines.get(ticket.line.name)
+        if row is None:
+            row = tenant.lines[ticket.line.name] = deque()
+        return row
+
+    def _next(
+        self, tenant: _Tenant, now_ns: int, blocked: Callable[[Line], bool], dropped: list[Ticket]
+    ) -> Ticket | None:
+        """The request whose turn it is; those that nobody waits for are thrown away on the way."""
+        for name in list(tenant.lines):
+            row = tenant.lines[name]
+            while row and not row[0].wanted(now_ns):
+                dropped.append(row.popleft())
+                self._size -= 1
+            if not row:
+                del tenant.lines[name]
+            elif not blocked(row[0].line):
+                return row[0]
+        return None
+
+    def _pop(self, tenant: _Tenant, ticket: Ticket) -> None:
+        row = tenant.lines[ticket.line.name]
+        row.popleft()
+        self._size -= 1
+        if row:
+            tenant.lines.move_to_end(ticket.line.name)
+        else:
+            del tenant.lines[ticket.line.name]

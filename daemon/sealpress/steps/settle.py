@@ -1,0 +1,295 @@
+"""Step 5: what is signed reaches its callers, and the log learns of it.
+
+A ticket is settled when a signed head of its line covers its leaves, whichever batch asked for that head. The outcome
+goes into the log with the next commit; callers of a line with release = "outcome" wait for that, the others do not.
+
+Guarantees: no answer whose leaf is older than its head by more than the age allowed (it is recorded `lapsed` instead);
+an OUTCOME never outgrows a batch; what a caller gets is made of the same bytes whether fresh, joined, or read back
+from the log. Does not: talk to the signer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from sealpress.core import proof
+from sealpress.core.merkle import Range
+from sealpress.errors import Busy, OutcomeUnknown, SealpressError, Unavailable
+from sealpress.steps._state import Durable, Line, LogState, PendingEvent, Phase, Settled, Shared, Ticket
+from sealpress.steps.seal import DirectPart, SignedHead
+from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestRef, Where
+from sealpress.tlog.known import KnownRequest
+from sealpress.values import Mode, RecordType
+
+if TYPE_CHECKING:
+    from sealpress.tlog.log import Log, Placed
+
+EVENT_BYTES_MAX = 1 << 20  # of one OUTCOME; a sixteenth of a segment where that is less
+REF_BYTES = 32
+SIGNATURE_EXTRA_BYTES = 40
+FULL_RETRY_MS = 1_000
+
+
+Answer = Settled | SealpressError
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAnswer:
+    """What SignBatch hands out besides the checkpoint."""
+
+    opening: bytes
+    left: bytes
+    right: bytes
+
+
+def settle_proof(shared: Shared, line: Line, head: SignedHead) -> None:
+    """Everything durable of the line under this head; what is too old for it lapses."""
+    log = line.log
+    if head.size > log.sealed_size:
+        log.sealed_size, log.sealed_note = head.size, head.log_note
+    done: list[Ticket] = []
+    while line.durable and line.durable[0].end <= head.size:
+        durable = line.durable.popleft()
+        if head.time - durable.time > shared.leaf_age_s_max:
+            lapse(shared, line, durable)
+        else:
+            done += durable.tickets
+    refs_max = max(1, (_event_bytes_max(line.log) - len(head.checkpoint)) // REF_BYTES)
+    for at in range(0, len(done), refs_max):
+        part = done[at : at + refs_max]
+        event = OutcomeEvent(
+            tuple([ticket.ref for ticket in part]),
+            line.name,
+            line.key_id,
+            OutcomeStatus.SEALED,
+            head.rv,
+            head.latency_us,
+            head.slot,
+            head.size,
+            head.checkpoint,
+            (),
+            b"",
+            shared.snapshot.governance_seq,
+        )
+        acts = [ticket.act for ticket in part if ticket.act is not None]
+        answers = [Settled(log.log, act, head.size, head.checkpoint) for act in acts]
+        _record(shared, log, event, _patient(shared, line), part, answers)
+    shared.telemetry.settled(line.name, done, head.latency_us)
+    log.changed.set()  # requests of this line may be cut again
+
+
+def settle_direct(shared: Shared, line: Line, ticket: Ticket, parts: Sequence[DirectPart]) -> None:
+    """Record every signature; answer with all of them, or with PARTIAL or OUTCOME_UNKNOWN."""
+    act = ticket.act
+    assert act is not None
+    unknown = False
+    for part in parts:
+        for position, result in zip(part.positions, part.results, strict=True):
+            if result.signature:
+                ticket.signatures[position] = result.signature
+            unknown = unknown or result.reason == "OUTCOME_UNKNOWN"
+    answer: Answer
+    if len(ticket.signatures) == act.count:
+        status = OutcomeStatus.SIGNED
+        signatures = tuple([ticket.signatures[position] for position in range(act.count)])
+        answer = Settled(line.log.log, act, line.log.head.size, b"", signatures)
+    elif unknown:
+        status = OutcomeStatus.UNKNOWN
+        answer = OutcomeUnknown("the token may have signed, and nobody knows", hint="ask again with a new request_id")
+    else:
+        status = OutcomeStatus.PARTIAL
+        answer = _partial(act.count - len(ticket.signatures), act.count)
+    events = list(_direct_events(shared, line, ticket, parts, status))
+    for event in events[:-1]:
+        _record(shared, line.log, event, False, (), ())
+    _record(shared, line.log, events[-1], _patient(shared, line), [ticket], [answer])
+    shared.telemetry.settled(line.name, [ticket], max(r.latency_us for part in parts for r in part.results))
+    line.log.changed.set()
+
+
+def lapse(shared: Shared, line: Line, durable: Durable) -> None:
+    """Too old to be signed, ever: recorded, and the callers may ask again with the same id for new leaves."""
+    error = Unavailable(
+        "the request was recorded, but could not be signed in time",
+        reason="LAPSED",
+        hint="ask again with the same request_id: it gets a new leaf",
+        retry_after_ms=1_000,
+    )
+    for ticket in durable.tickets:
+        ticket.fail(error)
+    refs = [ticket.ref for ticket in durable.tickets]
+    close(shared, line.log, line.name, line.key_id, refs, OutcomeStatus.LAPSED, durable.tickets)
+    shared.telemetry.lapsed(line.name, len(durable.tickets))
+
+
+def close(
+    shared: Shared,
+    log: LogState,
+    line: str,
+    key_id: bytes,
+    refs: list[RequestRef],
+    status: OutcomeStatus,
+    tickets: Sequence[Ticket] = (),
+) -> None:
+    """Record that these leaves have no signature; `tickets` failed already and are forgotten when it is durable."""
+    refs_max = max(1, _event_bytes_max(log) // REF_BYTES)
+    for at in range(0, len(refs), refs_max):
+        some = tuple(refs[at : at + refs_max])
+        seq = shared.snapshot.governance_seq
+        event = OutcomeEvent(some, line, key_id, status, 0, 0, "", 0, b"", (), b"", seq)
+        _record(shared, log, event, False, tickets[at : at + refs_max], ())
+
+
+def single(settled: Settled) -> tuple[bytes, bytes, bytes]:
+    """Sign's answer: (proof, signature, opening)."""
+    act = settled.act
+    opening = act.item_opening(0)
+    if settled.signatures:
+        return b"", settled.signatures[0], opening
+    return settled.log.proof(opening, act.first_leaf, settled.tree_size, settled.checkpoint), b"", opening
+
+
+def batch(settled: Settled) -> BatchAnswer:
+    """SignBatch's answer: one range proof whatever N is."""
+    act = settled.act
+    if settled.signatures:
+        return BatchAnswer(act.opening, b"", b"")
+    left, right = settled.log.tree.range(act.first_leaf, act.count, settled.tree_size)
+    return BatchAnswer(act.opening, left, right)
+
+
+def expand(settled: Settled) -> list[bytes]:
+    """N whole proofs, made in C; up to a second, so not on the loop."""
+    act, tree = settled.act, settled.log.tree
+    left, right = tree.range(act.first_leaf, act.count, settled.tree_size)
+    root = tree.root(settled.tree_size)
+    paths = Range(act.leaf_hashes(), act.first_leaf, settled.tree_size, left, right, root)
+    return proof.write_proofs(paths, act.opening, act.salt_seed, settled.checkpoint)
+
+
+def stored_answer(log: Log, known: KnownRequest) -> Settled:
+    """The answer of a request that the log holds, read back; not on the loop."""
+    act = log.stored(known.where)
+    outcomes = [log.outcome(where).event for where in known.outcomes]
+    if known.mode is Mode.PROOF:
+        sealed = next(event for event in outcomes if event.status is OutcomeStatus.SEALED)
+        return Settled(log, act, sealed.tree_size, sealed.checkpoint)
+    signatures = stored_signatures(log, known)
+    whole = tuple([signatures[position] for position in range(act.count)])
+    return Settled(log, act, max(event.tree_size for event in outcomes), b"", whole)
+
+
+def stored_signatures(log: Log, known: KnownRequest) -> dict[int, bytes]:
+    """Direct signatures recorded so far, by position; not on the loop."""
+    found: dict[int, bytes] = {}
+    for where in known.outcomes:
+        by_leaf = log.outcome(where).signatures_of(known.seq)
+        found.update((index - known.first_leaf, signature) for index, signature in by_leaf.items())
+    return found
+
+
+def _patient(shared: Shared, line: Line) -> bool:
+    """Whether answers of this line wait until their outcome is durable."""
+    rules = shared.snapshot.lines.get(line.name)
+    return shared.release_outcome if rules is None or rules.release is None else rules.release == "outcome"
+
+
+def _record(
+    shared: Shared,
+    log: LogState,
+    event: OutcomeEvent,
+    patient: bool,
+    tickets: Sequence[Ticket],
+    answers: Sequence[Answer],
+) -> None:
+    """Have the outcome written; its tickets get their answers now, or, if `patient`, when it is durable."""
+    if not patient:
+        _answer(tickets, answers)
+
+    def durable(placed: Placed, where: Where) -> None:
+        log.known.outcome(event, where)
+        _answer(tickets, answers)
+        for ticket in tickets:
+            shared.forget(ticket)
+
+    def failed(error: SealpressError) -> None:
+        if isinstance(error, Busy):  # nothing was written: the disk may have room again
+            log.record(pending, FULL_RETRY_MS)
+            return
+        for ticket in tickets:
+            shared.forget(ticket)
+            if ticket.phase is not Phase.DONE:
+                ticket.fail(error)
+
+    pending = PendingEvent(RecordType.OUTCOME, event, durable, failed)
+    log.record(pending, 0 if patient else shared.outcome_delay_ms)
+
+
+def _answer(tickets: Sequence[Ticket], answers: Sequence[Answer]) -> None:
+    for ticket, answer in zip(tickets, answers, strict=False):
+        if ticket.phase is Phase.DONE:
+            continue
+        if isinstance(answer, Settled):
+            ticket.resolve(answer)
+        else:
+            ticket.fail(answer)
+
+
+def _direct_events(
+    shared: Shared, line: Line, ticket: Ticket, parts: Sequence[DirectPart], status: OutcomeStatus
+) -> Iterator[OutcomeEvent]:
+    """OUTCOMEs with every result of these parts, none larger than a batch takes."""
+    act = ticket.act
+    assert act is not None
+    bytes_max = _event_bytes_max(line.log)
+    results = [pair for part in parts for pair in zip(part.positions, part.results, strict=True)]
+    size = max((part.size for part in parts), default=0)
+    at = 0
+    while at < len(results):
+        end, used = at, 0
+        while end < len(results) and (end == at or used < bytes_max):
+            used += len(results[end][1].signature) + SIGNATURE_EXTRA_BYTES
+            end += 1
+        some = results[at:end]
+        at = end
+        yield OutcomeEvent(
+            _runs(act.seq, act.first_leaf, [position for position, _ in some]),
+            line.name,
+            line.key_id,
+            status,
+            next((result.rv for _, result in some if result.rv), 0),
+            max(result.latency_us for _, result in some),
+            next((result.slot for _, result in some if result.slot), ""),
+            size,
+            b"",
+            tuple([result.signature for _, result in some]),
+            b"".join([sha256(result.signature).digest() if result.signature else bytes(32) for _, result in some]),
+            shared.snapshot.governance_seq,
+        )
+
+
+def _runs(seq: int, first_leaf: int, positions: list[int]) -> tuple[RequestRef, ...]:
+    """Positions as references to runs of neighbouring leaves."""
+    refs: list[RequestRef] = []
+    start = 0
+    for at in range(1, len(positions) + 1):
+        if at == len(positions) or positions[at] != positions[at - 1] + 1:
+            refs.append(RequestRef(seq, first_leaf + positions[start], at - start))
+            start = at
+    return tuple(refs)
+
+
+def _event_bytes_max(log: LogState) -> int:
+    return min(EVENT_BYTES_MAX, log.log.settings.segment_bytes // 16)
+
+
+def _partial(failed: int, count: int) -> Unavailable:
+    return Unavailable(
+        f"{failed} of {count} signatures could not be made; the others are recorded",
+        reason="PARTIAL",
+        hint="ask again with the same request_id: only what failed is signed again",
+        retry_after_ms=1_000,
+    )

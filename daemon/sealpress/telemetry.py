@@ -1,0 +1,194 @@
+"""What the daemon tells about itself: one function per event, each a metric, a JSON log line on stderr, or both.
+
+Requests are counted, not logged: a line is written for what an operator may have to act on.
+
+Guarantees: a log line is one JSON object of ASCII characters, so no caller's string can break it or colour a terminal;
+metric labels take configured names and fixed reasons only, never a caller's string. Does not: raise, block for longer
+than a write to stderr, or know a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, Protocol, TextIO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from sealpress.ports import Clock
+
+NANOSECONDS = 1_000_000_000
+TEXT_MAX = 2_048
+SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8, 16)
+COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024, 4_096, 16_384, 65_536, 262_144)
+
+
+class _Begun(Protocol):
+    """Something that was begun at a monotonic time."""
+
+    started_ns: int
+
+
+class Telemetry:
+    """Metrics and log lines of one process."""
+
+    def __init__(self, clock: Clock, stream: TextIO | None = None) -> None:
+        """Log lines go to `stream`, by default stderr."""
+        self._clock = clock
+        self._stream = stream if stream is not None else sys.stderr
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self._requests = Counter("sealpress_requests", "Requests that were signed", ["line"], registry=r)
+        self._leaves = Counter("sealpress_leaves", "Leaves made durable", ["log"], registry=r)
+        self._refusals = Counter("sealpress_refusals", "Requests without right; recorded", ["reason"], registry=r)
+        self._errors = Counter("sealpress_errors", "Calls answered with an error", ["reason"], registry=r)
+        self._lapsed = Counter("sealpress_lapsed", "Requests never signed in time", ["line"], registry=r)
+        self._seal_failures = Counter(
+            "sealpress_seal_failures", "Calls to the signer that failed", ["line", "reason"], registry=r
+        )
+        self._seconds = Histogram(
+            "sealpress_request_seconds", "From admission to the answer, the slowest of each head", ["line"],
+            buckets=SECONDS, registry=r,
+        )  # fmt: skip
+        self._token = Histogram("sealpress_token_seconds", "Token operation", ["line"], buckets=SECONDS, registry=r)
+        self._sync = Histogram("sealpress_sync_seconds", "fdatasync of a batch", ["log"], buckets=SECONDS, registry=r)
+        self._batch = Histogram("sealpress_batch_requests", "Requests in a commit", ["log"], buckets=COUNTS, registry=r)
+        self._size = Gauge("sealpress_tree_size", "Committed leaves", ["log"], registry=r)
+        self._sealed = Gauge("sealpress_sealed_size", "Newest signed head", ["log"], registry=r)
+        self._queue = Gauge("sealpress_queue_requests", "Requests waiting for a commit", ["log"], registry=r)
+        self._signer = Gauge("sealpress_signer_up", "1 while the signer is connected", registry=r)
+        self._ready = Gauge("sealpress_key_ready", "1 while the key can sign", ["line"], registry=r)
+        self._handshakes = Counter("sealpress_tls_handshakes_started", "TLS handshakes begun", registry=r)
+        self._connections = Counter("sealpress_tls_connections", "TLS connections that reached a call", registry=r)
+        self._certificate = Gauge("sealpress_certificate_not_after", "End of our certificate, Unix seconds", registry=r)
+        self._internal = Counter("sealpress_internal_errors", "Our bugs that a caller met", ["method"], registry=r)
+
+    def exposition(self) -> bytes:
+        """The metrics as Prometheus reads them."""
+        return bytes(generate_latest(self.registry))
+
+    # ---- requests ----
+
+    def refused(self, reason: str) -> None:
+        """Somebody may not; the record is in the log."""
+        self._refusals.labels(reason).inc()
+
+    def errored(self, reason: str) -> None:
+        """A call was answered with an error; a malformed one leaves no other trace than this."""
+        self._errors.labels(reason).inc()
+
+    def committed(self, log: str, requests: int, leaves: int, sync_ns: int, size: int) -> None:
+        """A batch is durable."""
+        self._leaves.labels(log).inc(leaves)
+        self._sync.labels(log).observe(sync_ns / NANOSECONDS)
+        self._size.labels(log).set(size)
+        if requests:
+            self._batch.labels(log).observe(requests)
+
+    def settled(self, line: str, tickets: Sequence[_Begun], latency_us: int) -> None:
+        """A head or a direct request is signed, and these have their answers."""
+        if not tickets:
+            return
+        self._requests.labels(line).inc(len(tickets))
+        waited_ns = self._clock.monotonic_ns() - min(ticket.started_ns for ticket in tickets)
+        self._seconds.labels(line).observe(waited_ns / NANOSECONDS)
+        self._token.labels(line).observe(latency_us / 1_000_000)
+
+    def lapsed(self, line: str, requests: int) -> None:
+        """Leaves grew too old to be signed."""
+        self._lapsed.labels(line).inc(requests)
+        self._log("warning", "lapsed", line=line, requests=requests)
+
+    def internal(self, method: str, error: BaseException) -> None:
+        """A bug of ours; the caller was told INTERNAL and nothing else."""
+        self._internal.labels(method).inc()
+        text = "".join(traceback.format_exception(error))
+        self._log("error", "internal", method=method, error=repr(error), trace=text)
+
+    # ---- parts ----
+
+    def seal_failed(self, line: str, reason: str, message: str) -> None:
+        """The signer did not sign a head or a part; it is tried again while the leaves are young."""
+        self._seal_failures.labels(line, reason).inc()
+        self._log("warning", "seal_failed", line=line, reason=reason, message=message)
+
+    def signer(self, up: bool, ready: dict[str, bool]) -> None:
+        """The signer came or went, or keys became ready or not; `ready` is by line."""
+        self._signer.set(up)
+        for line, value in ready.items():
+            self._ready.labels(line).set(value)
+        self._log("info" if up else "warning", "signer", up=up, ready=sum(ready.values()), keys=len(ready))
+
+    def gauges(self, log: str, queue: int, sealed: int) -> None:
+        """Read when metrics are asked for."""
+        self._queue.labels(log).set(queue)
+        self._sealed.labels(log).set(sealed)
+
+    def handshake_started(self) -> None:
+        """A TLS handshake begins; called from gRPC's threads."""
+        self._handshakes.inc()
+
+    def connection_seen(self) -> None:
+        """The first call of a connection; handshakes beyond these were refused or never used."""
+        self._connections.inc()
+
+    def tls_loaded(self, not_after: int) -> None:
+        """TLS files were read."""
+        self._certificate.set(not_after)
+        self._log("info", "tls_loaded", not_after=not_after)
+
+    def tls_unusable(self, message: str) -> None:
+        """Changed TLS files are wrong: the old ones stay in use."""
+        self._log("error", "tls_unusable", message=message)
+
+    def policy_adopted(self, sha256: str, governance_seq: int, lines: int) -> None:
+        """A policy is in force."""
+        self._log("info", "policy_adopted", sha256=sha256, governance_seq=governance_seq, lines=lines)
+
+    def policy_refused(self, message: str) -> None:
+        """A changed policy is wrong: the old one stays in force."""
+        self._log("error", "policy_refused", message=message)
+
+    # ---- life ----
+
+    def log_opened(self, log: str, size: int, dangling: int, repaired: bool, rebuilt: bool) -> None:
+        """A log is open."""
+        self._size.labels(log).set(size)
+        self._log("info", "log_opened", log=log, size=size, dangling=dangling, repaired=repaired, rebuilt=rebuilt)
+
+    def clock_stepped_back(self, log: str, back_ns: int) -> None:
+        """The clock stands behind the log's last time."""
+        self._log("warning", "clock_stepped_back", log=log, back_ns=back_ns)
+
+    def log_failed(self, log: str, message: str) -> None:
+        """A sync failed: this process signs nothing any more and exits with 3."""
+        self._log("critical", "log_failed", log=log, message=message)
+
+    def disk_full(self, log: str, message: str) -> None:
+        """Nothing can be written until there is room."""
+        self._log("error", "disk_full", log=log, message=message)
+
+    def serving(self, addresses: dict[str, str]) -> None:
+        """Listening."""
+        self._log("info", "serving", **addresses)
+
+    def stopping(self, reason: str) -> None:
+        """Draining."""
+        self._log("info", "stopping", reason=reason)
+
+    def stopped(self, code: int) -> None:
+        """The last line."""
+        self._log("info", "stopped", code=code)
+
+    def _log(self, level: str, event: str, **fields: Any) -> None:
+        seconds, rest = divmod(self._clock.now_ns(), NANOSECONDS)
+        line: dict[str, Any] = {"ts": f"{seconds}.{rest // 1_000:06}", "level": level, "event": event}
+        for name, value in fields.items():
+            line[name] = value[:TEXT_MAX] if isinstance(value, str) and name != "trace" else value
+        try:
+            self._stream.write(json.dumps(line, ensure_ascii=True) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # nobody reads our stderr: signing goes on

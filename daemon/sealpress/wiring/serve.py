@@ -1,0 +1,383 @@
+"""Puts the daemon together: configuration in, logs, signer link, flow and listeners running, exit code out.
+
+Order: read settings and policy → open the logs (lock, scan) → reach the signer → compare marks both ways → start the
+logs → take up what was left over → record the policy if it differs → listen. Nothing is answered before all of it.
+
+Guarantees: raises CannotStart (4), ConfigError (2, at start 4) or Damaged (3) with one message for people; a failed
+sync ends the process with 3 (DESIGN L10); SIGTERM drains and ends with 0. Does not: load a PKCS#11 module, read a PIN
+or start the signer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from sealpress import loop as event_loop
+from sealpress.clock import SystemClock
+from sealpress.config import Config, KeySection, Listen, load, resolve
+from sealpress.core import leaf, p11
+from sealpress.core.reference import self_check
+from sealpress.entropy import SystemEntropy
+from sealpress.errors import CannotStart, ConfigError, Invalid, Refusal, SealpressError
+from sealpress.flow import Flow
+from sealpress.governance.policy import Snapshot, compile_policy
+from sealpress.hsm.link import SignerLink, SignerStatus
+from sealpress.rpc.audit import AuditService
+from sealpress.rpc.http import HttpListener
+from sealpress.rpc.interceptors import Callers
+from sealpress.rpc.server import Listener
+from sealpress.rpc.signing import SigningService
+from sealpress.rpc.tls import TlsFiles, TlsPaths
+from sealpress.steps._state import NANOSECONDS, Head, Line, LogState, Shared
+from sealpress.steps.batch import Queue
+from sealpress.telemetry import Telemetry
+from sealpress.tlog.checkpoint import CheckpointFile
+from sealpress.tlog.log import Log, LogSettings
+from sealpress.values import Mode
+from sealpress.verify import note
+
+LINK_DEADLINE_MS_MIN = 5_000
+
+
+def run_serve(config_path: Path, as_json: bool) -> int:
+    """Run until SIGTERM or SIGINT: 0, or 3 if a log failed."""
+    p11.harden_process()
+    self_check()
+    config = load(config_path)
+    return event_loop.run(_Daemon(config, config_path, as_json).run())
+
+
+class _Daemon:
+    """The objects of one run."""
+
+    def __init__(self, config: Config, path: Path, as_json: bool) -> None:
+        self._config = config
+        self._path = path
+        self._as_json = as_json
+        self._clock = SystemClock()
+        self._entropy = SystemEntropy()
+        self._telemetry = Telemetry(self._clock)
+        self._logs: dict[str, Log] = {}
+        self._files: dict[str, CheckpointFile] = {}
+        self._listeners: list[Listener] = []
+        self._http: list[HttpListener] = []
+        self.name = config.node.name
+        deadline_ms = max([LINK_DEADLINE_MS_MIN, *(2 * slot.deadline_ms for slot in config.slot.values())])
+        self._link = SignerLink(self._at(config.signer.socket), deadline_ms, self._signer_changed)
+        self._flow: Flow | None = None
+        self._tls: TlsFiles | None = None
+
+    def _at(self, value: str) -> Path:
+        return resolve(self._path, value)
+
+    # ---- life ----
+
+    async def run(self) -> int:
+        """Start, serve, stop."""
+        ended = asyncio.Event()
+        running = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            running.add_signal_handler(number, ended.set)
+        try:
+            snapshot = self._read_policy()
+            _check_config(self._config, snapshot)
+            self._tls = self._tls_files()
+            self._open_logs()
+            flow = await self._start_flow(snapshot)
+            running.add_signal_handler(signal.SIGHUP, self._reload)
+            addresses = await self._listen(flow)
+            self._telemetry.serving(addresses)
+            if self._as_json:
+                sys.stdout.write(json.dumps({"ready": True, **addresses}) + "\n")
+                sys.stdout.flush()
+            return await self._serve(flow, ended)
+        finally:
+            await self._close()
+
+    async def _serve(self, flow: Flow, ended: asyncio.Event) -> int:
+        assert flow.stopped is not None
+        waiting = asyncio.create_task(ended.wait())
+        publisher = asyncio.create_task(self._publish(flow), name="checkpoints")
+        await asyncio.wait((waiting, flow.stopped), return_when=asyncio.FIRST_COMPLETED)
+        publisher.cancel()
+        waiting.cancel()
+        if flow.stopped.done():
+            self._telemetry.stopping("the log failed")
+            for listener in self._listeners:
+                await listener.stop()  # callers hear LOG_UNAVAILABLE before the connection ends
+            raise flow.stopped.result()
+        self._telemetry.stopping("asked to")
+        for listener in self._listeners:
+            await listener.drain()
+        drained = await flow.drain(self._config.limits.drain_ms_max)
+        for listener in self._listeners:
+            await listener.stop()
+        for log in flow.shared.logs.values():
+            await _flushed(self._files[log.id], log)
+        self._telemetry.stopped(0)
+        return 0 if drained else 1
+
+    async def _close(self) -> None:
+        for http in self._http:
+            await http.close()
+        await self._link.close()
+        for log in self._logs.values():
+            log.close()
+
+    # ---- start ----
+
+    def _read_policy(self) -> Snapshot:
+        path = self._at(self._config.node.policy)
+        try:
+            return compile_policy(path.read_bytes(), str(path))
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}", hint="[node] policy names the policy file") from error
+
+    def _tls_files(self) -> TlsFiles | None:
+        tls = self._config.tls
+        if tls is None:
+            if any(listen.auth != "none" for listen in self._config.listen):
+                raise ConfigError("[[listen]] with mutual TLS needs [tls]", hint="give cert, key and client_ca")
+            return None
+        paths = TlsPaths(self._at(tls.cert), self._at(tls.key), self._at(tls.client_ca))
+        return TlsFiles(paths, tls.reload_s, self._clock, self._telemetry)
+
+    def _open_logs(self) -> None:
+        config = self._config
+        for id_, section in config.log.items():
+            settings = LogSettings(
+                self._at(config.node.data) / id_,
+                section.name,
+                section.number,
+                config.journal.segment_bytes,
+                config.journal.write,
+                section.governance,
+                config.limits.batch_bytes_max,
+                config.idempotency.window_s,
+                config.idempotency.entries_max,
+                config.clock.back_max_s,
+            )
+            log = self._logs[id_] = Log.open(settings, self._clock, self._entropy)
+            found = log.recovered
+            self._telemetry.log_opened(id_, log.size, len(found.dangling), found.torn is not None, found.tree_rebuilt)
+            self._files[id_] = CheckpointFile(settings.directory, config.checkpoint.interval_ms, self._clock)
+
+    async def _start_flow(self, snapshot: Snapshot) -> Flow:
+        try:
+            await self._link.connect()
+            marks = (await self._link.status()).logs
+        except Refusal as error:
+            raise CannotStart(error.message, reason="SIGNER_UNREACHABLE", hint=error.hint) from error
+        sizes: dict[str, int] = {}
+        for id_, log in self._logs.items():
+            mark = marks.get(log.origin)
+            if mark is None:
+                raise CannotStart(
+                    f"the signer does not know the log {log.origin}",
+                    reason="SIGNER_DIFFERS",
+                    hint="[log.*] must be the same in the signer's configuration",
+                )
+            log.check_mark(mark.size, mark.root)
+            sizes[id_] = mark.size
+        self._check_keys()
+        for log in self._logs.values():
+            log.start(asyncio.get_running_loop())
+        shared = self._shared(snapshot)
+        flow = self._flow = Flow(shared, self._link, sizes)
+        flow.start()
+        recorded = shared.governance.log.recovered
+        if recorded.policy_sha256 == snapshot.sha256:
+            shared.snapshot = snapshot.at(recorded.governance_seq)
+        else:
+            await flow.adopt(snapshot)
+        self._telemetry.policy_adopted(snapshot.sha256.hex(), shared.snapshot.governance_seq, len(snapshot.lines))
+        return flow
+
+    def _check_keys(self) -> None:
+        """The signer holds the keys that our configuration pins."""
+        status = self._link.cached
+        for id_, section in self._config.key.items():
+            known = status.keys.get(id_) if status is not None else None
+            if known is not None and known.key_id != leaf.key_id(self._spki(section)):
+                raise CannotStart(
+                    f"[key.{id_}] is another key at the signer",
+                    reason="SIGNER_DIFFERS",
+                    hint="[key.*] must be the same in the signer's configuration",
+                )
+
+    def _spki(self, section: KeySection) -> bytes:
+        return self._public(section.public_key)
+
+    def _public(self, value: str) -> bytes:
+        path = self._at(value)
+        try:
+            return note.canonical_spki(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}", hint="public_key is a PEM file") from error
+        except Invalid as error:
+            raise ConfigError(f"{path}: {error.message}", hint="public_key is a PEM file") from error
+
+    def _shared(self, snapshot: Snapshot) -> Shared:
+        config = self._config
+        states = {id_: self._log_state(id_, log) for id_, log in self._logs.items()}
+        lines: dict[str, Line] = {}
+        for id_, key in config.key.items():
+            if key.state != "active":
+                continue
+            spki = self._spki(key)
+            state = states[key.log]
+            vkey = note.line_key(f"{state.log.name}/{key.line}", spki).vkey if key.mode is Mode.PROOF else ""
+            line = lines[key.line] = Line(key.line, id_, key, spki, leaf.key_id(spki), vkey, state)
+            state.lines.append(line)
+        governance = next(states[id_] for id_, section in config.log.items() if section.governance)
+        return Shared(
+            clock=self._clock,
+            entropy=self._entropy,
+            limits=config.limits,
+            telemetry=self._telemetry,
+            snapshot=snapshot,
+            logs=states,
+            governance=governance,
+            lines=lines,
+            ready=self._link.ready,
+            leaf_age_s_max=config.signer.leaf_age_s_max,
+            outcome_delay_ms=config.journal.outcome_delay_ms,
+            release_outcome=config.journal.release == "outcome",
+            slot_deadline_ms=max([slot.deadline_ms for slot in config.slot.values()], default=10_000),
+        )
+
+    def _log_state(self, id_: str, log: Log) -> LogState:
+        limits = self._config.limits
+        queue = Queue(limits.requests_pending_max, limits.batch_items_max, limits.batch_bytes_max)
+        section = self._config.log[id_]
+        raw = note.public_key(self._public(section.public_key))
+        if not isinstance(raw, Ed25519PublicKey):
+            raise ConfigError(f"[log.{id_}] public_key: a log key is Ed25519")
+        vkey = note.log_key(log.origin, raw.public_bytes_raw()).vkey
+        head = Head(log.size, log.root(), self._clock.now_ns() // NANOSECONDS)
+        state = LogState(id_, log, log.recovered.known, queue, head, vkey)
+        published = self._files[id_].newest
+        if published is not None and published.note.origin == log.origin and published.note.size <= log.size:
+            state.sealed_size, state.sealed_note = published.note.size, published.text
+        return state
+
+    # ---- listeners ----
+
+    async def _listen(self, flow: Flow) -> dict[str, str]:
+        callers = Callers(self._clock, self._telemetry)
+        services = (
+            SigningService(flow, callers, self._config.limits, self._telemetry),
+            AuditService(flow, callers, self._telemetry, self),
+        )
+        addresses: dict[str, str] = {}
+        for listen in self._config.listen:
+            host, _, port = listen.address.rpartition(":")
+            if listen.services == ("http",):
+                http = HttpListener(flow, self._telemetry)
+                self._http.append(http)
+                addresses["http"] = f"{host}:{await http.start(host, _port(listen, port))}"
+                continue
+            assert self._tls is not None
+            _port(listen, port)
+            listener = Listener(listen.address, listen.services, self._tls.credentials(), self._config.limits, services)
+            self._listeners.append(listener)
+            addresses |= dict.fromkeys(listen.services, listener.address)
+        for listener in self._listeners:
+            await listener.start()
+        return addresses
+
+    # ---- while running ----
+
+    def signer(self) -> SignerStatus | None:
+        """For GetStatus."""
+        return self._link.cached
+
+    def certificate_not_after(self) -> int:
+        """For GetStatus."""
+        return self._tls.not_after if self._tls is not None else 0
+
+    def _signer_changed(self, status: SignerStatus) -> None:
+        ready = {section.line: self._link.ready(id_) for id_, section in self._config.key.items()}
+        self._telemetry.signer(self._link.connected, ready)
+        if self._flow is not None:
+            self._flow.signer_changed()
+
+    def _reload(self) -> None:
+        """SIGHUP: TLS files and policy; what is wrong is told and the old one stays."""
+        if self._tls is not None:
+            self._tls.reload()
+        try:
+            snapshot = self._read_policy()
+            _check_config(self._config, snapshot)
+        except ConfigError as error:
+            self._telemetry.policy_refused(error.message)
+            return
+        assert self._flow is not None
+        if snapshot.sha256 != self._flow.shared.snapshot.sha256:
+            task = asyncio.get_running_loop().create_task(self._adopt(self._flow, snapshot))
+            self._adopting = task
+
+    async def _adopt(self, flow: Flow, snapshot: Snapshot) -> None:
+        try:
+            adopted = await flow.adopt(snapshot)
+            self._telemetry.policy_adopted(snapshot.sha256.hex(), adopted.governance_seq, len(snapshot.lines))
+        except SealpressError as error:
+            self._telemetry.policy_refused(error.message)
+
+    async def _publish(self, flow: Flow) -> None:
+        """Keep the published checkpoints up with what is sealed."""
+        while True:
+            await asyncio.sleep(self._config.checkpoint.interval_ms / 1000)
+            for log in flow.shared.logs.values():
+                await _flushed(self._files[log.id], log)
+
+
+async def _flushed(file: CheckpointFile, log: LogState) -> None:
+    if log.sealed_note and log.sealed_size > file.size:
+        file.offer(log.sealed_note)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, file.flush)
+        except OSError:
+            return  # the file is a convenience; the next interval tries again
+
+
+def _port(listen: Listen, text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise ConfigError(f"[[listen]] address {listen.address!r}: no port", hint="write host:port")
+    return int(text)
+
+
+def _check_config(config: Config, snapshot: Snapshot) -> None:
+    """What no single section can say; ConfigError."""
+    if sum(section.governance for section in config.log.values()) != 1:
+        raise ConfigError("exactly one log is the governance log", hint="[log.<id>] governance = true")
+    for listen in config.listen:
+        plain = listen.services == ("http",)
+        if plain != (listen.auth == "none") or ("http" in listen.services and not plain):
+            raise ConfigError(
+                f"[[listen]] {listen.address}: auth {listen.auth!r} does not go with {list(listen.services)}",
+                hint='http stands alone with auth = "none"; all others take auth = "mtls"',
+            )
+        if listen.auth == "token" or "control" in listen.services:
+            raise ConfigError(f"[[listen]] {listen.address}: tokens and control are not built yet")
+    active: dict[str, str] = {}
+    for id_, key in config.key.items():
+        if key.log not in config.log:
+            raise ConfigError(f"[key.{id_}] log {key.log!r} is not configured")
+        if key.state == "active" and active.setdefault(key.line, id_) != id_:
+            raise ConfigError(f"[key.{id_}] line {key.line} has two active keys")
+    for line, rules in snapshot.lines.items():
+        if line not in active:
+            raise ConfigError(f'policy: [line."{line}"] has no active key', hint="[key.<id>] line = …")
+        key = config.key[active[line]]
+        if (rules.class_, rules.mode, rules.format) != (key.class_, key.mode, key.format):
+            raise ConfigError(
+                f'policy: [line."{line}"] differs from [key.{active[line]}] in class, mode or format',
+                hint="they are fixed when the key is issued",
+            )

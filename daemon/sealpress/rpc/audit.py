@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -16,7 +17,6 @@ import msgspec
 import sealpress
 from sealpress.errors import Malformed
 from sealpress.flow import Flow
-from sealpress.hsm.link import SignerStatus
 from sealpress.rpc import convert
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.steps._state import LogState
@@ -31,13 +31,42 @@ HEARTBEAT_S = 10.0
 EXPLAINS_MAX = 4  # scans at the same time
 
 
+class Slot(Protocol):
+    """A token slot as the signer tells it."""
+
+    @property
+    def up(self) -> bool:
+        """Whether it signs."""
+        ...
+
+    @property
+    def sessions(self) -> int:
+        """Sessions in use."""
+        ...
+
+    @property
+    def operations(self) -> int:
+        """Signatures made since the signer started."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """Workers replaced."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is down."""
+        ...
+
+
 class Node(Protocol):
     """What the daemon tells of itself beyond the flow."""
 
     name: str
 
-    def signer(self) -> SignerStatus | None:
-        """The signer's last status; None while it is away."""
+    def slots(self) -> Mapping[str, Slot] | None:
+        """The signer's slots by name; None while it is away."""
         ...
 
     def certificate_not_after(self) -> int:
@@ -115,16 +144,16 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         """How the node is."""
         await self._flow.permit_audit(self._callers.caller(context), "GetStatus")
         shared = self._flow.shared
-        signer = self._node.signer()
+        slots = self._node.slots()
         logs = [await _threaded(_log_status, log) for log in shared.logs.values()]
         return pb.GetStatusResponse(
             node=self._node.name,
             version=sealpress.__version__,
-            signer_up=signer is not None,
+            signer_up=slots is not None,
             slots=[
                 pb.SlotStatus(slot=name, up=slot.up, sessions=slot.sessions, operations=slot.operations,
                               restarts=slot.restarts, reason=slot.reason)
-                for name, slot in (signer.slots if signer is not None else {}).items()
+                for name, slot in (slots or {}).items()
             ],
             lines=[
                 pb.LineStatus(line=line.name, mode=line.mode, log=line.log.id, ready=shared.ready(line.key))

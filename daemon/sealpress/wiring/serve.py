@@ -27,7 +27,7 @@ from sealpress.entropy import SystemEntropy
 from sealpress.errors import CannotStart, ConfigError, Invalid, Refusal, SealpressError
 from sealpress.flow import Flow
 from sealpress.governance.policy import Snapshot, compile_policy
-from sealpress.hsm.link import SignerLink, SignerStatus
+from sealpress.hsm.link import SignerLink, SignerStatus, SlotStatus
 from sealpress.rpc.audit import AuditService
 from sealpress.rpc.http import HttpListener
 from sealpress.rpc.interceptors import Callers
@@ -294,9 +294,10 @@ class _Daemon:
 
     # ---- while running ----
 
-    def signer(self) -> SignerStatus | None:
+    def slots(self) -> dict[str, SlotStatus] | None:
         """For GetStatus."""
-        return self._link.cached
+        status = self._link.cached
+        return None if status is None else status.slots
 
     def certificate_not_after(self) -> int:
         """For GetStatus."""

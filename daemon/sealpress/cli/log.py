@@ -7,7 +7,6 @@ callers are shown escaped. Does not: repair.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,12 +19,11 @@ from rich.progress import Progress
 from sealpress.cli.files import parse_digest
 from sealpress.cli.output import DAMAGED, ClientFile, JsonFlag, emit, fail, reporting, say
 from sealpress.client import Client, load_client
-from sealpress.core.journal import Segment
-from sealpress.errors import ConfigError, CoreError, Invalid
+from sealpress.errors import ConfigError, Invalid
 from sealpress.tlog import explain as explaining
 from sealpress.tlog.check import Report, check_log, identity
-from sealpress.tlog.record import Record, from_frame
-from sealpress.values import DigestAlgorithm, RecordType
+from sealpress.tlog.reader import committed
+from sealpress.values import DigestAlgorithm
 from sealpress.verify.policy import load_policy
 
 Directory = Annotated[Path, typer.Argument(help="Directory of one log: <data>/<log>")]
@@ -107,27 +105,11 @@ def show(
     """Show records of a log directory, offline."""
     with reporting(as_json=as_json):
         identity(directory)
-        for count, record in enumerate(_committed(directory), 1):
+        for count, record in enumerate(committed(directory), 1):
             if record.seq >= from_seq:
                 _tell_event(explaining.describe(record), as_json=as_json)
             if count >= limit + from_seq:
                 break
-
-
-def _committed(directory: Path) -> Iterator[Record]:
-    """Records that a COMMIT follows; reading stops at the first place that is no frame."""
-    waiting: list[Record] = []
-    for path in sorted((directory / "journal").glob("*.seg")):
-        try:
-            with Segment(path) as segment:
-                for frame in segment.frames():
-                    if frame.type == RecordType.COMMIT:
-                        yield from waiting
-                        waiting = []
-                    elif frame.type != RecordType.SEAL:
-                        waiting.append(from_frame(int(path.stem), frame))
-        except CoreError:
-            return
 
 
 def checkpoint(

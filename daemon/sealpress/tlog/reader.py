@@ -128,3 +128,19 @@ def unreadable(directory: Path, where: Where, error: Exception) -> Damaged:
         reason="LOG_DAMAGED",
         hint="run `sealpress log verify`; restore the directory from a copy that holds every record",
     )
+
+
+def committed(directory: Path) -> Iterator[Record]:
+    """Records of a log that nobody writes, as far as a COMMIT follows them; ends where no frame or segment is."""
+    waiting: list[Record] = []
+    for path in sorted((directory / "journal").glob("*.seg")):
+        try:
+            with Segment(path) as segment:
+                for frame in segment.frames():
+                    if frame.type == RecordType.COMMIT:
+                        yield from waiting
+                        waiting = []
+                    elif frame.type not in _LEAFLESS:
+                        waiting.append(record.from_frame(int(path.stem), frame))
+        except CoreError:
+            return

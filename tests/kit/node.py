@@ -1,0 +1,216 @@
+"""One way to run a whole node in tests: provisioned once, copied for each test, its two processes started apart.
+
+    with Node(settings={"signer": {"leaf_age_s_max": 3}}, shim=True) as node:
+        with node.client() as client: ...
+        node.kill("serve"); node.start("serve")
+
+Guarantees: ports are free ones; nothing is left running or lying about; what the processes said is in `words`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import tomllib
+import urllib.request
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import tomli_w
+
+from kit.shim import Counters, build
+from sealpress.client import AsyncClient, Client, load_client
+from sealpress.hsm.provision import softhsm_conf
+from sealpress.verify.policy import TrustPolicy, load_policy
+from sealpress.wiring import dev
+from sealpress.wiring.pair import Child
+
+PROOF = dev.PREFIX + "proof-ed25519"
+PROOF_P256 = dev.PREFIX + "proof-p256"
+DIRECT = dev.PREFIX + "direct-p256"
+
+
+@cache
+def _template() -> Path:
+    """A provisioned node that is only copied; made in a process of its own: a process opens one PKCS#11 module."""
+    place = Path(tempfile.mkdtemp(prefix="sp-template-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    program = "import sys; from pathlib import Path; from sealpress.wiring import dev; "
+    program += "dev.provision(Path(sys.argv[1]), '127.0.0.1:0')"
+    subprocess.run([sys.executable, "-c", program, str(place / "node")], check=True)
+    return place / "node"
+
+
+@cache
+def _shim() -> Path:
+    place = Path(tempfile.mkdtemp(prefix="sp-shim-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return build(place)
+
+
+def _merge(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in more.items():
+        base[name] = _merge(base.get(name, {}), value) if isinstance(value, Mapping) else value
+    return base
+
+
+class Node:
+    """A development node with its signer and daemon as separate processes."""
+
+    def __init__(self, *, settings: Mapping[str, Any] | None = None, shim: bool = False, start: bool = True) -> None:
+        """`settings` are merged into sealpress.toml; with `shim` every PKCS#11 call is counted in `counters`."""
+        # a Unix socket's path must be short, so not below pytest's directories
+        self.place = Path(tempfile.mkdtemp(prefix="sp-", dir="/tmp"))
+        self.directory = self.place / "n"
+        shutil.copytree(_template(), self.directory)
+        softhsm_conf(self.directory / "token")
+        self.counters: Counters | None = None
+        self._environment: dict[str, str] = {}
+        if shim:
+            real = tomllib.loads((self.directory / "sealpress.toml").read_text())["slot"]["soft"]["module"]
+            self.counters = Counters(self.place / "counters", real)
+            self._environment = self.counters.env
+            self.configure({"slot": {"soft": {"module": str(_shim())}}})
+        self.configure(settings or {})
+        self.children: dict[str, Child] = {}
+        self._words = (self.place / "words").open("ab")
+        if start:
+            try:
+                self.start("signer")
+                self.start("serve")
+            except BaseException:
+                self.close()
+                raise
+
+    # ---- its files ----
+
+    @property
+    def config(self) -> Path:
+        """sealpress.toml."""
+        return self.directory / "sealpress.toml"
+
+    @property
+    def log_directory(self) -> Path:
+        """The log's."""
+        return self.directory / "data" / "ci"
+
+    @property
+    def words(self) -> str:
+        """What both processes said on stderr."""
+        return (self.place / "words").read_text(errors="replace")
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Merge into sealpress.toml; for the next start."""
+        found = tomllib.loads(self.config.read_text())
+        self.config.write_text(tomli_w.dumps(_merge(found, settings)))
+
+    def trust_file(self, line: str = PROOF) -> Path:
+        """The tlog-policy of a proof line."""
+        return self.directory / "trust" / f"{dev.flat(line)}.policy"
+
+    def trust(self, line: str = PROOF) -> TrustPolicy:
+        """The same, parsed."""
+        return load_policy(self.trust_file(line))
+
+    def public_key(self, line: str) -> Path:
+        """PEM of a line's key."""
+        return self.directory / "keys" / f"{dev.flat(line)}.pem"
+
+    # ---- its processes ----
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        """The daemon's ready line: its addresses."""
+        return self.children["serve"].ready
+
+    def start(self, command: str) -> Child:
+        """Start `signer` or `serve` and wait until it is ready; CannotStart otherwise."""
+        kept = dict(os.environ)
+        os.environ.update(self._environment)
+        try:
+            child = self.children[command] = Child(self.directory, command, self._words)
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+        if command == "serve":
+            dev.write_clients(self.directory, child.ready)
+        return child
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run `signer` or `serve` until it ends by itself: for starts that must fail."""
+        arguments = [sys.executable, "-m", "sealpress", command, "--config", str(self.config)]
+        environment = {**dev.environment(self.directory), **self._environment}
+        return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    def kill(self, command: str) -> None:
+        """kill -9, and wait for the end."""
+        child = self.children.pop(command)
+        child.process.kill()
+        child.process.wait()
+        if child.process.stdout is not None:
+            child.process.stdout.close()
+
+    def stop(self, command: str) -> int:
+        """SIGTERM; the exit code."""
+        return self.children.pop(command).stop()
+
+    def workers(self) -> list[int]:
+        """Process ids of the signer's workers."""
+        signer = self.children["signer"].process.pid
+        found = subprocess.run(["pgrep", "-P", str(signer)], capture_output=True, text=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]
+
+    def kill_worker(self) -> None:
+        """kill -9 of the worker."""
+        for pid in self.workers():
+            os.kill(pid, signal.SIGKILL)
+
+    # ---- its callers ----
+
+    def client(self, name: str = "client", **settings: Any) -> Client:
+        """A client; `stranger` has no right to anything."""
+        return Client(load_client(self.directory / f"{name}.toml"), **settings)
+
+    def aclient(self, name: str = "client", **settings: Any) -> AsyncClient:
+        """The same for async code."""
+        return AsyncClient(load_client(self.directory / f"{name}.toml"), **settings)
+
+    def metrics(self) -> dict[str, float]:
+        """What /metrics shows, by name with labels."""
+        with urllib.request.urlopen(f"http://{self.ready['http']}/metrics", timeout=5) as page:
+            lines = page.read().decode().splitlines()
+        pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
+    # ---- its end ----
+
+    def close(self) -> None:
+        """Stop what runs and remove the directory; a second call does nothing."""
+        for command in ("serve", "signer"):
+            if command in self.children:
+                self.stop(command)
+        self._words.close()
+        if self.counters is not None:
+            self.counters.close()
+            self.counters = None
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    def __enter__(self) -> Node:
+        """The node itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; if a test fails, pytest shows what the processes said."""
+        if error is not None:
+            print(self.words[-6000:])  # noqa: T201 - pytest shows it with the failure
+        self.close()

@@ -181,13 +181,19 @@ class _Check:
                     self._spare = True
                 else:
                     self._header_copies(data)
-                    with Segment(path, self._heads.log_id, disk=self._disk) as segment:
+                    with self._opened(path) as segment:
                         self._header(number, segment, size)
                         self._behind(data, number, self._batches_of(segment, number, data))
                     self._report.segments += 1
         self._bytes_done += size
         if self._progress is not None:
             self._progress(self._bytes_done, self._bytes)
+
+    def _opened(self, path: Path) -> Segment:
+        try:
+            return Segment(path, self._heads.log_id, disk=self._disk)
+        except CoreError as error:
+            self._stop("HEADER", f"the segment is not of this log or not of its stated size: {error.message}")
 
     def _sealed_or_first(self) -> bool:
         return self._sealed or self._report.segments == 0

@@ -9,7 +9,6 @@ import pytest
 
 from kit.node import Node
 
-
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # it remarks on every process that a test starts
 
 

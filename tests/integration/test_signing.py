@@ -1,0 +1,224 @@
+"""Does every way to sign give what verifies without us? The judge is the independent verifier, or openssl."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from independent.verifier import verify as independent_verify
+from kit.checkers import check_log
+from kit.node import DIRECT, PROOF, PROOF_P256, Node
+from sealpress.client import Signed, StreamItem
+from sealpress.core.merkle import verify_inclusion
+from sealpress.core.proof import parse_note
+from sealpress.errors import Conflict, Invalid, NotPermitted
+from sealpress.values import Artifact, DigestAlgorithm
+from sealpress.verify.proof import verify_proof
+from sealpress.wiring.dev import PREFIX
+
+SHA256 = DigestAlgorithm.SHA256
+LINES = [PROOF, PROOF_P256]
+
+
+def judge(node: Node, line: str, algorithm: DigestAlgorithm, digest: bytes, proof: bytes) -> int:
+    """Both verifiers accept; the leaf's index."""
+    said = independent_verify(node.trust_file(line).read_text(), algorithm.label, digest, proof)
+    assert verify_proof(node.trust(line), algorithm, digest, proof).index == said["index"]
+    return int(said["index"])
+
+
+@pytest.mark.parametrize("algorithm", list(DigestAlgorithm))
+@pytest.mark.parametrize("line", LINES)
+def test_every_way_to_sign_gives_a_proof(node: Node, line: str, algorithm: DigestAlgorithm) -> None:
+    """Sign, SignBatch compact and expanded (byte-identical), SignStream, SignContent."""
+    contents = [f"{line} {algorithm.label} {number}".encode() for number in range(25)]
+    digests = [hashlib.new(algorithm.label, content).digest() for content in contents]
+    with node.client() as client:
+        one = client.sign(digests[0], algorithm, line=line, artifact=Artifact("a", "1", 3, "text/plain"))
+        compact = client.sign_batch(
+            b"".join(digests), algorithm, line=line, request_id=f"batch-{line[-4:]}-{algorithm}"
+        )
+        expanded = client.sign_batch(
+            b"".join(digests), algorithm, line=line, request_id=f"batch-{line[-4:]}-{algorithm}", expand=True
+        )
+        named = client.sign_batch(
+            b"".join(digests), algorithm, line=line, names=tuple(map(str, range(25))), sizes=tuple(range(25))
+        )
+        streamed = list(client.sign_stream([StreamItem(digest, algorithm) for digest in digests], line=line))
+        content = client.sign_content(contents[:1], algorithm, line=line, expected=digests[0])
+
+    judge(node, line, algorithm, digests[0], one.proof)
+    judge(node, line, algorithm, digests[0], content.proof)
+    assert compact.documents == expanded.documents  # the client compared the server's expansion with its own
+    for batch in (compact, named):
+        indices = [judge(node, line, algorithm, *pair) for pair in zip(digests, batch.documents, strict=True)]
+        assert indices == list(range(batch.first_leaf_index, batch.first_leaf_index + 25))
+    assert {answer.item.digest for answer in streamed} == set(digests)
+    for answer in streamed:
+        assert answer.signed is not None
+        judge(node, line, algorithm, answer.item.digest, answer.signed.proof)
+
+
+def openssl(node: Node, line: str, algorithm: str, file: Path, signature: bytes, *options: str) -> bool:
+    """What `openssl dgst -verify` says."""
+    path = file.with_suffix(".sig")
+    path.write_bytes(signature)
+    command = ["openssl", "dgst", f"-{algorithm}", "-verify", str(node.public_key(line)), *options]
+    done = subprocess.run([*command, "-signature", str(path), str(file)], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("purpose", "algorithm", "options"),
+    [
+        ("direct-p256", SHA256, ()),
+        ("direct-p384", DigestAlgorithm.SHA384, ()),
+        ("direct-rsa3072", SHA256, ()),
+        ("direct-pss3072", SHA256, ("-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32")),
+    ],
+)
+def test_openssl_accepts_direct_signatures(
+    node: Node, tmp_path: Path, purpose: str, algorithm: DigestAlgorithm, options: tuple[str, ...]
+) -> None:
+    """ECDSA, PKCS#1 v1.5 and PSS: by Sign and by SignBatch; over another file refused."""
+    line, files = PREFIX + purpose, [tmp_path / str(number) for number in range(5)]
+    for file in files:
+        file.write_bytes(f"firmware {file.name}".encode())
+    digests = [hashlib.new(algorithm.label, file.read_bytes()).digest() for file in files]
+    with node.client() as client:
+        one = client.sign(digests[0], algorithm, line=line)
+        batch = client.sign_batch(b"".join(digests), algorithm, line=line)
+
+    assert openssl(node, line, algorithm.label, files[0], one.signature, *options)
+    assert not openssl(node, line, algorithm.label, files[1], one.signature, *options)
+    for file, signature in zip(files, batch.documents, strict=True):
+        assert openssl(node, line, algorithm.label, file, signature, *options)
+
+
+@pytest.mark.parametrize("line", [PROOF, DIRECT])
+def test_the_same_id_is_the_same_act(node: Node, line: str) -> None:
+    """Asked again, at the same time, and after a restart: same leaf, same event, direct also the same bytes."""
+    digest, request_id = hashlib.sha256(line.encode()).digest(), f"again-{line[-4:]}"
+    with node.client() as client:
+        with ThreadPoolExecutor(16) as pool:
+            joined = list(pool.map(lambda _: client.sign(digest, line=line, request_id=request_id), range(16)))
+        first = joined[0]
+        batch = client.sign_batch(digest * 3, line=line, request_id=request_id + "-batch")
+        with pytest.raises(Conflict) as other:
+            client.sign(hashlib.sha256(b"other").digest(), line=line, request_id=request_id)
+        with pytest.raises(Conflict):
+            client.sign(digest, line=line, request_id=request_id, security_version=1)
+    assert other.value.reason == "REQUEST_ID_REUSED"
+    assert {(one.leaf_index, one.event_id) for one in joined} == {(first.leaf_index, first.event_id)}
+    node.stop("serve")
+    node.start("serve")
+    with node.client() as client:
+        again = client.sign(digest, line=line, request_id=request_id)
+        batch_again = client.sign_batch(digest * 3, line=line, request_id=request_id + "-batch")
+    assert (again.leaf_index, again.event_id, again.signature) == (first.leaf_index, first.event_id, first.signature)
+    assert batch_again.first_leaf_index == batch.first_leaf_index
+    if line == DIRECT:
+        assert batch_again.documents == batch.documents
+
+
+def test_only_permitted_lines_are_shown(node: Node) -> None:
+    """A stranger sees no line; the builder all of them, each with what verifies it."""
+    with node.client() as client, node.client("stranger") as stranger:
+        keys = client.keys()
+        assert stranger.keys() == []
+        with pytest.raises(NotPermitted):
+            stranger.key(PROOF)
+    assert len(keys) == 6
+    policy = next(key for key in keys if key.line == PROOF).trust_text
+    assert policy == node.trust_file(PROOF).read_text()
+
+
+def test_auditors_see_the_log_but_no_lines_signature(node: Node) -> None:
+    """Checkpoint, proof, consistency, explain, tail; strangers none of them."""
+    digest = hashlib.sha256(b"audited").digest()
+    with node.client() as client:
+        signed = client.sign(digest, line=PROOF, artifact=Artifact("na\x1b[31mme\n", "1"))
+        time.sleep(0.2)
+        note = parse_note(client.get_checkpoint())
+        assert [line.name for line in note.lines] == ["dev.localhost/ci-1/1"]
+        assert note.size > signed.leaf_index
+        proof = client.get_proof(signed.leaf_index)
+        assert verify_inclusion(proof.leaf_hash, signed.leaf_index, proof.tree_size, proof.path, note.root)
+        assert client.get_consistency(1).new_size == note.size
+        raw_line = signed.proof.split(b"\n\n")[2].splitlines()[1].decode().split(" ")[2]
+        assert raw_line
+        by_digest = client.explain(digest=(SHA256, digest))
+        by_event = client.explain(event_id=signed.event_id)
+        assert [event.type for event in by_digest] == ["request", "outcome"]
+        assert [event.seq for event in by_event] == [event.seq for event in by_digest]
+        assert "\x1b" not in by_digest[0].json
+        assert json.loads(by_digest[0].json)["event"]["identity"] == "uri:spiffe://dev.localhost/ci/builder"
+        tailed = list(client.tail())
+        assert [event.seq for event in tailed] == sorted(event.seq for event in tailed)
+        assert tailed[0].type == "governance"
+    with node.client("stranger") as stranger:
+        for ask in (stranger.get_checkpoint, stranger.get_status, lambda: list(stranger.tail())):
+            with pytest.raises(NotPermitted):
+                ask()
+        assert stranger.explain(digest=(SHA256, digest)) == []
+
+
+def test_a_direct_signature_explains_itself(node: Node) -> None:
+    """By the SHA-256 of the signature one finds who asked for it."""
+    with node.client() as client:
+        signed = client.sign(hashlib.sha256(b"direct").digest(), line=DIRECT)
+        time.sleep(0.2)
+        events = client.explain(signature_sha256=hashlib.sha256(signed.signature).digest())
+    assert "request" in [event.type for event in events]
+
+
+def test_status_tells_how_the_node_is(node: Node) -> None:
+    """Slots, lines, log."""
+    with node.client() as client:
+        status = client.get_status()
+    assert status.signer_up
+    assert [slot.slot for slot in status.slots] == ["soft"]
+    assert all(line.ready for line in status.lines)
+    assert status.logs[0].origin == "dev.localhost/ci-1/1"
+
+
+def test_a_wrong_answer_is_not_handed_out(node: Node) -> None:
+    """An answer is checked against the caller's own digest: another's proof raises Invalid."""
+    with node.client() as client:
+        signed: Signed = client.sign(hashlib.sha256(b"mine").digest(), line=PROOF)
+        with pytest.raises(Invalid):
+            verify_proof(node.trust(), SHA256, hashlib.sha256(b"yours").digest(), signed.proof)
+
+
+def test_reload_and_end() -> None:
+    """SIGHUP adopts a changed policy and records it; a wrong one is refused; SIGTERM drains and exits with 0."""
+    digest = hashlib.sha256(b"policy").digest()
+    with Node() as node:
+        policy = node.directory / "policy.toml"
+        with node.client() as client, node.client("stranger") as stranger:
+            with pytest.raises(NotPermitted):
+                stranger.sign(digest, line=PROOF)
+            before = policy.read_text()
+            policy.write_text(before.replace("spiffe://dev.localhost/ci/builder", "spiffe://dev.localhost/ci/stranger"))
+            os.kill(node.children["serve"].process.pid, signal.SIGHUP)
+            time.sleep(0.5)
+            stranger.sign(digest, line=PROOF)
+            with pytest.raises(NotPermitted):
+                client.sign(digest, line=PROOF)
+            policy.write_text(before + "surprise = 1\n")
+            os.kill(node.children["serve"].process.pid, signal.SIGHUP)
+            time.sleep(0.5)
+            stranger.sign(digest, line=PROOF)
+        assert "policy_refused" in node.words
+        assert node.stop("serve") == 0
+        assert node.stop("signer") == 0
+        report = check_log(node.log_directory)
+        assert report.records["governance"] == 3  # log.created and two policies

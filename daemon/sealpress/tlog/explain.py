@@ -1,8 +1,9 @@
 """Answers "when, why and by whom was it allowed?" from the records alone, in plain dicts for printing.
 
 Guarantees: every string is ASCII without control characters, so no caller's text reaches a terminal raw; bytes are hex;
-a hit is a record that means the thing asked for, not one that happens to hold its bytes. Does not: index (it scans; use
-a thread), or ask who may see it (rpc).
+a hit is a record that means the thing asked for, not one that happens to hold its bytes; no signature of a line is
+told, only its hash, so that nobody assembles from here what was withheld. Does not: index (it scans; use a thread), or
+ask who may see it (rpc).
 """
 
 from __future__ import annotations
@@ -90,8 +91,7 @@ def describe(record: Record, digest: bytes | None = None) -> dict[str, Any]:
     if isinstance(record.head.event, GovernanceEvent):
         event["body"] = escape(record.head.event.body[:TEXT_MAX].decode("utf-8", "backslashreplace"))
     if isinstance(record.head.event, OutcomeEvent):
-        text = record.head.event.checkpoint.decode("utf-8", "backslashreplace")
-        event["checkpoint"] = [escape(line) for line in text.splitlines()]
+        event |= _without_signatures(record.head.event)
     told: dict[str, Any] = {
         "type": record.type.name.lower(),
         "seq": record.seq,
@@ -195,3 +195,15 @@ def _item(record: Record, position: int) -> dict[str, Any]:
 def _time_text(time_ns: int) -> str:
     seconds, rest = divmod(time_ns, NANOSECONDS)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000:06}Z"
+
+
+def _without_signatures(event: OutcomeEvent) -> dict[str, Any]:
+    """What is told of an OUTCOME in place of its signatures: the signed text, who signed it, hashes."""
+    hashes = [event.signature_sha256[at : at + 32].hex() for at in range(0, len(event.signature_sha256), 32)]
+    text, _, lines = event.checkpoint.decode("utf-8", "backslashreplace").rpartition("\n\n")
+    return {
+        "checkpoint": [escape(line) for line in text.splitlines()],
+        "checkpoint_signers": [escape(line.split(" ")[1]) for line in lines.splitlines() if line.count(" ") > 1],
+        "signatures": sum(map(bool, event.signatures)),
+        "signature_sha256": hashes[:EVENTS_MAX],
+    }

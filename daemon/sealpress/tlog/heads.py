@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from sealpress.core.proof import Note, parse_note, parse_proof
 from sealpress.errors import CoreError, Invalid
 from sealpress.tlog.entry import OutcomeStatus
-from sealpress.tlog.keys import HeadKey, parse_head_key
 from sealpress.tlog.record import NANOSECONDS, Record
 from sealpress.values import Mode
+from sealpress.verify.note import LineKey, LogKey, parse_vkey, verify_line, verify_log
 
 REQUESTS_OPEN_MAX = 1_000_000
 LEAF_AGE_S_MAX = 300
@@ -47,9 +47,9 @@ class Heads:
         self.unknown = 0
         self._origin = origin
         self._name = name
-        self._keys: dict[tuple[str, bytes], HeadKey] = {}
+        self._keys: dict[tuple[str, bytes], LogKey | LineKey] = {}
         for vkey in keys:
-            key = parse_head_key(vkey)
+            key = parse_vkey(vkey)
             self._keys[key.name, key.key_id] = key
         self._sizes = array("Q", [0])
         self._roots = bytearray(hashlib.sha256().digest())
@@ -151,7 +151,7 @@ class Heads:
                 self.unknown += 1
                 continue
             try:
-                time = key.verify(note.text, signature.signature)
+                time = _verify(key, note.text, signature.signature)
             except Invalid:
                 return f"the signature of {signature.name} does not verify"
             self.signatures += 1
@@ -160,3 +160,11 @@ class Heads:
             if leaf_times and not max(leaf_times) <= time <= min(leaf_times) + LEAF_AGE_S_MAX:
                 return f"{signature.name} signed at {time}: before its leaves, or more than {LEAF_AGE_S_MAX} s after"
         return None
+
+
+def _verify(key: LogKey | LineKey, text: bytes, signature: bytes) -> int | None:
+    """The time of a cosignature; Invalid unless the key signed."""
+    if isinstance(key, LineKey):
+        return verify_line(key, text, signature)
+    verify_log(key, text, signature)
+    return None

@@ -1,0 +1,91 @@
+"""The published checkpoint: whole or absent, never older, at most one write per interval."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from kit.clock import VirtualClock
+from kit.scribe import NAME, HeadSigner
+from sealpress.errors import Invalid
+from sealpress.tlog import checkpoint
+from sealpress.tlog.checkpoint import CheckpointFile
+
+
+def note(size: int) -> bytes:
+    """A head signed by the log."""
+    return HeadSigner(f"{NAME}/1", NAME).note(size, hashlib.sha256(b"%d" % size).digest(), 1, line=False)
+
+
+def test_it_is_written_at_most_every_interval(tmp_path: Path) -> None:
+    """What comes in between waits; the newest of it is written."""
+    clock = VirtualClock()
+    file = CheckpointFile(tmp_path, 1_000, clock)
+    assert file.offer(note(1))
+    assert file.publish()
+    assert not file.offer(note(2))
+    clock.advance(0.5)
+    assert not file.offer(note(3))
+    assert not file.publish()
+    clock.advance(0.5)
+    assert file.due
+    assert file.publish()
+    assert not file.due
+    found = checkpoint.read(tmp_path)
+
+    assert found is not None
+    assert note(3) == found.text
+    assert ["checkpoint"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_it_never_goes_back(tmp_path: Path) -> None:
+    """Also over a restart, a smaller head is not published."""
+    clock = VirtualClock()
+    file = CheckpointFile(tmp_path, 1_000, clock)
+    file.offer(note(5))
+    file.flush()
+    file = CheckpointFile(tmp_path, 1_000, clock)
+    file.offer(note(4))
+
+    assert 5 == file.size
+    assert not file.flush()
+
+
+def test_flush_writes_at_once(tmp_path: Path) -> None:
+    """At shutdown the last head is published, whatever the interval."""
+    file = CheckpointFile(tmp_path, 3_600_000, VirtualClock())
+    for size in (1, 2):
+        file.offer(note(size))
+        assert file.flush()
+    found = checkpoint.read(tmp_path)
+
+    assert found is not None
+    assert 2 == found.note.size
+
+
+def test_a_leftover_of_a_crash_does_no_harm(tmp_path: Path) -> None:
+    """Killed before the rename: the old file stands, and the next write replaces both."""
+    checkpoint.write(tmp_path, note(1))
+    (tmp_path / ".checkpoint.new").write_bytes(b"half")
+    file = CheckpointFile(tmp_path, 1, VirtualClock())
+    assert 1 == file.size
+    file.offer(note(2))
+    file.flush()
+
+    assert ["checkpoint"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("text", [b"", b"x", note(1)[:-5], note(1) + b"x", b"y" * 70_000])
+def test_nonsense_is_refused_and_replaced(tmp_path: Path, text: bytes) -> None:
+    """A damaged file is an error for who reads it, and gone with the next head."""
+    (tmp_path / "checkpoint").write_bytes(text)
+    with pytest.raises(Invalid):
+        checkpoint.read(tmp_path)
+    file = CheckpointFile(tmp_path, 1, VirtualClock())
+    file.offer(note(1))
+    assert file.flush()
+
+    found = checkpoint.read(tmp_path)
+    assert found is not None

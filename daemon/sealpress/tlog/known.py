@@ -14,7 +14,7 @@ import hashlib
 import struct
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, Where
 from sealpress.values import Mode
@@ -37,7 +37,10 @@ _FINAL = {
     OutcomeStatus.LAPSED: State.LAPSED,
 }
 _MODES = (Mode.PROOF, Mode.DIRECT)
-_PACKED = struct.Struct("<32sQIIQIQBBIII")
+_PACKED = struct.Struct("<32sQIIQIQBBIII")  # the fields of KnownRequest in order, with its first outcome
+_SEQ, _SEQ_AT = struct.Struct("<Q"), 32
+_COUNT, _COUNT_AT = struct.Struct("<I"), 56
+_FATE, _FATE_AT = struct.Struct("<BIII"), 69  # state, done, where its first outcome stands: what an OUTCOME changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,20 +136,22 @@ class Known:
         return {key: known for key, known in found.items() if known.time_ns > now_ns - self._window_ns}
 
     def _settle(self, key: bytes, status: OutcomeStatus, signed: int, where: Where) -> None:
-        known = self._unpack(key, self._packed[key])
-        done = known.done + signed
-        if status is OutcomeStatus.SEALED or done >= known.count:
+        packed = self._packed[key]
+        before, done, segment, offset = _FATE.unpack_from(packed, _FATE_AT)
+        done += signed
+        if status is OutcomeStatus.SEALED or done >= _COUNT.unpack_from(packed, _COUNT_AT)[0]:
             state = State.DONE
-        elif known.state is State.UNKNOWN:
+        elif before == State.UNKNOWN:
             state = State.UNKNOWN  # one unknown item keeps the whole request unknown
         else:
             state = _FINAL.get(status, State.PARTIAL)
-        if known.outcomes:
-            self._more[key] = (*known.outcomes[1:], where)
-            where = known.outcomes[0]
-        self._packed[key] = _pack(replace(known, state=state, done=done, outcomes=(where,)))
+        if offset:
+            self._more[key] = (*self._more.get(key, ()), where)
+        else:
+            segment, offset = where
+        self._packed[key] = packed[:_FATE_AT] + _FATE.pack(state, done, segment, offset)
         if state in (State.DONE, State.STOPPED, State.LAPSED):
-            del self._open[known.seq]
+            del self._open[_SEQ.unpack_from(packed, _SEQ_AT)[0]]
 
     def _young(self, key: bytes, now_ns: int) -> bool:
         if key in self._stale:

@@ -85,7 +85,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         hasher, size = Hasher(algorithm), 0
         async for part in parts:
             if part.WhichOneof("part") != "chunk":
-                raise Malformed("only chunks may follow the header")
+                raise Malformed("only chunks may follow the header", hint="one SignContent call signs one content")
             size += len(part.chunk)
             self._check_content(len(part.chunk), size)
             if len(part.chunk) <= HASH_INLINE_MAX:

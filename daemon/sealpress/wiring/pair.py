@@ -6,13 +6,10 @@ last words reach the caller. Does not: restart them.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import select
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,16 +18,14 @@ from sealpress.wiring.dev import environment
 
 READY_S = 30.0
 STOP_S = 40.0
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> Callable[[], None]:
-    libc = ctypes.CDLL(None)
-
-    def before_exec() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    return before_exec
+# Asked for in the child itself: a hook between fork and exec would run in a copy of a process full of gRPC's threads.
+_PROGRAM = """
+import sys
+from sealpress.core.p11 import die_with_parent
+die_with_parent(int(sys.argv.pop(1)))
+from sealpress.cli.app import main
+main()
+"""
 
 
 class Child:
@@ -54,7 +49,6 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=stderr,
             env=environment(directory),
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509 - we have one thread here
         )
         try:
             self.ready = self._await_ready()

@@ -1,0 +1,1 @@
+"""A verifier that shares nothing with the product but the written formats."""

@@ -1,0 +1,70 @@
+"""No log, no signature (law L1): whatever happens to the disk, the token signs nothing that is not durable.
+
+The shim in front of the token counts C_Sign. A disk of our own (tests/native/fault_disk.c) fails the commit thread; a
+file system that is too small fails the creation of segments under the real daemon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kit.node import DIRECT, PROOF, Node
+from sealpress.errors import Busy, SealpressError
+
+SEGMENT = 64 << 10
+
+
+def digest(number: int) -> bytes:
+    """Of a number."""
+    return hashlib.sha256(b"%d" % number).digest()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 40 MiB (the tree's first step is 16 MiB and more)."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    place = tmp_path / "small"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(place)], check=False)
+    if made.returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("line", [PROOF, DIRECT])
+def test_a_full_disk_signs_nothing(small: Path, line: str) -> None:
+    """No room for another segment: no signature comes back and no C_Sign for what is not durable; room: it goes on."""
+    settings = {"node": {"data": str(small / "data")}, "journal": {"segment_bytes": SEGMENT}}
+    with Node(settings=settings, shim=True) as node, node.client(attempts_max=1, timeout_s=3) as client:
+        assert node.counters is not None
+        client.sign(digest(0), line=line)
+        filler = small / "filler"
+        with filler.open("wb") as file:
+            free = os.statvfs(small)
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+        signed = 0
+        with pytest.raises(SealpressError) as refusal:
+            for number in range(1, 2_000):  # what is allocated already is used up first
+                client.sign(digest(number), line=line)
+                signed += 1
+        with node.client(attempts_max=1, timeout_s=3) as other:
+            leaves = other.get_status().logs[0].tree_size
+            before = node.counters["C_Sign"]
+            for number in range(10):
+                with pytest.raises(SealpressError):
+                    client.sign(digest(10_000 + number), line=line)
+            assert other.get_status().logs[0].tree_size == leaves  # nothing became durable ...
+            assert node.counters["C_Sign"] == before  # ... and nothing was signed
+        assert signed < 1_999
+        assert isinstance(refusal.value, Busy) or refusal.value.reason in ("DEADLINE", "LOG_FULL")
+        filler.unlink()
+        with node.client(timeout_s=20) as again:
+            again.sign(digest(99_999), line=line)

@@ -6,16 +6,23 @@ file system that is too small fails the creation of segments under the real daem
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kit.disk import FaultDisk
 from kit.node import DIRECT, PROOF, Node
-from sealpress.errors import Busy, SealpressError
+from sealpress.config import load
+from sealpress.errors import Busy, Damaged, SealpressError
+from sealpress.wiring.dev import write_clients
+from sealpress.wiring.serve import Daemon
 
 SEGMENT = 64 << 10
 
@@ -68,3 +75,51 @@ def test_a_full_disk_signs_nothing(small: Path, line: str) -> None:
         filler.unlink()
         with node.client(timeout_s=20) as again:
             again.sign(digest(99_999), line=line)
+
+
+@pytest.mark.parametrize("operation", ["sync", "allocate"])
+@pytest.mark.parametrize("line", [PROOF, DIRECT])
+def test_a_failing_disk_signs_nothing(operation: str, line: str) -> None:
+    """The commit thread is told that its sync failed, or that no segment can be made: nothing is signed."""
+    settings = {"journal": {"segment_bytes": SEGMENT, "write": "pwrite"}}
+    with Node(settings=settings, shim=True, start=False) as node:
+        node.start("signer")
+        asyncio.run(fail_under(node, operation, line))
+
+
+async def fail_under(node: Node, operation: str, line: str) -> None:
+    """The daemon in this process, on a disk that fails from now on."""
+    assert node.counters is not None
+    disk = FaultDisk()
+    daemon = Daemon(load(node.config), node.config, as_json=False, disk=disk.address)
+    life = asyncio.create_task(daemon.run())
+    ready: dict[str, Any] = {}
+    while not ready:
+        await asyncio.sleep(0.02)
+        ready = dict(daemon.addresses)
+    write_clients(node.directory, ready)
+    async with node.aclient(attempts_max=1, timeout_s=3) as client:
+        await client.sign(digest(0), line=line)
+        await asyncio.sleep(0.3)  # its outcome is recorded, so that no commit is under way
+        disk.fail(operation, forever=True)
+        before, refused = node.counters["C_Sign"], 0
+        answered = 0
+        while refused < 5:  # the spare segment may still take some
+            try:
+                await client.sign_batch(digest(1) * 100, line=line)
+                answered += 1
+            except SealpressError:
+                refused += 1
+        durable = daemon.tree_size
+        assert node.counters["C_Sign"] - before <= answered * (100 if line == DIRECT else 1)
+        assert operation != "sync" or answered == 0
+    if operation == "sync":
+        with pytest.raises(Damaged):  # exit 3
+            await life
+        assert durable == daemon.tree_size
+        return
+    disk.heal(operation)
+    async with node.aclient(timeout_s=20) as client:
+        await client.sign(digest(2), line=line)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await life == 0

@@ -15,6 +15,7 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -50,15 +51,17 @@ def run_serve(config_path: Path, as_json: bool) -> int:
     p11.harden_process()
     self_check()
     config = load(config_path)
-    return event_loop.run(_Daemon(config, config_path, as_json).run())
+    return event_loop.run(Daemon(config, config_path, as_json).run())
 
 
-class _Daemon:
-    """The objects of one run."""
+class Daemon:
+    """The objects of one run. `run` is the whole of its life."""
 
-    def __init__(self, config: Config, path: Path, as_json: bool) -> None:
+    def __init__(self, config: Config, path: Path, as_json: bool, disk: Any = None) -> None:
+        """`path` is the configuration's; `disk` another table of disk functions than the machine's (core.journal)."""
         self._config = config
         self._path = path
+        self._disk = disk
         self._as_json = as_json
         self._clock = SystemClock()
         self._entropy = SystemEntropy()
@@ -68,6 +71,7 @@ class _Daemon:
         self._listeners: list[Listener] = []
         self._http: list[HttpListener] = []
         self.name = config.node.name
+        self.addresses: dict[str, str] = {}  # by service, once it listens
         deadline_ms = max([LINK_DEADLINE_MS_MIN, *(2 * slot.deadline_ms for slot in config.slot.values())])
         self._link = SignerLink(self._at(config.signer.socket), deadline_ms, self._signer_changed)
         self._flow: Flow | None = None
@@ -91,7 +95,7 @@ class _Daemon:
             self._open_logs()
             flow = await self._start_flow(snapshot)
             running.add_signal_handler(signal.SIGHUP, self._reload)
-            addresses = await self._listen(flow)
+            addresses = self.addresses = await self._listen(flow)
             self._telemetry.serving(addresses)
             if self._as_json:
                 sys.stdout.write(json.dumps({"ready": True, **addresses}) + "\n")
@@ -163,7 +167,7 @@ class _Daemon:
                 config.idempotency.entries_max,
                 config.clock.back_max_s,
             )
-            log = self._logs[id_] = Log.open(settings, self._clock, self._entropy)
+            log = self._logs[id_] = Log.open(settings, self._clock, self._entropy, disk=self._disk)
             found = log.recovered
             self._telemetry.log_opened(id_, log.size, len(found.dangling), found.torn is not None, found.tree_rebuilt)
             self._files[id_] = CheckpointFile(settings.directory, config.checkpoint.interval_ms, self._clock)
@@ -293,6 +297,11 @@ class _Daemon:
         return addresses
 
     # ---- while running ----
+
+    @property
+    def tree_size(self) -> int:
+        """Committed leaves of all logs."""
+        return sum(log.size for log in self._logs.values())
 
     def slots(self) -> dict[str, SlotStatus] | None:
         """For GetStatus."""

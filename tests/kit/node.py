@@ -148,6 +148,7 @@ class Node:
         """Run `signer` or `serve` until it ends by itself: for starts that must fail."""
         arguments = [sys.executable, "-m", "sealpress", command, "--config", str(self.config)]
         environment = {**dev.environment(self.directory), **self._environment}
+        environment.pop("GRPC_VERBOSITY", None)  # set for the tests' own process
         return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     def kill(self, command: str) -> None:

@@ -7,17 +7,19 @@ last words reach the caller. Does not: restart them.
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
 from pathlib import Path
 from typing import IO, Any
 
-from sealpress.errors import CannotStart
+from sealpress.errors import CannotStart, Damaged
 from sealpress.wiring.dev import environment
 
 READY_S = 30.0
 STOP_S = 40.0
+DAMAGED = 3  # exit code of a damaged log or node
 # Asked for in the child itself: a hook between fork and exec would run in a copy of a process full of gRPC's threads.
 _PROGRAM = """
 import sys
@@ -32,16 +34,9 @@ class Child:
     """One of our commands with `--json`, up and ready once this exists."""
 
     def __init__(self, directory: Path, command: str, stderr: IO[bytes] | int | None = None) -> None:
-        """Start and wait for the ready line. CannotStart with the child's exit code if it ends before."""
-        arguments = [
-            sys.executable,
-            "-m",
-            "sealpress",
-            command,
-            "--config",
-            str(directory / "sealpress.toml"),
-            "--json",
-        ]
+        """Start and wait for the ready line. CannotStart, or Damaged if it says so, if it ends before."""
+        config = str(directory / "sealpress.toml")
+        arguments = [sys.executable, "-P", "-c", _PROGRAM, str(os.getpid()), command, "--config", config, "--json"]
         self.command = command
         self.process = subprocess.Popen(
             arguments,
@@ -49,6 +44,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=stderr,
             env=environment(directory),
+            process_group=0,  # Ctrl-C reaches us alone: we stop them in order
         )
         try:
             self.ready = self._await_ready()
@@ -67,7 +63,8 @@ class Child:
             ready = {}
         if not isinstance(ready, dict) or not ready.get("ready"):
             code = self.process.wait(5) if not line or "error" in ready else self.process.poll()
-            raise CannotStart(
+            kind = Damaged if code == DAMAGED else CannotStart
+            raise kind(
                 f"`sealpress {self.command}` did not get ready (exit code {code})",
                 reason=str(ready.get("error", {}).get("reason", "CANNOT_START")),
                 hint="its message stands above",

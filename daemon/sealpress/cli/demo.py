@@ -1,40 +1,44 @@
 """`sealpress demo`: the whole product in under a minute, on real files, with the commands that one could type.
 
-Guarantees: every command shown is run as shown, against real processes and a real (software) token; nothing is left
-behind. Does not: need arguments, the network or rights.
+Guarantees: every command shown is run as shown, in one temporary directory, against real processes and a real token
+(in software); nothing is left behind, however it ends. Does not: need arguments, the network or rights.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
+import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import urllib.request
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import msgspec
 import typer
 
-from sealpress.cli.output import REFUSED, reporting, say
+from sealpress.cli import files
+from sealpress.cli.output import reporting, say
 from sealpress.client import AsyncClient, load_client
 from sealpress.core.digests import digest_file
 from sealpress.errors import CannotStart, Invalid
 from sealpress.values import DigestAlgorithm
 from sealpress.wiring import dev as wiring
-from sealpress.wiring.pair import Pair
+from sealpress.wiring.pair import Process
 
 FILES = 600
 TOGETHER = 64
 PROOF = wiring.PREFIX + "proof-ed25519"
 DIRECT = wiring.PREFIX + "direct-p256"
-SHOWN_LINES = 12
+TRUST = f"node/trust/{wiring.flat(PROOF)}.policy"
+SHOWN_LINES = 3
+TOOLS = {"xargs": "findutils", "openssl": "openssl"}
 
 
 def register(app: typer.Typer) -> None:
@@ -44,158 +48,181 @@ def register(app: typer.Typer) -> None:
 
 def demo() -> None:
     """Start everything in a temporary directory, sign real files, verify, tamper, explain."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a pipe shows it as it happens, too
     with reporting(as_json=False), tempfile.TemporaryDirectory(prefix="sealpress-demo-") as place:
+        for tool, package in TOOLS.items():
+            if shutil.which(tool) is None:
+                raise CannotStart(f"no {tool} on this machine", reason="TOOL_MISSING", hint=f"Debian: {package}")
         _Demo(Path(place)).run()
+
+
+def _interrupt(*_signal: object) -> NoReturn:
+    """SIGTERM unwinds as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 class _Demo:
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.node = place / "node"
+        self.sources = _real_files()
+        self.environment = {**os.environ, "SEALPRESS_CLIENT": "node/client.toml"}
 
     def run(self) -> None:
         began = wiring.monotonic_ns()
-        _title("A development node: token, CA, keys, policy, then signer and daemon as two processes")
-        wiring.provision(self.node, "127.0.0.1:0")
-        with (self.place / "node.log").open("wb") as words, self._pair(words) as pair:
-            wiring.write_clients(self.node, pair.ready)
-            say(f"  in {self.node}, listening on {pair.ready['signing']}")
-            files = self._files()
-            self._batch(files)
-            asyncio.run(self._one_by_one(files))
-            self._tamper(files[0])
-            self._stranger(files[0])
-            self._direct(files[0])
-            self._explain(files[0])
-            self._count(pair, len(files))
-            _title("Stopping the daemon (it drains), then the signer")
-            code = pair.stop()
-        say(f"  exit code {code}; the whole demo took {(wiring.monotonic_ns() - began) / 1e9:.1f} s")
-        if code:
-            raise typer.Exit(code)
-
-    def _pair(self, words: Any) -> Pair:
+        say(f"Everything happens in {self.place}, which disappears at the end.")
+        node = self._start()
         try:
-            return Pair(self.node, words)
+            self._batch()
+            asyncio.run(self._one_by_one())
+            self._tamper()
+            self._stranger()
+            self._direct()
+            self._explain()
+            self._count()
+            _title("Stop: the daemon drains, then the signer ends")
+            say("  $ kill %1")
+        finally:
+            code = node.stop()
+        say(f"  | exit code {code}")
+        if code:
+            raise Invalid(f"`sealpress dev` ended with exit code {code}", reason="DEMO")
+        self._judge()
+        say(f"\nThe whole demo took {(wiring.monotonic_ns() - began) / 1e9:.1f} s.")
+
+    def _start(self) -> Process:
+        _title("A development node: token, CA, keys and policy; then the signer and the daemon as two processes")
+        say(f"  $ cd {self.place}")
+        say("  $ sealpress dev --dir node --listen 127.0.0.1:0 &")
+        words = self.place / "node.log"
+        try:
+            with words.open("wb") as stderr:
+                arguments = ("dev", "--dir", str(self.place / "node"), "--listen", "127.0.0.1:0")
+                node = Process(arguments, stderr=stderr)
         except CannotStart:
-            sys.stderr.write((self.place / "node.log").read_text())
+            sys.stderr.write(words.read_text(errors="replace"))
             raise
+        say(f"  | serving on {node.ready['signing']}")
+        say("  $ export SEALPRESS_CLIENT=node/client.toml")
+        return node
 
-    def _files(self) -> list[Path]:
-        """Real files: the interpreter's standard library, and the built wheel if one lies in ./dist."""
-        library = Path(sysconfig.get_paths()["stdlib"])
-        found = [path for path in sorted(library.rglob("*.py")) if "site-packages" not in path.parts]
-        return sorted(Path.cwd().glob("dist/*.whl"))[:1] + found[:FILES]
-
-    def _shell(self, *command: str, ok: bool = True) -> str:
-        """Show and run a command; its output, of which the first lines are shown."""
+    def _shell(self, *command: str, ok: bool = True, shown: int = SHOWN_LINES) -> str:
+        """Show and run a command, show `shown` lines of its answer and the last one; all of what it said."""
         say(f"  $ {shlex.join(command)}")
-        real = [sys.executable, "-m", "sealpress", *command[1:]] if command[0] == "sealpress" else list(command)
-        done = subprocess.run(real, capture_output=True, text=True, check=False)
-        output = done.stdout + done.stderr
-        _show(output.splitlines())
+        real = [part for word in command for part in (_OURS if word == "sealpress" else (word,))]
+        done = subprocess.run(real, cwd=self.place, env=self.environment, capture_output=True, text=True, check=False)
+        lines = (done.stdout + done.stderr).splitlines()
+        for line in lines[:shown]:
+            say(f"  | {line}")
+        if len(lines) > shown + 1:
+            say("  | …")
+        if len(lines) > shown:
+            say(f"  | {lines[-1]}")
         if (done.returncode == 0) is not ok:
             raise Invalid(f"`{shlex.join(command)}` ended with exit code {done.returncode}", reason="DEMO")
-        return done.stdout
+        return done.stdout + done.stderr
 
-    def _client(self, name: str = "client") -> list[str]:
-        return ["--client", str(self.node / f"{name}.toml")]
-
-    def _batch(self, files: Sequence[Path]) -> None:
-        _title(f"Sign {len(files)} files as one batch: one log commit, one token operation, a proof for each file")
-        listing = self.place / "files.sha256"
-        digests = [(digest_file(DigestAlgorithm.SHA256, path)[0], path) for path in files]
-        listing.write_text("".join(f"{digest.hex()}  {path}\n" for digest, path in digests))
-        proofs = self.place / "batch"
+    def _batch(self) -> None:
+        count = len(self.sources)
+        _title(f"Sign {count} files of this machine as one batch: one append, one token operation, {count} proofs")
+        (self.place / "list").write_text("".join(f"{path}\n" for path in self.sources))
+        say(f"  list: {self.sources[0]} to {self.sources[-1]}")
         began = wiring.monotonic_ns()
-        self._shell("sealpress", "sign", *self._client(), "--digests-file", str(listing), "--output", str(proofs))
+        self._shell("xargs", "-d", r"\n", "-a", "list", "sealpress", "sign", "--output", "batch")
         elapsed = (wiring.monotonic_ns() - began) / 1e9
-        say(f"  {len(files) / elapsed:,.0f} files/s, start of the command and proofs on disk included")
-        _title("Verify all of them offline, with nothing but the trust policy of the line")
-        library = sysconfig.get_paths()["stdlib"]
-        trusted = self.place / "sources"
-        for path in files[:FILES]:
-            target = trusted / path.name if library not in str(path) else trusted / path.relative_to(library)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-            proof = proofs / Path(*path.parts[1:])
-            shutil.copyfile(proof.with_name(path.name + ".tlog-proof"), target.with_name(path.name + ".tlog-proof"))
-        self.sources = trusted
-        self._shell("sealpress", "verify", "--trust", str(self._trust()), str(trusted))
+        say(f"  {count / elapsed:,.0f} files/s, from the start of the command to the last proof on disk")
+        self._verify_all("batch")
 
-    def _trust(self) -> Path:
-        return self.node / "trust" / f"{wiring.flat(PROOF)}.policy"
+    def _verify_all(self, answers: str) -> None:
+        _title("Verify all of them offline; the trust policy of the line is all that it takes")
+        command = ("sealpress", "verify", "--trust", TRUST, "--output", answers)
+        said = self._shell("xargs", "-d", r"\n", "-a", "list", *command, shown=1)
+        if f"{len(self.sources)} verified, 0 failed" not in said:
+            raise Invalid("not every file was verified", reason="DEMO")
 
-    async def _one_by_one(self, files: Sequence[Path]) -> None:
-        _title(f"Sign the same files one by one, {TOGETHER} calls at a time, each with its own proof")
+    async def _one_by_one(self) -> None:
+        _title(f"Sign the same files one by one, {TOGETHER} calls at a time; each answer is checked as it comes")
         say("  async with AsyncClient(load_client(path)) as client:")
         say("      signed = await client.sign(digest)")
         gate = asyncio.Semaphore(TOGETHER)
-        async with AsyncClient(load_client(self.node / "client.toml")) as client:
+        async with AsyncClient(load_client(self.place / "node" / "client.toml")) as client:
             await client.key()
 
-            async def one(path: Path) -> int:
+            async def one(path: Path) -> bytes:
                 async with gate:
-                    digest, _ = digest_file(DigestAlgorithm.SHA256, path)
-                    return (await client.sign(digest)).leaf_index
+                    return (await client.sign(digest_file(DigestAlgorithm.SHA256, path)[0])).proof
 
             began = wiring.monotonic_ns()
-            leaves = await asyncio.gather(*(one(path) for path in files))
+            proofs = await asyncio.gather(*(one(path) for path in self.sources))
             elapsed = (wiring.monotonic_ns() - began) / 1e9
-        say(f"  {len(set(leaves))} leaves; {len(files) / elapsed:,.0f} signatures/s, each durable and checked")
+        say(f"  {len(proofs) / elapsed:,.0f} signatures/s, each durable before it was made")
+        for path, proof in zip(self.sources, proofs, strict=True):
+            files.write_whole(files.answer_path(path, ".tlog-proof", self.place / "single"), proof)
+        self._verify_all("single")
 
-    def _tamper(self, path: Path) -> None:
-        _title("Flip one byte of one file: its proof no longer fits")
-        victim = self.place / path.name
-        content = bytearray(path.read_bytes())
+    def _tamper(self) -> None:
+        _title("Flip one bit in a copy of one file: its proof no longer fits")
+        source = self.sources[-1]
+        content = bytearray(source.read_bytes())
         content[len(content) // 2] ^= 1
-        victim.write_bytes(content)
-        proof = next(self.sources.rglob(path.name + ".tlog-proof"))
-        shutil.copyfile(proof, victim.with_name(victim.name + ".tlog-proof"))
-        self._shell("sealpress", "verify", "--trust", str(self._trust()), str(victim), ok=False)
+        (self.place / source.name).write_bytes(content)
+        proof = files.answer_path(source, ".tlog-proof", self.place / "batch")
+        shutil.copyfile(proof, self.place / proof.name)
+        self._shell("sealpress", "verify", "--trust", TRUST, source.name, ok=False)
 
-    def _stranger(self, path: Path) -> None:
-        _title("Ask for a line without having a right to it: refused, and recorded")
-        command = ("sealpress", "sign", *self._client("stranger"), "--key", PROOF, "--json", str(path))
-        answer = msgspec.json.decode(self._shell(*command, ok=False).splitlines()[0])
-        event_id = answer["error"].get("event_id", "")
-        if not event_id:
+    def _stranger(self) -> None:
+        _title("Ask for a line without having a right to it: refused, and the refusal is recorded")
+        command = ("sealpress", "sign", "--client", "node/stranger.toml", "--key", PROOF, str(self.sources[0]))
+        recorded = re.search(r"recorded as (\w+)", self._shell(*command, ok=False))
+        if recorded is None:
             raise Invalid("the refusal names no recorded event", reason="DEMO")
-        self._shell("sealpress", "log", "explain", *self._client(), event_id)
+        if "NOT_PERMITTED" not in self._shell("sealpress", "log", "explain", recorded[1], shown=8):
+            raise Invalid("the refusal is not in the log", reason="DEMO")
 
-    def _direct(self, path: Path) -> None:
+    def _direct(self) -> None:
         _title("Direct mode, for consumers that cannot check proofs: a raw signature, checked by openssl")
-        out = self.place / "direct"
-        self._shell("sealpress", "sign", *self._client(), "--key", DIRECT, "--output", str(out), str(path))
-        signature = next(out.rglob(path.name + ".sig"))
-        key = self.node / "keys" / f"{wiring.flat(DIRECT)}.pem"
-        self._shell("openssl", "dgst", "-sha256", "-verify", str(key), "-signature", str(signature), str(path))
+        source = self.sources[0]
+        self._shell("sealpress", "sign", "--key", DIRECT, "--output", "direct", str(source))
+        signature = files.answer_path(source, ".sig", Path("direct"))
+        key = f"node/keys/{wiring.flat(DIRECT)}.pem"
+        self._shell("openssl", "dgst", "-sha256", "-verify", key, "-signature", str(signature), str(source))
 
-    def _explain(self, path: Path) -> None:
+    def _explain(self) -> None:
         _title("Explain one digest: who asked, when, under which policy and rule, and what became of it")
-        digest, _ = digest_file(DigestAlgorithm.SHA256, path)
-        self._shell("sealpress", "log", "explain", *self._client(), f"sha256:{digest.hex()}")
+        digest, _ = digest_file(DigestAlgorithm.SHA256, self.sources[0])
+        self._shell("sealpress", "log", "explain", f"sha256:{digest.hex()}", shown=14)
 
-    def _count(self, pair: Pair, files: int) -> None:
+    def _count(self) -> None:
         _title("What it cost")
-        operations = 0.0
-        with suppress(OSError), urllib.request.urlopen(f"http://{pair.ready['http']}/metrics", timeout=5) as page:
-            for line in page.read().decode().splitlines():
-                if line.startswith("sealpress_token_seconds_count"):
-                    operations += float(line.rpartition(" ")[2])
-        say(f"  {2 * files + 1} signatures for {operations:.0f} token operations")
-        if not 0 < operations < 2 * files:
-            sys.stderr.write("sealpress: DEMO: the number of token operations is not what it should be\n")
-            raise typer.Exit(REFUSED)
+        say("  $ sealpress status --json")
+        command = [*_OURS, "status", "--json"]
+        done = subprocess.run(command, cwd=self.place, env=self.environment, capture_output=True, check=True)
+        slots = msgspec.json.decode(done.stdout)["slots"]
+        operations = sum(int(slot["operations"]) for slot in slots)
+        signatures = 2 * len(self.sources) + 1
+        say(f"  {signatures} signatures with {operations} token operations")
+        if not 0 < operations < signatures:
+            raise Invalid("the number of token operations is not what it should be", reason="DEMO")
+
+    def _judge(self) -> None:
+        _title("Judge the whole log from its files, with nobody running")
+        self._shell("sealpress", "log", "verify", "node/data/ci", "--trust", TRUST)
+
+
+_OURS = (sys.executable, "-P", "-m", "sealpress")
+
+
+def _real_files() -> list[Path]:
+    """The built wheel if one lies in ./dist, and files of the interpreter's standard library, source files first."""
+    library = Path(sysconfig.get_paths()["stdlib"])
+    found = [path for path in sorted(library.rglob("*.py")) if "site-packages" not in path.parts]
+    if len(found) < FILES:
+        rest = (path for path in sorted(library.rglob("*")) if path.suffix not in (".py", ".pyc") and path.is_file())
+        found += [path for path in rest if "site-packages" not in path.parts]
+    chosen = [path for path in found if path.stat().st_size][:FILES]
+    return sorted(Path.cwd().glob("dist/*.whl"))[:1] + chosen
 
 
 def _title(text: str) -> None:
     say(f"\n{text}")
-
-
-def _show(lines: Sequence[str]) -> None:
-    for line in lines[:SHOWN_LINES]:
-        say(f"  | {line}")
-    if len(lines) > SHOWN_LINES:
-        say(f"  | … {len(lines) - SHOWN_LINES - 1} more lines")
-        say(f"  | {lines[-1]}")

@@ -65,8 +65,8 @@ class Node(Protocol):
 
     name: str
 
-    def slots(self) -> Mapping[str, Slot] | None:
-        """The signer's slots by name; None while it is away."""
+    async def slots(self) -> Mapping[str, Slot] | None:
+        """The signer's slots by name, as of now; None while it is away."""
         ...
 
     def certificate_not_after(self) -> int:
@@ -144,7 +144,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         """How the node is."""
         await self._flow.permit_audit(self._callers.caller(context), "GetStatus")
         shared = self._flow.shared
-        slots = self._node.slots()
+        slots = await self._node.slots()
         logs = [await _threaded(_log_status, log) for log in shared.logs.values()]
         return pb.GetStatusResponse(
             node=self._node.name,

@@ -1,4 +1,4 @@
-"""Signer and daemon as two child processes: only `dev`, `demo` and tests start both (DESIGN L8).
+"""Signer and daemon as two child processes: only `dev` and tests start both (DESIGN L8).
 
 Guarantees: the children die with us (PR_SET_PDEATHSIG) and are stopped in order, daemon first; their exit codes and
 last words reach the caller. Does not: restart them.
@@ -11,6 +11,7 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,20 +31,23 @@ main()
 """
 
 
-class Child:
+class Process:
     """One of our commands with `--json`, up and ready once this exists."""
 
-    def __init__(self, directory: Path, command: str, stderr: IO[bytes] | int | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        stderr: IO[bytes] | int | None = None,
+    ) -> None:
         """Start and wait for the ready line. CannotStart, or Damaged if it says so, if it ends before."""
-        config = str(directory / "sealpress.toml")
-        arguments = [sys.executable, "-P", "-c", _PROGRAM, str(os.getpid()), command, "--config", config, "--json"]
-        self.command = command
+        self.command = arguments[0]
         self.process = subprocess.Popen(
-            arguments,
+            [sys.executable, "-P", "-c", _PROGRAM, str(os.getpid()), *arguments, "--json"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=environment(directory),
+            env=environment,
             process_group=0,  # Ctrl-C reaches us alone: we stop them in order
         )
         try:
@@ -83,6 +87,15 @@ class Child:
         finally:
             if self.process.stdout is not None:
                 self.process.stdout.close()
+
+
+class Child(Process):
+    """Signer or daemon of a development node."""
+
+    def __init__(self, directory: Path, command: str, stderr: IO[bytes] | int | None = None) -> None:
+        """`command` is `signer` or `serve`."""
+        config = str(directory / "sealpress.toml")
+        super().__init__((command, "--config", config), environment(directory), stderr)
 
 
 class Pair:

@@ -303,10 +303,12 @@ class Daemon:
         """Committed leaves of all logs."""
         return sum(log.size for log in self._logs.values())
 
-    def slots(self) -> dict[str, SlotStatus] | None:
-        """For GetStatus."""
-        status = self._link.cached
-        return None if status is None else status.slots
+    async def slots(self) -> dict[str, SlotStatus] | None:
+        """For GetStatus: asked now, since what the signer pushes are changes, not counts."""
+        try:
+            return (await self._link.status()).slots
+        except Refusal:
+            return None
 
     def certificate_not_after(self) -> int:
         """For GetStatus."""

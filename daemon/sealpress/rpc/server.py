@@ -1,8 +1,8 @@
 """The gRPC listeners: services, health, reflection, bounds.
 
 Guarantees: a listener requires a client certificate, has its port alone (no SO_REUSEPORT), and bounds messages,
-streams, metadata, pings and connection age; our own checks answer before gRPC's limits do. Does not: know what
-services do.
+connections, streams, metadata, pings and connection age; our own checks answer before gRPC's limits do. Does not:
+know what services do.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sealpress.v1 import audit_pb2, audit_pb2_grpc, signing_pb2, signing_pb2_grp
 HEADROOM_BYTES = 1 << 20  # so that a message of exactly the limit still reaches our own check
 METADATA_BYTES_MAX = 16 << 10
 PING_INTERVAL_MS_MIN = 10_000
+HANDSHAKE_MS_MAX = 10_000  # a connection counts from its first byte, so one that says nothing must not stay
 GUARD_FACTOR = 4  # concurrent calls beyond our own queue's bound: the last guard, without a delay in its answer
 STOP_GRACE_S = 1.0
 
@@ -40,6 +41,8 @@ def options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", -1),  # what we answer is bounded by what was asked
         ("grpc.max_metadata_size", METADATA_BYTES_MAX),
         ("grpc.max_concurrent_streams", limits.streams_per_connection_max),
+        ("grpc.max_allowed_incoming_connections", limits.connections_max),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX),
         ("grpc.max_connection_age_ms", age_ms),
         ("grpc.max_connection_age_grace_ms", limits.drain_ms_max),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_INTERVAL_MS_MIN),

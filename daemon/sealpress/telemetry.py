@@ -158,6 +158,14 @@ class Telemetry:
         self._size.labels(log).set(size)
         self._log("info", "log_opened", log=log, size=size, dangling=dangling, repaired=repaired, rebuilt=rebuilt)
 
+    def log_storage(self, log: str, *, pwrite: bool, memory_only: bool) -> None:
+        """The log's file system is not one of the best."""
+        if pwrite:
+            self._log("info", "log_pwrite", log=log, message="written with pwrite, not through a mapping: slower")
+        if memory_only:
+            message = "the file system is in memory: nothing of this log outlives the machine"
+            self._log("warning", "log_not_durable", log=log, message=message)
+
     def clock_stepped_back(self, log: str, back_ns: int) -> None:
         """The clock stands behind the log's last time."""
         self._log("warning", "clock_stepped_back", log=log, back_ns=back_ns)

@@ -259,6 +259,7 @@ class Journal:
         self._journal: Any = ffi.gc(slot[0], lib.sp_journal_free)
         self._tree: Tree | None = None
         self._batch: Batch | None = None
+        self.pwrite = pwrite
         self.state = JournalState(**_fields(JournalState, state))
 
     @property

@@ -70,6 +70,8 @@ class Recovered:
     created: bool = False  # nothing was there
     torn: JournalState | None = None  # a torn tail waits to be repaired
     tree_rebuilt: bool = False
+    pwrite: bool = False  # the journal is written with pwrite, not through a mapping
+    memory_only: bool = False  # the file system forgets when the machine stops
 
 
 @dataclass(slots=True)
@@ -99,6 +101,7 @@ def open_log(settings: LogSettings, clock: Clock, entropy: Entropy, progress: Pr
         reader.end = Where(state.active, state.end_offset)
         tree = Tree(settings.directory / "tree")
         recovered = _Recovery(settings, state, reader, tree, clock.now_ns(), progress).run()
+        recovered.pwrite, recovered.memory_only = journal.pwrite, state.volatile_files
         return Opened(journal, state, tree, reader, recovered)
     except BaseException as error:
         if tree is not None:

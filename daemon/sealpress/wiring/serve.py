@@ -170,6 +170,8 @@ class Daemon:
             log = self._logs[id_] = Log.open(settings, self._clock, self._entropy, disk=self._disk)
             found = log.recovered
             self._telemetry.log_opened(id_, log.size, len(found.dangling), found.torn is not None, found.tree_rebuilt)
+            if found.pwrite or found.memory_only:
+                self._telemetry.log_storage(id_, pwrite=found.pwrite, memory_only=found.memory_only)
             self._files[id_] = CheckpointFile(settings.directory, config.checkpoint.interval_ms, self._clock)
 
     async def _start_flow(self, snapshot: Snapshot) -> Flow:

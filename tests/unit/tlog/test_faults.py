@@ -120,6 +120,7 @@ def test_a_file_system_that_cannot_be_mapped_is_named(tmp_path: Path) -> None:
     assert "pwrite" in caught.value.hint
     scribe = Scribe(tmp_path / "log", write="auto")
     scribe.open(disk.address)
+    assert scribe.log.recovered.pwrite
     scribe.request(3)
     scribe.log.close()
     check_log(scribe.settings.directory)

@@ -267,6 +267,14 @@ def test_readme_commands_exist() -> None:
     assert wrong == set()
 
 
+@pytest.mark.parametrize("readme", readmes(), ids=shown)
+def test_readme_names_tests_that_exist(readme: Path) -> None:
+    """Every path below tests/ that a README names is there."""
+    named = re.findall(r"`(tests/[\w./-]+)`", readme.read_text())
+
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_make_test_is_what_the_readme_says() -> None:
     """The README names the one command that runs the tests."""
     assert "make test" in (ROOT / "README.md").read_text()

@@ -1,0 +1,71 @@
+"""Are the systemd units what they are said to be: valid, two users, hardened?"""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).resolve().parents[2] / "daemon" / "systemd"
+NAMES = ("sealpress-serve.service", "sealpress-signer.service")
+DEMANDED = {
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateDevices": "yes",
+    "PrivateTmp": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "LimitCORE": "0",
+    "CapabilityBoundingSet": "",
+    "RestartPreventExitStatus": "3 4",
+}
+
+
+def service(name: str) -> dict[str, str]:
+    """[Service] of a unit; of settings given twice the last."""
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[method-assign, assignment]
+    parser.read(UNITS / name)
+    return dict(parser["Service"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_units_are_hardened(name: str) -> None:
+    """What a compromised process must not have is taken from both."""
+    found = service(name)
+
+    assert {key: found.get(key) for key in DEMANDED} == DEMANDED
+    assert "SystemCallFilter" in found
+
+
+def test_users_differ() -> None:
+    """Daemon and signer are different users, and the daemon may reach the signer's socket by a group of its own."""
+    serve, signer = (service(name) for name in NAMES)
+
+    assert serve["User"] != signer["User"]
+    assert serve["SupplementaryGroups"] == signer["Group"]
+
+
+def test_the_signer_has_no_network_and_sees_users() -> None:
+    """No network; and no user namespace, in which every peer of its socket would be `nobody`."""
+    signer = service("sealpress-signer.service")
+
+    assert (signer["PrivateNetwork"], signer["RestrictAddressFamilies"]) == ("yes", "AF_UNIX")
+    assert signer["PrivateUsers"] == "no"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_systemd_understands_them(name: str, tmp_path: Path) -> None:
+    """`systemd-analyze verify` has nothing to say."""
+    tool = shutil.which("systemd-analyze")
+    if tool is None:
+        pytest.skip("no systemd-analyze here")
+    for unit in NAMES:
+        text = (UNITS / unit).read_text().replace("/usr/bin/sealpress", "/bin/true")
+        (tmp_path / unit).write_text(text)
+    done = subprocess.run([tool, "verify", tmp_path / name], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kit.node import Node
 
+if "PYTHONPATH" in os.environ:  # programs that a test starts in another directory find the same package
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        str(Path(path).resolve()) for path in os.environ["PYTHONPATH"].split(":")
+    )
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # it remarks on every process that a test starts
 
 

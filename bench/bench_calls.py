@@ -1,0 +1,149 @@
+"""What do policy, durable log, token and proof add to a call, beside an empty handler of the same server?
+
+Both sides are processes of their own with the same options, TLS and event loop; one client here asks both in turns, on
+one connection each. The client is grpc's bare one: what it costs, both sides bear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from kit.node import PROOF, PROOF_P256, Node
+from sealpress.client import load_client
+from sealpress.client.tls import credentials
+from sealpress.v1 import signing_pb2 as pb
+from sealpress.v1 import signing_pb2_grpc, types_pb2
+
+if TYPE_CHECKING:
+    from conftest import Ratios
+
+IN_FLIGHT = 64
+BATCH_ITEMS = 10_000
+BATCHES_IN_FLIGHT = 4
+BYTES_MAX = 64 << 20
+
+
+@dataclass
+class Caller:
+    """One connection to one server, on a loop of its own."""
+
+    node: Node
+    address: str
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    serial: int = 0
+
+    def __post_init__(self) -> None:
+        """Connect."""
+        self.loop.run_until_complete(self._connect())
+
+    async def _connect(self) -> None:
+        trust = credentials(load_client(self.node.directory / "client.toml"))
+        limits = (("grpc.max_receive_message_length", BYTES_MAX), ("grpc.max_send_message_length", BYTES_MAX))
+        self._channel = grpc.aio.secure_channel(self.address, trust, options=limits)
+        await self._channel.channel_ready()
+        self._stub: Any = signing_pb2_grpc.SigningServiceStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Hang up."""
+        self.loop.run_until_complete(self._channel.close())
+        self.loop.close()
+
+    def unary(self, line: str, count: int) -> list[pb.SignResponse]:
+        """`count` Sign calls, IN_FLIGHT at a time."""
+
+        def request(number: int) -> pb.SignRequest:
+            value = types_pb2.Digest(algorithm=types_pb2.DIGEST_ALGORITHM_SHA256, value=number.to_bytes(32))
+            return pb.SignRequest(request_id=f"u{number}", key=line, digest=value)
+
+        return self._many(request, self._stub.Sign, count, IN_FLIGHT)
+
+    def batches(self, line: str, count: int, items: int) -> list[pb.SignBatchResponse]:
+        """`count` SignBatch calls of `items` digests."""
+        digests = os.urandom(32 * items)
+        algorithm = types_pb2.DIGEST_ALGORITHM_SHA256
+
+        def request(number: int) -> pb.SignBatchRequest:
+            return pb.SignBatchRequest(request_id=f"b{number}", key=line, algorithm=algorithm, digests=digests)
+
+        return self._many(request, self._stub.SignBatch, count, BATCHES_IN_FLIGHT)
+
+    def _many(
+        self, request: Callable[[int], Any], call: Callable[[Any], Awaitable[Any]], count: int, width: int
+    ) -> list[Any]:
+        answers: list[Any] = []
+        numbers = iter(range(self.serial, self.serial + count))
+        self.serial += count
+
+        async def one() -> None:
+            for number in numbers:
+                answers.append(await call(request(number)))
+
+        async def all_of_them() -> None:
+            await asyncio.gather(*(one() for _ in range(min(width, count))))
+
+        self.loop.run_until_complete(all_of_them())
+        return answers
+
+
+@contextmanager
+def empty_server(node: Node) -> Iterator[str]:
+    """The baseline's process; its address."""
+    tls = node.directory / "tls"
+    program = Path(__file__).with_name("empty_server.py")
+    arguments = [sys.executable, str(program), str(tls / "server.pem"), str(tls / "server.key"), str(tls / "ca.pem")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def sides() -> Iterator[tuple[Caller, Caller]]:
+    """A connection to a whole node, and one to the empty server."""
+    with Node() as node, empty_server(node) as address:
+        ours, theirs = Caller(node, node.ready["signing"]), Caller(node, address)
+        yield ours, theirs
+        ours.close()
+        theirs.close()
+
+
+@pytest.mark.parametrize("line", [PROOF, PROOF_P256])
+def test_unary(ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller], line: str) -> None:
+    """Sign with 64 calls in flight: recorded, durable, sealed and proved, against an empty answer."""
+    ours, theirs = sides
+    count = 64 if tiny else 8_000
+    assert all(answer.proof for answer in ours.unary(line, count))
+    ratio.race(
+        f"Sign, {IN_FLIGHT} in flight, {line.rpartition('-')[2]}",
+        "call/s",
+        amount=count,
+        product=lambda: ours.unary(line, count),
+        baseline=lambda: theirs.unary(line, count),
+        baseline_name="empty handler",
+    )
+
+
+def test_batch(ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller]) -> None:
+    """SignBatch of 10,000 digests: items per second, against the same message thrown away."""
+    ours, theirs = sides
+    items, count = (100, 4) if tiny else (BATCH_ITEMS, 100)
+    assert all(answer.count == items and answer.checkpoint for answer in ours.batches(PROOF, count, items))
+    ratio.race(
+        f"SignBatch of {items:,}, {BATCHES_IN_FLIGHT} in flight",
+        "item/s",
+        amount=items * count,
+        product=lambda: ours.batches(PROOF, count, items),
+        baseline=lambda: theirs.batches(PROOF, count, items),
+        baseline_name="empty handler",
+    )

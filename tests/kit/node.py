@@ -166,8 +166,8 @@ class Node:
     def workers(self) -> list[int]:
         """Process ids of the signer's workers."""
         signer = self.children["signer"].process.pid
-        found = subprocess.run(["pgrep", "-P", str(signer)], capture_output=True, text=True, check=False)
-        return [int(pid) for pid in found.stdout.split()]
+        threads = Path(f"/proc/{signer}/task").glob("*/children")  # a child belongs to the thread that made it
+        return [int(pid) for thread in threads for pid in thread.read_text().split()]
 
     def kill_worker(self) -> None:
         """kill -9 of the worker."""

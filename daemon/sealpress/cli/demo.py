@@ -74,6 +74,7 @@ class _Demo:
         say(f"Everything happens in {self.place}, which disappears at the end.")
         node = self._start()
         try:
+            self._serving(node)
             self._batch()
             asyncio.run(self._one_by_one())
             self._tamper()
@@ -103,9 +104,11 @@ class _Demo:
         except CannotStart:
             sys.stderr.write(words.read_text(errors="replace"))
             raise
+        return node
+
+    def _serving(self, node: Process) -> None:
         say(f"  | serving on {node.ready['signing']}")
         say("  $ export SEALPRESS_CLIENT=node/client.toml")
-        return node
 
     def _shell(self, *command: str, ok: bool = True, shown: int = SHOWN_LINES) -> str:
         """Show and run a command, show `shown` lines of its answer and the last one; all of what it said."""

@@ -16,7 +16,9 @@ NATIVE := setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h)
 # google/rpc/status.proto comes with googleapis-common-protos, in the virtual environment
 PROTOC = $(PYTHON_HERE) -m grpc_tools.protoc -Iprotos -I$$($(PYTHON_HERE) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
-.PHONY: help setup demo wheel test test-sanitized test-native lint bench bench-tiny proto clean
+HISTORIES ?= 100000
+
+.PHONY: help setup demo demo-governance wheel test test-sanitized test-native governance-soak lint bench bench-tiny proto clean governance-start
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -26,10 +28,16 @@ setup: $(READY) ## system packages, .venv, the extension; every other target doe
 demo: $(WHEEL) ## start everything in a temporary directory, sign real files, verify, tamper, explain
 	$(VENV)/bin/sealpress demo
 
+demo-governance: $(READY) ## officers, approvals, a firmware key from birth to end; everything a laboratory stand-in
+	$(VENV)/bin/sealpress demo --governance
+
 wheel: $(WHEEL) ## the package as one file for the stable ABI, in dist/
 
 test: $(READY) ## the whole test suite
 	$(PYTHON_HERE) -m pytest $(PYTEST_ARGS)
+
+governance-start: $(READY) ## start after 100,000 facts of governance, from the snapshot file and without
+	SEALPRESS_GOVERNANCE_FACTS=100000 $(PYTHON_HERE) -m pytest tests/integration/test_governance_start.py -s $(PYTEST_ARGS)
 
 test-native: .stamp-system ## the C tests alone: plain, AddressSanitizer, UBSan; no Python
 	$(MAKE) -s -C csrc test asan ubsan
@@ -45,6 +53,10 @@ test-sanitized: $(READY) ## the test suite on an extension built under AddressSa
 	    ASAN_OPTIONS=detect_leaks=0:handle_sigbus=0:allow_user_segv_handler=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	    PYTHONPATH=$(CURDIR)/$(SANITIZED)/daemon PATH="$(CURDIR)/$(VENV)/bin:$$PATH" SEALPRESS_SANITIZED=1 \
 	    $(CURDIR)/$(PYTHON_HERE) -m pytest -m "not timing" $(PYTEST_ARGS)
+
+governance-soak: $(READY) ## the invariants of governance over 100,000 histories; HISTORIES=n for others, about 25 ms each
+	SEALPRESS_GOVERNANCE_HISTORIES=$(HISTORIES) $(PYTHON_HERE) -m pytest tests/property/test_governance.py -s \
+	    -k every_history -o faulthandler_timeout=0 $(PYTEST_ARGS)
 
 lint: $(READY) .stamp-lint ## ruff, mypy, import rules, warnings as errors, generated code fresh
 	$(VENV)/bin/ruff check $(LINTED)
@@ -94,7 +106,7 @@ $(READY): $(VENV)/.stamp-installed $(NATIVE)
 	@touch $@
 
 # build/lib would carry files along that are gone from the sources.
-$(WHEEL): $(READY) README.md LICENSE $(shell find daemon/sealpress -name '*.py')
+$(WHEEL): $(READY) README.md LICENSE $(shell find daemon/sealpress -name '*.py' -o -name '*.[ch]')
 	rm -rf build/lib dist
 	$(PYTHON_HERE) -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 	@touch $@

@@ -34,7 +34,11 @@ class Node(_Strict, frozen=True, kw_only=True):
 
 
 class Listen(_Strict, frozen=True, kw_only=True):
-    """`[[listen]]`: port 0 picks a free one."""
+    """`[[listen]]`: port 0 picks a free one.
+
+    "mtls": a client certificate of [tls] client_ca. "token": no certificate, but metadata `authorization: Bearer …`
+    with a token of an [issuer.<id>]; nothing, not even health, is answered without one. A listener has one of the two.
+    """
 
     address: Name  # host:port
     services: tuple[Literal["signing", "control", "audit", "http"], ...]
@@ -46,8 +50,32 @@ class Tls(_Strict, frozen=True, kw_only=True):
 
     cert: str
     key: str
-    client_ca: str
+    client_ca: str = ""  # may be left out where no listener has auth = "mtls"
     reload_s: Positive = 10
+
+
+class Token(_Strict, frozen=True, kw_only=True):
+    """`[token]`: what bearer tokens must be, whoever issues them. For listeners with auth = "token"."""
+
+    audience: Name  # the only `aud` that we take: the name of this node, as https://sign.acme.example
+    lifetime_s_max: Annotated[int, Meta(ge=1, le=900)] = 900  # from `iat` to `exp`
+    skew_s: Annotated[int, Meta(ge=0, le=60)] = 60  # how far the issuer's clock may be from ours
+
+
+class IssuerSection(_Strict, frozen=True, kw_only=True):
+    """`[issuer.<id>]`: a CI whose tokens are read; all others are refused (GR-70).
+
+    GitHub Actions   url "https://token.actions.githubusercontent.com", jwks_uri ….well-known/jwks
+    GitLab CI        url of the instance, jwks_uri …/oauth/discovery/keys
+    Buildkite        url "https://agent.buildkite.com", jwks_uri ….well-known/jwks
+    anything else    kind "generic": it must say immutable ids of repository and owner (governance/claims.py)
+    """
+
+    url: Name  # exactly what stands in `iss`
+    kind: Literal["github", "gitlab", "buildkite", "generic"]
+    jwks_uri: str = ""  # https; read every ten minutes and when a token names a new key ...
+    jwks_file: str = ""  # ... or a file for nodes without a way out, read when it changes; one of the two
+    owners: tuple[Name, ...] = ()  # ids of the owners (organisations) whose tokens are looked at; empty: all
 
 
 class LogSection(_Strict, frozen=True, kw_only=True):
@@ -58,6 +86,7 @@ class LogSection(_Strict, frozen=True, kw_only=True):
     key: str  # Ed25519 PKCS#8 PEM file (read by the signer alone) ...
     public_key: str  # ... and its public half, PEM, pinned by serve
     governance: bool = False
+    signer: str = ""  # socket of the signer that holds it; empty: [signer] socket
 
 
 class SlotSection(_Strict, frozen=True, kw_only=True):
@@ -84,7 +113,14 @@ class KeySection(_Strict, frozen=True, kw_only=True):
     class_: KeyClass = msgspec.field(name="class")
     cka_id: str = ""  # hex
     cka_label: str = ""
-    state: Literal["active", "verify_only"] = "active"
+    state: Literal["active", "verify_only", "governed"] = "active"  # governed: the governance log says who signs
+
+
+class AnchorsFiles(_Strict, frozen=True, kw_only=True):
+    """An earlier TrustAnchors document, for a signer that has none yet."""
+
+    document: str
+    signatures: tuple[str, ...]
 
 
 class Signer(_Strict, frozen=True, kw_only=True):
@@ -96,6 +132,10 @@ class Signer(_Strict, frozen=True, kw_only=True):
     leaf_age_s_max: Annotated[int, Meta(ge=1, le=300)] = 300
     clock_ahead_s_max: Positive = 2
     leaves_per_minute_max: Positive = 1_000_000_000
+    leaves_per_advance_max: Annotated[int, Meta(ge=1, le=16_384)] = 2_048  # opened in one message; the same at serve
+    anchors: str = ""  # TrustAnchors document: needed for the classes firmware and root, and to end a stop
+    anchors_signatures: tuple[str, ...] = ()  # files with its SSH signatures
+    anchors_earlier: tuple[AnchorsFiles, ...] = ()  # versions 1, 2, … before it, read where none is pinned yet
     worker_backoff_ms: Positive = 500
     worker_backoff_ms_max: Positive = 30_000
 
@@ -149,6 +189,20 @@ class ClockSection(_Strict, frozen=True, kw_only=True):
     back_max_s: Natural = 5
 
 
+class GovernanceSection(_Strict, frozen=True, kw_only=True):
+    """`[governance]`: everything that decides comes from the governance log, beginning with the trust anchors.
+
+    Without this section the policy file decides, and lines are of class `test` only (DECISIONS/0010). With it the
+    policy file is not read, and every [key.<id>] has state = "governed".
+    """
+
+    deployment: Name  # must be that of the anchors
+    anchors: str = "anchors.json"  # TrustAnchors document (verify/anchors.py): genesis, or the next version; see SIGHUP
+    signatures: tuple[str, ...] = ()  # files with its officers' SSH signatures, namespace anchors@v1.sealpress
+    veto: str = ""  # "package.module:function": sees each request that is allowed, and can only deny it
+    webhook: str = ""  # "https://…": is told of each change that waits for approvers (rpc/webhook.py)
+
+
 class Config(_Strict, frozen=True, kw_only=True):
     """The whole of `sealpress.toml`."""
 
@@ -156,6 +210,9 @@ class Config(_Strict, frozen=True, kw_only=True):
     node: Node
     listen: tuple[Listen, ...] = ()
     tls: Tls | None = None
+    governance: GovernanceSection | None = None
+    token: Token | None = None
+    issuer: dict[str, IssuerSection] = {}
     log: dict[str, LogSection] = {}
     slot: dict[str, SlotSection] = {}
     key: dict[str, KeySection] = {}

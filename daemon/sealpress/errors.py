@@ -4,6 +4,7 @@
     ├── Refusal                    the caller is told: reason code, text, hint, maybe a retry delay
     │   ├── Malformed              fix the request (INVALID_ARGUMENT); counted, not recorded
     │   ├── NotPermitted           ask for the right (PERMISSION_DENIED); recorded
+    │   ├── Precondition           something must happen first: a grant, an approval (FAILED_PRECONDITION); recorded
     │   ├── Conflict               same id, other fields (ALREADY_EXISTS)
     │   ├── OutcomeUnknown         ask again with a new id (ABORTED)
     │   ├── Busy                   come back after `retry_after_ms` (RESOURCE_EXHAUSTED)
@@ -57,9 +58,35 @@ class Malformed(Refusal):
 
 
 class NotPermitted(Refusal):
-    """Unknown line or line without right, one answer: NOT_PERMITTED, IDENTITY_AMBIGUOUS, CREDENTIAL_EXPIRED."""
+    """Unknown line or line without right, one answer: NOT_PERMITTED, IDENTITY_AMBIGUOUS, CREDENTIAL_EXPIRED.
+
+    Of tokens: TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_AUDIENCE, TOKEN_LIFETIME, TOKEN_REPLAYED,
+    ISSUER_UNKNOWN, OWNER_UNKNOWN, CLAIMS_INCOMPLETE.
+    """
 
     reason = "NOT_PERMITTED"
+
+
+class Precondition(Refusal):
+    """Something must happen first: GRANT_REQUIRED, HELD, QUORUM_REQUIRED, KEY_NOT_ACTIVE, ILLEGAL_MOVE.
+
+    `metadata` goes into ErrorInfo: the change to wait for, the approvals that are missing.
+    """
+
+    reason = "GRANT_REQUIRED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        hint: str = "",
+        event_id: str = "",
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        """No delay: people decide when."""
+        super().__init__(message, reason=reason, hint=hint, event_id=event_id)
+        self.metadata = metadata or {}
 
 
 class Conflict(Refusal):
@@ -75,13 +102,13 @@ class OutcomeUnknown(Refusal):
 
 
 class Busy(Refusal):
-    """A bound is reached: QUEUE_FULL, LOG_FULL."""
+    """A bound is reached: QUEUE_FULL, LOG_FULL, TOKENS_FULL, TOKEN_CHECKS."""
 
     reason = "QUEUE_FULL"
 
 
 class Unavailable(Refusal):
-    """A part is down for the moment: SLOT_DOWN, LOG_UNAVAILABLE, PARTIAL."""
+    """A part is down for the moment: SLOT_DOWN, LOG_UNAVAILABLE, PARTIAL, ISSUER_DOWN."""
 
     reason = "SLOT_DOWN"
 

@@ -4,7 +4,8 @@ Three loops at their own pace: a request runs `sign`; each log runs `_commits`; 
 a comment says what is true if the process stops right there.
 
 Guarantees: DESIGN L1, L2, L6, L9, L10 as far as this process can: no signature before its leaf is durable, decisions
-re-checked immediately before the append, every wait and queue bounded, a failed sync ends everything.
+re-checked and grants spent immediately before the append, facts of governance in a batch of their own, every wait and
+queue bounded, a failed sync ends everything.
 Does not: speak gRPC, choose a clock, or open anything (wiring does).
 """
 
@@ -14,17 +15,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from sealpress.errors import Busy, Damaged, NotPermitted, Refusal, TimedOut
-from sealpress.governance.policy import Snapshot
+from sealpress.errors import Busy, Damaged, NotPermitted, Precondition, Refusal, TimedOut
+from sealpress.governance.snapshot import Snapshot
 from sealpress.steps import _reopen, admit, commit, seal, settle
+from sealpress.steps._office import Office
 from sealpress.steps._refusals import Refusals
 from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Settled, Shared, Ticket
 from sealpress.tlog.entry import RefusalEvent
 from sealpress.values import Mode, SignAsk
+from sealpress.verify.evidence import Evidence
 
 RETRY_MS = 100  # between tries of a line whose seal failed; doubles
 RETRY_MS_MAX = 2_000
 FULL_WAIT_MS = 500  # before a full disk is tried again
+JOB_GRANTS_MAX = 2  # asked for by one request
+TICK_S = 1.0
+RECORDED = (NotPermitted, Precondition)  # lack of right, or of what must happen first
 
 
 class Flow:
@@ -35,7 +41,10 @@ class Flow:
         self.shared = shared
         self.refusals = Refusals(shared)
         self._signer = signer
-        self._heads = {log.id: seal.Heads(log, signer, marks[log.id]) for log in shared.logs.values()}
+        self._heads = {
+            log.id: seal.Heads(log, signer, marks[log.id], self._evidence, shared.leaves_per_advance_max)
+            for log in shared.logs.values()
+        }
         self._tasks: list[asyncio.Task[None]] = []
         self._replays: dict[tuple[str, str], asyncio.Task[Settled | Ticket]] = {}
         self.stopped: asyncio.Future[Damaged] | None = None  # done when the node may sign no more
@@ -45,12 +54,14 @@ class Flow:
     async def sign(self, ask: SignAsk, caller: Caller) -> Settled:
         """One request from its arrival to its answer; Refusal if there is none."""
         try:
-            found = admit.admit(self.shared, ask, caller)
-        except NotPermitted as refusal:
+            found = await self._admit(ask, caller)
+            # Stop here: a job of class low may have its grant in the log, and no use of it.
+            answer = await self._replay(found, ask, caller) if isinstance(found, admit.Replay) else None
+        except RECORDED as refusal:
             raise await self.refusals.refused(refusal, caller, ask.line, ask) from None
             # Stop here: the refusal is in the log or not; nobody was answered, nothing can be signed.
         if isinstance(found, admit.Replay):
-            answer = await self._replay(found, ask, caller)
+            assert answer is not None
             if isinstance(answer, Settled):
                 return answer
             ticket = answer  # its leaf is durable and still wants its signature
@@ -67,8 +78,15 @@ class Flow:
 
     async def _commits(self, log: LogState) -> None:
         """A log's own pace: while one fdatasync runs, the next batch fills."""
+        turn = False
         while True:
             await self._work(log)
+            turn = not turn or not log.queue.has_work(self._blocked)
+            if turn and log.facts:
+                await commit.commit_facts(self.shared, log, log.facts.popleft())
+                # Stop here: all facts of the act are durable or none; the next start folds what is there.
+                await _notify(log)
+                continue
             tickets, dropped = log.queue.cut(self.shared.clock.monotonic_ns(), self._blocked)
             for ticket in dropped:
                 self.shared.forget(ticket)
@@ -82,8 +100,9 @@ class Flow:
                 self.shared.telemetry.disk_full(log.id, full.message)
                 await asyncio.sleep(FULL_WAIT_MS / 1000)
                 continue
-            # Stop here: the leaves are durable and count as signed (L2). At the next start the young ones of proof
-            # lines are sealed, so that a retry gets a proof of the same leaf; direct ones become `unknown`.
+            # Stop here: the leaves are durable and count as signed, their grants as used (L2). At the next start the
+            # young ones of proof lines are sealed, so that a retry gets a proof of the same leaf; direct ones become
+            # `unknown`.
             for line, batch in durable:
                 line.offer(batch)
             await _notify(log)
@@ -113,6 +132,8 @@ class Flow:
         """One token operation per leaf, ticket after ticket."""
         durable = line.durable[0]
         while durable.tickets:
+            if self._held(line):
+                return
             ticket = durable.tickets[0]
             parts = await seal.sign_direct(heads, self._signer, line, ticket)
             # Stop here: signatures may exist that nobody has and no record names: the next start says `unknown`.
@@ -126,7 +147,7 @@ class Flow:
         """Whether he may request this line; the refusal is recorded."""
         try:
             admit.permit(self.shared, caller, line)
-        except NotPermitted as refusal:
+        except RECORDED as refusal:
             raise await self.refusals.refused(refusal, caller, line) from None
 
     async def permit_audit(self, caller: Caller, method: str) -> None:
@@ -138,10 +159,8 @@ class Flow:
             raise await self.refusals.refused(refusal, caller, f"[audit] {method}")
 
     async def adopt(self, snapshot: Snapshot) -> Snapshot:
-        """Append the policy as a GOVERNANCE record; from then on it decides."""
-        adopted = await _reopen.record_policy(self.shared, snapshot)
-        self.shared.snapshot = adopted
-        return adopted
+        """Append the policy of an ungoverned node as a GOVERNANCE record; from then on it decides."""
+        return await _reopen.record_policy(self.shared, snapshot)
 
     def start(self) -> None:
         """Begin: what the last run left over first."""
@@ -151,13 +170,15 @@ class Flow:
             _reopen.reopen(self.shared, log)
             self._spawn(f"commits {log.id}", log, partial(self._commits, log))
             for line in log.lines:
-                self._spawn(f"seals {line.name}", log, partial(self._seals, line))
+                self._spawn(f"seals {line.name} {line.key}", log, partial(self._seals, line))
+        if self.shared.office is not None:
+            self._spawn("ticks", self.shared.governance, partial(self._ticks, self.shared.office))
 
     def signer_changed(self) -> None:
         """Keys became ready or not: queues may go on."""
         for log in self.shared.logs.values():
             log.changed.set()
-        for line in self.shared.lines.values():
+        for line in self.shared.keys:
             line.changed.set()
 
     async def drain(self, wait_ms_max: int) -> bool:
@@ -165,6 +186,7 @@ class Flow:
         self.shared.draining = True
         self.refusals.flush()
         done = await self._quiet(wait_ms_max)
+        await self._keep(wait_ms_max)
         for log in self.shared.logs.values():
             for ticket in log.queue.drain():
                 self.shared.forget(ticket)
@@ -175,6 +197,19 @@ class Flow:
         return done
 
     # ------------------------------------------------------------------ helpers, in call order
+
+    async def _admit(self, ask: SignAsk, caller: Caller) -> Ticket | admit.Replay:
+        """Admitted, if need be with a grant for its job, which is issued first."""
+        for _ in range(JOB_GRANTS_MAX):
+            found = admit.admit(self.shared, ask, caller)
+            if not isinstance(found, admit.JobWanted):
+                return found
+            assert self.shared.office is not None
+            await self.shared.office.job(caller.identity, ask.line, found.rule)
+        raise Busy("the grant of this job has just ended", reason="GRANT_ENDED", retry_after_ms=RETRY_MS)
+
+    def _evidence(self, change_id: str) -> Evidence | None:
+        return self.shared.evidence(change_id)
 
     def _spawn(self, name: str, log: LogState, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.get_running_loop().create_task(self._guarded(name, log, work), name=name)
@@ -199,40 +234,71 @@ class Flow:
 
     async def _work(self, log: LogState) -> None:
         """Until there is something to commit."""
-        while not (log.events and log.urgent) and not log.queue.has_work(self._blocked):
+        while not log.facts and not (log.events and log.urgent) and not log.queue.has_work(self._blocked):
             log.changed.clear()
             await log.changed.wait()
 
     def _blocked(self, line: Line) -> bool:
-        return len(line.durable) >= self.shared.limits.seal_pending_max
-
-    def _recheck(self, ticket: Ticket) -> Refusal | None:
-        """Decide again, immediately before the append (DESIGN L2)."""
+        """Whether a line's requests must wait; not where they would be refused."""
         shared = self.shared
-        if not shared.ready(ticket.line.key):
+        if shared.snapshot.governed and line.name not in shared.snapshot.keys:
+            return False
+        return len(shared.lines.get(line.name, line).durable) >= shared.limits.seal_pending_max
+
+    def _recheck(self, ticket: Ticket, now: int) -> Refusal | None:
+        """Decide again, immediately before the append (DESIGN L2)."""
+        refusal = admit.redecide(self.shared, ticket, now)
+        if refusal is None and not self.shared.ready(ticket.line.key):
             return admit.slot_down()
-        if ticket.snapshot is shared.snapshot:
-            return None
-        try:
-            ticket.rule = admit.permit(shared, ticket.caller, ticket.ask.line)
-        except NotPermitted as refusal:
-            return refusal
-        ticket.snapshot = shared.snapshot
-        return None
+        return refusal
 
     def _explain(self, refusal: Refusal, ticket: Ticket) -> RefusalEvent | None:
-        if not isinstance(refusal, NotPermitted):
-            return None  # only a lack of right is recorded
+        if not isinstance(refusal, RECORDED):
+            return None
         return self.refusals.event_of(refusal, ticket.caller, ticket.ask)
+
+    async def _ticks(self, office: Office) -> None:
+        """What time does by itself, once a second."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await office.tick()
+                log = self.shared.governance
+                if log.facts_size > log.sealed_size and not self._heads[log.id].opens:
+                    await seal.seal_log(self._heads[log.id], self._signer, log)
+            except Refusal as error:
+                self.shared.telemetry.tick_failed(error.reason, error.message)
+
+    async def _keep(self, wait_ms_max: int) -> None:
+        """The state of governance in a file, so that the next start is quick; without it that one takes longer."""
+        if self.shared.office is None or self.shared.failed is not None:
+            return
+        try:
+            async with asyncio.timeout(wait_ms_max / 1000):
+                await self.shared.office.keep()
+        except (TimeoutError, OSError, Refusal, Damaged) as error:
+            self.shared.telemetry.tick_failed("SNAPSHOT", str(error))
 
     async def _durable(self, line: Line) -> None:
         """Until the line has leaves that can still be signed; those that cannot are recorded as lapsed."""
         while True:
             self._lapse(line)
-            if line.durable:
+            if line.durable and not self._held(line):
                 return
             line.changed.clear()
-            await line.changed.wait()
+            if not line.durable:
+                await line.changed.wait()
+                continue
+            for ticket in [ticket for durable in line.durable for ticket in durable.tickets]:
+                ticket.turn_away(admit.key_stopped())
+            try:
+                async with asyncio.timeout(TICK_S):  # its leaves grow too old to be signed
+                    await line.changed.wait()
+            except TimeoutError:
+                continue
+
+    def _held(self, line: Line) -> bool:
+        return self.shared.office is not None and self.shared.office.held(line.key)
 
     def _lapse(self, line: Line) -> None:
         oldest = self.shared.clock.now_ns() // NANOSECONDS - self.shared.leaf_age_s_max
@@ -265,13 +331,19 @@ class Flow:
     async def _quiet(self, wait_ms_max: int) -> bool:
         try:
             async with asyncio.timeout(wait_ms_max / 1000):
-                while self.shared.live or any(log.events for log in self.shared.logs.values()):
+                while self._under_way():
                     for log in self.shared.logs.values():
                         log.hurry()
                     await asyncio.sleep(0.005)
         except TimeoutError:
             return False
         return True
+
+    def _under_way(self) -> bool:
+        """Whether anything can still come to its end; not what waits under a stopped key."""
+        if any(log.events or log.facts for log in self.shared.logs.values()):
+            return True
+        return any(not self._held(ticket.line) for ticket in self.shared.live.values())
 
     async def _guarded(self, name: str, log: LogState, work: Callable[[], Awaitable[None]]) -> None:
         """Run a loop; Damaged ends the node, any other error is a bug of ours: told, and the loop goes on."""
@@ -298,6 +370,8 @@ class Flow:
         for other in shared.logs.values():
             for pending in other.take_events():
                 pending.on_failed(error)
+            while other.facts:
+                other.facts.popleft().on_failed(error)
         assert self.stopped is not None
         if not self.stopped.done():
             self.stopped.set_result(error)

@@ -23,3 +23,17 @@ class Entropy(Protocol):
     def bytes(self, size: int) -> bytes:
         """`size` fresh bytes."""
         ...
+
+
+class Approver(Protocol):
+    """A person whose approval was counted, and the groups he belongs to."""
+
+    @property
+    def person(self) -> str:
+        """`person:alice`."""
+        ...
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Of the approval path."""
+        ...

@@ -63,6 +63,8 @@ class Telemetry:
         self._handshakes = Counter("sealpress_tls_handshakes_started", "TLS handshakes begun", registry=r)
         self._connections = Counter("sealpress_tls_connections", "TLS connections that reached a call", registry=r)
         self._certificate = Gauge("sealpress_certificate_not_after", "End of our certificate, Unix seconds", registry=r)
+        self._issuers = Gauge("sealpress_issuer_keys", "Keys of a token issuer; 0: none yet", ["issuer"], registry=r)
+        self._issuer_up = Gauge("sealpress_issuer_up", "1 while its keys can be read", ["issuer"], registry=r)
         self._internal = Counter("sealpress_internal_errors", "Our bugs that a caller met", ["method"], registry=r)
 
     def exposition(self) -> bytes:
@@ -143,6 +145,46 @@ class Telemetry:
         """Changed TLS files are wrong: the old ones stay in use."""
         self._log("error", "tls_unusable", message=message)
 
+    def issuer_keys(self, issuer: str, keys: int) -> None:
+        """An issuer's key set was read, and is a new one; `issuer` is its configured id."""
+        self._issuers.labels(issuer).set(keys)
+        self._issuer_up.labels(issuer).set(1)
+        self._log("info", "issuer_keys", issuer=issuer, keys=keys)
+
+    def issuer_down(self, issuer: str, message: str) -> None:
+        """An issuer's key set cannot be read, or not used: the old one stays for its time."""
+        self._issuer_up.labels(issuer).set(0)
+        self._log("warning", "issuer_down", issuer=issuer, message=message)
+
+    def issuer_back(self, issuer: str) -> None:
+        """It can be read again."""
+        self._issuer_up.labels(issuer).set(1)
+        self._log("info", "issuer_back", issuer=issuer)
+
+    def guard_told(self, key: str, *, lifted: bool, reason: str) -> None:
+        """The signer was told that a key is stopped, or may sign again; `reason`: why it did not do it."""
+        self._log("warning" if reason else "info", "guard_told", key=key, lifted=lifted, reason=reason)
+
+    def key_unusable(self, key: str, message: str) -> None:
+        """A key of the configuration is not the one that governance knows: nothing is signed with it."""
+        self._log("error", "key_unusable", key=key, message=message)
+
+    def governed(self, profile: str, seq: int, facts: int, *, from_file: bool) -> None:
+        """The governance log is folded; `facts` were read one by one."""
+        self._log("info", "governed", profile=profile, seq=seq, facts=facts, from_file=from_file)
+
+    def anchors_adopted(self, version: int) -> None:
+        """A TrustAnchors document is in force."""
+        self._log("info", "anchors_adopted", version=version)
+
+    def anchors_refused(self, message: str) -> None:
+        """A changed TrustAnchors document is wrong: the old one stays in force."""
+        self._log("error", "anchors_refused", message=message)
+
+    def tick_failed(self, reason: str, message: str) -> None:
+        """What was due by time, or a snapshot of governance, could not be written; it is tried again."""
+        self._log("error", "tick_failed", reason=reason, message=message)
+
     def policy_adopted(self, sha256: str, governance_seq: int, lines: int) -> None:
         """A policy is in force."""
         self._log("info", "policy_adopted", sha256=sha256, governance_seq=governance_seq, lines=lines)
@@ -150,6 +192,10 @@ class Telemetry:
     def policy_refused(self, message: str) -> None:
         """A changed policy is wrong: the old one stays in force."""
         self._log("error", "policy_refused", message=message)
+
+    def webhook_failed(self, change_id: str, message: str) -> None:
+        """Nobody outside was told that this change waits."""
+        self._log("warning", "webhook_failed", change_id=change_id, message=message)
 
     # ---- life ----
 

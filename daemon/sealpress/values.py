@@ -87,6 +87,11 @@ class KeyClass(enum.StrEnum):
     FIRMWARE = "firmware"
     ROOT = "root"
 
+    @property
+    def opened(self) -> bool:
+        """Whether the signer looks at every leaf of such a line's log, and verifies the approvals itself."""
+        return self in (KeyClass.FIRMWARE, KeyClass.ROOT)
+
 
 class KeyState(enum.StrEnum):
     """Private half of a key's life (SP 800-57 part 1, section 7); only ACTIVE signs."""
@@ -125,11 +130,16 @@ def tenant_of(line: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks: `uri:<URI SAN>` or `spki:sha256:<hex>`; never a common name."""
+    """Who asks: `uri:<URI SAN>`, `spki:sha256:<hex>` or `oidc:<issuer>#<subject>`; never a common name."""
 
     id: str
-    certificate_sha256: bytes
+    certificate_sha256: bytes  # empty for a token
     not_after: int  # Unix seconds
+    issuer: str = ""  # of a token
+    subject: str = ""
+    claims: tuple[tuple[str, str], ...] = ()  # of a token, in Fulcio's vocabulary, sorted by name
+    token_sha256: bytes = b""
+    jti: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from sealpress.hsm import messages as m
 from sealpress.hsm.link import Sealed, SignerLink
 from sealpress.values import DigestAlgorithm
 from sealpress.verify import note
+from sealpress.verify.evidence import Evidence
 
 DIGEST = hashlib.sha256(b"artifact").digest()
 SMALL = {name: plan for name, plan in KEYS.items() if plan[0] in ("ed25519", "p256")}
@@ -218,7 +219,7 @@ async def test_a_stop_outlives_the_signer(node: Node, counters: shim.Counters) -
         assert sealed.lines["proof-p256"].reason == "STOPPED"
         assert sealed.lines["proof-ed25519"].line
         with pytest.raises(Refusal) as caught:
-            await link.lift("proof-p256", b"please")
+            await link.lift("proof-p256", Evidence(b"please", ()))
         assert caught.value.reason == "NOT_PERMITTED"
         await link.stop(None)
         with pytest.raises(Refusal) as caught:

@@ -17,7 +17,8 @@ from kit.signer import KEYS, ORIGIN, OTHER_ORIGIN, SOFTHSM, FakeLog, LocalSigner
 from sealpress.core import leaf
 from sealpress.errors import Damaged, Refusal
 from sealpress.hsm import messages as m
-from sealpress.hsm.link import DirectItem, SignerLink
+from sealpress.hsm.link import DirectItem, EventLeaf, Openings, SignerLink
+from sealpress.verify.evidence import Evidence
 
 NOW = 1_800_000_000
 DIGEST = hashlib.sha256(b"artifact").digest()
@@ -188,6 +189,10 @@ SHAPES: dict[str, tuple[str, Shape]] = {
     "time ahead": ("LEAF_FROM_FUTURE", lambda f: f.advance(newest_leaf_time=NOW + 3)),
     "time back": ("TIME_WENT_BACK", lambda f: f.advance(newest_leaf_time=NOW - 1)),
     "unknown origin": ("UNKNOWN_ORIGIN", lambda f: f.advance(origin="dev.example/main/2")),
+    "leaves opened where none are wanted": (
+        "BAD_REQUEST",
+        lambda f: f.advance(opened=Openings((EventLeaf(bytes(32), NOW),), ())),
+    ),
     "growth beyond the cap": ("GROWTH_CAP", _growth),
     "head of a size not accepted": ("HEAD_NOT_CURRENT", lambda f: _seal(f, ORIGIN, f.log.told + 1)),
     "head of an empty log": ("HEAD_NOT_CURRENT", lambda f: _seal(f, OTHER_ORIGIN, 0, "other-p256")),
@@ -206,7 +211,7 @@ SHAPES: dict[str, tuple[str, Shape]] = {
     "leaf from the future": ("LEAF_FROM_FUTURE", _leaf_from_future),
     "stopped key": ("STOPPED", _stopped_key),
     "everything stopped": ("STOPPED", _stopped_all),
-    "lifting a stop": ("NOT_PERMITTED", lambda f: f.link.lift("direct-p256", b"please")),
+    "lifting a stop": ("NOT_PERMITTED", lambda f: f.link.lift("direct-p256", Evidence(b"please", ()))),
     "free text": ("BAD_REQUEST", lambda f: f.raw_refused(raw_message(type="Sign", id=1, data=b"text"))),
     "free text beside a seal": (
         "BAD_REQUEST",

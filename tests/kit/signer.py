@@ -32,6 +32,7 @@ from sealpress.core.merkle import Tree
 from sealpress.hsm.guard import Guard
 from sealpress.hsm.keytable import key_table
 from sealpress.hsm.link import DirectItem
+from sealpress.hsm.pinned import load_anchors
 from sealpress.hsm.server import GuardServer
 from sealpress.hsm.state import State
 from sealpress.ports import Clock
@@ -233,7 +234,9 @@ class LocalSigner:
             return resolve(node.config, value)
 
         self.state = State(path_of(config.signer.state), SeededEntropy())
-        self.guard = Guard(config, path_of, key_table(config, path_of), self.state, clock)
+        anchors = load_anchors(config.signer, path_of, self.state)
+        table = key_table(config, path_of, anchors.anchors.lines if anchors is not None else None)
+        self.guard = Guard(config, path_of, table, self.state, clock, anchors)
         self._server = GuardServer(self.guard, path_of(config.signer.socket), config.signer.users)
 
     async def __aenter__(self) -> LocalSigner:

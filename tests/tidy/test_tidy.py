@@ -25,8 +25,9 @@ def python_files(*folders: str) -> list[Path]:
 
 
 def c_files() -> list[Path]:
-    """The core, its native tests and the PKCS#11 shim, without what a build leaves behind."""
-    found = [*(ROOT / "csrc").glob("*.[ch]"), *(ROOT / "tests").rglob("*.[ch]"), *(ROOT / "bench").rglob("*.[ch]")]
+    """The core, its native tests, the PKCS#11 shim and the lab's security key, without what a build leaves behind."""
+    found = [*(ROOT / "csrc").glob("*.[ch]"), *(ROOT / "daemon").rglob("*.[ch]")]
+    found += [*(ROOT / "tests").rglob("*.[ch]"), *(ROOT / "bench").rglob("*.[ch]")]
     return [path for path in sorted(found) if path.name != "_native.c"]
 
 

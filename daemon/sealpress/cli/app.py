@@ -23,6 +23,14 @@ COMMANDS = {
     "sign": "sign",
     "verify": "verify",
     "log": "log",
+    "custodian": "custodian",
+    "key": "key",
+    "change": "change",
+    "approve": "approve",
+    "grant": "grant",
+    "policy": "policy",
+    "access": "access",
+    "anchors": "anchors",
 }
 
 

@@ -10,7 +10,6 @@ import asyncio
 import io
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -18,13 +17,14 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
 
 from sealpress.cli import files
 from sealpress.cli.output import reporting, say
+from sealpress.cli.stage import OURS, Stage, title
 from sealpress.client import AsyncClient, load_client
 from sealpress.core.digests import digest_file
 from sealpress.errors import CannotStart, Invalid
@@ -37,8 +37,8 @@ TOGETHER = 64
 PROOF = wiring.PREFIX + "proof-ed25519"
 DIRECT = wiring.PREFIX + "direct-p256"
 TRUST = f"node/trust/{wiring.flat(PROOF)}.policy"
-SHOWN_LINES = 3
 TOOLS = {"xargs": "findutils", "openssl": "openssl"}
+GOVERNANCE_TOOLS = {"ssh-keygen": "openssh-client", "cc": "gcc", "softhsm2-util": "softhsm2"}
 
 
 def register(app: typer.Typer) -> None:
@@ -46,16 +46,25 @@ def register(app: typer.Typer) -> None:
     app.command("demo")(demo)
 
 
-def demo() -> None:
+def demo(
+    governance: Annotated[
+        bool, typer.Option("--governance", help="Officers, approvals, a firmware key, a CI: who may sign what.")
+    ] = False,
+) -> None:
     """Start everything in a temporary directory, sign real files, verify, tamper, explain."""
     signal.signal(signal.SIGTERM, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a pipe shows it as it happens, too
     with reporting(as_json=False), tempfile.TemporaryDirectory(prefix="sealpress-demo-") as place:
-        for tool, package in TOOLS.items():
+        for tool, package in (GOVERNANCE_TOOLS if governance else TOOLS).items():
             if shutil.which(tool) is None:
                 raise CannotStart(f"no {tool} on this machine", reason="TOOL_MISSING", hint=f"Debian: {package}")
-        _Demo(Path(place)).run()
+        if governance:
+            from sealpress.cli.demo_governance import Story
+
+            Story(Path(place)).run()
+        else:
+            _Demo(Path(place)).run()
 
 
 def _interrupt(*_signal: object) -> NoReturn:
@@ -63,11 +72,10 @@ def _interrupt(*_signal: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-class _Demo:
+class _Demo(Stage):
     def __init__(self, place: Path) -> None:
-        self.place = place
+        super().__init__(place, {**os.environ, "SEALPRESS_CLIENT": "node/client.toml"})
         self.sources = _real_files()
-        self.environment = {**os.environ, "SEALPRESS_CLIENT": "node/client.toml"}
 
     def run(self) -> None:
         began = wiring.monotonic_ns()
@@ -82,7 +90,7 @@ class _Demo:
             self._direct()
             self._explain()
             self._count()
-            _title("Stop: the daemon drains, then the signer ends")
+            title("Stop: the daemon drains, then the signer ends")
             say("  $ kill %1")
         finally:
             code = node.stop()
@@ -93,7 +101,7 @@ class _Demo:
         say(f"\nThe whole demo took {(wiring.monotonic_ns() - began) / 1e9:.1f} s.")
 
     def _start(self) -> Process:
-        _title("A development node: token, CA, keys and policy; then the signer and the daemon as two processes")
+        title("A development node: token, CA, keys and policy; then the signer and the daemon as two processes")
         say(f"  $ cd {self.place}")
         say("  $ sealpress dev --dir node --listen 127.0.0.1:0 &")
         words = self.place / "node.log"
@@ -110,42 +118,26 @@ class _Demo:
         say(f"  | serving on {node.ready['signing']}")
         say("  $ export SEALPRESS_CLIENT=node/client.toml")
 
-    def _shell(self, *command: str, ok: bool = True, shown: int = SHOWN_LINES) -> str:
-        """Show and run a command, show `shown` lines of its answer and the last one; all of what it said."""
-        say(f"  $ {shlex.join(command)}")
-        real = [part for word in command for part in (_OURS if word == "sealpress" else (word,))]
-        done = subprocess.run(real, cwd=self.place, env=self.environment, capture_output=True, text=True, check=False)
-        lines = (done.stdout + done.stderr).splitlines()
-        for line in lines[:shown]:
-            say(f"  | {line}")
-        if len(lines) > shown + 1:
-            say("  | …")
-        if len(lines) > shown:
-            say(f"  | {lines[-1]}")
-        if (done.returncode == 0) is not ok:
-            raise Invalid(f"`{shlex.join(command)}` ended with exit code {done.returncode}", reason="DEMO")
-        return done.stdout + done.stderr
-
     def _batch(self) -> None:
         count = len(self.sources)
-        _title(f"Sign {count} files of this machine as one batch: one append, one token operation, {count} proofs")
+        title(f"Sign {count} files of this machine as one batch: one append, one token operation, {count} proofs")
         (self.place / "list").write_text("".join(f"{path}\n" for path in self.sources))
         say(f"  list: {self.sources[0]} to {self.sources[-1]}")
         began = wiring.monotonic_ns()
-        self._shell("xargs", "-d", r"\n", "-a", "list", "sealpress", "sign", "--output", "batch")
+        self.shell("xargs", "-d", r"\n", "-a", "list", "sealpress", "sign", "--output", "batch")
         elapsed = (wiring.monotonic_ns() - began) / 1e9
         say(f"  {count / elapsed:,.0f} files/s, from the start of the command to the last proof on disk")
         self._verify_all("batch")
 
     def _verify_all(self, answers: str) -> None:
-        _title("Verify all of them offline; the trust policy of the line is all that it takes")
+        title("Verify all of them offline; the trust policy of the line is all that it takes")
         command = ("sealpress", "verify", "--trust", TRUST, "--output", answers)
-        said = self._shell("xargs", "-d", r"\n", "-a", "list", *command, shown=1)
+        said = self.shell("xargs", "-d", r"\n", "-a", "list", *command, shown=1)
         if f"{len(self.sources)} verified, 0 failed" not in said:
             raise Invalid("not every file was verified", reason="DEMO")
 
     async def _one_by_one(self) -> None:
-        _title(f"Sign the same files one by one, {TOGETHER} calls at a time; each answer is checked as it comes")
+        title(f"Sign the same files one by one, {TOGETHER} calls at a time; each answer is checked as it comes")
         say("  async with AsyncClient(load_client(path)) as client:")
         say("      signed = await client.sign(digest)")
         gate = asyncio.Semaphore(TOGETHER)
@@ -165,41 +157,41 @@ class _Demo:
         self._verify_all("single")
 
     def _tamper(self) -> None:
-        _title("Flip one bit in a copy of one file: its proof no longer fits")
+        title("Flip one bit in a copy of one file: its proof no longer fits")
         source = self.sources[-1]
         content = bytearray(source.read_bytes())
         content[len(content) // 2] ^= 1
         (self.place / source.name).write_bytes(content)
         proof = files.answer_path(source, ".tlog-proof", self.place / "batch")
         shutil.copyfile(proof, self.place / proof.name)
-        self._shell("sealpress", "verify", "--trust", TRUST, source.name, ok=False)
+        self.shell("sealpress", "verify", "--trust", TRUST, source.name, ok=False)
 
     def _stranger(self) -> None:
-        _title("Ask for a line without having a right to it: refused, and the refusal is recorded")
+        title("Ask for a line without having a right to it: refused, and the refusal is recorded")
         command = ("sealpress", "sign", "--client", "node/stranger.toml", "--key", PROOF, str(self.sources[0]))
-        recorded = re.search(r"recorded as (\w+)", self._shell(*command, ok=False))
+        recorded = re.search(r"recorded as (\w+)", self.shell(*command, ok=False))
         if recorded is None:
             raise Invalid("the refusal names no recorded event", reason="DEMO")
-        if "NOT_PERMITTED" not in self._shell("sealpress", "log", "explain", recorded[1], shown=8):
+        if "NOT_PERMITTED" not in self.shell("sealpress", "log", "explain", recorded[1], shown=8):
             raise Invalid("the refusal is not in the log", reason="DEMO")
 
     def _direct(self) -> None:
-        _title("Direct mode, for consumers that cannot check proofs: a raw signature, checked by openssl")
+        title("Direct mode, for consumers that cannot check proofs: a raw signature, checked by openssl")
         source = self.sources[0]
-        self._shell("sealpress", "sign", "--key", DIRECT, "--output", "direct", str(source))
+        self.shell("sealpress", "sign", "--key", DIRECT, "--output", "direct", str(source))
         signature = files.answer_path(source, ".sig", Path("direct"))
         key = f"node/keys/{wiring.flat(DIRECT)}.pem"
-        self._shell("openssl", "dgst", "-sha256", "-verify", key, "-signature", str(signature), str(source))
+        self.shell("openssl", "dgst", "-sha256", "-verify", key, "-signature", str(signature), str(source))
 
     def _explain(self) -> None:
-        _title("Explain one digest: who asked, when, under which policy and rule, and what became of it")
+        title("Explain one digest: who asked, when, under which policy and rule, and what became of it")
         digest, _ = digest_file(DigestAlgorithm.SHA256, self.sources[0])
-        self._shell("sealpress", "log", "explain", f"sha256:{digest.hex()}", shown=14)
+        self.shell("sealpress", "log", "explain", f"sha256:{digest.hex()}", shown=14)
 
     def _count(self) -> None:
-        _title("What it cost")
+        title("What it cost")
         say("  $ sealpress status --json")
-        command = [*_OURS, "status", "--json"]
+        command = [*OURS, "status", "--json"]
         done = subprocess.run(command, cwd=self.place, env=self.environment, capture_output=True, check=True)
         slots = msgspec.json.decode(done.stdout)["slots"]
         operations = sum(int(slot["operations"]) for slot in slots)
@@ -209,11 +201,8 @@ class _Demo:
             raise Invalid("the number of token operations is not what it should be", reason="DEMO")
 
     def _judge(self) -> None:
-        _title("Judge the whole log from its files, with nobody running")
-        self._shell("sealpress", "log", "verify", "node/data/ci", "--trust", TRUST)
-
-
-_OURS = (sys.executable, "-P", "-m", "sealpress")
+        title("Judge the whole log from its files, with nobody running")
+        self.shell("sealpress", "log", "verify", "node/data/ci", "--trust", TRUST)
 
 
 def _real_files() -> list[Path]:
@@ -225,7 +214,3 @@ def _real_files() -> list[Path]:
         found += [path for path in rest if "site-packages" not in path.parts]
     chosen = [path for path in found if path.stat().st_size][:FILES]
     return sorted(Path.cwd().glob("dist/*.whl"))[:1] + chosen
-
-
-def _title(text: str) -> None:
-    say(f"\n{text}")

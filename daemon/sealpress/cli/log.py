@@ -171,11 +171,32 @@ def _tell_event(event: dict[str, Any], *, as_json: bool) -> None:
     head = f"{event.get('time', '')}  seq {event.get('seq')}  {event.get('type')}"
     leaves = f"  leaf {event.get('first_leaf_index')}" + (f" +{event['count']}" if event.get("count", 1) > 1 else "")
     say(head + leaves)
-    for name in ("event_id", "identity", "line", "request_id", "rule", "decision", "reason", "status", "slot", "kind"):
+    for name in ("event_id", "identity", "line", "request_id", "rule", "decision", "reason", "status", "slot", "kind",
+                 "grant_id", "change_id", "verdict", "profile"):  # fmt: skip
         if said.get(name):
             say(f"    {name:12} {said[name]}")
     for name in ("policy_sha256", "tree_size"):
         if said.get(name):
             say(f"    {name:12} {said[name]}")
+    if "why" in event:
+        _tell_why(event["why"])
     for item in event.get("items", []):
         say("    item         " + ", ".join(f"{name} {value}" for name, value in item.items()))
+
+
+def _tell_why(why: dict[str, Any]) -> None:
+    """Grant, change, persons, key and policy behind a request, as governance knows them."""
+    grant, change, key = why.get("grant", {}), why.get("change", {}), why.get("key", {})
+    if change:
+        built = f", built by {change['creator_person']}" if change.get("creator_person") else ""
+        say(f"    because      change {change['change_id']}: {change['summary']}{built}")
+        for given in change["approvals"]:
+            say(f"    approved by  {given['person']} ({', '.join(given['groups'])}), {given['credential']}")
+    for gate, person in grant.get("passed", {}).items():
+        say(f"    gate         {gate} passed by {person}")
+    if key:
+        by = f", approved by {', '.join(key['approved_by'])}" if key.get("approved_by") else ""
+        say(f"    key          {key['key']}, class {key['class']}, change {key['change_id']}{by}")
+    policy = why.get("policy", {})
+    if policy.get("change_id"):
+        say(f"    policy       change {policy['change_id']}, approved by {', '.join(policy['approved_by'])}")

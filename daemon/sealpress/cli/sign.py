@@ -38,6 +38,10 @@ def sign(
     output: Annotated[Path | None, typer.Option("--output", help="Write answers below this directory.")] = None,
     digest: Annotated[list[str] | None, typer.Option("--digest", help="ALGORITHM:HEX instead of a file.")] = None,
     digests_file: Annotated[Path | None, typer.Option("--digests-file", help="List as sha256sum writes it.")] = None,
+    grant: Annotated[str, typer.Option("--grant", help="Sign under this grant.")] = "",
+    security_version: Annotated[
+        int, typer.Option("--security-version", min=0, max=0xFFFF_FFFF, help="Anti-rollback counter in each leaf.")
+    ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Hash and show; ask nothing.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -53,7 +57,11 @@ def sign(
             line = key or daemon.config.line
             algorithm = _algorithm(daemon, line, given)
             items = [*_hash(found, algorithm, quiet=as_json), *given]
-            results = list(_dry(items)) if dry_run else list(_sign(daemon, line, algorithm, items, output))
+            results = (
+                list(_dry(items))
+                if dry_run
+                else list(_sign(daemon, line, algorithm, items, output, grant, security_version))
+            )
         if as_json:
             emit({"line": line, "dry_run": dry_run, "files": results})
         else:
@@ -88,7 +96,13 @@ def _dry(items: list[Hashed]) -> Iterator[dict[str, Any]]:
 
 
 def _sign(
-    daemon: Client, line: str, algorithm: DigestAlgorithm, items: list[Hashed], output: Path | None
+    daemon: Client,
+    line: str,
+    algorithm: DigestAlgorithm,
+    items: list[Hashed],
+    output: Path | None,
+    grant: str,
+    security_version: int,
 ) -> Iterator[dict[str, Any]]:
     for start in range(0, len(items), BATCH_ITEMS):
         part = items[start : start + BATCH_ITEMS]
@@ -98,6 +112,8 @@ def _sign(
             line=line,
             names=tuple(_name(item.path) for item in part),
             sizes=tuple(item.size for item in part),
+            grant_id=grant,
+            security_version=security_version,
         )
         suffix = ".tlog-proof" if daemon.key(line).mode is Mode.PROOF else ".sig"
         for position, (item, document) in enumerate(zip(part, answer.documents, strict=True)):

@@ -30,6 +30,7 @@ from sealpress.client.answers import (
 from sealpress.client.config import ClientConfig
 from sealpress.client.errors import from_rpc, retry_wait_ms
 from sealpress.client.tls import credentials
+from sealpress.client.token import TokenFile
 from sealpress.core.digests import Hasher
 from sealpress.errors import ConfigError, SealpressError
 from sealpress.v1 import audit_pb2, audit_pb2_grpc, signing_pb2, signing_pb2_grpc
@@ -75,6 +76,7 @@ class AsyncClient:
         self._attempts_max = attempts_max
         self._timeout_s = timeout_s
         trust = credentials(config)
+        self._token = TokenFile(config.path(config.token)) if config.token else None
         self._channel = grpc.aio.secure_channel(config.signing, trust, options=_OPTIONS)
         self._signing: Any = signing_pb2_grpc.SigningServiceStub(self._channel)  # type: ignore[no-untyped-call]
         audit = config.audit or config.signing
@@ -103,7 +105,7 @@ class AsyncClient:
         attempt = 0
         while True:
             try:
-                answer = await call(request, timeout=self._timeout_s)
+                answer = await call(request, timeout=self._timeout_s, metadata=self._metadata())
             except grpc.RpcError as error:
                 found = self._error(error)
                 wait_ms = retry_wait_ms(found, attempt)
@@ -116,6 +118,10 @@ class AsyncClient:
                 continue
             self._connected = True
             return answer
+
+    def _metadata(self) -> tuple[tuple[str, str], ...] | None:
+        """What proves who we are where a certificate does not; only ever sent over TLS."""
+        return None if self._token is None else self._token.metadata()
 
     def _error(self, error: grpc.RpcError) -> SealpressError:
         found = from_rpc(error, connected=self._connected)
@@ -152,10 +158,11 @@ class AsyncClient:
         request_id: str = "",
         artifact: Artifact = UNNAMED,
         security_version: int = 0,
+        grant_id: str = "",
     ) -> Signed:
         """Sign one digest. Refusal, TransportError, or Invalid if the answer does not hold."""
         identifier = request_id or uuid.uuid4().hex
-        request = sign_request(identifier, self._line(line), algorithm, digest, artifact, security_version)
+        request = sign_request(identifier, self._line(line), algorithm, digest, artifact, security_version, grant_id)
         answer = await self._ask(self._signing.Sign, request)
         return check_answer(await self.key(line), algorithm, digest, answer)
 
@@ -169,13 +176,15 @@ class AsyncClient:
         names: tuple[str, ...] = (),
         sizes: tuple[int, ...] = (),
         security_version: int = 0,
+        grant_id: str = "",
         expand: bool = False,
     ) -> SignedBatch:
         """Sign N digests given end to end, as one act. The compact answer is expanded here, in C."""
         identifier = request_id or uuid.uuid4().hex
         request = batch_request(
-            identifier, self._line(line), algorithm, digests, names, sizes, security_version, expand=expand
-        )
+            identifier, self._line(line), algorithm, digests, names, sizes, security_version, expand=expand,
+            grant_id=grant_id,
+        )  # fmt: skip
         answer = await self._ask(self._signing.SignBatch, request)
         return check_batch(await self.key(line), algorithm, digests, answer)
 
@@ -193,7 +202,7 @@ class AsyncClient:
                 yield sign_request(identifier, info.line, item.algorithm, item.digest, item.artifact, 0)
 
         try:
-            async for answer in self._signing.SignStream(requests()):
+            async for answer in self._signing.SignStream(requests(), metadata=self._metadata()):
                 self._connected = True
                 item = under_way.pop(answer.request_id)
                 error = item_error(answer)
@@ -226,7 +235,7 @@ class AsyncClient:
                     yield signing_pb2.SignContentRequest(chunk=chunk)
 
         try:
-            answer = await self._signing.SignContent(parts(), timeout=self._timeout_s)
+            answer = await self._signing.SignContent(parts(), timeout=self._timeout_s, metadata=self._metadata())
         except grpc.RpcError as error:
             raise self._error(error) from None
         self._connected = True
@@ -282,7 +291,7 @@ class AsyncClient:
         """Events in order; with `follow` for ever."""
         request = audit_pb2.TailRequest(log=log, from_seq=from_seq, follow=follow)
         try:
-            async for answer in self._audit.Tail(request):
+            async for answer in self._audit.Tail(request, metadata=self._metadata()):
                 self._connected = True
                 if answer.HasField("event"):
                     yield answer.event

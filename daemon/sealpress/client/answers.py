@@ -115,6 +115,7 @@ def sign_request(
     digest: bytes,
     artifact: Artifact,
     security_version: int,
+    grant_id: str = "",
 ) -> signing_pb2.SignRequest:
     """A SignRequest."""
     return signing_pb2.SignRequest(
@@ -124,6 +125,7 @@ def sign_request(
         artifact=types_pb2.Artifact(
             name=artifact.name, version=artifact.version, size=artifact.size, media_type=artifact.media_type
         ),
+        grant_id=grant_id,
         security_version=security_version,
     )
 
@@ -138,6 +140,7 @@ def batch_request(
     security_version: int,
     *,
     expand: bool,
+    grant_id: str = "",
 ) -> signing_pb2.SignBatchRequest:
     """A SignBatchRequest."""
     return signing_pb2.SignBatchRequest(
@@ -147,6 +150,7 @@ def batch_request(
         digests=digests,
         names=names,
         sizes=sizes,
+        grant_id=grant_id,
         security_version=security_version,
         expand=expand,
     )

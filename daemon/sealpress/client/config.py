@@ -26,7 +26,7 @@ class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     control: str = ""
     audit: str = ""
     line: str = ""  # default for --key
-    token: str = ""  # file with a bearer token, for token listeners
+    token: str = ""  # file with a bearer token, for token listeners; read again when it changes
     base: str = ""
 
     def path(self, value: str) -> Path:

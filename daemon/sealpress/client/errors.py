@@ -28,7 +28,7 @@ _BY_CODE: dict[grpc.StatusCode, type[errors.Refusal]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Busy,
     grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.TimedOut,
-    grpc.StatusCode.FAILED_PRECONDITION: errors.NotPermitted,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.Precondition,
 }
 
 
@@ -63,12 +63,15 @@ def from_details(code: grpc.StatusCode, message: str, details: Any) -> errors.Re
         return None
     kind = _BY_CODE.get(code, errors.Internal)
     metadata = dict(info.metadata)
+    hint, event_id = metadata.pop("hint", ""), metadata.pop("event_id", "")
+    if issubclass(kind, errors.Precondition):
+        return kind(message, reason=info.reason, hint=hint, event_id=event_id, metadata=metadata)
     return kind(
         message,
         reason=info.reason,
-        hint=metadata.get("hint", ""),
+        hint=hint,
         retry_after_ms=wait_ms,
-        event_id=metadata.get("event_id", ""),
+        event_id=event_id,
     )
 
 

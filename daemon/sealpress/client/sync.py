@@ -99,6 +99,7 @@ class Client:
         request_id: str = "",
         artifact: Artifact = UNNAMED,
         security_version: int = 0,
+        grant_id: str = "",
     ) -> Signed:
         """As AsyncClient.sign."""
         return self._run(
@@ -109,6 +110,7 @@ class Client:
                 request_id=request_id,
                 artifact=artifact,
                 security_version=security_version,
+                grant_id=grant_id,
             )
         )
 
@@ -122,6 +124,7 @@ class Client:
         names: tuple[str, ...] = (),
         sizes: tuple[int, ...] = (),
         security_version: int = 0,
+        grant_id: str = "",
         expand: bool = False,
     ) -> SignedBatch:
         """As AsyncClient.sign_batch."""
@@ -134,6 +137,7 @@ class Client:
                 names=names,
                 sizes=sizes,
                 security_version=security_version,
+                grant_id=grant_id,
                 expand=expand,
             )
         )

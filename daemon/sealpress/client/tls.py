@@ -27,11 +27,13 @@ THREE_THINGS = (
 def credentials(config: ClientConfig, now: datetime | None = None) -> grpc.ChannelCredentials:
     """For a channel; TransportError if a file is missing or the certificate cannot be accepted anywhere."""
     roots = _read(config.path(config.ca), "ca")
+    if config.token and not config.cert and not config.key:
+        return grpc.ssl_channel_credentials(roots)  # for token listeners: they ask for no certificate
     if not config.cert or not config.key:
         raise TransportError(
-            "client.toml names no certificate (cert, key), and this listener requires one",
+            "client.toml names no certificate (cert, key) and no token",
             reason="NO_CERTIFICATE",
-            hint="ask for a client certificate with one URI SAN and name it in client.toml",
+            hint="ask for a client certificate with one URI SAN, or for a token of the CI, and name it in client.toml",
         )
     certificate, key = _read(config.path(config.cert), "cert"), _read(config.path(config.key), "key")
     check_certificate(certificate, key, now or datetime.now(UTC))

@@ -38,6 +38,7 @@ class LogBook:
         self._growth = heads.Growth(limits.leaves_per_minute_max)
         self._heads: OrderedDict[int, bytes] = OrderedDict({self.mark.size: self.mark.root})
         self.released = Released(self.mark.size)
+        self.answering = 0  # of an opened log: time of the newest leaf that its line answers for
         self._on_failure = on_failure
         self._wanted = self._done = 0
         self._failure: Damaged | None = None
@@ -51,8 +52,9 @@ class LogBook:
                 return
         raise Damaged(f"the mark of {mark.origin} contradicts itself", reason="MARK_DAMAGED")
 
-    def start(self) -> None:
-        """Begin writing; needs a running loop."""
+    def start(self, now: int) -> None:
+        """Begin writing; needs a running loop. What stood in the mark before may be as young as `now`."""
+        self.answering = now if self.mark.size else 0
         self._task = asyncio.create_task(self._write(), name=f"mark-{self.mark.origin}")
 
     async def close(self) -> None:
@@ -65,9 +67,19 @@ class LogBook:
                 await self._task
         self._file.close()
 
-    def accept(self, size: int, root: bytes, consistency: bytes, newest_leaf_time: int, now: int, second: int) -> None:
+    def accept(
+        self,
+        size: int,
+        root: bytes,
+        consistency: bytes,
+        newest_leaf_time: int,
+        now: int,
+        second: int,
+        *,
+        opened: bool = False,
+    ) -> None:
         """Take a new head, or refuse it and change nothing."""
-        mark = heads.accept(self.mark, size, root, consistency, newest_leaf_time, now, self._limits)
+        mark = heads.accept(self.mark, size, root, consistency, newest_leaf_time, now, self._limits, opened=opened)
         leaves = size - self.mark.size
         heads.check_growth(self._growth, leaves, second)
         self._growth.add(leaves, second)

@@ -5,9 +5,10 @@ accepted; and ask for the direct signature of a leaf that it shows to stand in s
 that reach a token are a cosignature message or a digest that a leaf of an accepted head commits to.
 
     advance   origin ours · size grows · consistent with the mark · time near our clock · growth within the cap
+              of a line of class firmware or root: every leaf opened, every signature approved (openings.py)
     seal      the last accepted head of its own origin; the log key, and proof keys of that log
     direct    a direct key · leaf rebuilt from opening and digest, found in an accepted head · young · once per index
-    stop      one key or all, at once and durable       lift   refused: evidence cannot be judged yet
+    stop      one key or all, at once and durable       lift   by the quorum's signatures only (lifting.py)
 
 Guarantees: a signature leaves after the mark that covers it is durable, after it was verified here with the public
 key, and unless its key was stopped meanwhile. Calls change the guard's account in the order in which they are started:
@@ -22,17 +23,18 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from sealpress import __version__
 from sealpress.config import Config
 from sealpress.errors import Damaged, Malformed, NotPermitted, Refusal, Unavailable
+from sealpress.hsm import lifting, openings
 from sealpress.hsm import messages as m
 from sealpress.hsm.book import LogBook
 from sealpress.hsm.direct import Opened, open_leaf
+from sealpress.hsm.finish import Signed, finish, sign_log
 from sealpress.hsm.heads import HeadLimits
 from sealpress.hsm.keytable import GuardKey, GuardLog, KeyTable
-from sealpress.hsm.signatures import WrongSignature
+from sealpress.hsm.pinned import Pinned
 from sealpress.hsm.slot import Slot, SlotLost
 from sealpress.hsm.state import State
 from sealpress.ports import Clock
@@ -44,24 +46,22 @@ _JOBS_PER_BATCH = 32  # of direct signatures, so that a slot's deadline is about
 _BATCHES_PER_SLOT = 4
 
 
-class _Signed(NamedTuple):
-    """What became of one token operation: a signature or a reason."""
-
-    signature: bytes
-    rv: int
-    latency_us: int
-    slot: str
-    reason: str
-
-
 class Guard:
     """All logs, keys and slots of one signer."""
 
     def __init__(
-        self, config: Config, path_of: Callable[[str], Path], table: KeyTable, state: State, clock: Clock
+        self,
+        config: Config,
+        path_of: Callable[[str], Path],
+        table: KeyTable,
+        state: State,
+        clock: Clock,
+        anchors: Pinned | None = None,
     ) -> None:
         """Opens the marks; Damaged if one is not whole. `path_of` resolves a path of the configuration."""
         self._table = table
+        self._anchors = anchors
+        self._leaves_max = config.signer.leaves_per_advance_max
         self._state = state
         self._clock = clock
         self._limits = HeadLimits(
@@ -85,7 +85,7 @@ class Guard:
     async def start(self) -> None:
         """Every slot has a worker, or will have; CannotStart if a person has to do something first."""
         for book in self._books.values():
-            book.start()
+            book.start(self._now())
         await asyncio.gather(*(slot.start() for slot in self._slots.values()))
 
     async def close(self) -> None:
@@ -120,7 +120,7 @@ class Guard:
                 case m.Stop():
                     return self._stop(ask)
                 case m.Lift():
-                    raise NotPermitted("no evidence can end a stop yet")
+                    return self._lift(ask)
                 case m.Probe():
                     return await self._probe(ask)
                 case m.Status():
@@ -139,9 +139,24 @@ class Guard:
     async def _advance(self, ask: m.Advance) -> m.Done:
         book = self._book(ask.origin)
         now, second = self._now(), self._clock.monotonic_ns() // _NS
-        book.accept(ask.size, ask.root, ask.consistency, ask.newest_leaf_time, now, second)
+        log = self._table.logs[ask.origin]
+        if not log.opens and (ask.leaves or ask.evidence):
+            raise Malformed("the leaves of this log are not opened")
+        opened = self._opened(ask, log, book, now) if log.opens else None
+        growth = opened.growth if opened is not None else ask.consistency
+        book.accept(ask.size, ask.root, growth, ask.newest_leaf_time, now, second, opened=log.opens)
+        if opened is not None and opened.wanted:
+            book.answering = opened.wanted[-1].time
         await _release(book)
         return m.Done(ask.id)
+
+    def _opened(self, ask: m.Advance, log: GuardLog, book: LogBook, now: int) -> openings.Range:
+        """The growth of a high-trust log, from its leaves. The loop waits for it: accounts change in order."""
+        assert self._anchors is not None
+        keys = self._table.of_log(ask.origin)
+        found = openings.open_range(ask, book.mark, log.name, keys, now, self._limits, self._leaves_max)
+        openings.demand(found.wanted, ask.evidence, self._anchors)
+        return found
 
     async def _seal(self, ask: m.Seal) -> m.Sealed:
         book, log = self._book(ask.origin), self._table.logs.get(ask.origin)
@@ -151,12 +166,14 @@ class Guard:
         if ask.size != book.mark.size or not ask.size:
             raise Unavailable("this is not the last accepted head", reason="HEAD_NOT_CURRENT", retry_after_ms=10)
         keys = self._proof_keys(ask)
+        if log.opens and keys:
+            openings.check_answering(book.answering, self._now(), self._limits)
         willing = [key for key in keys if not self._state.stopped(key.name)]
         time = book.cosign([key.key_id[:8] for key in willing], self._now())
         text = note.checkpoint_text(ask.origin, ask.size, book.mark.root)
         message = note.cosignature_message(text, time)
         (log_line, _), signed = await asyncio.gather(
-            asyncio.gather(asyncio.to_thread(_sign_log, log, text), _release(book)),
+            asyncio.gather(asyncio.to_thread(sign_log, log, text), _release(book)),
             asyncio.gather(*(self._cosign(key, message) for key in willing)),
         )
         if self._state.stopped_all:
@@ -164,7 +181,7 @@ class Guard:
         by_key = dict(zip((key.name for key in willing), signed, strict=True))
         return m.Sealed(ask.id, ask.size, time, log_line, tuple(self._sealed_by(key, time, by_key) for key in keys))
 
-    def _sealed_by(self, key: GuardKey, time: int, signed: dict[str, _Signed]) -> m.SealedBy:
+    def _sealed_by(self, key: GuardKey, time: int, signed: dict[str, Signed]) -> m.SealedBy:
         one = signed.get(key.name)
         if one is None or self._state.stopped(key.name):
             self.refused["STOPPED"] += 1
@@ -237,11 +254,24 @@ class Guard:
             for _, opened in taken:
                 book.released.give_back(opened.index)
 
+    def _lift(self, ask: m.Lift) -> m.Done:
+        if ask.key is None:
+            raise NotPermitted("a stop of everything is ended by those who run the signer, at its machine")
+        key, evidence, now = self._key(ask.key), openings.proof_of(ask.evidence), self._now()
+        change = lifting.check(self._anchors, self._state, key, evidence, now, self._limits.leaf_age_s_max)
+        try:
+            self._state.lift(key.name, change.change_id, change.expires, now)  # durable first, in force second
+        except Damaged as failure:
+            self._failed(failure)
+            raise Unavailable(failure.message, reason="SIGNER_STOPPING") from None
+        self._changed()
+        return m.Done(ask.id)
+
     def _stop(self, ask: m.Stop) -> m.Done:
         if ask.key is not None:
             self._key(ask.key)
         try:
-            self._state.stop(ask.key)  # blocks the loop for one fsync: nothing else may happen before it
+            self._state.stop(ask.key, self._now())  # blocks the loop for one fsync: nothing else may happen before it
         except Damaged as failure:
             self._failed(failure)
             raise Unavailable(failure.message, reason="SIGNER_STOPPING") from None
@@ -293,23 +323,23 @@ class Guard:
 
     # ---- tokens ----
 
-    async def _cosign(self, key: GuardKey, message: bytes) -> _Signed:
+    async def _cosign(self, key: GuardKey, message: bytes) -> Signed:
         cosigner = key.cosigner
         assert cosigner is not None
         results, slot = await self._operate(key, [cosigner.job(key.name, message)])
-        return (await asyncio.to_thread(_finish, results, slot, [lambda raw: cosigner.finish(message, raw)]))[0]
+        return (await asyncio.to_thread(finish, results, slot, [lambda raw: cosigner.finish(message, raw)]))[0]
 
-    async def _sign_digests(self, key: GuardKey, leaves: Sequence[Opened]) -> list[_Signed]:
+    async def _sign_digests(self, key: GuardKey, leaves: Sequence[Opened]) -> list[Signed]:
         scheme = key.scheme
         assert scheme is not None
         slot = self._slot_of(key)
         jobs = [scheme.job(key.name, leaf.algorithm, leaf.digest) for leaf in leaves]
         async with self._room[slot.name] if slot is not None else contextlib.nullcontext():
             if self._state.stopped(key.name):
-                return [_Signed(b"", 0, 0, "", "STOPPED")] * len(leaves)
+                return [Signed(b"", 0, 0, "", "STOPPED")] * len(leaves)
             results, name = await self._operate(key, jobs)
-        finish = [lambda raw, leaf=leaf: scheme.finish(leaf.algorithm, leaf.digest, raw) for leaf in leaves]
-        return await asyncio.to_thread(_finish, results, name, finish)
+        verify = [lambda raw, leaf=leaf: scheme.finish(leaf.algorithm, leaf.digest, raw) for leaf in leaves]
+        return await asyncio.to_thread(finish, results, name, verify)
 
     async def _operate(
         self, key: GuardKey, jobs: Sequence[m.WorkerJob]
@@ -350,34 +380,6 @@ async def _release(book: LogBook) -> None:
         await book.durable()
     except Damaged as failure:
         raise Unavailable(failure.message, reason="SIGNER_STOPPING", retry_after_ms=1_000) from None
-
-
-def _finish(
-    results: Sequence[m.WorkerResult | SlotLost], slot: str, finish: Sequence[Callable[[bytes], bytes]]
-) -> list[_Signed]:
-    """Verify each answer with the public key, outside the process that made it and off the loop."""
-    signed = []
-    for result, verified in zip(results, finish, strict=True):
-        if isinstance(result, SlotLost):
-            signed.append(_Signed(b"", 0, 0, slot, "OUTCOME_UNKNOWN" if result.unknown else "SLOT_DOWN"))
-            continue
-        signature, reason = b"", ""
-        if result.rv or not result.tried:
-            reason = "OUTCOME_UNKNOWN" if result.tried else "SLOT_DOWN"
-        else:
-            try:
-                signature = verified(result.signature)
-            except WrongSignature:
-                reason = "WRONG_SIGNATURE"
-                _log.error("slot %s: a signature does not verify under the pinned key; it is not released", slot)
-        signed.append(_Signed(signature, result.rv, result.elapsed_ns // 1_000, slot, reason))
-    return signed
-
-
-def _sign_log(log: GuardLog, text: bytes) -> bytes:
-    signature = log.private.sign(text)
-    log.public.verify(signature, text)
-    return note.signature_line(log.key.name, log.key.key_id, signature)
 
 
 def _opener(

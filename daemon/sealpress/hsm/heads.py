@@ -45,18 +45,35 @@ class Growth:
         self._seconds[second] = self._seconds.get(second, 0) + leaves
 
 
-def check_time(time: int, now: int, limits: HeadLimits) -> None:
-    """A leaf's time against our clock: LEAF_FROM_FUTURE, LEAF_TOO_OLD."""
+def check_ahead(time: int, now: int, limits: HeadLimits) -> None:
+    """A leaf's time against our clock: LEAF_FROM_FUTURE."""
     if time > now + limits.clock_ahead_s_max:
         raise Malformed(f"a leaf's time is {time - now} s ahead of the signer's clock", reason="LEAF_FROM_FUTURE")
+
+
+def check_time(time: int, now: int, limits: HeadLimits) -> None:
+    """The same, and LEAF_TOO_OLD."""
+    check_ahead(time, now, limits)
     if time < now - limits.leaf_age_s_max:
         raise Malformed(f"the leaf is {now - time} s old", reason="LEAF_TOO_OLD")
 
 
 def accept(
-    mark: HeadMark, size: int, root: bytes, consistency: bytes, newest_leaf_time: int, now: int, limits: HeadLimits
+    mark: HeadMark,
+    size: int,
+    root: bytes,
+    consistency: bytes,
+    newest_leaf_time: int,
+    now: int,
+    limits: HeadLimits,
+    *,
+    opened: bool = False,
 ) -> HeadMark:
-    """The mark after this head, or why it is refused."""
+    """The mark after this head, or why it is refused.
+
+    `opened`: every new leaf was looked at. Such a head may be old, since a long range is told in several of them; its
+    old leaves can count no more, for T is never behind our clock.
+    """
     if size < mark.size:
         raise Malformed(f"size {size} is behind the accepted {mark.size}", reason="SIZE_NOT_GROWING")
     if size == mark.size:
@@ -65,7 +82,7 @@ def accept(
         raise Malformed("a consistency path is whole hashes", reason="BAD_REQUEST")
     if newest_leaf_time < mark.time:
         raise Malformed("the newest leaf is older than that of the accepted head", reason="TIME_WENT_BACK")
-    check_time(newest_leaf_time, now, limits)
+    (check_ahead if opened else check_time)(newest_leaf_time, now, limits)
     try:
         frontier = frontier_advance(mark.size, mark.frontier, size, consistency, root)
     except CoreError:

@@ -1,13 +1,16 @@
 """The guard's own key table: which keys there are, whose they are, and what they may do. From its own configuration.
 
+Classes firmware and root are held alone: a signer that has such a line has anchors of its own, one log, and nothing on
+it but this line (DESIGN L4). That log opens its leaves (openings.py).
+
 Guarantees: each key has one log, line, mode, format and scheme that go together; no public key appears twice, in any
 role; a log key's file is the half of its pinned public key. Does not: know what is stopped or how far a key has signed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -21,9 +24,6 @@ from sealpress.hsm.signatures import Cosigner, Scheme, direct_scheme
 from sealpress.values import KeyClass, Mode, check_line
 from sealpress.verify import note
 
-# For these the signer has to verify approvals itself, which it cannot yet: it refuses to hold them.
-_CLASSES_REFUSED = frozenset({KeyClass.FIRMWARE, KeyClass.ROOT})
-
 
 @dataclass(frozen=True, slots=True)
 class GuardLog:
@@ -34,6 +34,7 @@ class GuardLog:
     key: note.LogKey
     private: Ed25519PrivateKey
     public: Ed25519PublicKey
+    opens: bool = False  # every new leaf is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,14 @@ class GuardKey:
     name: str
     origin: str
     line: str
+    class_: KeyClass
     slots: tuple[str, ...]
     spki: bytes
     key_id: bytes  # 32
     scope: bytes
     cka_id: bytes
     cka_label: str
-    active: bool
+    active: bool  # may sign, unless it is stopped
     cosigner: Cosigner | None  # proof keys
     line_key: note.LineKey | None
     scheme: Scheme | None  # direct keys
@@ -62,17 +64,26 @@ class KeyTable:
     logs: Mapping[str, GuardLog]  # by origin
     keys: Mapping[str, GuardKey]  # by name
 
+    def of_log(self, origin: str) -> dict[bytes, GuardKey]:
+        """All keys that a log had or has, by key id."""
+        return {key.key_id: key for key in self.keys.values() if key.origin == origin}
+
     def of_slot(self, slot: str) -> list[GuardKey]:
         """The keys that a slot's worker has to find."""
         return [key for key in self.keys.values() if key.active and slot in key.slots]
 
 
-def key_table(config: Config, path_of: Callable[[str], Path]) -> KeyTable:
-    """Read key files and check everything; ConfigError names the section."""
+def key_table(config: Config, path_of: Callable[[str], Path], anchored: Container[str] | None = None) -> KeyTable:
+    """Read key files and check everything; ConfigError names the section.
+
+    `anchored`: the lines for which this signer's anchors name a quorum; None if it has no anchors. Logs with another
+    `signer` than our socket are not ours, nor are their keys.
+    """
     seen: dict[bytes, str] = {}
     logs = {}
     origins = {}
-    for id_, section in config.log.items():
+    ours = {id_: section for id_, section in config.log.items() if _is_ours(config, section, path_of)}
+    for id_, section in ours.items():
         log = _log(id_, section, path_of, seen)
         if log.origin in logs:
             raise ConfigError(f"[log.{id_}]: the origin {log.origin} is there twice")
@@ -80,26 +91,76 @@ def key_table(config: Config, path_of: Callable[[str], Path]) -> KeyTable:
         origins[id_] = log
     keys = {}
     for id_, key in config.key.items():
-        if key.log not in origins:
+        if key.log not in config.log:
             raise ConfigError(f"[key.{id_}]: there is no [log.{key.log}]")
+        if key.log not in ours:
+            continue
         if not key.slots or any(slot not in config.slot for slot in key.slots):
             raise ConfigError(f"[key.{id_}]: `slots` names a slot that is not configured")
         keys[id_] = _key(id_, key, origins[key.log], path_of, seen)
-    _check_room(keys.values())
-    return KeyTable(logs, keys)
+    _check_room(keys.values(), config)
+    high = {key.origin for key in keys.values() if key.class_.opened}
+    if high:
+        _check_alone(config, ours, keys, anchored)
+    return KeyTable({origin: replace(log, opens=origin in high) for origin, log in logs.items()}, keys)
 
 
-def _check_room(keys: Iterable[GuardKey]) -> None:
+def _is_ours(config: Config, section: LogSection, path_of: Callable[[str], Path]) -> bool:
+    return not section.signer or path_of(section.signer) == path_of(config.signer.socket)
+
+
+def _check_alone(
+    config: Config, ours: Mapping[str, LogSection], keys: Mapping[str, GuardKey], anchored: Container[str] | None
+) -> None:
+    """A line of class firmware or root: anchors, and nothing beside it at this signer."""
+    high = next(key for key in keys.values() if key.class_.opened)
+    where = f"[key.{high.name}]: a line of class {high.class_}"
+    if anchored is None:
+        raise ConfigError(
+            f"{where} needs anchors of the signer's own",
+            hint='[signer] anchors = "anchors.json" and anchors_signatures = [..], as the officers signed them',
+        )
+    if high.line not in anchored:
+        raise ConfigError(
+            f"{where} needs a quorum in the signer's anchors, and they do not name {high.line}",
+            hint="publish the next version of the anchors with this line",
+        )
+    if len(ours) > 1:
+        raise ConfigError(
+            f"{where} has a signer of its own, and this one holds {len(ours)} logs",
+            hint="give the others another signer: [log.<id>] signer = its socket, and a configuration of its own",
+        )
+    if ours[config.key[high.name].log].governance:
+        raise ConfigError(f"{where} is not held in the governance log", hint="give the line a log of its own")
+    for key in keys.values():
+        if key.line != high.line:
+            raise ConfigError(
+                f"{where} is alone in its log, slots and signer, but [key.{key.name}] is of line {key.line}",
+                hint="give each line of these classes a log, a slot and a signer of its own",
+            )
+
+
+def _check_room(keys: Iterable[GuardKey], config: Config) -> None:
     count: dict[str, int] = {}
-    lines: set[tuple[str, str]] = set()
+    lines: dict[tuple[str, str], str] = {}
+    classes: dict[tuple[str, str], KeyClass] = {}
     for key in keys:
+        state = config.key[key.name].state
         count[key.origin] = count.get(key.origin, 0) + 1
         if count[key.origin] > KEYS_MAX:
             raise ConfigError(f"more than {KEYS_MAX} keys in {key.origin}", hint="give some lines another log")
-        if key.active and (key.origin, key.line) in lines:
-            raise ConfigError(f"line {key.line} has two active keys", hint='one must be state = "verify_only"')
+        line = (key.origin, key.line)
+        if classes.setdefault(line, key.class_) is not key.class_:
+            raise ConfigError(
+                f"line {key.line} has keys of two classes", hint="a line has one class, fixed at issuance"
+            )
+        if key.active and "active" in (state, lines.get(line, state)) and line in lines:
+            raise ConfigError(
+                f"line {key.line} has two active keys",
+                hint='one must be state = "verify_only", or all "governed" on a governed node',
+            )
         if key.active:
-            lines.add((key.origin, key.line))
+            lines[line] = state
 
 
 def _spki(where: str, path: Path, seen: dict[bytes, str]) -> bytes:
@@ -137,8 +198,6 @@ def _key(
     id_: str, section: KeySection, log: GuardLog, path_of: Callable[[str], Path], seen: dict[bytes, str]
 ) -> GuardKey:
     where = f"[key.{id_}]"
-    if section.class_ in _CLASSES_REFUSED:
-        raise ConfigError(f"{where}: this version has no signer for class {section.class_}")
     spki = _spki(where, path_of(section.public_key), seen)
     try:
         line = check_line(section.line)
@@ -157,13 +216,14 @@ def _key(
         name=id_,
         origin=log.origin,
         line=line,
+        class_=section.class_,
         slots=section.slots,
         spki=spki,
         key_id=leaf.key_id(spki),
         scope=leaf.scope(log.name, line),
         cka_id=cka_id,
         cka_label=section.cka_label,
-        active=section.state == "active",
+        active=section.state != "verify_only",
         cosigner=cosigner,
         line_key=line_key,
         scheme=scheme,

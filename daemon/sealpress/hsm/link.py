@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
 from sealpress.hsm import messages as m
+from sealpress.verify.evidence import Evidence
 
 if TYPE_CHECKING:
     from sealpress.core.merkle import Tree
@@ -94,6 +95,32 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True)
+class EventLeaf:
+    """A new leaf that nobody signs, opened: its record hash and its time."""
+
+    record: bytes
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureLeaf:
+    """A new leaf of a line key, opened; `evidence` is a position in `Openings.evidence`."""
+
+    key_id: bytes
+    opening: bytes
+    digest: bytes
+    evidence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Openings:
+    """Every leaf of an advance, in order, and the approvals of those that are to be signed."""
+
+    leaves: tuple[EventLeaf | SignatureLeaf, ...]
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DirectItem:
     """One leaf of a direct line: opening (61 bytes), digest, index, inclusion path (hashes end to end)."""
 
@@ -120,14 +147,17 @@ def advance_path(tree: Tree, old_size: int, new_size: int) -> bytes:
 
 
 _UNAVAILABLE = frozenset({"SLOT_DOWN", "SIGNER_STOPPING", "HEAD_NOT_CURRENT"})
-_NOT_PERMITTED = frozenset({"NOT_PERMITTED", "STOPPED"})
+_NOT_PERMITTED = frozenset(
+    {"NOT_PERMITTED", "STOPPED", "NOT_STOPPED", "LIFT_STALE", "EVIDENCE_MISSING", "NOTHING_TO_SIGN"}
+)
+_APPROVALS = ("APPROVAL_", "RELEASE_", "CHANGE_", "ANCHORS_")  # how the reasons of a lack of them begin
 
 
 def _refusal(answer: m.Refused) -> Refusal:
     kind: type[Refusal] = Malformed
     if answer.retry_after_ms or answer.reason in _UNAVAILABLE:
         kind = Unavailable
-    elif answer.reason in _NOT_PERMITTED:
+    elif answer.reason in _NOT_PERMITTED or answer.reason.startswith(_APPROVALS):
         kind = NotPermitted
     elif answer.reason == "OUTCOME_UNKNOWN":
         kind = OutcomeUnknown
@@ -204,9 +234,23 @@ class SignerLink:
         self._status = status
         return status
 
-    async def advance(self, origin: str, size: int, root: bytes, consistency: bytes, newest_leaf_time: int) -> None:
-        """Have the guard accept a new head; `consistency` as of `advance_path`. Returns when its mark is durable."""
+    async def advance(
+        self,
+        origin: str,
+        size: int,
+        root: bytes,
+        consistency: bytes,
+        newest_leaf_time: int,
+        opened: Openings | None = None,
+    ) -> None:
+        """Have the guard accept a new head; `consistency` as of `advance_path`. Returns when its mark is durable.
+
+        A log of class firmware or root wants its leaves `opened` instead.
+        """
         ask = m.Advance(self._id(), origin, size, root, consistency, newest_leaf_time)
+        if opened is not None:
+            leaves, evidence = tuple(map(_leaf, opened.leaves)), tuple(map(_evidence, opened.evidence))
+            ask = m.Advance(ask.id, origin, size, root, consistency, newest_leaf_time, leaves, evidence)
         await self._call(ask, m.Done)
 
     async def seal(self, origin: str, size: int, keys: Sequence[str]) -> Sealed:
@@ -244,9 +288,9 @@ class SignerLink:
         """No more signatures with this key (None: with any); durable when this returns."""
         await self._call(m.Stop(self._id(), key), m.Done)
 
-    async def lift(self, key: str | None, evidence: bytes) -> None:
-        """End a stop; the guard judges the evidence."""
-        await self._call(m.Lift(self._id(), key, evidence), m.Done)
+    async def lift(self, key: str | None, evidence: Evidence) -> None:
+        """End a stop; the guard judges the evidence: a change record of kind key.resume and its approvals."""
+        await self._call(m.Lift(self._id(), key, _evidence(evidence)), m.Done)
 
     async def probe(self) -> dict[str, int]:
         """Per slot how long its worker took to answer, in microseconds; -1 if it did not."""
@@ -339,6 +383,17 @@ class SignerLink:
         self._calls.clear()
         if self._on_change is not None:
             self._on_change(SignerStatus("", {}, {}, {}, {}))
+
+
+def _leaf(leaf: EventLeaf | SignatureLeaf) -> m.EventLeaf | m.SignatureLeaf:
+    if isinstance(leaf, EventLeaf):
+        return m.EventLeaf(leaf.record, leaf.time)
+    return m.SignatureLeaf(leaf.key_id, leaf.opening, leaf.digest, leaf.evidence)
+
+
+def _evidence(evidence: Evidence) -> m.Evidence:
+    approvals = tuple(m.Approval(statement, signature) for statement, signature in evidence.approvals)
+    return m.Evidence(evidence.change, approvals)
 
 
 def _lost(path: str) -> Unavailable:

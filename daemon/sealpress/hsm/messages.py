@@ -17,8 +17,12 @@ from msgspec import Meta
 
 from sealpress.errors import Malformed
 
-VERSION = 1
-FRAME_BYTES_MAX = 8 << 20
+VERSION = 2
+FRAME_BYTES_MAX = 12 << 20
+LEAVES_MAX = 16_384  # opened in one Advance
+EVIDENCE_MAX = 256  # change records in one Advance
+EVIDENCE_BYTES_MAX = 9 << 20  # of all of them; the link's user cuts longer ranges
+APPROVALS_MAX = 64  # of one change record
 DIRECT_ITEMS_MAX = 1_024  # of one message; the link cuts longer lists
 KEYS_MAX = 256  # named in one seal
 PREFIX = struct.Struct("<I")
@@ -44,8 +48,42 @@ class Hello(_Message, frozen=True):
 # ---- front end to guard ----------------------------------------------------
 
 
+class EventLeaf(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="event"):
+    """A leaf that nobody signs: all that the guard needs to build it."""
+
+    record: Hash
+    time: Natural
+
+
+class SignatureLeaf(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="signature"):
+    """A leaf that a line key answers for; `evidence` is a position in the message's list."""
+
+    key_id: Hash
+    opening: Annotated[bytes, Meta(min_length=61, max_length=61)]
+    digest: Annotated[bytes, Meta(max_length=64)]
+    evidence: Annotated[int, Meta(ge=0, le=EVIDENCE_MAX)]
+
+
+class Approval(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A person's statement and its armored SSH signature."""
+
+    statement: Annotated[bytes, Meta(max_length=8 << 10)]
+    signature: Annotated[str, Meta(max_length=16 << 10)]
+
+
+class Evidence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A change record's bytes and its approvals."""
+
+    change: Annotated[bytes, Meta(max_length=8 << 20)]
+    approvals: Annotated[tuple[Approval, ...], Meta(max_length=APPROVALS_MAX)]
+
+
 class Advance(_Message, frozen=True):
-    """The log grew: accept its head. `consistency`: perfect subtrees of [last accepted size, size), left to right."""
+    """The log grew: accept its head. `consistency`: perfect subtrees of [last accepted size, size), left to right.
+
+    A log of class firmware or root opens its leaves instead, every one in [last accepted size, size): the guard
+    computes the subtrees itself and demands evidence for each signature.
+    """
 
     id: Id
     origin: Text
@@ -53,6 +91,8 @@ class Advance(_Message, frozen=True):
     root: Hash
     consistency: Delta
     newest_leaf_time: Natural
+    leaves: Annotated[tuple[EventLeaf | SignatureLeaf, ...], Meta(max_length=LEAVES_MAX)] = ()
+    evidence: Annotated[tuple[Evidence, ...], Meta(max_length=EVIDENCE_MAX)] = ()
 
 
 class Seal(_Message, frozen=True):
@@ -94,7 +134,7 @@ class Lift(_Message, frozen=True):
 
     id: Id
     key: Text | None
-    evidence: Annotated[bytes, Meta(max_length=1 << 20)]
+    evidence: Evidence
 
 
 class Probe(_Message, frozen=True):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,11 +84,17 @@ def _load(name: TokenName) -> Any:
             hint="install the module, or correct `module` of the slot (Debian: apt-get install softhsm2)",
         ) from None
     except PKCS11Error as error:
-        raise _answered("the module cannot be used", error) from None
+        raise answered("the module cannot be used", error) from None
 
 
-def _answered(what: str, error: PKCS11Error) -> CannotStart:
+def answered(what: str, error: PKCS11Error) -> CannotStart:
+    """The token's refusal as an error of the tree."""
     return CannotStart(f"{what}: {type(error).__name__} {error}".rstrip(), reason="TOKEN_FAILED")
+
+
+def _serial(token: Any) -> str:
+    serial = token.serial.decode(errors="replace") if isinstance(token.serial, bytes) else str(token.serial)
+    return serial.strip("\0 ")
 
 
 class Token:
@@ -103,8 +109,7 @@ class Token:
     def _find(self, name: TokenName) -> Any:
         found = []
         for token in self._tokens():
-            serial = token.serial.decode(errors="replace") if isinstance(token.serial, bytes) else str(token.serial)
-            if token.label.strip() == name.label and name.serial in ("", serial.strip("\0 ")):
+            if token.label.strip() == name.label and name.serial in ("", _serial(token)):
                 found.append(token)
         if not found:
             raise CannotStart(
@@ -127,7 +132,21 @@ class Token:
                 with contextlib.suppress(PKCS11Error):  # an empty or broken slot is no candidate
                     yield slot.get_token()
         except PKCS11Error as error:
-            raise _answered("the module's slots cannot be listed", error) from None
+            raise answered("the module's slots cannot be listed", error) from None
+
+    @property
+    def maker(self) -> str:
+        """Who made the token, by its own word."""
+        return str(self._token.manufacturer_id).strip("\0 ")
+
+    @property
+    def serial(self) -> str:
+        """Its serial number."""
+        return _serial(self._token)
+
+    def others(self) -> list[TokenName]:
+        """Every token that the module shows, by serial and label."""
+        return [TokenName("", "", _serial(token), token.label.strip()) for token in self._tokens()]
 
     @property
     def slot_id(self) -> int:
@@ -145,7 +164,7 @@ class Token:
         try:
             return self._token.open(rw=write)
         except PKCS11Error as error:
-            raise _answered("the token opens no session", error) from None
+            raise answered("the token opens no session", error) from None
 
     def close_anchor(self) -> None:
         """For the maker of a token only, who has a session of its own: C_InitPIN bears no read-only session."""
@@ -167,7 +186,7 @@ class Token:
             public = list(self._anchor.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, **template}))
             held = [public_spki(key) for key in public]
         except PKCS11Error as error:
-            raise _answered(f"key {what} cannot be looked up", error) from None
+            raise answered(f"key {what} cannot be looked up", error) from None
         if len(private) != 1 or not template:
             raise CannotStart(
                 f"key {what}: {len(private)} private keys on the token match",
@@ -241,33 +260,43 @@ def _octets(value: bytes) -> bytes:
     return bytes(value)
 
 
+PRIVATE_TEMPLATE = {
+    Attribute.EXTRACTABLE: False,
+    Attribute.SENSITIVE: True,
+    Attribute.PRIVATE: True,
+    Attribute.SIGN: True,
+    Attribute.DECRYPT: False,
+    Attribute.UNWRAP: False,
+}
+
+
 def generate(session: Any, kind: str, cka_id: bytes, label: str) -> bytes:
     """A new key pair on the token, sensitive and not extractable; its SPKI. `kind`: ed25519, p256, p384, rsa3072."""
-    private = {
-        Attribute.EXTRACTABLE: False,
-        Attribute.SENSITIVE: True,
-        Attribute.PRIVATE: True,
-        Attribute.SIGN: True,
-        Attribute.DECRYPT: False,
-        Attribute.UNWRAP: False,
-    }
-    parameters = {"ed25519": _ED25519, **{f"p{curve.key_size}": oid for oid, curve in _CURVES.items()}}
-    options: dict[str, Any] = {"id": cka_id, "label": label, "store": True, "private_template": private}
     try:
-        if kind == "rsa3072":
-            public, _ = session.generate_keypair(KeyType.RSA, 3072, **options)
-        else:
-            key_type = KeyType.EC_EDWARDS if kind == "ed25519" else KeyType.EC
-            domain = session.create_domain_parameters(key_type, {Attribute.EC_PARAMS: parameters[kind]}, local=True)
-            if kind == "ed25519":
-                options["mechanism"] = pkcs11.Mechanism.EC_EDWARDS_KEY_PAIR_GEN
-            public, _ = domain.generate_keypair(**options)
+        public, _ = generate_pair(session, kind, cka_id, label, PRIVATE_TEMPLATE)
         spki = public_spki(public)
     except PKCS11Error as error:
-        raise _answered(f"the token makes no {kind} key", error) from None
+        raise answered(f"the token makes no {kind} key", error) from None
     if spki is None:
         raise CannotStart(f"the token's new {kind} key cannot be read back", reason="TOKEN_FAILED")
     return spki
+
+
+def generate_pair(
+    session: Any, kind: str, cka_id: bytes, label: str, private: Mapping[Attribute, bool]
+) -> tuple[Any, Any]:
+    """The new public and private object; PKCS11Error as the token answers it."""
+    parameters = {"ed25519": _ED25519, **{f"p{curve.key_size}": oid for oid, curve in _CURVES.items()}}
+    options: dict[str, Any] = {"id": cka_id, "label": label, "store": True, "private_template": dict(private)}
+    if kind == "rsa3072":
+        public, made = session.generate_keypair(KeyType.RSA, 3072, **options)
+        return public, made
+    key_type = KeyType.EC_EDWARDS if kind == "ed25519" else KeyType.EC
+    domain = session.create_domain_parameters(key_type, {Attribute.EC_PARAMS: parameters[kind]}, local=True)
+    if kind == "ed25519":
+        options["mechanism"] = pkcs11.Mechanism.EC_EDWARDS_KEY_PAIR_GEN
+    public, made = domain.generate_keypair(**options)
+    return public, made
 
 
 def free_slot(module: str, reserved: str, label: str) -> int:
@@ -281,5 +310,5 @@ def free_slot(module: str, reserved: str, label: str) -> int:
             if token.label.strip() == label:
                 raise CannotStart(f"a token {label!r} is there already", reason="TOKEN_AMBIGUOUS")
     except PKCS11Error as error:
-        raise _answered("the module's slots cannot be listed", error) from None
+        raise answered("the module's slots cannot be listed", error) from None
     raise CannotStart("no slot has an empty token", reason="TOKEN_NOT_FOUND")

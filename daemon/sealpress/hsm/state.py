@@ -1,4 +1,4 @@
-"""The signer's own directory: its lock, its stops, the PINs it must not try again.
+"""The signer's own directory: its lock, its stops, its anchors, the PINs it must not try again.
 
 Guarantees: one signer at a time uses a directory; what is written is on the disk before the call returns (temporary
 file, fsync, rename, fsync of the directory). Does not: hold marks (mark.py), or a PIN: only its HMAC under a key that
@@ -14,16 +14,26 @@ from typing import TypeVar
 
 import msgspec
 
-from sealpress.errors import CannotStart, Damaged
+from sealpress.errors import Busy, CannotStart, Damaged
 from sealpress.ports import Entropy
 
 T = TypeVar("T")
 _TAGS_MAX = 64  # per slot; the oldest go first
+LIFTED_MAX = 4_096
+_LIFTED_KEPT_S = 86_400  # beyond its expiry, in case the clock goes back
+_ALL = ""
 
 
 class _Stops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     all: bool = False
     keys: tuple[str, ...] = ()
+    since: dict[str, int] = {}  # per key ("": all of them): Unix seconds of its newest stop
+    lifted: dict[str, int] = {}  # change records that ended a stop, each once, until they expire
+
+
+class _Pinned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    document: bytes
+    signatures: tuple[str, ...]
 
 
 class _Pins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,11 +80,44 @@ class State:
         """Whether nothing may be signed, by the log keys neither."""
         return self._stops.all
 
-    def stop(self, key: str | None) -> None:
+    def stop(self, key: str | None, now: int = 0) -> None:
         """In force at once, whatever the disk says to it; durable when this returns, Damaged if it cannot be."""
-        keys = self._stops.keys if key is None or key in self._stops.keys else (*self._stops.keys, key)
-        self._stops = _Stops(self._stops.all or key is None, keys)
+        held = self._stops
+        keys = held.keys if key is None or key in held.keys else (*held.keys, key)
+        name = _ALL if key is None else key
+        since = {**held.since, name: max(now, held.since.get(name, 0))}
+        self._stops = _Stops(held.all or key is None, keys, since, held.lifted)
         self._write("stops", self._stops)
+
+    def stopped_since(self, key: str) -> int | None:
+        """When this key was stopped for the last time; None if it is not, by itself."""
+        return self._stops.since.get(key, 0) if key in self._stops.keys else None
+
+    def lifted(self, change_id: str) -> bool:
+        """Whether this change record ended a stop before."""
+        return change_id in self._stops.lifted
+
+    def lift(self, key: str, change_id: str, expires: int, now: int) -> None:
+        """End a key's stop by this change record, which never ends another; in force once durable, else Damaged."""
+        held = self._stops
+        lifted = {name: until for name, until in held.lifted.items() if until >= now - _LIFTED_KEPT_S}
+        if len(lifted) >= LIFTED_MAX:
+            raise Busy("too many stops were lifted lately", reason="LIFTED_FULL", retry_after_ms=3_600_000)
+        keys = tuple(name for name in held.keys if name != key)
+        stops = _Stops(held.all, keys, held.since, {**lifted, change_id: expires})
+        self._write("stops", stops)
+        self._stops = stops
+
+    # ---- anchors ----
+
+    def anchors(self) -> tuple[bytes, tuple[str, ...]] | None:
+        """The TrustAnchors document that was pinned last, and its signatures."""
+        held = self._read("anchors", _Pinned)
+        return (held.document, held.signatures) if held is not None else None
+
+    def pin_anchors(self, document: bytes, signatures: tuple[str, ...]) -> None:
+        """From here on this document is the oldest that counts."""
+        self._write("anchors", _Pinned(document, signatures))
 
     # ---- PINs ----
 

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 import sealpress
-from sealpress.errors import Malformed
+from sealpress.errors import Malformed, Precondition
 from sealpress.flow import Flow
-from sealpress.rpc import convert
+from sealpress.governance import evidence_chain
+from sealpress.governance.desk import Desk
+from sealpress.rpc import convert, views
 from sealpress.rpc.interceptors import Callers, Context, guarded
+from sealpress.steps._office import Office
 from sealpress.steps._state import LogState
 from sealpress.telemetry import Telemetry
 from sealpress.tlog import explain
+from sealpress.tlog.entry import GovernanceEvent, RequestEvent
 from sealpress.tlog.record import Record
 from sealpress.v1 import audit_pb2 as pb
-from sealpress.v1 import audit_pb2_grpc
+from sealpress.v1 import audit_pb2_grpc, governance_pb2
 
 TAIL_PART = 256  # records read at a time
 HEARTBEAT_S = 10.0
@@ -77,12 +81,15 @@ class Node(Protocol):
 class AuditService(audit_pb2_grpc.AuditServiceServicer):
     """The methods of protos/sealpress/v1/audit.proto."""
 
-    def __init__(self, flow: Flow, callers: Callers, telemetry: Telemetry, node: Node) -> None:
-        """One for all listeners."""
+    def __init__(
+        self, flow: Flow, callers: Callers, telemetry: Telemetry, node: Node, office: Office | None = None
+    ) -> None:
+        """One for all listeners; `office` of a governed node."""
         self._flow = flow
         self._callers = callers
         self.telemetry = telemetry
         self._node = node
+        self._office = office
         self._scans = asyncio.Semaphore(EXPLAINS_MAX)
 
     @guarded
@@ -136,7 +143,8 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         found: list[pb.LogEvent] = []
         async with self._scans:
             for log in self._flow.shared.logs.values():
-                found += await _threaded(_explain, log, what, caller.identity.id if own_only else None)
+                owner = caller.identity.id if own_only else None
+                found += await _threaded(_explain, log, what, owner, self._why)
         return pb.ExplainResponse(events=found)
 
     @guarded
@@ -181,6 +189,67 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
             if not await _grown(log, seen):
                 await context.write(pb.TailResponse(next_seq=seq))
 
+    # ---- governance (GR-14, 73) ----
+
+    @guarded
+    async def WhoCanSign(self, request: pb.WhoCanSignRequest, context: Context) -> pb.WhoCanSignResponse:
+        """From the policy in force."""
+        return views.who_can_sign(await self._governed(context, "WhoCanSign"), request)
+
+    @guarded
+    async def WhatCanSign(self, request: pb.WhatCanSignRequest, context: Context) -> pb.WhatCanSignResponse:
+        """The same the other way round."""
+        return views.what_can_sign(await self._governed(context, "WhatCanSign"), request.identity)
+
+    @guarded
+    async def GetChange(
+        self, request: governance_pb2.GetChangeRequest, context: Context
+    ) -> governance_pb2.GetChangeResponse:
+        """One change, with everything."""
+        return views.whole_change(await self._desk(context, "GetChange"), request.change_id)
+
+    @guarded
+    async def ListChanges(
+        self, request: governance_pb2.ListChangesRequest, context: Context
+    ) -> governance_pb2.ListChangesResponse:
+        """The newest first."""
+        return views.changes(await self._desk(context, "ListChanges"), request)
+
+    @guarded
+    async def GetGovernance(
+        self, request: governance_pb2.GetGovernanceRequest, context: Context
+    ) -> governance_pb2.GetGovernanceResponse:
+        """What stands."""
+        office = await self._governed(context, "GetGovernance")
+        return views.governance(office.desk(), office.ledger)
+
+    @guarded
+    async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
+        """Governance records, in order."""
+        await self._flow.permit_audit(self._callers.caller(context), "ListEvents")
+        async with self._scans:
+            found: pb.ListEventsResponse = await _threaded(_events, self._flow.shared.governance, request)
+            return found
+
+    @property
+    def _why(self) -> Callable[[RequestEvent], dict[str, Any]] | None:
+        """What stands behind a request; only a governed node can tell."""
+        office = self._office
+        return None if office is None else lambda event: evidence_chain.chain(office.state, event)
+
+    async def _desk(self, context: Context, method: str) -> Desk:
+        return (await self._governed(context, method)).desk()
+
+    async def _governed(self, context: Context, method: str) -> Office:
+        """The office, for a caller with the role."""
+        await self._flow.permit_audit(self._callers.caller(context), method)
+        if self._office is None:
+            raise Precondition(
+                "this node is not governed: its policy file alone decides", reason="NOT_GOVERNED",
+                hint="[governance] in sealpress.toml",
+            )  # fmt: skip
+        return self._office
+
     async def _log(self, name: str, context: Context, method: str) -> LogState:
         """The log meant, for a caller with the role."""
         shared = self._flow.shared
@@ -218,16 +287,21 @@ def _what(request: pb.ExplainRequest) -> tuple[str, bytes]:
     raise Malformed("say what to explain", hint="a digest, an event id, or the SHA-256 of a signature")
 
 
-def _explain(log: LogState, what: tuple[str, bytes], owner: str | None) -> list[pb.LogEvent]:
-    """The story of it in one log; `owner`: only requests of this identity and what became of them."""
+def _explain(
+    log: LogState,
+    what: tuple[str, bytes],
+    owner: str | None,
+    why: Callable[[RequestEvent], dict[str, Any]] | None,
+) -> list[pb.LogEvent]:
+    """The story of it in one log; `owner`: only requests of this identity and what became of them, and no rules."""
     kind, raw = what
     reader = log.log.reader
     search = {"digest": explain.by_digest, "event_id": explain.by_event_id, "signature_sha256": explain.by_signature}
     found = search[kind](reader, raw)
     if owner is not None:
         found = (record for record in found if getattr(record.head.event, "identity", None) == owner)
-    told = explain.story(reader, found, raw if kind == "digest" else None)
-    return [_told(log, event) for event in told]
+    told = explain.story(reader, found, raw if kind == "digest" else None, why if owner is None else None)
+    return [_told(log, explain.for_requester(event) if owner is not None else event) for event in told]
 
 
 def _told(log: LogState, event: dict[str, Any]) -> pb.LogEvent:
@@ -253,6 +327,26 @@ def _part(log: LogState, seq: int, at: Any) -> list[Record]:
         if len(found) == TAIL_PART:
             break
     return found
+
+
+def _events(log: LogState, asked: pb.ListEventsRequest) -> pb.ListEventsResponse:
+    """Governance records of a kind, or of all kinds that begin with `kind` and its dot."""
+    limit = views.count(asked.limit)
+    found: list[pb.LogEvent] = []
+    for record in log.log.records(asked.from_seq, None):
+        event = record.head.event
+        if not isinstance(event, GovernanceEvent):
+            continue
+        if (
+            asked.kind
+            and event.kind != asked.kind
+            and not (asked.kind.endswith(".") and event.kind.startswith(asked.kind))
+        ):
+            continue
+        if len(found) == limit:
+            return pb.ListEventsResponse(events=found, next_seq=record.seq)
+        found.append(_event(log, record))
+    return pb.ListEventsResponse(events=found)
 
 
 async def _grown(log: LogState, seen: int) -> bool:

@@ -114,8 +114,8 @@ def batch_response(request_id: str, settled: Settled, proofs: Sequence[bytes]) -
     )
 
 
-def key_message(line: Line, class_: str, algorithms: frozenset[DigestAlgorithm]) -> types_pb2.Key:
-    """A line as its users see it."""
+def key_message(line: Line, class_: str, algorithms: frozenset[DigestAlgorithm], state: str) -> types_pb2.Key:
+    """A line as its users see it; `state` is that of its key."""
     return types_pb2.Key(
         line=line.name,
         key_id=line.key_id,
@@ -123,7 +123,7 @@ def key_message(line: Line, class_: str, algorithms: frozenset[DigestAlgorithm])
         vkey=line.vkey,
         mode=line.section.mode,
         **{"class": class_},
-        state="active",
+        state=state,
         format=line.section.format,
         algorithms=[types_pb2.DigestAlgorithm.Name(algorithm) for algorithm in sorted(algorithms)],
         log_name=line.log.log.name,

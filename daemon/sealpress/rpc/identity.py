@@ -3,7 +3,8 @@
 `uri:<URI SAN>` when the certificate has exactly one URI SAN, `spki:sha256:<hex>` when it has none; several name nobody.
 
 Guarantees: the same certificate bytes always give the same identity; its end is checked on every request; at most
-CACHE_MAX certificates are remembered, by their bytes. Does not: verify the chain (TLS did), or decide what he may.
+CACHE_MAX certificates are remembered, by their bytes. Does not: verify the chain (TLS did), read tokens
+(rpc/tokens.py), or decide what he may.
 """
 
 from __future__ import annotations
@@ -59,10 +60,14 @@ class Identities:
             flaw = AMBIGUOUS  # the TLS library and our parser read the names differently
         if self._clock.now_ns() >= known.identity.not_after * NANOSECONDS:
             flaw = EXPIRED
+        return self.bearer(known.identity, flaw, source, remaining_s)
+
+    def bearer(self, identity: Identity, flaw: str, source: str, remaining_s: float | None) -> Caller:
+        """The caller of that name, waiting for as long as his call may take."""
         expires_ns = 0
         if remaining_s is not None:
             expires_ns = self._clock.monotonic_ns() + int(remaining_s * NANOSECONDS)
-        return Caller(known.identity, source[:SOURCE_MAX], expires_ns, flaw)
+        return Caller(identity, source[:SOURCE_MAX], expires_ns, flaw)
 
     def _parse(self, pem: bytes) -> _Known:
         known = parse_certificate(pem)

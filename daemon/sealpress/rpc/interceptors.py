@@ -1,7 +1,8 @@
 """What stands around every call: who calls, and what he is told when it fails.
 
 Wrapped around the methods when the class is made, not a grpc interceptor: those cost more per call than the signing of
-a single digest does.
+a single digest does. Token listeners have one all the same (`Gate`): anybody can connect to them, so nothing of a call
+is read, not even its first message, before its token was (DECISIONS/0014).
 
 Guarantees: a call ends with its answer or with a status of rpc/status.py; a foreign exception is logged and told as
 INTERNAL. Does not: judge (flow does).
@@ -12,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
@@ -19,7 +21,9 @@ import grpc
 from sealpress.errors import Damaged, Refusal
 from sealpress.ports import Clock
 from sealpress.rpc import status
-from sealpress.rpc.identity import Identities
+from sealpress.rpc.identity import EXPIRED, NANOSECONDS, Identities
+from sealpress.rpc.tokens import EXPIRED as TOKEN_EXPIRED
+from sealpress.rpc.tokens import REPLAYED, Tokens, bearer
 from sealpress.steps._state import Caller
 from sealpress.telemetry import Telemetry
 
@@ -33,21 +37,46 @@ M = TypeVar("M", bound=Method)
 class Callers:
     """Finds the caller of a call, and counts connections by the first call on each."""
 
-    def __init__(self, clock: Clock, telemetry: Telemetry) -> None:
-        """Shared by all services of the daemon."""
+    def __init__(self, clock: Clock, telemetry: Telemetry, tokens: Tokens | None = None) -> None:
+        """Shared by all services of the daemon; `tokens` for its token listeners."""
+        self._clock = clock
         self._identities = Identities(clock)
+        self._tokens = tokens
         self._telemetry = telemetry
         self._seen: OrderedDict[str, None] = OrderedDict()
 
-    def caller(self, context: Context) -> Caller:
-        """Who calls; the address is only recorded."""
+    def caller(self, context: Context, *, once: bool = False) -> Caller:
+        """Who calls; the address is only recorded.
+
+        The listener decides how: with mutual TLS nobody gets in without a certificate, for tokens none is asked for.
+        `once`: for what may be had once for a token; a second time the caller has the flaw TOKEN_REPLAYED.
+        """
         source = context.peer()
         if source not in self._seen:
             self._telemetry.connection_seen()
             self._seen[source] = None
             if len(self._seen) > CONNECTIONS_SEEN_MAX:
                 self._seen.popitem(last=False)
-        return self._identities.caller(context.auth_context(), source, context.time_remaining())
+        auth = context.auth_context()
+        if self._tokens is None or auth.get("x509_pem_cert"):
+            return self._identities.caller(auth, source, context.time_remaining())
+        verified = self._tokens.identify(bearer(context.invocation_metadata()), source)
+        caller = self._identities.bearer(verified.identity, verified.flaw, source, context.time_remaining())
+        return self.consumed(caller) if once else caller
+
+    def consumed(self, caller: Caller) -> Caller:
+        """The caller, after the one use of his token; with a flaw if it was had. Certificates have no such limit."""
+        if self._tokens is None or not caller.identity.token_sha256 or caller.flaw:
+            return caller
+        return caller if self._tokens.consume(caller.identity) else replace(caller, flaw=REPLAYED)
+
+    def still(self, caller: Caller) -> Caller:
+        """The caller later in a long call: with a flaw once his certificate or token has ended."""
+        token = bool(caller.identity.token_sha256)
+        skew_s = self._tokens.skew_s if token and self._tokens is not None else 0
+        if caller.flaw or self._clock.now_ns() < (caller.identity.not_after + skew_s) * NANOSECONDS:
+            return caller
+        return replace(caller, flaw=TOKEN_EXPIRED if token else EXPIRED)
 
 
 class Guarded(Protocol):
@@ -64,17 +93,68 @@ def guarded(method: M) -> M:
     async def call(self: Guarded, request: Any, context: Context) -> Any:
         try:
             return await method(self, request, context)
-        except Refusal as error:
-            refusal = error
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            if not isinstance(error, Damaged):
-                self.telemetry.internal(name, error)
-            refusal = status.to_refusal(error)
-        self.telemetry.errored(refusal.reason)
-        rich = status.to_status(refusal)
-        details = ((status.DETAILS_KEY, rich.SerializeToString()),)
-        return await context.abort(status.code_of(refusal), rich.message, details)
+            failed = error
+        return await _abort(failed, name, self.telemetry, context)
 
     return call  # type: ignore[return-value]
+
+
+async def _abort(error: Exception, name: str, telemetry: Telemetry, context: Context) -> Any:
+    refusal = status.to_refusal(error)
+    if not isinstance(error, Refusal | Damaged):
+        telemetry.internal(name, error)
+    telemetry.errored(refusal.reason)
+    rich = status.to_status(refusal)
+    details = ((status.DETAILS_KEY, rich.SerializeToString()),)
+    return await context.abort(status.code_of(refusal), rich.message, details)
+
+
+class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Of a token listener: whoever has no token is turned away before a message is read; health and reflection, too."""
+
+    def __init__(self, callers: Callers, tokens: Tokens, telemetry: Telemetry) -> None:
+        """For one listener or several."""
+        self._callers = callers
+        self._tokens = tokens
+        self._telemetry = telemetry
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        """The method itself for a token that is known; otherwise one that looks at the token first."""
+        handler = await continuation(details)
+        if handler is None or self._known(details.invocation_metadata):
+            return handler
+
+        async def gate(requests: Any, context: Context) -> None:
+            try:
+                self._callers.caller(context)
+            except Exception as error:
+                await _abort(error, "Gate", self._telemetry, context)
+            await _pass_on(handler, requests, context)
+
+        return grpc.stream_stream_rpc_method_handler(gate, handler.request_deserializer, handler.response_serializer)
+
+    def _known(self, metadata: Any) -> bool:
+        try:
+            return self._tokens.knows(bearer(metadata))
+        except Refusal:
+            return False
+
+
+async def _pass_on(handler: Any, requests: Any, context: Context) -> None:
+    """Call a method of any of the four kinds from one whose messages are streams both ways."""
+    method = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    if not handler.request_streaming:
+        requests = await anext(aiter(requests), None)
+        if requests is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the message is missing")
+    answering = method(requests, context)
+    if hasattr(answering, "__aiter__"):
+        async for answer in answering:
+            await context.write(answer)
+        return
+    answer = await answering
+    if not handler.response_streaming:
+        await context.write(answer)

@@ -1,13 +1,15 @@
 """The gRPC listeners: services, health, reflection, bounds.
 
-Guarantees: a listener requires a client certificate, has its port alone (no SO_REUSEPORT), and bounds messages,
-connections, streams, metadata, pings and connection age; our own checks answer before gRPC's limits do. Does not:
-know what services do.
+Guarantees: a listener requires a client certificate or, with a gate, a token before it reads a message; it has its port
+alone (no SO_REUSEPORT), and bounds messages, connections, streams, metadata, pings and connection age; our own checks
+answer before gRPC's limits do. Does not: know what services do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -15,31 +17,104 @@ from grpc_reflection.v1alpha import reflection
 
 from sealpress.config import Limits
 from sealpress.errors import CannotStart
+from sealpress.rpc.access import AccessService
+from sealpress.rpc.approval import ApprovalService
 from sealpress.rpc.audit import AuditService
+from sealpress.rpc.grant import GrantService
+from sealpress.rpc.interceptors import Gate
+from sealpress.rpc.issuance import IssuanceService
+from sealpress.rpc.policy import PolicyService
+from sealpress.rpc.retirement import RetirementService
 from sealpress.rpc.signing import SigningService
-from sealpress.v1 import audit_pb2, audit_pb2_grpc, signing_pb2, signing_pb2_grpc
+from sealpress.v1 import (
+    access_pb2,
+    access_pb2_grpc,
+    approval_pb2,
+    approval_pb2_grpc,
+    audit_pb2,
+    audit_pb2_grpc,
+    grant_pb2,
+    grant_pb2_grpc,
+    issuance_pb2,
+    issuance_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
+    retirement_pb2,
+    retirement_pb2_grpc,
+    signing_pb2,
+    signing_pb2_grpc,
+)
 
 HEADROOM_BYTES = 1 << 20  # so that a message of exactly the limit still reaches our own check
 METADATA_BYTES_MAX = 16 << 10
+METADATA_WITH_TOKEN_BYTES_MAX = 24 << 10  # a token of the longest that we look at, and the rest
 PING_INTERVAL_MS_MIN = 10_000
 HANDSHAKE_MS_MAX = 10_000  # a connection counts from its first byte, so one that says nothing must not stay
 GUARD_FACTOR = 4  # concurrent calls beyond our own queue's bound: the last guard, without a delay in its answer
 STOP_GRACE_S = 1.0
 
-_NAMES = {
-    "signing": signing_pb2.DESCRIPTOR.services_by_name["SigningService"].full_name,
-    "audit": audit_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
-}
+
+@dataclass(frozen=True, slots=True)
+class Governing:
+    """The services of a governed node."""
+
+    grant: GrantService
+    issuance: IssuanceService
+    retirement: RetirementService
+    approval: ApprovalService
+    access: AccessService
+    policy: PolicyService
 
 
-def options(limits: Limits) -> list[tuple[str, int]]:
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All that there are."""
+
+    signing: SigningService
+    audit: AuditService
+    governing: Governing | None = None
+
+    def offered(self, names: Sequence[str]) -> list[tuple[Any, Any, str]]:
+        """For the names of a listener: how each service is added, the service, and its full name."""
+        found: list[tuple[Any, Any, str]] = []
+        if "signing" in names:
+            found.append((signing_pb2_grpc.add_SigningServiceServicer_to_server, self.signing,
+                          _name(signing_pb2, "SigningService")))  # fmt: skip
+            if self.governing is not None:
+                found.append((grant_pb2_grpc.add_GrantServiceServicer_to_server, self.governing.grant,
+                              _name(grant_pb2, "GrantService")))  # fmt: skip
+        if "audit" in names:
+            found.append((audit_pb2_grpc.add_AuditServiceServicer_to_server, self.audit,
+                          _name(audit_pb2, "AuditService")))  # fmt: skip
+        if "control" in names and self.governing is not None:
+            g = self.governing
+            found += [
+                (issuance_pb2_grpc.add_IssuanceServiceServicer_to_server, g.issuance,
+                 _name(issuance_pb2, "IssuanceService")),
+                (retirement_pb2_grpc.add_RetirementServiceServicer_to_server, g.retirement,
+                 _name(retirement_pb2, "RetirementService")),
+                (approval_pb2_grpc.add_ApprovalServiceServicer_to_server, g.approval,
+                 _name(approval_pb2, "ApprovalService")),
+                (access_pb2_grpc.add_AccessServiceServicer_to_server, g.access,
+                 _name(access_pb2, "AccessService")),
+                (policy_pb2_grpc.add_PolicyServiceServicer_to_server, g.policy,
+                 _name(policy_pb2, "PolicyService")),
+            ]  # fmt: skip
+        return found
+
+
+def _name(module: Any, service: str) -> str:
+    return str(module.DESCRIPTOR.services_by_name[service].full_name)
+
+
+def options(limits: Limits, metadata_bytes_max: int = METADATA_BYTES_MAX) -> list[tuple[str, int]]:
     """Channel arguments of every listener."""
     age_ms = limits.connection_age_s * 1_000
     return [
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", limits.message_bytes_max + HEADROOM_BYTES),
         ("grpc.max_send_message_length", -1),  # what we answer is bounded by what was asked
-        ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+        ("grpc.max_metadata_size", metadata_bytes_max),
         ("grpc.max_concurrent_streams", limits.streams_per_connection_max),
         ("grpc.max_allowed_incoming_connections", limits.connections_max),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX),
@@ -59,19 +134,21 @@ class Listener:
         names: Sequence[str],
         credentials: grpc.ServerCredentials,
         limits: Limits,
-        services: tuple[SigningService, AuditService],
+        services: Services,
+        gate: Gate | None = None,
     ) -> None:
-        """Bind. CannotStart PORT_IN_USE."""
-        signing, audit = services
-        bound = GUARD_FACTOR * limits.requests_pending_max
-        self._server = grpc.aio.server(options=options(limits), maximum_concurrent_rpcs=bound)
+        """Bind; with a gate for tokens. CannotStart PORT_IN_USE."""
+        self._server = grpc.aio.server(
+            interceptors=[] if gate is None else [gate],
+            options=options(limits, METADATA_BYTES_MAX if gate is None else METADATA_WITH_TOKEN_BYTES_MAX),
+            maximum_concurrent_rpcs=GUARD_FACTOR * limits.requests_pending_max,
+        )
         self._health = health.aio.HealthServicer()
-        if "signing" in names:
-            signing_pb2_grpc.add_SigningServiceServicer_to_server(signing, self._server)  # type: ignore[no-untyped-call]
-        if "audit" in names:
-            audit_pb2_grpc.add_AuditServiceServicer_to_server(audit, self._server)  # type: ignore[no-untyped-call]
+        offered = services.offered(names)
+        for add, service, _ in offered:
+            add(service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._offered = [_NAMES[name] for name in names if name in _NAMES]
+        self._offered = [name for _, _, name in offered]
         shown = (*self._offered, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(shown, self._server)
         host = address.rpartition(":")[0]

@@ -60,7 +60,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
 
         async def one(request: pb.SignRequest) -> None:
             try:
-                response = await self._item(request, caller)
+                response = await self._item(request, self._callers.still(caller))
                 async with writing:
                     await context.write(response)
             finally:
@@ -93,7 +93,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
             else:
                 await asyncio.get_running_loop().run_in_executor(None, hasher.update, part.chunk)
         ask = convert.content_ask(header, algorithm, hasher.final(), size, self._limits)
-        settled = await self._flow.sign(ask, caller)
+        settled = await self._flow.sign(ask, self._callers.still(caller))
         return convert.sign_response(header.request_id, settled)
 
     @guarded
@@ -103,9 +103,10 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         shared = self._flow.shared
         keys = []
         for name in sorted(shared.lines):
-            if not caller.flaw and shared.snapshot.decide(caller.identity.id, name) is not None:
+            if not caller.flaw and shared.snapshot.decide(caller.identity, name) is not None:
                 rules = shared.snapshot.lines[name]
-                keys.append(convert.key_message(shared.lines[name], rules.class_, rules.algorithms))
+                line = shared.lines[name]
+                keys.append(convert.key_message(line, rules.class_, rules.algorithms, shared.key_state(line)))
         return pb.ListKeysResponse(keys=keys)
 
     @guarded
@@ -115,8 +116,9 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         name = convert.line_name(request.key, self._limits)
         await self._flow.permit(caller, name)
         shared = self._flow.shared
-        rules = shared.snapshot.lines[name]
-        return pb.GetKeyResponse(key=convert.key_message(shared.lines[name], rules.class_, rules.algorithms))
+        rules, line = shared.snapshot.lines[name], shared.lines[name]
+        key = convert.key_message(line, rules.class_, rules.algorithms, shared.key_state(line))
+        return pb.GetKeyResponse(key=key)
 
     async def _sign(self, request: pb.SignRequest, caller: Caller) -> pb.SignResponse:
         ask = convert.sign_ask(request, self._limits)

@@ -1,7 +1,7 @@
 """Errors of the tree to gRPC: one table, google.rpc.ErrorInfo and a RetryInfo delay.
 
-ErrorInfo has domain "sealpress", the stable reason, and in `metadata` what to do (`hint`) and, where a record was
-written, its `event_id`.
+ErrorInfo has domain "sealpress", the stable reason, and in `metadata` what to do (`hint`), where a record was written
+its `event_id`, and of a precondition what must happen first (`change_id`, `grant_id`, …).
 
 Guarantees: only text that the tree marks as meant for callers leaves; a foreign exception becomes INTERNAL.
 Does not: log, count, or send.
@@ -24,6 +24,7 @@ TEXT_MAX = 512
 CODES: dict[type[errors.Refusal], grpc.StatusCode] = {
     errors.Malformed: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotPermitted: grpc.StatusCode.PERMISSION_DENIED,
+    errors.Precondition: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Conflict: grpc.StatusCode.ALREADY_EXISTS,
     errors.OutcomeUnknown: grpc.StatusCode.ABORTED,
     errors.Busy: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -61,7 +62,11 @@ def to_refusal(error: BaseException) -> errors.Refusal:
 def to_status(refusal: errors.Refusal) -> Status:
     """The rich status: message, ErrorInfo and, if it makes sense to come back, RetryInfo."""
     status = Status(code=code_of(refusal).value[0], message=refusal.message[:TEXT_MAX])
-    metadata = {"hint": refusal.hint[:TEXT_MAX]} if refusal.hint else {}
+    metadata: dict[str, str] = {}
+    if isinstance(refusal, errors.Precondition):
+        metadata |= {name: text[:TEXT_MAX] for name, text in refusal.metadata.items()}
+    if refusal.hint:
+        metadata["hint"] = refusal.hint[:TEXT_MAX]
     if refusal.event_id:
         metadata["event_id"] = refusal.event_id
     status.details.append(_packed(ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata=metadata)))

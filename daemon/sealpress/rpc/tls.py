@@ -31,12 +31,12 @@ class TlsPaths:
 
     cert: Path
     key: Path
-    client_ca: Path
+    client_ca: Path | None  # none: token listeners only
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    contents: tuple[bytes, bytes, bytes]
+    contents: tuple[bytes, bytes, bytes]  # key, certificate, CA of clients
     not_after: int
 
 
@@ -60,10 +60,12 @@ class TlsFiles:
         """End of the certificate in use, Unix seconds."""
         return self._loaded.not_after
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """For one listener: clients must present a certificate."""
+    def credentials(self, *, client_certificates: bool = True) -> grpc.ServerCredentials:
+        """For one listener: clients must present a certificate, or are not asked for one."""
         return grpc.dynamic_ssl_server_credentials(
-            self._configuration(self._loaded), self._fetcher(), require_client_authentication=True
+            self._configuration(self._loaded, client_certificates),
+            self._fetcher(client_certificates),
+            require_client_authentication=client_certificates,
         )
 
     def reload(self) -> None:
@@ -72,7 +74,7 @@ class TlsFiles:
             self._looked_ns = self._clock.monotonic_ns()
             self._refresh()
 
-    def _fetcher(self) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+    def _fetcher(self, client_certificates: bool) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
         """Per listener: gRPC wants to know only of changes since the last time that it asked here."""
         given = [self._loaded]
 
@@ -86,7 +88,7 @@ class TlsFiles:
                 if given[0] is self._loaded:
                     return None
                 given[0] = self._loaded
-                return self._configuration(self._loaded)
+                return self._configuration(self._loaded, client_certificates)
 
         return fetch
 
@@ -102,7 +104,8 @@ class TlsFiles:
             self._telemetry.tls_unusable(str(error))
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
-        stats = (path.stat() for path in (self._paths.cert, self._paths.key, self._paths.client_ca))
+        paths = (self._paths.cert, self._paths.key, self._paths.client_ca)
+        stats = (path.stat() for path in paths if path is not None)
         return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
 
     def _read(self) -> _Loaded:
@@ -110,7 +113,7 @@ class TlsFiles:
             contents = (
                 self._paths.key.read_bytes(),
                 self._paths.cert.read_bytes(),
-                self._paths.client_ca.read_bytes(),
+                self._paths.client_ca.read_bytes() if self._paths.client_ca is not None else b"",
             )
         except OSError as error:
             raise CannotStart(
@@ -118,7 +121,8 @@ class TlsFiles:
             ) from error
         try:
             leaf = x509.load_pem_x509_certificates(contents[1])[0]
-            x509.load_pem_x509_certificates(contents[2])
+            if self._paths.client_ca is not None:
+                x509.load_pem_x509_certificates(contents[2])
             public = load_pem_private_key(contents[0], None).public_key()
         except (ValueError, TypeError) as error:
             raise CannotStart(f"[tls] {error}", reason="TLS_FILES", hint="cert, key and client_ca are PEM") from error
@@ -128,6 +132,7 @@ class TlsFiles:
         return _Loaded(contents, int(leaf.not_valid_after_utc.timestamp()))
 
     @staticmethod
-    def _configuration(loaded: _Loaded) -> grpc.ServerCertificateConfiguration:
+    def _configuration(loaded: _Loaded, client_certificates: bool) -> grpc.ServerCertificateConfiguration:
         key, cert, client_ca = loaded.contents
-        return grpc.ssl_server_certificate_configuration([(key, cert)], root_certificates=client_ca)
+        roots = client_ca if client_certificates else None
+        return grpc.ssl_server_certificate_configuration([(key, cert)], root_certificates=roots)

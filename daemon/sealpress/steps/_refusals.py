@@ -2,7 +2,8 @@
 
 Guarantees: the answer to a refusal with a record of its own waits until the record is durable; the record that later
 ones share is written when their minute is over, with how many they were, and its id is what they are told; at most
-IDENTITIES_MAX identities are counted apart in a minute, the others together. Does not: refuse.
+IDENTITIES_MAX identities are counted apart in a minute, the others together; what a rule expected stands in the record
+and is never told. Does not: refuse.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import asyncio
 from dataclasses import dataclass
 
 from sealpress.errors import Refusal, SealpressError
+from sealpress.steps import commit
 from sealpress.steps._state import NANOSECONDS, Caller, PendingEvent, Shared
 from sealpress.steps.admit import new_event_id
-from sealpress.tlog.entry import RefusalEvent, Where
+from sealpress.tlog.entry import FieldEvent, RefusalEvent, Where
 from sealpress.tlog.log import Placed
 from sealpress.values import RecordType, SignAsk
 
@@ -31,7 +33,7 @@ class _Minute:
     recorded: int = 0
     suppressed: int = 0
     event_id: bytes = b""  # of the shared record
-    reason: str = ""
+    reason: str = ""  # of the last
     line: str = ""
 
 
@@ -47,26 +49,15 @@ class Refusals:
 
     async def refused(self, refusal: Refusal, caller: Caller, line: str, ask: SignAsk | None = None) -> Refusal:
         """The same refusal with its event id, when it may be answered."""
-        shared = self._shared
-        self._turn()
-        minute = self._minutes.get(caller.identity.id)
-        if minute is None:
-            key = caller.identity.id if len(self._minutes) < IDENTITIES_MAX else OTHERS
-            minute = self._minutes.setdefault(key, _Minute(caller))
-        minute.reason, minute.line = refusal.reason, line
-        shared.telemetry.refused(refusal.reason)
-        if minute.recorded < shared.limits.refusals_per_minute_max:
-            minute.recorded += 1
-            event_id = self._new_id()
-            refusal.event_id = ulid_text(event_id)
+        event_id = self._count(refusal, caller, line)
+        if event_id:
             await self._write(self._event(refusal.reason, caller, line, event_id, 0, ask))
-        else:
-            if not minute.suppressed:
-                minute.event_id = self._new_id()
-                self._arm()
-            minute.suppressed += 1
-            refusal.event_id = ulid_text(minute.event_id)
         return refusal
+
+    def event_of(self, refusal: Refusal, caller: Caller, ask: SignAsk) -> RefusalEvent | None:
+        """The record of a request that was dropped in the commit step; it rides in that commit. None: shared."""
+        event_id = self._count(refusal, caller, ask.line)
+        return self._event(refusal.reason, caller, ask.line, event_id, 0, ask) if event_id else None
 
     def flush(self) -> None:
         """Write the shared records of the minute that is over (or of a node that stops), and begin a new one."""
@@ -81,11 +72,29 @@ class Refusals:
                 log = self._shared.governance
                 log.record(PendingEvent(RecordType.REFUSAL, event, _ignore_placed, _ignore_error))
 
-    def event_of(self, refusal: Refusal, caller: Caller, ask: SignAsk) -> RefusalEvent:
-        """The record of a request that was dropped in the commit step; it rides in that commit."""
-        event_id = self._new_id()
-        refusal.event_id = ulid_text(event_id)
-        return self._event(refusal.reason, caller, ask.line, event_id, 0, ask)
+    def _count(self, refusal: Refusal, caller: Caller, line: str) -> bytes:
+        """Give the refusal its event id; that id if it has a record of its own."""
+        shared = self._shared
+        self._turn()
+        minute = self._minutes.get(caller.identity.id)
+        if minute is None:
+            key = caller.identity.id if len(self._minutes) < IDENTITIES_MAX else OTHERS
+            minute = self._minutes.setdefault(key, _Minute(caller))
+        minute.reason, minute.line = refusal.reason, line
+        shared.telemetry.refused(refusal.reason)
+        if shared.governance.low(1 - DISK_SHARE_MAX):
+            return b""  # no record, so no id
+        if minute.recorded < shared.limits.refusals_per_minute_max:
+            minute.recorded += 1
+            event_id = self._new_id()
+            refusal.event_id = ulid_text(event_id)
+            return event_id
+        if not minute.suppressed:
+            minute.event_id = self._new_id()
+            self._arm()
+        minute.suppressed += 1
+        refusal.event_id = ulid_text(minute.event_id)
+        return b""
 
     async def _write(self, event: RefusalEvent) -> None:
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -117,19 +126,30 @@ class Refusals:
         self, reason: str, caller: Caller, line: str, event_id: bytes, suppressed: int, ask: SignAsk | None
     ) -> RefusalEvent:
         limit = self._shared.limits.name_bytes_max
+        snapshot, identity = self._shared.snapshot, caller.identity
+        verdict: str = ""
+        fields: tuple[FieldEvent, ...] = ()
+        if not caller.flaw and line in snapshot.lines:
+            match = snapshot.policy.match(identity, line)
+            verdict, fields = match.verdict, commit.fields_of(match.fields)
         return RefusalEvent(
             event_id,
             ask.request_id if ask is not None else "",
-            caller.identity.id,
-            caller.identity.certificate_sha256,
+            identity.id,
+            identity.certificate_sha256,
             escape(line)[:limit],
             reason,
             ask.digests[: ask.algorithm.size] if ask is not None else b"",
             ask.count if ask is not None else 0,
             suppressed,
-            self._shared.snapshot.sha256,
-            self._shared.snapshot.governance_seq,
+            snapshot.sha256,
+            snapshot.governance_seq,
             caller.source,
+            identity.issuer,
+            identity.subject,
+            verdict,
+            fields,
+            snapshot.profile,
         )
 
 

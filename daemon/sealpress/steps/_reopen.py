@@ -8,38 +8,39 @@ count. Does not: wait for a signature.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from sealpress.errors import SealpressError
-from sealpress.governance.policy import Snapshot
+from sealpress.governance.snapshot import Snapshot
+from sealpress.governance.usage import Decision
 from sealpress.steps import settle
 from sealpress.steps._state import (
     NANOSECONDS,
     Caller,
     Durable,
+    FactGroup,
     Line,
     LogState,
-    PendingEvent,
     Phase,
     Settled,
     Shared,
     Ticket,
 )
-from sealpress.steps.admit import Replay
-from sealpress.tlog.entry import GovernanceEvent, OutcomeStatus, Where
+from sealpress.steps.admit import Replay, slot_down
+from sealpress.tlog.entry import GovernanceEvent, OutcomeStatus
 from sealpress.tlog.known import State
-from sealpress.tlog.log import Placed
+from sealpress.tlog.log import Committed, Placed
 from sealpress.tlog.record import Stored, ref_of
-from sealpress.values import Identity, Mode, RecordType, SignAsk
+from sealpress.values import Identity, Mode, SignAsk
 
 
 def reopen(shared: Shared, log: LogState) -> None:
     """Close or take up every REQUEST without an outcome. Recovery runs the code of the happy path from here on."""
     oldest = shared.clock.now_ns() // NANOSECONDS - shared.leaf_age_s_max
     for act in log.log.recovered.dangling:
-        line = shared.lines.get(act.event.line)
+        line = shared.line_of(act.event.line, act.event.key_id)
         if act.event.mode is Mode.DIRECT:
             _close(shared, log, act, OutcomeStatus.UNKNOWN)
-        elif line is None or line.key_id != act.event.key_id or act.spec.time < oldest:
+        elif line is None or act.spec.time < oldest:
             _close(shared, log, act, OutcomeStatus.LAPSED)
         else:
             _take_up(shared, line, act, {})
@@ -47,29 +48,34 @@ def reopen(shared: Shared, log: LogState) -> None:
 
 
 async def replay(shared: Shared, found: Replay, ask: SignAsk, caller: Caller) -> Settled | Ticket:
-    """The recorded answer, or the ticket that will have it."""
+    """The recorded answer, or the ticket that will have it; Refusal if its grant or key was stopped since."""
     log = found.log.log
     loop = asyncio.get_running_loop()
+    act = await loop.run_in_executor(None, log.stored, found.known.where)
+    if shared.office is not None:
+        shared.office.check_again(act.event.grant_id, shared.office.state.key_ids.get(act.event.key_id.hex(), ""))
     if found.known.state is State.DONE:
         return await loop.run_in_executor(None, settle.stored_answer, log, found.known)
-    act = await loop.run_in_executor(None, log.stored, found.known.where)
     signatures = await loop.run_in_executor(None, settle.stored_signatures, log, found.known)
     live = shared.live.get((caller.identity.id, ask.request_id))
-    return live if live is not None else _take_up(shared, found.line, act, signatures)
+    if live is not None:
+        return live
+    line = shared.line_of(act.event.line, act.event.key_id)
+    if line is None:
+        raise slot_down()  # its key is no longer here
+    return _take_up(shared, line, act, signatures)
 
 
 async def record_policy(shared: Shared, snapshot: Snapshot) -> Snapshot:
-    """Append the policy's bytes; the snapshot that names this record, when it is durable."""
+    """Append the bytes of an ungoverned node's policy; it decides from the moment when it is durable."""
     recorded: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
 
-    def durable(placed: Placed, where: Where) -> None:
-        recorded.set_result(snapshot.at(placed.seq))
-
-    def failed(error: SealpressError) -> None:
-        recorded.set_exception(error)
+    def durable(placed: Sequence[Placed], committed: Committed) -> None:
+        shared.snapshot = snapshot.at(placed[0].seq)
+        recorded.set_result(shared.snapshot)
 
     event = GovernanceEvent("policy", snapshot.body, snapshot.sha256)
-    shared.governance.record(PendingEvent(RecordType.GOVERNANCE, event, durable, failed))
+    shared.governance.propose(FactGroup([event], False, durable, recorded.set_exception))
     return await recorded
 
 
@@ -78,7 +84,8 @@ def _take_up(shared: Shared, line: Line, act: Stored, signatures: dict[int, byte
     ask = SignAsk(event.request_id, line.name, event.algorithm, act.digests, batch=event.batch)
     caller = Caller(Identity(event.identity, event.cert_sha256, 0), event.source)
     started_ns = shared.clock.monotonic_ns()
-    ticket = Ticket(ask, caller, line, event.rule, shared.snapshot, event.same, event.event_id, b"", started_ns)
+    decision = Decision(event.rule, grant=event.grant_id, change=event.change_id, key=line.key)
+    ticket = Ticket(ask, caller, line, decision, shared.snapshot, event.same, event.event_id, b"", started_ns)
     ticket.phase = Phase.DURABLE
     ticket.act = act
     ticket.signatures = signatures
@@ -88,4 +95,4 @@ def _take_up(shared: Shared, line: Line, act: Stored, signatures: dict[int, byte
 
 
 def _close(shared: Shared, log: LogState, act: Stored, status: OutcomeStatus) -> None:
-    settle.close(shared, log, act.event.line, act.event.key_id, [ref_of(act)], status)
+    settle.close(shared, log, act.event.line, act.event.key_id, [(ref_of(act), act.event)], status)

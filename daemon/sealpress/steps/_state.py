@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import shutil
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sealpress.config import KeySection, Limits
+from sealpress.core.journal import segment_name
 from sealpress.errors import Damaged, SealpressError
-from sealpress.governance.policy import Snapshot
+from sealpress.governance.snapshot import Snapshot
+from sealpress.governance.usage import Decision, Ledger
 from sealpress.ports import Clock, Entropy
 from sealpress.telemetry import Telemetry
-from sealpress.tlog.entry import Event, RequestRef, Where
+from sealpress.tlog.entry import Event, GovernanceEvent, RequestRef, Where
 from sealpress.tlog.record import Stored
 from sealpress.values import Identity, LeafKind, Mode, RecordType, SignAsk, tenant_of
+from sealpress.verify.evidence import Evidence, no_evidence
 
 if TYPE_CHECKING:
+    from sealpress.steps._office import Office
     from sealpress.steps.batch import Queue
     from sealpress.tlog.known import Known
-    from sealpress.tlog.log import Log, Placed
+    from sealpress.tlog.log import Committed, Log, Placed
 
 NANOSECONDS = 1_000_000_000
 MILLISECONDS = 1_000_000
+SEGMENT_USED = 0.75  # a segment is ended where its last quarter begins, so that the largest batch always fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Ticket:
     """One admitted request on its way; whoever waits for it stands in `waiters`."""
 
     __slots__ = (
-        "act", "ask", "caller", "cost", "event_id", "failure", "line", "names", "phase", "rule", "same", "settled",
+        "act", "ask", "caller", "cost", "decision", "event_id", "failure", "line", "names", "phase", "same", "settled",
         "signatures", "snapshot", "started_ns", "waiters",
     )  # fmt: skip
 
@@ -74,18 +80,18 @@ class Ticket:
         ask: SignAsk,
         caller: Caller,
         line: Line,
-        rule: str,
+        decision: Decision,
         snapshot: Snapshot,
         same: bytes,
         event_id: bytes,
         names: bytes,
         started_ns: int,
     ) -> None:
-        """`rule` of `snapshot` allowed it; a commit under another snapshot decides again."""
+        """`decision` under `snapshot` allowed it; the commit decides again, and then it is recorded."""
         self.ask = ask
         self.caller = caller
         self.line = line
-        self.rule = rule
+        self.decision = decision
         self.snapshot = snapshot
         self.same = same
         self.event_id = event_id
@@ -164,7 +170,10 @@ class Durable:
 
 
 class Line:
-    """One line of this node: its key, and what waits for a signature."""
+    """A line of this node with one of its keys, and what waits for that key's signature.
+
+    A line whose key has a successor is two of these: what is durable under the old key is still sealed by it.
+    """
 
     def __init__(
         self, name: str, key: str, section: KeySection, spki: bytes, key_id: bytes, vkey: str, log: LogState
@@ -213,6 +222,25 @@ class PendingEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class FactGroup:
+    """The facts of one act of governance: a batch of their own, all or none."""
+
+    events: Sequence[GovernanceEvent]
+    stop: bool  # it may use the space that is kept for stops
+    on_durable: Callable[[Sequence[Placed], Committed], None]
+    on_failed: Callable[[SealpressError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a request spends."""
+
+    grant: str
+    key: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """A committed head."""
 
@@ -233,12 +261,17 @@ class LogState:
         self.head = head
         self.log_vkey = log_vkey
         self.lines: list[Line] = []
+        self.facts: deque[FactGroup] = deque()
         self.events: deque[PendingEvent] = deque()
         self.urgent = False  # an event must not wait for company
         self.changed = asyncio.Event()
         self.grown = asyncio.Condition()  # notified after each commit, for Tail
         self.sealed_size = 0  # newest head with the log's signature ...
         self.sealed_note = b""  # ... and that note, without any line's signature
+        self.facts_size = 0  # of the tree with the newest fact of governance
+        self.taken: list[Use] = []  # of the commit under way
+        self.told = (log.next_seq, log.reader.end)  # everything before it is accounted for
+        self._flight: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def record(self, pending: PendingEvent, delay_ms: int = 0) -> None:
@@ -253,6 +286,37 @@ class LogState:
         """Write what waits, alone if need be."""
         self.urgent = True
         self.changed.set()
+
+    def propose(self, group: FactGroup) -> None:
+        """Have an act of governance written."""
+        self.facts.append(group)
+        self.changed.set()
+
+    def begin(self) -> None:
+        """A commit is under way."""
+        self._flight = asyncio.Event()
+
+    def end(self) -> None:
+        """It is durable and accounted for, or it failed."""
+        self.taken.clear()
+        self.told = (self.log.next_seq, self.log.reader.end)
+        if self._flight is not None:
+            self._flight.set()
+            self._flight = None
+
+    async def landed(self) -> None:
+        """Until what is being committed now, if anything, has come to its end."""
+        if self._flight is not None:
+            await self._flight.wait()
+
+    def low(self, share: float, more: int = 0) -> bool:
+        """Whether the disk is full and, with `more` bytes, less than this share of the last segment would be left."""
+        settings, end = self.log.settings, self.log.reader.end
+        if end.offset + more < (SEGMENT_USED - share) * settings.segment_bytes:
+            return False
+        if (settings.directory / "journal" / segment_name(end.segment + 1)).exists():
+            return False
+        return shutil.disk_usage(settings.directory).free < settings.segment_bytes
 
     def take_events(self) -> deque[PendingEvent]:
         """All that wait; the caller puts back what did not fit."""
@@ -281,9 +345,26 @@ class Shared:
     outcome_delay_ms: int
     release_outcome: bool
     slot_deadline_ms: int = 10_000
+    leaves_per_advance_max: int = 2_048
+    evidence: Callable[[str], Evidence | None] = no_evidence  # approvals of a change, for the signer's own check
+    keys: list[Line] = field(default_factory=list)  # every key; `lines` has the one that counts now
+    ledger: Ledger = field(default_factory=Ledger)
+    office: Office | None = None  # of a governed node
+    veto: Callable[[Mapping[str, Any]], str] | None = None  # [governance] veto
     live: dict[tuple[str, str], Ticket] = field(default_factory=dict)  # (identity, request id): see `forget`
     failed: Damaged | None = None
     draining: bool = False
+
+    def line_of(self, name: str, key_id: bytes) -> Line | None:
+        """The line with that very key, whichever counts now."""
+        return next((line for line in self.keys if line.name == name and line.key_id == key_id), None)
+
+    def key_state(self, line: Line) -> str:
+        """The state of a line's key; without governance every key is active."""
+        found = self.office.state.keys.get(line.key) if self.office is not None else None
+        if self.office is None:
+            return "active"
+        return found.state if found is not None else "unknown"
 
     def forget(self, ticket: Ticket) -> None:
         """From now on the log answers for it."""

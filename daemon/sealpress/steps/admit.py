@@ -1,11 +1,12 @@
 """Step 1: may this caller have these digests signed by this line, now?
 
-Order of the questions: is the identity good, may it (policy), may the line sign this algorithm, is the request id
-known, can the line sign now, is there room. Nothing is appended before all are answered; a refusal for lack of right
-is appended itself (`_refusals.py`).
+Order of the questions: is the identity good, is the request id known, may it (rule, artifact, key, grant: usage.py),
+does the veto object, can the line sign now, is there room. Nothing is appended before all are answered; a refusal for
+lack of right, or of something that must happen first, is appended itself (`_refusals.py`).
 
-Guarantees: unknown line and line without right get the same answer; the same id with the same fields never makes a
-second leaf unless the first lapsed. Does not: check the shape of a request (rpc/convert.py did), or wait.
+Guarantees: unknown line and line without right get the same answer; the same id with the same fields is admitted again
+and never makes a second leaf unless the first lapsed. Does not: check the shape of a request (rpc/convert.py did),
+spend a grant (commit.py does), or wait.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import struct
 from dataclasses import dataclass
 
 from sealpress.core import leaf
-from sealpress.errors import Conflict, NotPermitted, OutcomeUnknown, Unavailable
+from sealpress.errors import Busy, Conflict, NotPermitted, OutcomeUnknown, Precondition, Refusal, Unavailable
+from sealpress.governance import usage
+from sealpress.governance.usage import Decision
 from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Shared, Ticket
 from sealpress.tlog.known import KnownRequest, State
 from sealpress.values import Mode, SignAsk
 
 SLOT_RETRY_MS = 1_000
 DRAIN_RETRY_MS = 2_000
+SKEW_S = 60  # how long a credential that was good on arrival counts beyond its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,45 +37,93 @@ class Replay:
     known: KnownRequest
 
 
-def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay:
+@dataclass(frozen=True, slots=True)
+class JobWanted:
+    """A rule of class low lets it, and its job has no grant yet: issue one, then ask again."""
+
+    rule: str
+
+
+def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | JobWanted:
     """A new ticket, not yet queued; or the one under way; or the record that answers. Refusals are raised."""
-    rule = permit(shared, caller, ask.line)
-    line = shared.lines[ask.line]
-    if ask.algorithm not in shared.snapshot.lines[ask.line].algorithms:
-        raise NotPermitted(
-            f"this line does not sign {ask.algorithm.label} digests",
-            reason="ALGORITHM_NOT_ALLOWED",
-            hint="GetKey lists the algorithms of a line",
-        )
+    now_ns = shared.clock.now_ns()
+    now = now_ns // NANOSECONDS
+    _check_caller(caller, now)
+    usage.again(shared.snapshot, caller.identity, ask, now)
+    _check_held(shared, ask.line)
     names = leaf.pack_names(ask.names, ask.sizes) if ask.names or ask.sizes else b""
     same = sameness(ask, names)
     known = _known(shared, ask, caller, same)
     if known is not None:
         return known
+    decision = decide(shared, caller, ask, now)
+    if decision.automatic:
+        return JobWanted(decision.rule)
+    _check_veto(shared, caller, ask, decision)
+    line = shared.lines[ask.line]
     check_ready(shared, line)
     line.log.queue.check_room()
-    now_ns = shared.clock.now_ns()
     event_id = new_event_id(now_ns, shared.entropy.bytes(10))
-    return Ticket(ask, caller, line, rule, shared.snapshot, same, event_id, names, shared.clock.monotonic_ns())
+    return Ticket(ask, caller, line, decision, shared.snapshot, same, event_id, names, shared.clock.monotonic_ns())
 
 
-def permit(shared: Shared, caller: Caller, line: str) -> str:
-    """The rule that lets the caller request the line; NotPermitted, the same for a line that does not exist."""
-    if caller.flaw:
-        raise identity_refusal(caller.flaw)
-    rule = shared.snapshot.decide(caller.identity.id, line)
-    if rule is None or line not in shared.lines:
-        raise NotPermitted(
-            "this identity may not request this key",
-            hint="ListKeys names the keys that it may request; the policy's owner grants more",
+def permit(shared: Shared, caller: Caller, line: str) -> None:
+    """Denied unless a rule lets the caller request the line; the same for a line that does not exist."""
+    now = shared.clock.now_ns() // NANOSECONDS
+    _check_caller(caller, now)
+    usage.permitted(shared.snapshot, caller.identity, line, now)
+    _check_held(shared, line)
+
+
+def decide(shared: Shared, caller: Caller, ask: SignAsk, now: int) -> Decision:
+    """What the request rests on at this moment; Refusal if it may not be."""
+    try:
+        decision = usage.decide(shared.snapshot, shared.ledger, caller.identity, ask, now)
+    except NotPermitted as refusal:
+        office = shared.office
+        ended = office.ended(ask.grant_id, caller.identity.id, ask.line) if office is not None else None
+        if refusal.reason != "GRANT_UNKNOWN" or ended is None:
+            raise
+        raise ended from None
+    if shared.snapshot.governed and shared.lines[ask.line].key != decision.key:
+        raise Precondition(
+            "this node does not hold the line's key", reason="KEY_NOT_ACTIVE", hint="its telemetry says key_unusable"
         )
-    return rule
+    return decision
+
+
+def redecide(shared: Shared, ticket: Ticket, now: int) -> Refusal | None:
+    """Decide again, immediately before the append, by the snapshot and the uses of this moment (DESIGN L2)."""
+    caller, identity = ticket.caller, ticket.caller.identity
+    snapshot = shared.snapshot
+    if ticket.snapshot is snapshot and not snapshot.governed and not ticket.decision.rate:
+        return None  # nothing that was asked has changed
+    try:
+        _check_caller(caller, now)
+        decision = decide(shared, caller, ticket.ask, now)
+    except Refusal as refusal:
+        return refusal
+    if decision.automatic:
+        office = shared.office
+        ended = office.ended(ticket.decision.grant, identity.id, ticket.ask.line) if office is not None else None
+        return ended or Busy("the grant of this job has just ended", reason="GRANT_ENDED", retry_after_ms=100)
+    ticket.decision, ticket.snapshot = decision, snapshot
+    ticket.line = shared.lines[ticket.ask.line]  # its key may have a successor by now
+    return None
 
 
 def identity_refusal(flaw: str) -> NotPermitted:
-    """Why an authenticated certificate counts for nothing."""
+    """Why an authenticated certificate or token counts for nothing."""
     if flaw == "CREDENTIAL_EXPIRED":
         return NotPermitted("the client certificate has expired", reason=flaw, hint="renew it and connect again")
+    if flaw == "TOKEN_EXPIRED":
+        return NotPermitted("the token has expired", reason=flaw, hint="begin a new call with a fresh token of the CI")
+    if flaw == "TOKEN_REPLAYED":
+        return NotPermitted(
+            "the token's jti was used before, by another token or for the same purpose",
+            reason=flaw,
+            hint="get a fresh token from the CI; if it goes on, somebody else has your token",
+        )
     return NotPermitted(
         "the client certificate has several URI names, so it names nobody",
         reason=flaw,
@@ -98,6 +150,11 @@ def slot_down() -> Unavailable:
         hint="ask again after the delay, with the same request_id; `sealpress status` shows the slots",
         retry_after_ms=SLOT_RETRY_MS,
     )
+
+
+def key_stopped() -> Precondition:
+    """The key was stopped after the request was permitted, or recorded."""
+    return Precondition("the key was stopped", reason="KEY_NOT_ACTIVE", hint="GetKey shows its state")
 
 
 def unavailable_log() -> Unavailable:
@@ -138,12 +195,48 @@ def new_event_id(now_ns: int, entropy: bytes) -> bytes:
     return (now_ns // MILLISECONDS).to_bytes(6, "big") + entropy
 
 
+def _check_caller(caller: Caller, now: int) -> None:
+    if caller.flaw:
+        raise identity_refusal(caller.flaw)
+    identity = caller.identity
+    if identity.not_after and now >= identity.not_after + SKEW_S:
+        raise identity_refusal("TOKEN_EXPIRED" if identity.token_sha256 else "CREDENTIAL_EXPIRED")
+
+
+def _check_held(shared: Shared, line: str) -> None:
+    if line not in shared.lines:
+        raise Precondition("this node holds no key of the line", reason="KEY_NOT_ACTIVE", hint="its owner issues one")
+
+
+def _check_veto(shared: Shared, caller: Caller, ask: SignAsk, decision: Decision) -> None:
+    """Ask the hook of [governance] veto, which can only deny; if it fails, it has denied."""
+    if shared.veto is None:
+        return
+    identity, artifact, size = caller.identity, ask.artifact, ask.algorithm.size
+    facts = {
+        "identity": identity.id, "issuer": identity.issuer, "subject": identity.subject,
+        "claims": dict(identity.claims), "source": caller.source, "request_id": ask.request_id, "line": ask.line,
+        "algorithm": ask.algorithm.label, "count": ask.count, "rule": decision.rule, "grant_id": decision.grant,
+        "change_id": decision.change, "name": artifact.name, "version": artifact.version, "size": artifact.size,
+        "digests": [ask.digests[at : at + size].hex() for at in range(0, len(ask.digests), size)],
+    }  # fmt: skip
+    try:
+        said = shared.veto(facts)
+    except Exception as error:  # foreign code: whatever it does wrong, it denies
+        shared.telemetry.internal("veto", error)
+        said = "the hook failed"
+    if said != "":
+        raise NotPermitted("this node's own check objects", reason="VETO", hint="ask its operator; quote the event id")
+
+
 def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes) -> Ticket | Replay | None:
     """What the id stands for already; Conflict if for other fields; None: it is new, or its leaf lapsed."""
     live = shared.live.get((caller.identity.id, ask.request_id))
     if live is not None:
         if live.same != same:
             raise _reused()
+        if shared.office is not None:
+            shared.office.check_again(live.decision.grant, live.line.key)
         if live.phase is not Phase.DONE or live.settled is not None:
             return live
         assert live.failure is not None

@@ -1,29 +1,47 @@
 """Step 3: decide again, append records and leaves, one fdatasync.
 
-What was decided at admission may be stale: `recheck` looks at the newest snapshot immediately before the append, and
-drops single requests. Seq and leaf index are assigned after it, so a dropped request leaves no hole. Events (outcomes,
-refusals, governance) ride along.
+What was decided at admission may be stale: `recheck` looks at the newest snapshot and the uses of this moment, and
+drops single requests; what a request spends is taken in the same breath. Seq and leaf index are assigned after it, so a
+dropped request leaves no hole. Outcomes and refusals ride along; the facts of governance have a batch of their own, and
+take effect before the next draft is made: journal order decides every race (DECISIONS/0009).
 
 Guarantees: on return every ticket of the result is durable and every dropped one has its error; after Busy LOG_FULL
-nothing was written; after Damaged nothing will ever be. Does not: sign, or answer those whose request was appended.
+nothing was written and nothing is spent; after Damaged nothing will ever be; facts of one group are all in the log or
+none. Does not: sign, or answer those whose request was appended.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sealpress.errors import Malformed, Refusal, SealpressError
-from sealpress.steps._state import NANOSECONDS, Durable, Head, Line, LogState, PendingEvent, Phase, Shared, Ticket
-from sealpress.tlog.entry import ArtifactEvent, RefusalEvent, RequestEvent
+from sealpress.errors import Busy, Damaged, Malformed, Refusal, SealpressError
+from sealpress.governance.rules import Field
+from sealpress.steps._state import (
+    NANOSECONDS,
+    Durable,
+    FactGroup,
+    Head,
+    Line,
+    LogState,
+    PendingEvent,
+    Phase,
+    Shared,
+    Ticket,
+    Use,
+)
+from sealpress.tlog.entry import ArtifactEvent, FieldEvent, RefusalEvent, RequestEvent
 from sealpress.tlog.log import Committed, Draft, Full, Placed
 from sealpress.tlog.record import Stored, request_spec
 from sealpress.values import RecordType
 
 SEED_BYTES = 32
+STOPS_SHARE = 0.05  # of the last segment on a full disk: for stops alone
+FULL_RETRY_MS = 1_000
+FIELDS_MEMO_MAX = 8_192
 
-Recheck = Callable[[Ticket], Refusal | None]
+Recheck = Callable[[Ticket, int], Refusal | None]  # the second is the time that its leaves will have, Unix seconds
 Explain = Callable[[Refusal, Ticket], RefusalEvent | None]
 
 
@@ -52,16 +70,19 @@ async def commit(
     if not draft.frames:
         _drop(shared, drafted)
         return []
+    log.begin()
     try:
+        if log.low(STOPS_SHARE, draft.bytes_used):
+            raise _full()
         committed = await log.log.commit(draft)
     except SealpressError as error:
-        for pending, _ in drafted.events:
-            pending.on_failed(error)
-        for ticket, _, _, _ in drafted.requests:
-            shared.forget(ticket)
-            ticket.fail(error)
+        for use in log.taken:
+            shared.ledger.give_back(use.grant, use.key, use.count)
+        _give_up(shared, [pending for pending, _ in drafted.events], [ticket for ticket, *_ in drafted.requests], error)
         _drop(shared, drafted)
         raise
+    finally:
+        log.end()
     # From here on they count as signed: whatever happens, recovery finds these leaves.
     log.head = Head(committed.tree_size, committed.root, committed.time_ns // NANOSECONDS)
     for pending, placed in drafted.events:
@@ -70,6 +91,41 @@ async def commit(
     _drop(shared, drafted)
     shared.telemetry.committed(log.id, len(drafted.requests), committed.leaves, committed.sync_ns, committed.tree_size)
     return lines
+
+
+async def commit_facts(shared: Shared, log: LogState, group: FactGroup) -> None:
+    """One act of governance, alone in its batch; it is in force when this returns. Its owner hears of failures."""
+    draft = log.log.draft()
+    try:
+        placed = [draft.event(RecordType.GOVERNANCE, event) for event in group.events]
+    except Full:
+        group.on_failed(_too_large())
+        return
+    if not group.stop and log.low(STOPS_SHARE, draft.bytes_used):
+        group.on_failed(_full())
+        return
+    log.begin()
+    try:
+        committed = await log.log.commit(draft)
+    except SealpressError as error:
+        log.end()
+        group.on_failed(error)
+        if isinstance(error, Damaged):
+            raise
+        return
+    log.head = Head(committed.tree_size, committed.root, committed.time_ns // NANOSECONDS)
+    log.facts_size = committed.tree_size
+    group.on_durable(placed, committed)
+    log.end()
+    shared.telemetry.committed(log.id, 0, committed.leaves, committed.sync_ns, committed.tree_size)
+
+
+def _give_up(shared: Shared, events: Iterable[PendingEvent], tickets: Iterable[Ticket], error: SealpressError) -> None:
+    for pending in events:
+        pending.on_failed(error)
+    for ticket in tickets:
+        shared.forget(ticket)
+        ticket.fail(error)
 
 
 def _draft_events(log: LogState, draft: Draft, events: deque[PendingEvent], drafted: _Drafted) -> None:
@@ -98,7 +154,7 @@ def _draft_requests(
 ) -> None:
     seeds = shared.entropy.bytes(SEED_BYTES * len(tickets)) if tickets else b""
     for position, ticket in enumerate(tickets):
-        refusal = recheck(ticket)
+        refusal = recheck(ticket, draft.time)
         try:
             if refusal is not None:
                 record = explain(refusal, ticket)
@@ -116,16 +172,26 @@ def _draft_requests(
             log.queue.put_back(tickets[position:])
             log.changed.set()
             return
+        _take(shared, log, ticket, draft.time)
         drafted.requests.append((ticket, placed, event, seed))
+
+
+def _take(shared: Shared, log: LogState, ticket: Ticket, now: int) -> None:
+    """What it spends is spent from here on, before anything else is decided."""
+    decision, count = ticket.decision, ticket.ask.count
+    shared.ledger.take(ticket.line.name, decision, count, now)
+    if decision.grant or decision.key:
+        log.taken.append(Use(decision.grant, decision.key, count))
 
 
 def _event(ticket: Ticket) -> RequestEvent:
     ask, caller, line, artifact = ticket.ask, ticket.caller, ticket.line, ticket.ask.artifact
+    decision, identity = ticket.decision, ticket.caller.identity
     return RequestEvent(
         ticket.event_id,
         ask.request_id,
-        caller.identity.id,
-        caller.identity.certificate_sha256,
+        identity.id,
+        identity.certificate_sha256,
         line.name,
         line.key_id,
         line.mode,
@@ -136,13 +202,37 @@ def _event(ticket: Ticket) -> RequestEvent:
         ArtifactEvent(artifact.name, artifact.version, artifact.size, artifact.media_type),
         ask.computed_by,
         ticket.snapshot.sha256,
-        ticket.rule,
+        decision.rule,
         "allow",
         ticket.snapshot.governance_seq,
         ask.batch,
         caller.source,
-        ask.grant_id,
+        decision.grant,
+        decision.change,
+        identity.issuer,
+        identity.subject,
+        identity.claims,
+        identity.token_sha256,
+        identity.jti,
+        decision.verdict,
+        fields_of(decision.fields),
+        ticket.snapshot.profile,
     )
+
+
+def fields_of(fields: tuple[Field, ...]) -> tuple[FieldEvent, ...]:
+    """A rule's expectations as a record says them; remembered, for the same identity asks again and again."""
+    known = _FIELDS.get(id(fields))
+    if known is not None and known[0] is fields:
+        return known[1]
+    told = tuple([FieldEvent(one.name, one.expected, one.presented, one.ok) for one in fields])
+    if len(_FIELDS) >= FIELDS_MEMO_MAX:
+        _FIELDS.clear()
+    _FIELDS[id(fields)] = (fields, told)
+    return told
+
+
+_FIELDS: dict[int, tuple[tuple[Field, ...], tuple[FieldEvent, ...]]] = {}
 
 
 def _stored(shared: Shared, log: LogState, drafted: _Drafted, committed: Committed) -> list[tuple[Line, Durable]]:
@@ -159,9 +249,9 @@ def _stored(shared: Shared, log: LogState, drafted: _Drafted, committed: Committ
             where, seq, committed.time_ns, first, count, event, spec, seed, ticket.names, ticket.ask.digests
         )
         ticket.phase = Phase.DURABLE
-        found = lines.get(ticket.line.name)
+        found = lines.get(ticket.line.key)
         if found is None:
-            found = lines[ticket.line.name] = (ticket.line, Durable([], 0, time, since_ns))
+            found = lines[ticket.line.key] = (ticket.line, Durable([], 0, time, since_ns))
         found[1].tickets.append(ticket)
         found[1].end = first + count
     return list(lines.values())
@@ -171,6 +261,15 @@ def _drop(shared: Shared, drafted: _Drafted) -> None:
     for ticket, refusal in drafted.dropped:
         shared.forget(ticket)
         ticket.fail(refusal)
+
+
+def _full() -> Busy:
+    return Busy(
+        "the log's disk is full: what is left is for stops",
+        reason="LOG_FULL",
+        hint="make room for at least two segments",
+        retry_after_ms=FULL_RETRY_MS,
+    )
 
 
 def _too_large() -> Malformed:

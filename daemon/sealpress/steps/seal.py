@@ -4,6 +4,10 @@ Lines are independent: each asks when it has durable leaves, and takes the newes
 operation settles everything durable of the line. A head is told to the signer once per log (`advance`), in the same
 breath as the call that needs it: the signer writes its mark while the token works.
 
+A log of class firmware or root opens its leaves: the signer gets what each new leaf is made of, read back from the
+records, and the approvals of those to be signed, a part at a time. A refusal there for lack of approvals is met only by
+a log that holds a leaf which nobody approved; until people close that log its leaves lapse.
+
 Guarantees: heads reach the signer in growing order; an answer is checked for its shape here (the signer verified the
 signatures, DESIGN L5); nothing is retried that might have produced an unrecorded signature. Does not: settle, record,
 or hold anything that could be signed.
@@ -13,18 +17,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from sealpress.core import leaf
+from sealpress.core.leaf import OPENING_SHARED_SIZE, SALT_SIZE
 from sealpress.core.proof import Note, parse_note
 from sealpress.errors import CoreError, Damaged, Internal, Refusal, SealpressError, Unavailable
-from sealpress.hsm.link import DirectItem, DirectResult, Sealed, SignerStatus, advance_path
+from sealpress.hsm.link import (
+    DirectItem,
+    DirectResult,
+    EventLeaf,
+    Openings,
+    Sealed,
+    SignatureLeaf,
+    SignerStatus,
+    advance_path,
+)
+from sealpress.hsm.messages import EVIDENCE_BYTES_MAX, EVIDENCE_MAX
 from sealpress.steps._state import Head, Line, LogState, Ticket
-from sealpress.tlog.record import Stored
+from sealpress.tlog.entry import RequestEvent, Where
+from sealpress.tlog.log import Log
+from sealpress.tlog.record import NANOSECONDS, Record, Stored
+from sealpress.verify.evidence import Evidence, no_evidence
 from sealpress.verify.note import checkpoint_text
 
-RETRYABLE = frozenset({"SLOT_DOWN", "HEAD_NOT_CURRENT", "SIGNER_STOPPING"})
+RETRYABLE = frozenset({"SLOT_DOWN", "HEAD_NOT_CURRENT", "SIGNER_STOPPING", "EVIDENCE_MISSING"})
+LEAVES_MAX = 2_048  # opened in one advance, unless the configuration says otherwise
 DIRECT_PART = 512  # items of one call: the loop stays free, and a lost answer leaves few unknown
 
 T = TypeVar("T")
@@ -33,7 +52,15 @@ T = TypeVar("T")
 class Signer(Protocol):
     """What this step needs of hsm.link.SignerLink."""
 
-    async def advance(self, origin: str, size: int, root: bytes, consistency: bytes, newest_leaf_time: int) -> None:
+    async def advance(
+        self,
+        origin: str,
+        size: int,
+        root: bytes,
+        consistency: bytes,
+        newest_leaf_time: int,
+        opened: Openings | None = None,
+    ) -> None:
         """Durable in the mark when it returns."""
         ...
 
@@ -72,18 +99,45 @@ class DirectPart:
     size: int  # head that the leaves were proved in
 
 
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """One leaf, opened, and the change that it cites; its evidence is not numbered yet."""
+
+    opened: EventLeaf | SignatureLeaf
+    change_id: str
+    time: int
+
+
 class Heads:
     """What the signer was told of one log."""
 
-    def __init__(self, log: LogState, signer: Signer, mark_size: int) -> None:
-        """`mark_size`: of the signer's mark, which the log was compared with."""
+    def __init__(
+        self,
+        log: LogState,
+        signer: Signer,
+        mark_size: int,
+        evidence: Callable[[str], Evidence | None] = no_evidence,
+        leaves_max: int = LEAVES_MAX,
+    ) -> None:
+        """`mark_size`: of the signer's mark, which the log was compared with; `evidence`: by change id."""
         self._log = log
         self._signer = signer
         self._told: int | None = mark_size  # None: ask for the mark first
         self._asking = asyncio.Lock()
+        self._opening = asyncio.Lock()
+        self._evidence = evidence
+        self._leaves_max = leaves_max
+        self._read_to: Where | None = None  # the record of the last leaf told; None: to be looked for
+
+    @property
+    def opens(self) -> bool:
+        """Whether the signer looks at every leaf of this log."""
+        return any(line.section.class_.opened for line in self._log.lines)
 
     async def under_newest(self, call: Callable[[int], Awaitable[T]]) -> tuple[Head, T]:
         """Tell the newest head if it is news, and make the call under it in the same breath."""
+        if self.opens:
+            return await self._under_opened(call)
         if self._told is None:
             await self._ask()
         head, told = self._log.head, self._told
@@ -106,14 +160,66 @@ class Heads:
         assert not isinstance(answer, BaseException)
         return head, answer
 
+    async def _under_opened(self, call: Callable[[int], Awaitable[T]]) -> tuple[Head, T]:
+        """The same, for a log that opens its leaves: first part after part, then the call."""
+        async with self._opening:
+            if self._told is None:
+                await self._ask()
+            head = self._log.head
+            try:
+                while self._told is not None and self._told < head.size:
+                    self._told = await self._tell_part(self._told, head.size)
+                return head, await call(head.size)
+            except SealpressError:
+                self._told = self._read_to = None
+                raise
+
+    async def _tell_part(self, told: int, size: int) -> int:
+        """Open the next leaves to the signer; the size that it accepted."""
+        end = min(told + self._leaves_max, size)
+        loop = asyncio.get_running_loop()
+        found, where = await loop.run_in_executor(None, _read_leaves, self._log.log, told, end, self._read_to)
+        opened = self._with_evidence(found)
+        end = told + len(opened.leaves)
+        time = found[len(opened.leaves) - 1].time
+        root = self._log.log.root(end)
+        await self._signer.advance(self._log.log.origin, end, root, b"", time, opened)
+        if len(opened.leaves) == len(found):
+            self._read_to = where
+        return end
+
+    def _with_evidence(self, found: list[_Leaf]) -> Openings:
+        """The leaves whose evidence fits into one message; Unavailable EVIDENCE_MISSING if the first has none."""
+        positions: dict[str, int] = {}
+        evidence: list[Evidence] = []
+        leaves: list[EventLeaf | SignatureLeaf] = []
+        room = EVIDENCE_BYTES_MAX
+        for one in found:
+            if isinstance(one.opened, EventLeaf):
+                leaves.append(one.opened)
+                continue
+            if one.change_id not in positions:
+                held = self._evidence(one.change_id)
+                if held is None and not leaves:
+                    raise Unavailable("a leaf's approvals are not at hand", reason="EVIDENCE_MISSING")
+                if held is None or (leaves and (held.size > room or len(evidence) == EVIDENCE_MAX)):
+                    break
+                room -= held.size
+                positions[one.change_id] = len(evidence)
+                evidence.append(held)
+            leaves.append(replace(one.opened, evidence=positions[one.change_id]))
+        return Openings(tuple(leaves), tuple(evidence))
+
     async def _ask(self) -> None:
         """The link was lost or a call failed: the mark says what the signer knows."""
         async with self._asking:
             if self._told is not None:
                 return
             mark = (await self._signer.status()).logs.get(self._log.log.origin)
-            size = mark.size if mark is not None else 0
-            if mark is not None and (size > self._log.log.size or self._log.log.root(size) != mark.root):
+            if mark is None:
+                raise Unavailable("the signer of this log does not answer", retry_after_ms=1_000)
+            size = mark.size
+            if size > self._log.log.size or self._log.log.root(size) != mark.root:
                 raise Damaged(
                     f"log {self._log.id}: the signer's mark of size {size} is not a head of this log",
                     reason="LOG_DIFFERS_FROM_MARK",
@@ -138,6 +244,18 @@ async def seal_proof(heads: Heads, signer: Signer, line: Line) -> SignedHead:
     if sealed.size != head.size or note.text != text or names != [origin, f"{line.log.log.name}/{line.name}"]:
         raise Internal("the signer's answer is not a checkpoint of this head")
     return SignedHead(head.size, sealed.time, log_note, checkpoint, by.rv, by.latency_us, by.slot)
+
+
+async def seal_log(heads: Heads, signer: Signer, log: LogState) -> None:
+    """The newest head under the log's own signature: for facts of governance, which no line's batch may follow."""
+    head, sealed = await heads.under_newest(lambda size: signer.seal(log.log.origin, size, []))
+    text = checkpoint_text(log.log.origin, head.size, head.root)
+    signed = text + b"\n" + sealed.log_signature_line
+    found = _parsed(signed)
+    if sealed.size != head.size or [line.name for line in found.lines] != [log.log.origin]:
+        raise Internal("the signer's answer is not a checkpoint of this head")
+    if head.size > log.sealed_size:
+        log.sealed_size, log.sealed_note = head.size, signed
 
 
 async def sign_direct(heads: Heads, signer: Signer, line: Line, ticket: Ticket) -> list[DirectPart]:
@@ -176,6 +294,39 @@ def _items(line: Line, act: Stored, salts: bytes, positions: list[int], size: in
             tree.inclusion(act.first_leaf + position, size),
         )
         for position in positions
+    ]
+
+
+def _read_leaves(log: Log, first: int, end: int, at: Where | None) -> tuple[list[_Leaf], Where]:
+    """Open the leaves [first, end) from their records; where the last of them stands. Any thread."""
+    leaves: list[_Leaf] = []
+    where = Where(0, 0)
+    for record in log.reader.records_of_leaves(first, at):
+        start = record.head.first_leaf
+        part = range(max(first, start) - start, min(end, start + record.head.count) - start)
+        if not part:
+            break
+        where = record.where
+        leaves += _leaves_of(record, log.name, part)
+        if len(leaves) == end - first:
+            break
+    if len(leaves) != end - first:
+        raise Internal("the records of the newest leaves are not to be found")
+    return leaves, where
+
+
+def _leaves_of(record: Record, log_name: str, part: range) -> list[_Leaf]:
+    event, time = record.event, record.time_ns // NANOSECONDS
+    if not isinstance(event, RequestEvent):
+        return [_Leaf(EventLeaf(record.hash, time), "", time)]
+    shared = leaf.opening(record.spec(log_name), bytes(SALT_SIZE))[:OPENING_SHARED_SIZE]
+    salts = leaf.salts(record.salt_seed, part.start, len(part))
+    size, change_id = event.algorithm.size, event.change_id
+    openings = (shared + salts[SALT_SIZE * i : SALT_SIZE * (i + 1)] for i in range(len(part)))
+    digests = (record.digests[size * position : size * (position + 1)] for position in part)
+    return [
+        _Leaf(SignatureLeaf(event.key_id, opening, digest, 0), change_id, time)
+        for opening, digest in zip(openings, digests, strict=True)
     ]
 
 

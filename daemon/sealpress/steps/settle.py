@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from sealpress.core import proof
 from sealpress.core.merkle import Range
 from sealpress.errors import Busy, OutcomeUnknown, SealpressError, Unavailable
-from sealpress.steps._state import Durable, Line, LogState, PendingEvent, Phase, Settled, Shared, Ticket
+from sealpress.steps._state import Durable, Line, LogState, PendingEvent, Phase, Settled, Shared, Ticket, Use
 from sealpress.steps.seal import DirectPart, SignedHead
-from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestRef, Where
+from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, RequestRef, Where
 from sealpress.tlog.known import KnownRequest
 from sealpress.values import Mode, RecordType
 
@@ -120,8 +120,15 @@ def lapse(shared: Shared, line: Line, durable: Durable) -> None:
     )
     for ticket in durable.tickets:
         ticket.fail(error)
-    refs = [ticket.ref for ticket in durable.tickets]
-    close(shared, line.log, line.name, line.key_id, refs, OutcomeStatus.LAPSED, durable.tickets)
+    whole = [(ticket, ticket.act) for ticket in durable.tickets if ticket.act is not None and not ticket.signatures]
+    ended = [(ticket.ref, act.event) for ticket, act in whole]
+    close(shared, line.log, line.name, line.key_id, ended, OutcomeStatus.LAPSED, [ticket for ticket, _ in whole])
+    for ticket in durable.tickets:
+        if ticket.signatures and ticket.act is not None:  # direct: some of its leaves were signed
+            act = ticket.act
+            refs = _runs(act.seq, act.first_leaf, [at for at in range(act.count) if at not in ticket.signatures])
+            ended = [(ref, act.event) for ref in refs]
+            close(shared, line.log, line.name, line.key_id, ended, OutcomeStatus.LAPSED, [ticket])
     shared.telemetry.lapsed(line.name, len(durable.tickets))
 
 
@@ -130,17 +137,27 @@ def close(
     log: LogState,
     line: str,
     key_id: bytes,
-    refs: list[RequestRef],
+    ended: Sequence[tuple[RequestRef, RequestEvent]],
     status: OutcomeStatus,
     tickets: Sequence[Ticket] = (),
 ) -> None:
-    """Record that these leaves have no signature; `tickets` failed already and are forgotten when it is durable."""
+    """Record that these leaves have no signature; `tickets` failed already and are forgotten when it is durable.
+
+    Lapsed leaves give their uses back (DESIGN L2), at the moment when the record says so.
+    """
     refs_max = max(1, _event_bytes_max(log) // REF_BYTES)
-    for at in range(0, len(refs), refs_max):
-        some = tuple(refs[at : at + refs_max])
-        seq = shared.snapshot.governance_seq
-        event = OutcomeEvent(some, line, key_id, status, 0, 0, "", 0, b"", (), b"", seq)
-        _record(shared, log, event, False, tickets[at : at + refs_max], ())
+    for at in range(0, len(ended), refs_max):
+        part = ended[at : at + refs_max]
+        refs, seq = tuple([ref for ref, _ in part]), shared.snapshot.governance_seq
+        event = OutcomeEvent(refs, line, key_id, status, 0, 0, "", 0, b"", (), b"", seq)
+        back = [use_of(shared, made, ref.count) for ref, made in part] if status is OutcomeStatus.LAPSED else ()
+        _record(shared, log, event, False, tickets[at : at + refs_max], (), back)
+
+
+def use_of(shared: Shared, event: RequestEvent, count: int) -> Use:
+    """What so many leaves of a recorded request spent."""
+    key = shared.office.state.key_ids.get(event.key_id.hex(), "") if shared.office is not None else ""
+    return Use(event.grant_id, key, count)
 
 
 def single(settled: Settled) -> tuple[bytes, bytes, bytes]:
@@ -204,6 +221,7 @@ def _record(
     patient: bool,
     tickets: Sequence[Ticket],
     answers: Sequence[Answer],
+    back: Sequence[Use] = (),
 ) -> None:
     """Have the outcome written; its tickets get their answers now, or, if `patient`, when it is durable."""
     if not patient:
@@ -211,6 +229,8 @@ def _record(
 
     def durable(placed: Placed, where: Where) -> None:
         log.known.outcome(event, where)
+        for use in back:
+            shared.ledger.give_back(use.grant, use.key, use.count)
         _answer(tickets, answers)
         for ticket in tickets:
             shared.forget(ticket)

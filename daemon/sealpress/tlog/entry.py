@@ -23,12 +23,14 @@ from sealpress.values import DigestAlgorithm, Format, Mode, RecordType
 
 VERSION = 1  # of every frame we write; another one is refused, never guessed at
 NONCE_BYTES = 16
+HEAD_STARTS = b"\x95\xc4\x10"  # every head: an array of five, a nonce of sixteen bytes
 
 Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Digest = Annotated[bytes, Meta(max_length=64)]
 Natural = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
+Claims = tuple[tuple[str, str], ...]
 
 
 class _Canonical(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -62,8 +64,20 @@ class ArtifactEvent(_Canonical, frozen=True):
     media_type: str
 
 
+class FieldEvent(_Canonical, frozen=True):
+    """One expectation of a rule beside what was presented (GR-23)."""
+
+    name: str
+    expected: str
+    presented: str
+    ok: bool
+
+
 class RequestEvent(_Canonical, frozen=True):
-    """REQUEST: somebody was allowed to have these digests signed (GR-20)."""
+    """REQUEST: somebody was allowed to have these digests signed (GR-20).
+
+    `grant_id` is the grant that is spent, asked for or found; what stands behind it follows from `change_id`.
+    """
 
     event_id: Bytes16  # ULID
     request_id: str
@@ -85,6 +99,15 @@ class RequestEvent(_Canonical, frozen=True):
     batch: bool
     source: str  # address of the peer
     grant_id: str = ""
+    change_id: str = ""  # that brought the grant
+    issuer: str = ""  # of a token
+    subject: str = ""
+    claims: Claims = ()  # of a token, normalised
+    token_sha256: bytes = b""
+    jti: str = ""
+    verdict: str = ""  # of the expected pipeline: match, mismatch, absent
+    fields: tuple[FieldEvent, ...] = ()  # of the rule that decided
+    profile: str = ""  # of a governed node: lab, baseline, regulated
 
 
 class RequestRef(_Canonical, frozen=True):
@@ -132,14 +155,20 @@ class RefusalEvent(_Canonical, frozen=True):
     policy_sha256: Bytes32
     governance_seq: Natural
     source: str
+    issuer: str = ""
+    subject: str = ""
+    verdict: str = ""
+    fields: tuple[FieldEvent, ...] = ()  # of the closest rule; nobody but auditors hears of them
+    profile: str = ""
 
 
 class GovernanceEvent(_Canonical, frozen=True):
-    """GOVERNANCE: one fact, "log.created" (leaf 0) or "policy" so far; sha256 is that of the body."""
+    """GOVERNANCE: "log.created" (leaf 0), or one fact of governance/facts.py; sha256 is that of the body."""
 
     kind: str
     body: bytes
     sha256: Bytes32
+    profile: str = ""
 
 
 class LogCreated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ ask who may see it (rpc).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -69,8 +69,16 @@ def outcomes_of(reader: LogReader, request: Record) -> Iterator[Record]:
             yield record
 
 
-def story(reader: LogReader, found: Iterator[Record], digest: bytes | None = None) -> list[dict[str, Any]]:
-    """What is to be told of the records found: each with its outcomes, in order of time, at most EVENTS_MAX."""
+def story(
+    reader: LogReader,
+    found: Iterator[Record],
+    digest: bytes | None = None,
+    why: Callable[[RequestEvent], dict[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """What is to be told of the records found: each with its outcomes, in order of time, at most EVENTS_MAX.
+
+    `why` tells what stands behind a REQUEST (governance/evidence_chain.py).
+    """
     told: dict[int, Record] = {}
     for record in found:
         told[record.seq] = record
@@ -79,7 +87,13 @@ def story(reader: LogReader, found: Iterator[Record], digest: bytes | None = Non
                 told[outcome.seq] = outcome
         if len(told) >= EVENTS_MAX:
             break
-    return [describe(told[seq], digest) for seq in sorted(told)]
+    return [_with_reasons(describe(told[seq], digest), told[seq], why) for seq in sorted(told)]
+
+
+def for_requester(told: dict[str, Any]) -> dict[str, Any]:
+    """What a requester without the role of an auditor hears of his own event: never what a rule expects (GR-22)."""
+    event = {name: value for name, value in told["event"].items() if name not in ("fields", "verdict", "rule")}
+    return told | {"event": event}
 
 
 def describe(record: Record, digest: bytes | None = None) -> dict[str, Any]:
@@ -90,6 +104,8 @@ def describe(record: Record, digest: bytes | None = None) -> dict[str, Any]:
         event["event_id"] = ulid_text(event_id)
     if isinstance(record.head.event, GovernanceEvent):
         event["body"] = escape(record.head.event.body[:TEXT_MAX].decode("utf-8", "backslashreplace"))
+    if isinstance(record.head.event, RequestEvent):
+        event["claims"] = {escape(name): escape(value) for name, value in record.head.event.claims}
     if isinstance(record.head.event, OutcomeEvent):
         event |= _without_signatures(record.head.event)
     told: dict[str, Any] = {
@@ -132,6 +148,8 @@ def plain(value: Any) -> Any:
         return value.name.lower() if isinstance(value.value, int) else str(value.value)
     if isinstance(value, str):
         return escape(value)
+    if isinstance(value, dict):
+        return {escape(str(name)): plain(item) for name, item in list(value.items())[:EVENTS_MAX]}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value[:EVENTS_MAX]]
     return value
@@ -164,6 +182,13 @@ def parse_ulid(text: str) -> bytes | None:
 def signature_hash(signature: bytes) -> bytes:
     """What OUTCOME stores beside a signature, and Explain asks for."""
     return hashlib.sha256(signature).digest()
+
+
+def _with_reasons(
+    told: dict[str, Any], record: Record, why: Callable[[RequestEvent], dict[str, Any]] | None
+) -> dict[str, Any]:
+    event = record.head.event
+    return told | {"why": plain(why(event))} if why is not None and isinstance(event, RequestEvent) else told
 
 
 def _ref_at(event: OutcomeEvent, position: int) -> RequestRef | None:

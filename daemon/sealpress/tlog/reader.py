@@ -15,7 +15,7 @@ from typing import Any
 from sealpress.core.journal import Frame, Segment, segment_name
 from sealpress.errors import CoreError, Damaged, Invalid
 from sealpress.tlog import record
-from sealpress.tlog.entry import Where
+from sealpress.tlog.entry import HEAD_STARTS, Where
 from sealpress.tlog.record import Record, Stored, StoredOutcome
 from sealpress.values import RecordType
 
@@ -95,6 +95,29 @@ class LogReader:
             for frame in self.frames(number, start):
                 if frame.type not in _LEAFLESS and frame.seq >= from_seq:
                     yield record.from_frame(number, frame)
+
+    def records_of_leaves(self, first_leaf: int, at: Where | None = None) -> Iterator[Record]:
+        """Committed records in order from the one that made leaf `first_leaf`; `at` as in `records`, if it is known."""
+        if at is None:
+            started = [number for number in self.numbers() if self.segment(number).header.tree_size <= first_leaf]
+            at = Where(started[-1] if started else 0, 0)
+        for found in self.records(at=at):
+            if found.head.first_leaf + found.head.count > first_leaf:
+                yield found
+
+    def of_types(self, types: Iterable[RecordType], at: Where | None = None) -> Iterator[Record]:
+        """Committed records of these types in order, from `at` on; C passes over all others."""
+        mask = sum(1 << type_ for type_ in types)
+        end = self.end
+        for number in self.numbers():
+            if at is not None and number < at.segment:
+                continue
+            segment = self.segment(number)
+            start = at.offset if at is not None and number == at.segment else 0
+            stop = end.offset if number == end.segment else END
+            while (frame := segment.find(HEAD_STARTS, mask, start, stop)) is not None:
+                yield record.from_frame(number, frame)
+                start = frame.next_offset
 
     def find(
         self, needle: bytes, types: Iterable[RecordType] = RECORDS, since: Where | None = None

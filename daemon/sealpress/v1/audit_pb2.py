@@ -22,48 +22,67 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from sealpress.v1 import governance_pb2 as sealpress_dot_v1_dot_governance__pb2
 from sealpress.v1 import types_pb2 as sealpress_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sealpress/v1/audit.proto\x12\x0csealpress.v1\x1a\x18sealpress/v1/types.proto\"#\n\x14GetCheckpointRequest\x12\x0b\n\x03log\x18\x01 \x01(\t\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"E\n\x0fGetProofRequest\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x12\n\nleaf_index\x18\x02 \x01(\x04\x12\x11\n\ttree_size\x18\x03 \x01(\x04\"Z\n\x10GetProofResponse\x12\x11\n\ttree_size\x18\x01 \x01(\x04\x12\x11\n\tleaf_hash\x18\x02 \x01(\x0c\x12\x0c\n\x04path\x18\x03 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\"H\n\x15GetConsistencyRequest\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\x10\n\x08new_size\x18\x03 \x01(\x04\"L\n\x16GetConsistencyResponse\x12\x10\n\x08new_size\x18\x01 \x01(\x04\x12\x0c\n\x04path\x18\x02 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"p\n\x0e\x45xplainRequest\x12&\n\x06\x64igest\x18\x01 \x01(\x0b\x32\x14.sealpress.v1.DigestH\x00\x12\x12\n\x08\x65vent_id\x18\x02 \x01(\tH\x00\x12\x1a\n\x10signature_sha256\x18\x03 \x01(\x0cH\x00\x42\x06\n\x04what\"9\n\x0f\x45xplainResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.sealpress.v1.LogEvent\"z\n\x08LogEvent\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x0f\n\x07time_ns\x18\x03 \x01(\x04\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x18\n\x10\x66irst_leaf_index\x18\x05 \x01(\x04\x12\r\n\x05\x63ount\x18\x06 \x01(\r\x12\x0c\n\x04json\x18\x07 \x01(\t\"<\n\x0bTailRequest\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x02 \x01(\x04\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"G\n\x0cTailResponse\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.sealpress.v1.LogEvent\x12\x10\n\x08next_seq\x18\x02 \x01(\x04\"\x12\n\x10GetStatusRequest\"\xdd\x01\n\x11GetStatusResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tsigner_up\x18\x03 \x01(\x08\x12\'\n\x05slots\x18\x04 \x03(\x0b\x32\x18.sealpress.v1.SlotStatus\x12\'\n\x05lines\x18\x05 \x03(\x0b\x32\x18.sealpress.v1.LineStatus\x12%\n\x04logs\x18\x06 \x03(\x0b\x32\x17.sealpress.v1.LogStatus\x12\x1d\n\x15\x63\x65rtificate_not_after\x18\x07 \x01(\x03\"n\n\nSlotStatus\x12\x0c\n\x04slot\x18\x01 \x01(\t\x12\n\n\x02up\x18\x02 \x01(\x08\x12\x10\n\x08sessions\x18\x03 \x01(\r\x12\x12\n\noperations\x18\x04 \x01(\x04\x12\x10\n\x08restarts\x18\x05 \x01(\r\x12\x0e\n\x06reason\x18\x06 \x01(\t\"D\n\nLineStatus\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12\x0b\n\x03log\x18\x03 \x01(\t\x12\r\n\x05ready\x18\x04 \x01(\x08\"\x8a\x01\n\tLogStatus\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12\x11\n\ttree_size\x18\x03 \x01(\x04\x12\x13\n\x0bsealed_size\x18\x04 \x01(\x04\x12\r\n\x05queue\x18\x05 \x01(\x04\x12\x12\n\nfree_bytes\x18\x06 \x01(\x04\x12\x15\n\rjournal_bytes\x18\x07 \x01(\x04\x32\xe7\x03\n\x0c\x41uditService\x12X\n\rGetCheckpoint\x12\".sealpress.v1.GetCheckpointRequest\x1a#.sealpress.v1.GetCheckpointResponse\x12I\n\x08GetProof\x12\x1d.sealpress.v1.GetProofRequest\x1a\x1e.sealpress.v1.GetProofResponse\x12[\n\x0eGetConsistency\x12#.sealpress.v1.GetConsistencyRequest\x1a$.sealpress.v1.GetConsistencyResponse\x12\x46\n\x07\x45xplain\x12\x1c.sealpress.v1.ExplainRequest\x1a\x1d.sealpress.v1.ExplainResponse\x12L\n\tGetStatus\x12\x1e.sealpress.v1.GetStatusRequest\x1a\x1f.sealpress.v1.GetStatusResponse\x12?\n\x04Tail\x12\x19.sealpress.v1.TailRequest\x1a\x1a.sealpress.v1.TailResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sealpress/v1/audit.proto\x12\x0csealpress.v1\x1a\x1dsealpress/v1/governance.proto\x1a\x18sealpress/v1/types.proto\"#\n\x14GetCheckpointRequest\x12\x0b\n\x03log\x18\x01 \x01(\t\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\"E\n\x0fGetProofRequest\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x12\n\nleaf_index\x18\x02 \x01(\x04\x12\x11\n\ttree_size\x18\x03 \x01(\x04\"Z\n\x10GetProofResponse\x12\x11\n\ttree_size\x18\x01 \x01(\x04\x12\x11\n\tleaf_hash\x18\x02 \x01(\x0c\x12\x0c\n\x04path\x18\x03 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\"H\n\x15GetConsistencyRequest\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\x10\n\x08new_size\x18\x03 \x01(\x04\"L\n\x16GetConsistencyResponse\x12\x10\n\x08new_size\x18\x01 \x01(\x04\x12\x0c\n\x04path\x18\x02 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"p\n\x0e\x45xplainRequest\x12&\n\x06\x64igest\x18\x01 \x01(\x0b\x32\x14.sealpress.v1.DigestH\x00\x12\x12\n\x08\x65vent_id\x18\x02 \x01(\tH\x00\x12\x1a\n\x10signature_sha256\x18\x03 \x01(\x0cH\x00\x42\x06\n\x04what\"9\n\x0f\x45xplainResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.sealpress.v1.LogEvent\"z\n\x08LogEvent\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x0f\n\x07time_ns\x18\x03 \x01(\x04\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x18\n\x10\x66irst_leaf_index\x18\x05 \x01(\x04\x12\r\n\x05\x63ount\x18\x06 \x01(\r\x12\x0c\n\x04json\x18\x07 \x01(\t\"<\n\x0bTailRequest\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x02 \x01(\x04\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"G\n\x0cTailResponse\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.sealpress.v1.LogEvent\x12\x10\n\x08next_seq\x18\x02 \x01(\x04\"\x12\n\x10GetStatusRequest\"\xdd\x01\n\x11GetStatusResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tsigner_up\x18\x03 \x01(\x08\x12\'\n\x05slots\x18\x04 \x03(\x0b\x32\x18.sealpress.v1.SlotStatus\x12\'\n\x05lines\x18\x05 \x03(\x0b\x32\x18.sealpress.v1.LineStatus\x12%\n\x04logs\x18\x06 \x03(\x0b\x32\x17.sealpress.v1.LogStatus\x12\x1d\n\x15\x63\x65rtificate_not_after\x18\x07 \x01(\x03\"n\n\nSlotStatus\x12\x0c\n\x04slot\x18\x01 \x01(\t\x12\n\n\x02up\x18\x02 \x01(\x08\x12\x10\n\x08sessions\x18\x03 \x01(\r\x12\x12\n\noperations\x18\x04 \x01(\x04\x12\x10\n\x08restarts\x18\x05 \x01(\r\x12\x0e\n\x06reason\x18\x06 \x01(\t\"D\n\nLineStatus\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12\x0b\n\x03log\x18\x03 \x01(\t\x12\r\n\x05ready\x18\x04 \x01(\x08\"\x8a\x01\n\tLogStatus\x12\x0b\n\x03log\x18\x01 \x01(\t\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12\x11\n\ttree_size\x18\x03 \x01(\x04\x12\x13\n\x0bsealed_size\x18\x04 \x01(\x04\x12\r\n\x05queue\x18\x05 \x01(\x04\x12\x12\n\nfree_bytes\x18\x06 \x01(\x04\x12\x15\n\rjournal_bytes\x18\x07 \x01(\x04\"5\n\x11WhoCanSignRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\"=\n\x12WhoCanSignResponse\x12\'\n\x05lines\x18\x01 \x03(\x0b\x32\x18.sealpress.v1.LineAccess\"\xcb\x01\n\nLineAccess\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\r\n\x05\x63lass\x18\x02 \x01(\t\x12\x12\n\nactive_key\x18\x03 \x01(\t\x12#\n\x06rights\x18\x04 \x03(\x0b\x32\x13.sealpress.v1.Right\x12)\n\x05paths\x18\x05 \x03(\x0b\x32\x1a.sealpress.v1.RequiredPath\x12\'\n\x08\x62indings\x18\x06 \x03(\x0b\x32\x15.sealpress.v1.Binding\x12\x13\n\x0bopen_grants\x18\x07 \x03(\t\"\x86\x01\n\x05Right\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\r\n\x05\x63lass\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0b\n\x03who\x18\x04 \x01(\t\x12\x12\n\nconditions\x18\x05 \x03(\t\x12\x0e\n\x06quorum\x18\x06 \x01(\r\x12\x12\n\nconstraint\x18\x07 \x01(\t\x12\r\n\x05gates\x18\x08 \x03(\t\"z\n\x0cRequiredPath\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06quorum\x18\x02 \x01(\r\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x12\n\nmin_groups\x18\x04 \x01(\r\x12\x14\n\x0cmust_include\x18\x05 \x03(\t\x12\x12\n\ncredential\x18\x06 \x01(\t\"&\n\x12WhatCanSignRequest\x12\x10\n\x08identity\x18\x01 \x01(\t\"\xa8\x01\n\x13WhatCanSignResponse\x12\x10\n\x08identity\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\r\n\x05names\x18\x03 \x03(\t\x12#\n\x06rights\x18\x04 \x03(\x0b\x32\x13.sealpress.v1.Right\x12\'\n\x08\x62indings\x18\x05 \x03(\x0b\x32\x15.sealpress.v1.Binding\x12\x13\n\x0bopen_grants\x18\x06 \x03(\t\"B\n\x11ListEventsRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x02 \x01(\x04\x12\r\n\x05limit\x18\x03 \x01(\r\"N\n\x12ListEventsResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.sealpress.v1.LogEvent\x12\x10\n\x08next_seq\x18\x02 \x01(\x04\x32\xd9\x07\n\x0c\x41uditService\x12X\n\rGetCheckpoint\x12\".sealpress.v1.GetCheckpointRequest\x1a#.sealpress.v1.GetCheckpointResponse\x12I\n\x08GetProof\x12\x1d.sealpress.v1.GetProofRequest\x1a\x1e.sealpress.v1.GetProofResponse\x12[\n\x0eGetConsistency\x12#.sealpress.v1.GetConsistencyRequest\x1a$.sealpress.v1.GetConsistencyResponse\x12\x46\n\x07\x45xplain\x12\x1c.sealpress.v1.ExplainRequest\x1a\x1d.sealpress.v1.ExplainResponse\x12L\n\tGetStatus\x12\x1e.sealpress.v1.GetStatusRequest\x1a\x1f.sealpress.v1.GetStatusResponse\x12?\n\x04Tail\x12\x19.sealpress.v1.TailRequest\x1a\x1a.sealpress.v1.TailResponse0\x01\x12O\n\nWhoCanSign\x12\x1f.sealpress.v1.WhoCanSignRequest\x1a .sealpress.v1.WhoCanSignResponse\x12R\n\x0bWhatCanSign\x12 .sealpress.v1.WhatCanSignRequest\x1a!.sealpress.v1.WhatCanSignResponse\x12L\n\tGetChange\x12\x1e.sealpress.v1.GetChangeRequest\x1a\x1f.sealpress.v1.GetChangeResponse\x12R\n\x0bListChanges\x12 .sealpress.v1.ListChangesRequest\x1a!.sealpress.v1.ListChangesResponse\x12O\n\nListEvents\x12\x1f.sealpress.v1.ListEventsRequest\x1a .sealpress.v1.ListEventsResponse\x12X\n\rGetGovernance\x12\".sealpress.v1.GetGovernanceRequest\x1a#.sealpress.v1.GetGovernanceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sealpress.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=68
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=103
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=105
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=148
-  _globals['_GETPROOFREQUEST']._serialized_start=150
-  _globals['_GETPROOFREQUEST']._serialized_end=219
-  _globals['_GETPROOFRESPONSE']._serialized_start=221
-  _globals['_GETPROOFRESPONSE']._serialized_end=311
-  _globals['_GETCONSISTENCYREQUEST']._serialized_start=313
-  _globals['_GETCONSISTENCYREQUEST']._serialized_end=385
-  _globals['_GETCONSISTENCYRESPONSE']._serialized_start=387
-  _globals['_GETCONSISTENCYRESPONSE']._serialized_end=463
-  _globals['_EXPLAINREQUEST']._serialized_start=465
-  _globals['_EXPLAINREQUEST']._serialized_end=577
-  _globals['_EXPLAINRESPONSE']._serialized_start=579
-  _globals['_EXPLAINRESPONSE']._serialized_end=636
-  _globals['_LOGEVENT']._serialized_start=638
-  _globals['_LOGEVENT']._serialized_end=760
-  _globals['_TAILREQUEST']._serialized_start=762
-  _globals['_TAILREQUEST']._serialized_end=822
-  _globals['_TAILRESPONSE']._serialized_start=824
-  _globals['_TAILRESPONSE']._serialized_end=895
-  _globals['_GETSTATUSREQUEST']._serialized_start=897
-  _globals['_GETSTATUSREQUEST']._serialized_end=915
-  _globals['_GETSTATUSRESPONSE']._serialized_start=918
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1139
-  _globals['_SLOTSTATUS']._serialized_start=1141
-  _globals['_SLOTSTATUS']._serialized_end=1251
-  _globals['_LINESTATUS']._serialized_start=1253
-  _globals['_LINESTATUS']._serialized_end=1321
-  _globals['_LOGSTATUS']._serialized_start=1324
-  _globals['_LOGSTATUS']._serialized_end=1462
-  _globals['_AUDITSERVICE']._serialized_start=1465
-  _globals['_AUDITSERVICE']._serialized_end=1952
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=99
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=134
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=136
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=179
+  _globals['_GETPROOFREQUEST']._serialized_start=181
+  _globals['_GETPROOFREQUEST']._serialized_end=250
+  _globals['_GETPROOFRESPONSE']._serialized_start=252
+  _globals['_GETPROOFRESPONSE']._serialized_end=342
+  _globals['_GETCONSISTENCYREQUEST']._serialized_start=344
+  _globals['_GETCONSISTENCYREQUEST']._serialized_end=416
+  _globals['_GETCONSISTENCYRESPONSE']._serialized_start=418
+  _globals['_GETCONSISTENCYRESPONSE']._serialized_end=494
+  _globals['_EXPLAINREQUEST']._serialized_start=496
+  _globals['_EXPLAINREQUEST']._serialized_end=608
+  _globals['_EXPLAINRESPONSE']._serialized_start=610
+  _globals['_EXPLAINRESPONSE']._serialized_end=667
+  _globals['_LOGEVENT']._serialized_start=669
+  _globals['_LOGEVENT']._serialized_end=791
+  _globals['_TAILREQUEST']._serialized_start=793
+  _globals['_TAILREQUEST']._serialized_end=853
+  _globals['_TAILRESPONSE']._serialized_start=855
+  _globals['_TAILRESPONSE']._serialized_end=926
+  _globals['_GETSTATUSREQUEST']._serialized_start=928
+  _globals['_GETSTATUSREQUEST']._serialized_end=946
+  _globals['_GETSTATUSRESPONSE']._serialized_start=949
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1170
+  _globals['_SLOTSTATUS']._serialized_start=1172
+  _globals['_SLOTSTATUS']._serialized_end=1282
+  _globals['_LINESTATUS']._serialized_start=1284
+  _globals['_LINESTATUS']._serialized_end=1352
+  _globals['_LOGSTATUS']._serialized_start=1355
+  _globals['_LOGSTATUS']._serialized_end=1493
+  _globals['_WHOCANSIGNREQUEST']._serialized_start=1495
+  _globals['_WHOCANSIGNREQUEST']._serialized_end=1548
+  _globals['_WHOCANSIGNRESPONSE']._serialized_start=1550
+  _globals['_WHOCANSIGNRESPONSE']._serialized_end=1611
+  _globals['_LINEACCESS']._serialized_start=1614
+  _globals['_LINEACCESS']._serialized_end=1817
+  _globals['_RIGHT']._serialized_start=1820
+  _globals['_RIGHT']._serialized_end=1954
+  _globals['_REQUIREDPATH']._serialized_start=1956
+  _globals['_REQUIREDPATH']._serialized_end=2078
+  _globals['_WHATCANSIGNREQUEST']._serialized_start=2080
+  _globals['_WHATCANSIGNREQUEST']._serialized_end=2118
+  _globals['_WHATCANSIGNRESPONSE']._serialized_start=2121
+  _globals['_WHATCANSIGNRESPONSE']._serialized_end=2289
+  _globals['_LISTEVENTSREQUEST']._serialized_start=2291
+  _globals['_LISTEVENTSREQUEST']._serialized_end=2357
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=2359
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=2437
+  _globals['_AUDITSERVICE']._serialized_start=2440
+  _globals['_AUDITSERVICE']._serialized_end=3425
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from sealpress.v1 import governance_pb2 as _governance_pb2
 from sealpress.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -180,3 +181,109 @@ class LogStatus(_message.Message):
     free_bytes: int
     journal_bytes: int
     def __init__(self, log: _Optional[str] = ..., origin: _Optional[str] = ..., tree_size: _Optional[int] = ..., sealed_size: _Optional[int] = ..., queue: _Optional[int] = ..., free_bytes: _Optional[int] = ..., journal_bytes: _Optional[int] = ...) -> None: ...
+
+class WhoCanSignRequest(_message.Message):
+    __slots__ = ("key", "environment")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    environment: str
+    def __init__(self, key: _Optional[str] = ..., environment: _Optional[str] = ...) -> None: ...
+
+class WhoCanSignResponse(_message.Message):
+    __slots__ = ("lines",)
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    lines: _containers.RepeatedCompositeFieldContainer[LineAccess]
+    def __init__(self, lines: _Optional[_Iterable[_Union[LineAccess, _Mapping]]] = ...) -> None: ...
+
+class LineAccess(_message.Message):
+    __slots__ = ("line", "active_key", "rights", "paths", "bindings", "open_grants")
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    CLASS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_KEY_FIELD_NUMBER: _ClassVar[int]
+    RIGHTS_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    BINDINGS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_GRANTS_FIELD_NUMBER: _ClassVar[int]
+    line: str
+    active_key: str
+    rights: _containers.RepeatedCompositeFieldContainer[Right]
+    paths: _containers.RepeatedCompositeFieldContainer[RequiredPath]
+    bindings: _containers.RepeatedCompositeFieldContainer[_governance_pb2.Binding]
+    open_grants: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, line: _Optional[str] = ..., active_key: _Optional[str] = ..., rights: _Optional[_Iterable[_Union[Right, _Mapping]]] = ..., paths: _Optional[_Iterable[_Union[RequiredPath, _Mapping]]] = ..., bindings: _Optional[_Iterable[_Union[_governance_pb2.Binding, _Mapping]]] = ..., open_grants: _Optional[_Iterable[str]] = ..., **kwargs) -> None: ...
+
+class Right(_message.Message):
+    __slots__ = ("line", "rule", "who", "conditions", "quorum", "constraint", "gates")
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    CLASS_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    QUORUM_FIELD_NUMBER: _ClassVar[int]
+    CONSTRAINT_FIELD_NUMBER: _ClassVar[int]
+    GATES_FIELD_NUMBER: _ClassVar[int]
+    line: str
+    rule: str
+    who: str
+    conditions: _containers.RepeatedScalarFieldContainer[str]
+    quorum: int
+    constraint: str
+    gates: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, line: _Optional[str] = ..., rule: _Optional[str] = ..., who: _Optional[str] = ..., conditions: _Optional[_Iterable[str]] = ..., quorum: _Optional[int] = ..., constraint: _Optional[str] = ..., gates: _Optional[_Iterable[str]] = ..., **kwargs) -> None: ...
+
+class RequiredPath(_message.Message):
+    __slots__ = ("path", "quorum", "groups", "min_groups", "must_include", "credential")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    QUORUM_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    MIN_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    MUST_INCLUDE_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    quorum: int
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    min_groups: int
+    must_include: _containers.RepeatedScalarFieldContainer[str]
+    credential: str
+    def __init__(self, path: _Optional[str] = ..., quorum: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., min_groups: _Optional[int] = ..., must_include: _Optional[_Iterable[str]] = ..., credential: _Optional[str] = ...) -> None: ...
+
+class WhatCanSignRequest(_message.Message):
+    __slots__ = ("identity",)
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    identity: str
+    def __init__(self, identity: _Optional[str] = ...) -> None: ...
+
+class WhatCanSignResponse(_message.Message):
+    __slots__ = ("identity", "state", "names", "rights", "bindings", "open_grants")
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    RIGHTS_FIELD_NUMBER: _ClassVar[int]
+    BINDINGS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_GRANTS_FIELD_NUMBER: _ClassVar[int]
+    identity: str
+    state: str
+    names: _containers.RepeatedScalarFieldContainer[str]
+    rights: _containers.RepeatedCompositeFieldContainer[Right]
+    bindings: _containers.RepeatedCompositeFieldContainer[_governance_pb2.Binding]
+    open_grants: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, identity: _Optional[str] = ..., state: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., rights: _Optional[_Iterable[_Union[Right, _Mapping]]] = ..., bindings: _Optional[_Iterable[_Union[_governance_pb2.Binding, _Mapping]]] = ..., open_grants: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListEventsRequest(_message.Message):
+    __slots__ = ("kind", "from_seq", "limit")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FROM_SEQ_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    from_seq: int
+    limit: int
+    def __init__(self, kind: _Optional[str] = ..., from_seq: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListEventsResponse(_message.Message):
+    __slots__ = ("events", "next_seq")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[LogEvent]
+    next_seq: int
+    def __init__(self, events: _Optional[_Iterable[_Union[LogEvent, _Mapping]]] = ..., next_seq: _Optional[int] = ...) -> None: ...

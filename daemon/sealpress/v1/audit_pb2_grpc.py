@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from sealpress.v1 import audit_pb2 as sealpress_dot_v1_dot_audit__pb2
+from sealpress.v1 import governance_pb2 as sealpress_dot_v1_dot_governance__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -65,6 +66,36 @@ class AuditServiceStub:
                 request_serializer=sealpress_dot_v1_dot_audit__pb2.TailRequest.SerializeToString,
                 response_deserializer=sealpress_dot_v1_dot_audit__pb2.TailResponse.FromString,
                 _registered_method=True)
+        self.WhoCanSign = channel.unary_unary(
+                '/sealpress.v1.AuditService/WhoCanSign',
+                request_serializer=sealpress_dot_v1_dot_audit__pb2.WhoCanSignRequest.SerializeToString,
+                response_deserializer=sealpress_dot_v1_dot_audit__pb2.WhoCanSignResponse.FromString,
+                _registered_method=True)
+        self.WhatCanSign = channel.unary_unary(
+                '/sealpress.v1.AuditService/WhatCanSign',
+                request_serializer=sealpress_dot_v1_dot_audit__pb2.WhatCanSignRequest.SerializeToString,
+                response_deserializer=sealpress_dot_v1_dot_audit__pb2.WhatCanSignResponse.FromString,
+                _registered_method=True)
+        self.GetChange = channel.unary_unary(
+                '/sealpress.v1.AuditService/GetChange',
+                request_serializer=sealpress_dot_v1_dot_governance__pb2.GetChangeRequest.SerializeToString,
+                response_deserializer=sealpress_dot_v1_dot_governance__pb2.GetChangeResponse.FromString,
+                _registered_method=True)
+        self.ListChanges = channel.unary_unary(
+                '/sealpress.v1.AuditService/ListChanges',
+                request_serializer=sealpress_dot_v1_dot_governance__pb2.ListChangesRequest.SerializeToString,
+                response_deserializer=sealpress_dot_v1_dot_governance__pb2.ListChangesResponse.FromString,
+                _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/sealpress.v1.AuditService/ListEvents',
+                request_serializer=sealpress_dot_v1_dot_audit__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=sealpress_dot_v1_dot_audit__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.GetGovernance = channel.unary_unary(
+                '/sealpress.v1.AuditService/GetGovernance',
+                request_serializer=sealpress_dot_v1_dot_governance__pb2.GetGovernanceRequest.SerializeToString,
+                response_deserializer=sealpress_dot_v1_dot_governance__pb2.GetGovernanceResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
@@ -113,6 +144,47 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WhoCanSign(self, request, context):
+        """Whom the rules let ask for a line (or every line of an environment), whose approval it takes, who holds roles there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhatCanSign(self, request, context):
+        """The same the other way round: what the rules let an identity ask for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetChange(self, request, context):
+        """A change with its approvals and its rendering, at any later time (GR-14).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListChanges(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvents(self, request, context):
+        """Governance records by kind, in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGovernance(self, request, context):
+        """Keys, persons and roles as they stand.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +217,36 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.Tail,
                     request_deserializer=sealpress_dot_v1_dot_audit__pb2.TailRequest.FromString,
                     response_serializer=sealpress_dot_v1_dot_audit__pb2.TailResponse.SerializeToString,
+            ),
+            'WhoCanSign': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhoCanSign,
+                    request_deserializer=sealpress_dot_v1_dot_audit__pb2.WhoCanSignRequest.FromString,
+                    response_serializer=sealpress_dot_v1_dot_audit__pb2.WhoCanSignResponse.SerializeToString,
+            ),
+            'WhatCanSign': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhatCanSign,
+                    request_deserializer=sealpress_dot_v1_dot_audit__pb2.WhatCanSignRequest.FromString,
+                    response_serializer=sealpress_dot_v1_dot_audit__pb2.WhatCanSignResponse.SerializeToString,
+            ),
+            'GetChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetChange,
+                    request_deserializer=sealpress_dot_v1_dot_governance__pb2.GetChangeRequest.FromString,
+                    response_serializer=sealpress_dot_v1_dot_governance__pb2.GetChangeResponse.SerializeToString,
+            ),
+            'ListChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChanges,
+                    request_deserializer=sealpress_dot_v1_dot_governance__pb2.ListChangesRequest.FromString,
+                    response_serializer=sealpress_dot_v1_dot_governance__pb2.ListChangesResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=sealpress_dot_v1_dot_audit__pb2.ListEventsRequest.FromString,
+                    response_serializer=sealpress_dot_v1_dot_audit__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'GetGovernance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGovernance,
+                    request_deserializer=sealpress_dot_v1_dot_governance__pb2.GetGovernanceRequest.FromString,
+                    response_serializer=sealpress_dot_v1_dot_governance__pb2.GetGovernanceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +412,168 @@ class AuditService:
             '/sealpress.v1.AuditService/Tail',
             sealpress_dot_v1_dot_audit__pb2.TailRequest.SerializeToString,
             sealpress_dot_v1_dot_audit__pb2.TailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhoCanSign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealpress.v1.AuditService/WhoCanSign',
+            sealpress_dot_v1_dot_audit__pb2.WhoCanSignRequest.SerializeToString,
+            sealpress_dot_v1_dot_audit__pb2.WhoCanSignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhatCanSign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealpress.v1.AuditService/WhatCanSign',
+            sealpress_dot_v1_dot_audit__pb2.WhatCanSignRequest.SerializeToString,
+            sealpress_dot_v1_dot_audit__pb2.WhatCanSignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealpress.v1.AuditService/GetChange',
+            sealpress_dot_v1_dot_governance__pb2.GetChangeRequest.SerializeToString,
+            sealpress_dot_v1_dot_governance__pb2.GetChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealpress.v1.AuditService/ListChanges',
+            sealpress_dot_v1_dot_governance__pb2.ListChangesRequest.SerializeToString,
+            sealpress_dot_v1_dot_governance__pb2.ListChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealpress.v1.AuditService/ListEvents',
+            sealpress_dot_v1_dot_audit__pb2.ListEventsRequest.SerializeToString,
+            sealpress_dot_v1_dot_audit__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGovernance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sealpress.v1.AuditService/GetGovernance',
+            sealpress_dot_v1_dot_governance__pb2.GetGovernanceRequest.SerializeToString,
+            sealpress_dot_v1_dot_governance__pb2.GetGovernanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

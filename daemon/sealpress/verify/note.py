@@ -155,14 +155,14 @@ def parse_vkey(vkey: str) -> LogKey | LineKey:
 
 def verify_log(key: LogKey, text: bytes, signature: bytes) -> None:
     """Invalid LOG_SIGNATURE unless the log key signed this text. `signature`: what follows the key id."""
-    if not _signed(ed25519.Ed25519PublicKey.from_public_bytes(key.public), text, signature):
+    if not signed_by(ed25519.Ed25519PublicKey.from_public_bytes(key.public), text, signature):
         raise Invalid(f"the signature of the log {key.name} is wrong", reason="LOG_SIGNATURE")
 
 
 def verify_line(key: LineKey, text: bytes, signature: bytes) -> int:
     """The time (Unix seconds) at which the cosigner signed this text; Invalid LINE_SIGNATURE otherwise."""
     time = int.from_bytes(signature[:8], "big")
-    if len(signature) <= 8 or not _signed(public_key(key.spki), cosignature_message(text, time), signature[8:]):
+    if len(signature) <= 8 or not signed_by(public_key(key.spki), cosignature_message(text, time), signature[8:]):
         raise Invalid(f"the signature of {key.name} is wrong", reason="LINE_SIGNATURE")
     return time
 
@@ -177,7 +177,8 @@ def low_s(public: ec.EllipticCurvePublicKey, signature: bytes) -> bool:
     return encode_dss_signature(r, s) == signature and 0 < r < order and 0 < s <= order // 2
 
 
-def _signed(public: PublicKey, message: bytes, signature: bytes) -> bool:
+def signed_by(public: PublicKey, message: bytes, signature: bytes) -> bool:
+    """Whether the key signed exactly this message: Ed25519, ECDSA in its one encoding, RSA-PSS with SHA-256."""
     try:
         if isinstance(public, ed25519.Ed25519PublicKey):
             public.verify(signature, message)

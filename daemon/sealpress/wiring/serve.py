@@ -27,14 +27,17 @@ from sealpress.core.reference import self_check
 from sealpress.entropy import SystemEntropy
 from sealpress.errors import CannotStart, ConfigError, Invalid, Refusal, SealpressError
 from sealpress.flow import Flow
-from sealpress.governance.policy import Snapshot, compile_policy
-from sealpress.hsm.link import SignerLink, SignerStatus, SlotStatus
-from sealpress.rpc.audit import AuditService
+from sealpress.governance.policy import compile_policy
+from sealpress.governance.snapshot import Snapshot
+from sealpress.hsm.link import SignerStatus, SlotStatus
+from sealpress.hsm.signers import Signers
 from sealpress.rpc.http import HttpListener
-from sealpress.rpc.interceptors import Callers
+from sealpress.rpc.interceptors import Callers, Gate
 from sealpress.rpc.server import Listener
-from sealpress.rpc.signing import SigningService
 from sealpress.rpc.tls import TlsFiles, TlsPaths
+from sealpress.rpc.tokens import Tokens
+from sealpress.rpc.webhook import Webhook
+from sealpress.steps._office import Office
 from sealpress.steps._state import NANOSECONDS, Head, Line, LogState, Shared
 from sealpress.steps.batch import Queue
 from sealpress.telemetry import Telemetry
@@ -42,6 +45,7 @@ from sealpress.tlog.checkpoint import CheckpointFile
 from sealpress.tlog.log import Log, LogSettings
 from sealpress.values import Mode
 from sealpress.verify import note
+from sealpress.wiring import governed, issuers, services
 
 LINK_DEADLINE_MS_MIN = 5_000
 
@@ -73,9 +77,12 @@ class Daemon:
         self.name = config.node.name
         self.addresses: dict[str, str] = {}  # by service, once it listens
         deadline_ms = max([LINK_DEADLINE_MS_MIN, *(2 * slot.deadline_ms for slot in config.slot.values())])
-        self._link = SignerLink(self._at(config.signer.socket), deadline_ms, self._signer_changed)
+        self._link = Signers(config, self._at, deadline_ms, self._signer_changed)
         self._flow: Flow | None = None
         self._tls: TlsFiles | None = None
+        self._tokens: Tokens | None = None
+        self._office: Office | None = None
+        self._webhook: Webhook | None = None
 
     def _at(self, value: str) -> Path:
         return resolve(self._path, value)
@@ -92,6 +99,7 @@ class Daemon:
             snapshot = self._read_policy()
             _check_config(self._config, snapshot)
             self._tls = self._tls_files()
+            self._tokens = await issuers.tokens(self._config, self._at, self._clock, self._telemetry)
             self._open_logs()
             flow = await self._start_flow(snapshot)
             running.add_signal_handler(signal.SIGHUP, self._reload)
@@ -108,8 +116,11 @@ class Daemon:
         assert flow.stopped is not None
         waiting = asyncio.create_task(ended.wait())
         publisher = asyncio.create_task(self._publish(flow), name="checkpoints")
+        telling = asyncio.create_task(self._webhook.run(), name="webhook") if self._webhook is not None else None
         await asyncio.wait((waiting, flow.stopped), return_when=asyncio.FIRST_COMPLETED)
         publisher.cancel()
+        if telling is not None:
+            telling.cancel()
         waiting.cancel()
         if flow.stopped.done():
             self._telemetry.stopping("the log failed")
@@ -130,6 +141,8 @@ class Daemon:
     async def _close(self) -> None:
         for http in self._http:
             await http.close()
+        if self._tokens is not None:
+            await issuers.close(self._tokens)
         await self._link.close()
         for log in self._logs.values():
             log.close()
@@ -137,9 +150,12 @@ class Daemon:
     # ---- start ----
 
     def _read_policy(self) -> Snapshot:
+        """Of an ungoverned node from the file; a governed one permits nothing before its log was folded."""
+        if self._config.governance is not None:
+            return governed.NOTHING
         path = self._at(self._config.node.policy)
         try:
-            return compile_policy(path.read_bytes(), str(path))
+            return Snapshot(compile_policy(path.read_bytes(), str(path)))
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", hint="[node] policy names the policy file") from error
 
@@ -147,9 +163,12 @@ class Daemon:
         tls = self._config.tls
         if tls is None:
             if any(listen.auth != "none" for listen in self._config.listen):
-                raise ConfigError("[[listen]] with mutual TLS needs [tls]", hint="give cert, key and client_ca")
+                raise ConfigError("[[listen]] with TLS needs [tls]", hint="give cert, key and client_ca")
             return None
-        paths = TlsPaths(self._at(tls.cert), self._at(tls.key), self._at(tls.client_ca))
+        client_ca = self._at(tls.client_ca) if tls.client_ca else None
+        if client_ca is None and any(listen.auth == "mtls" for listen in self._config.listen):
+            raise ConfigError('[[listen]] with auth = "mtls" needs [tls] client_ca', hint="the CA of the clients, PEM")
+        paths = TlsPaths(self._at(tls.cert), self._at(tls.key), client_ca)
         return TlsFiles(paths, tls.reload_s, self._clock, self._telemetry)
 
     def _open_logs(self) -> None:
@@ -195,8 +214,17 @@ class Daemon:
         for log in self._logs.values():
             log.start(asyncio.get_running_loop())
         shared = self._shared(snapshot)
+        section = self._config.governance
+        if section is None:
+            governed.check_ungoverned(shared.governance.log)
+        else:
+            shared.veto = governed.veto(section.veto)
+            self._office = governed.office(shared, self._link, self._telemetry)
         flow = self._flow = Flow(shared, self._link, sizes)
         flow.start()
+        if section is not None and self._office is not None:
+            await governed.adopt_anchors(self._office, section, self._at, self._telemetry)
+            return flow
         recorded = shared.governance.log.recovered
         if recorded.policy_sha256 == snapshot.sha256:
             shared.snapshot = snapshot.at(recorded.governance_seq)
@@ -210,12 +238,16 @@ class Daemon:
         status = self._link.cached
         for id_, section in self._config.key.items():
             known = status.keys.get(id_) if status is not None else None
-            if known is not None and known.key_id != leaf.key_id(self._spki(section)):
+            if known is not None and self._key_file_there(section) and known.key_id != leaf.key_id(self._spki(section)):
                 raise CannotStart(
                     f"[key.{id_}] is another key at the signer",
                     reason="SIGNER_DIFFERS",
                     hint="[key.*] must be the same in the signer's configuration",
                 )
+
+    def _key_file_there(self, section: KeySection) -> bool:
+        """A governed key may stand in the configuration before the custodian has made it."""
+        return section.state != "governed" or self._at(section.public_key).exists()
 
     def _spki(self, section: KeySection) -> bytes:
         return self._public(section.public_key)
@@ -233,14 +265,21 @@ class Daemon:
         config = self._config
         states = {id_: self._log_state(id_, log) for id_, log in self._logs.items()}
         lines: dict[str, Line] = {}
+        keys: list[Line] = []
         for id_, key in config.key.items():
-            if key.state != "active":
+            if key.state == "verify_only":
+                continue
+            if not self._key_file_there(key):
+                self._telemetry.key_unusable(id_, f"{key.public_key} is not there yet")
                 continue
             spki = self._spki(key)
             state = states[key.log]
             vkey = note.line_key(f"{state.log.name}/{key.line}", spki).vkey if key.mode is Mode.PROOF else ""
-            line = lines[key.line] = Line(key.line, id_, key, spki, leaf.key_id(spki), vkey, state)
+            line = Line(key.line, id_, key, spki, leaf.key_id(spki), vkey, state)
             state.lines.append(line)
+            keys.append(line)
+            if key.state == "active":
+                lines[key.line] = line
         governance = next(states[id_] for id_, section in config.log.items() if section.governance)
         return Shared(
             clock=self._clock,
@@ -251,10 +290,12 @@ class Daemon:
             logs=states,
             governance=governance,
             lines=lines,
+            keys=keys,
             ready=self._link.ready,
             leaf_age_s_max=config.signer.leaf_age_s_max,
             outcome_delay_ms=config.journal.outcome_delay_ms,
             release_outcome=config.journal.release == "outcome",
+            leaves_per_advance_max=config.signer.leaves_per_advance_max,
             slot_deadline_ms=max([slot.deadline_ms for slot in config.slot.values()], default=10_000),
         )
 
@@ -276,11 +317,13 @@ class Daemon:
     # ---- listeners ----
 
     async def _listen(self, flow: Flow) -> dict[str, str]:
-        callers = Callers(self._clock, self._telemetry)
-        services = (
-            SigningService(flow, callers, self._config.limits, self._telemetry),
-            AuditService(flow, callers, self._telemetry, self),
-        )
+        callers = Callers(self._clock, self._telemetry, self._tokens)
+        made = services.make(self._config, flow, callers, self._telemetry, self, self._office)
+        if self._office is not None and self._config.governance is not None:
+            if self._tokens is not None:
+                services.registered(self._tokens, self._office)
+            if self._config.governance.webhook:
+                self._webhook = Webhook(self._config.governance.webhook, flow, self._office, self._telemetry)
         addresses: dict[str, str] = {}
         for listen in self._config.listen:
             host, _, port = listen.address.rpartition(":")
@@ -291,9 +334,15 @@ class Daemon:
                 continue
             assert self._tls is not None
             _port(listen, port)
-            listener = Listener(listen.address, listen.services, self._tls.credentials(), self._config.limits, services)
+            gate = None
+            if listen.auth == "token":
+                assert self._tokens is not None
+                gate = Gate(callers, self._tokens, self._telemetry)
+            credentials = self._tls.credentials(client_certificates=gate is None)
+            listener = Listener(listen.address, listen.services, credentials, self._config.limits, made, gate)
             self._listeners.append(listener)
-            addresses |= dict.fromkeys(listen.services, listener.address)
+            suffix = "" if gate is None else "_token"
+            addresses |= {f"{service}{suffix}": listener.address for service in listen.services}
         for listener in self._listeners:
             await listener.start()
         return addresses
@@ -326,6 +375,10 @@ class Daemon:
         """SIGHUP: TLS files and policy; what is wrong is told and the old one stays."""
         if self._tls is not None:
             self._tls.reload()
+        if self._office is not None and self._config.governance is not None:
+            work = governed.reload_anchors(self._office, self._config.governance, self._at, self._telemetry)
+            self._adopting = asyncio.get_running_loop().create_task(work)
+            return
         try:
             snapshot = self._read_policy()
             _check_config(self._config, snapshot)
@@ -376,16 +429,20 @@ def _check_config(config: Config, snapshot: Snapshot) -> None:
         if plain != (listen.auth == "none") or ("http" in listen.services and not plain):
             raise ConfigError(
                 f"[[listen]] {listen.address}: auth {listen.auth!r} does not go with {list(listen.services)}",
-                hint='http stands alone with auth = "none"; all others take auth = "mtls"',
+                hint='http stands alone with auth = "none"; all others take auth = "mtls" or "token"',
             )
-        if listen.auth == "token" or "control" in listen.services:
-            raise ConfigError(f"[[listen]] {listen.address}: tokens and control are not built yet")
+        if "control" in listen.services and config.governance is None:
+            raise ConfigError(
+                f"[[listen]] {listen.address}: control is for governed nodes", hint="add [governance], or leave it out"
+            )
+    issuers.check(config)
     active: dict[str, str] = {}
     for id_, key in config.key.items():
         if key.log not in config.log:
             raise ConfigError(f"[key.{id_}] log {key.log!r} is not configured")
         if key.state == "active" and active.setdefault(key.line, id_) != id_:
             raise ConfigError(f"[key.{id_}] line {key.line} has two active keys")
+    governed.check(config)
     for line, rules in snapshot.lines.items():
         if line not in active:
             raise ConfigError(f'policy: [line."{line}"] has no active key', hint="[key.<id>] line = …")

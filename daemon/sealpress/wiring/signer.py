@@ -19,6 +19,7 @@ from sealpress.entropy import SystemEntropy
 from sealpress.errors import Damaged
 from sealpress.hsm.guard import Guard
 from sealpress.hsm.keytable import key_table
+from sealpress.hsm.pinned import load_anchors
 from sealpress.hsm.server import GuardServer
 from sealpress.hsm.state import State
 
@@ -38,7 +39,9 @@ async def _run(config: Config, config_path: Path, state: State, json_output: boo
     def path_of(value: str) -> Path:
         return resolve(config_path, value)
 
-    guard = Guard(config, path_of, key_table(config, path_of), state, SystemClock())
+    anchors = load_anchors(config.signer, path_of, state)
+    table = key_table(config, path_of, anchors.anchors.lines if anchors is not None else None)
+    guard = Guard(config, path_of, table, state, SystemClock(), anchors)
     server = GuardServer(guard, path_of(config.signer.socket), config.signer.users)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -64,11 +65,11 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def table_of(directory: Path, text: str) -> KeyTable:
+def table_of(directory: Path, text: str, anchored: Collection[str] | None = None) -> KeyTable:
     """As the wiring makes it."""
     path = directory / "sealpress.toml"
     path.write_text(text)
-    return key_table(load(path), lambda value: resolve(path, value))
+    return key_table(load(path), lambda value: resolve(path, value), anchored)
 
 
 def test_a_whole_table(directory: Path) -> None:
@@ -119,3 +120,81 @@ def test_a_half_configured_world_is_refused(directory: Path, before: str, after:
     with pytest.raises(ConfigError) as caught:
         table_of(directory, TEXT.replace(before, after))
     assert where in caught.value.message
+
+
+FIRMWARE = TEXT[: TEXT.index("[key.direct]")].replace('class = "test"', 'class = "firmware"')
+ROTATED = FIRMWARE + FIRMWARE[FIRMWARE.index("[key.proof]") :].replace("[key.proof]", "[key.next]").replace(
+    '"proof.pem"', '"next.pem"'
+)
+OTHER_LOG = """
+[log.other]
+name = "dev.example/other"
+key = "other.key"
+public_key = "other.pub"
+"""
+ANCHORED = {"a/b/c/d/proof"}
+GOVERNED = 'cka_id = "a1"\nstate = "governed"'
+
+
+@pytest.fixture
+def more(directory: Path) -> Path:
+    """A second log's key and a second key of the line."""
+    other = Ed25519PrivateKey.generate()
+    (directory / "other.key").write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    for name, public in (("other.pub", other.public_key()), ("next.pem", Ed25519PrivateKey.generate().public_key())):
+        (directory / name).write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return directory
+
+
+def test_a_firmware_line_is_held_alone(directory: Path) -> None:
+    """With anchors, in a log of its own that opens its leaves; other logs do not."""
+    for class_ in ("firmware", "root"):
+        table = table_of(directory, FIRMWARE.replace('"firmware"', f'"{class_}"'), ANCHORED)
+        assert [log.opens for log in table.logs.values()] == [True]
+    assert [log.opens for log in table_of(directory, TEXT, ANCHORED).logs.values()] == [False]
+
+
+def test_a_rotated_firmware_line_has_both_keys(more: Path) -> None:
+    """The old key only verifies, or governance says which one signs; leaves of both are opened."""
+    old = ROTATED.replace('cka_id = "a1"', 'cka_id = "a1"\nstate = "verify_only"', 1)
+    assert [key.name for key in table_of(more, old, ANCHORED).of_slot("s1")] == ["next"]
+    table = table_of(more, ROTATED.replace('cka_id = "a1"', GOVERNED), ANCHORED)
+    assert [key.name for key in table.of_slot("s1")] == ["proof", "next"]
+    assert len(table.of_log("dev.example/main/1")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "anchored", "says"),
+    [
+        (FIRMWARE, None, "anchors of the signer's own"),
+        (FIRMWARE, {"a/b/c/d/other"}, "a quorum in the signer's anchors"),
+        (TEXT.replace('class = "low"', 'class = "firmware"'), {"a/b/c/d/direct"}, "alone in its log"),
+        (FIRMWARE + OTHER_LOG, ANCHORED, "holds 2 logs"),
+        (FIRMWARE.replace("[slot.s1]", "governance = true\n[slot.s1]"), ANCHORED, "governance log"),
+        (ROTATED, ANCHORED, "two active keys"),
+        (ROTATED.replace('cka_id = "a1"', GOVERNED, 1), ANCHORED, "two active keys"),
+        (ROTATED.replace('cka_id = "a1"', GOVERNED).replace('"firmware"', '"root"', 1), ANCHORED, "two classes"),
+    ],
+)
+def test_nothing_stands_beside_a_firmware_line(more: Path, text: str, anchored: set[str] | None, says: str) -> None:
+    """Each is refused with what to do instead."""
+    with pytest.raises(ConfigError) as caught:
+        table_of(more, text, anchored)
+    assert says in caught.value.message
+    assert caught.value.hint
+
+
+def test_governed_keys_share_a_line(directory: Path) -> None:
+    """On a governed node several keys of one line may be at the signer, if all of them are governed."""
+    text = TEXT.replace('"a/b/c/d/direct"', '"a/b/c/d/proof"').replace('class = "low"', 'class = "test"')
+    for key in ('cka_id = "a1"', 'cka_label = "direct"'):
+        text = text.replace(key, f'{key}\nstate = "governed"')
+    assert [key.active for key in table_of(directory, text).keys.values()] == [True, True]
+
+
+def test_a_log_of_another_signer_is_not_ours(directory: Path) -> None:
+    """Neither it nor its keys are read, so a file may name all logs of a node; our own socket is ours."""
+    table = table_of(directory, TEXT.replace("[slot.s1]", 'signer = "run/firmware.sock"\n[slot.s1]'))
+    assert (dict(table.logs), dict(table.keys)) == ({}, {})
+    ours = TEXT.replace("[slot.s1]", 'signer = "./run/../run/signer.sock"\n[slot.s1]')
+    assert len(table_of(directory, ours).keys) == 2

@@ -1,0 +1,84 @@
+"""What time does by itself: policies enter into force, proposals expire, keys end, due dates are told.
+
+Guarantees: the same state and time give the same facts; a due date is told once (GR-110, 111, 113). Does not: act at
+once: what must stop at its hour is refused by usage.py at its hour; this makes it a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sealpress.governance import changes as c
+from sealpress.governance import execution, proposals
+from sealpress.governance import facts as f
+from sealpress.governance.desk import Desk
+from sealpress.governance.state import Key
+
+DAY_S = 86_400
+WARN_DAYS = (7, 30, 60, 90)
+CAP_WARN = 0.8
+FACTS_MAX = 500  # of one look, and the few that belong to the last; the rest follows with the next
+
+
+def due(desk: Desk, signed: dict[str, int]) -> list[f.Fact]:
+    """The facts that are due now. `signed`: by key, how many signatures it has made."""
+    for scheduled in desk.state.scheduled.values():
+        if scheduled.effective <= desk.now:
+            asked = c.request_of(desk.state.changes[scheduled.change_id].record)
+            assert isinstance(asked, c.PolicyRequest)
+            return execution.in_force(desk, asked.policy, scheduled.change_id)  # alone: what follows sees it
+    found: list[f.Fact] = []
+    for together in _due(desk, signed):
+        found += together
+        if len(found) >= FACTS_MAX:
+            break
+    return found
+
+
+def _due(desk: Desk, signed: dict[str, int]) -> Iterator[list[f.Fact]]:
+    """Each time what makes sense only together."""
+    for change_id in desk.state.open_changes:
+        change = desk.state.changes[change_id]
+        if desk.now >= change.record.expires:
+            yield proposals.end(desk, change_id, "expire", None, "nobody decided in time")
+            continue
+        for given in change.approvals.values():
+            if given.state == "counted" and desk.now >= given.expires:
+                why = "an approval was over before the change was carried out"
+                yield proposals.end_approval(desk, change, given.person, "expire", None, why)
+                if change.state == "approved":
+                    break  # and with it the change is over
+    for grant in desk.state.open_grants:
+        if desk.now >= desk.state.grants[grant].issued.not_after:
+            yield [f.GrantMoved(grant=grant, verb="expire", actor="", reason="")]
+    for name, key in desk.state.keys.items():
+        yield _key(desk, name, key, signed.get(name, 0))
+
+
+def _key(desk: Desk, name: str, key: Key, signed: int) -> list[f.Fact]:
+    if key.state not in ("active", "suspended"):
+        return []
+    full = signed >= key.proposed.max_signatures
+    if desk.now >= key.not_after or full:
+        why = "max_signatures is reached" if full else "not_after has passed"
+        return [f.KeyMoved(key=name, verb="deactivate", actor="", person="", reason=why)]
+    told = [_alert(name, alert, text) for alert, text in _alerts(desk, key, signed) if alert not in key.alerted]
+    return [*told]
+
+
+def _alerts(desk: Desk, key: Key, signed: int) -> list[tuple[str, str]]:
+    left_days = (key.not_after - desk.now) // DAY_S
+    due_: list[tuple[str, str]] = []
+    for days in WARN_DAYS:
+        if left_days < days:
+            due_.append((f"alert.key.ends.{days}d", f"the key ends in {left_days} days"))
+            break
+    if desk.now >= key.rotate_by:
+        due_.append(("alert.key.rotate", "rotate_by has passed"))
+    if signed >= CAP_WARN * key.proposed.max_signatures:
+        due_.append(("alert.key.cap", f"{signed} of {key.proposed.max_signatures} signatures"))
+    return due_
+
+
+def _alert(key: str, name: str, text: str) -> f.AlertRaised:
+    return f.AlertRaised(name=name, subject=key, text=text)

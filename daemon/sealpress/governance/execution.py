@@ -1,0 +1,316 @@
+"""Carrying out an approved change: the last approval does it by itself, or a person with the executing role does.
+
+Guarantees: nothing is carried out without its quorum at this very moment (I3) under the policy it was approved under;
+conflicts and operators' separation (GR-10, 12) are judged again; a change is carried out once. Does not: touch tokens:
+what the custodian did arrives as a report, and what it says is compared with what was approved.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from sealpress.errors import NotPermitted, Precondition
+from sealpress.governance import changes as c
+from sealpress.governance import counting, grants, paths, proposals
+from sealpress.governance import facts as f
+from sealpress.governance.desk import Actor, Desk, clash, person_of
+from sealpress.governance.policy import Policy
+from sealpress.governance.roles import Plane
+from sealpress.governance.state import Approval, Change, Key
+from sealpress.values import KeyClass
+from sealpress.verify import sshsig
+from sealpress.verify.change import ReleaseRequest
+
+POLICY_DELAY_S = 900  # between the approval of a policy and its force (GR-35)
+WITNESSES_MIN = 2
+RESUME_AFTER_S = 300  # DESIGN L2: nothing stopped is revived
+STAGE_OF = {
+    "generate": "issuance",
+    "activate": "issuance",
+    "release": "use",
+    "deactivate": "retirement",
+    "destroy": "retirement",
+}
+DEMANDED = {
+    "sensitive": True,
+    "always_sensitive": True,
+    "never_extractable": True,
+    "extractable": False,
+    "local": True,
+    "private": True,
+    "token": True,
+}
+
+
+def approved(desk: Desk, change: Change, have: list[Approval]) -> list[f.Fact]:
+    """The quorum is there: the facts that follow from it. `have` are the approvals that make it."""
+    record = change.record
+    found: list[f.Fact] = [_moved(record.change_id, "approve")]
+    asked = c.request_of(record)
+    if isinstance(asked, c.KeyRequest):
+        found.append(_key(asked.key, "approve", None, record.change_id, record.reason))
+    if not paths.kind_of(record.kind).executors:
+        found += _finish(change, None, _effects(desk, change, asked, None, None))
+    return found
+
+
+def execute(desk: Desk, actor: Actor, change_id: str, report: f.KeyGenerated | f.Names | None = None) -> list[f.Fact]:
+    """A person carries out an approved change; `report` is what the custodian found, or the witnesses."""
+    person = person_of(actor, "carry out a change")
+    change = desk.state.change(change_id)
+    kind = paths.kind_of(change.record.kind)
+    if change.state != "approved":
+        raise Precondition(f"the change is {change.state}", reason="CHANGE_NOT_APPROVED", hint="collect its approvals")
+    if desk.now >= change.record.expires:
+        raise Precondition("the change has expired", reason="CHANGE_EXPIRED", hint="propose it again")
+    desk.need(actor, change.record.line, kind.executors)
+    if person in change.approvals and change.approvals[person].state == "counted":
+        raise NotPermitted("who approved a change does not carry it out", reason="DUTIES_CONFLICT")
+    lacking = counting.missing(change, counting.counted(desk, change))
+    if lacking:
+        raise Precondition(f"the quorum is gone: {lacking}", reason="QUORUM_MISSING", hint="collect new approvals")
+    return _finish(change, actor, _effects(desk, change, c.request_of(change.record), actor, report))
+
+
+def separation(desk: Desk, line: str, key: Key, stage: str, person: str) -> None:
+    """GR-12: who carried out one stage of a key does not carry out another, where the line's policy is strict."""
+    rules = desk.rules(line)
+    if rules.operator_separation != "strict":
+        return
+    plane = STAGE_OF[stage]
+    done = [*key.operators.items(), *(("release", who) for who in key.releasers)]
+    for earlier, who in done:
+        if who == person and STAGE_OF.get(earlier, plane) != plane:
+            raise NotPermitted(
+                f"this person carried out `{earlier}` of the same key",
+                reason="OPERATOR_SEPARATION",
+                hint="another person carries out this stage (GR-12)",
+            )
+
+
+def _finish(change: Change, actor: Actor | None, effects: list[f.Fact]) -> list[f.Fact]:
+    change_id = change.record.change_id
+    failed = any(isinstance(fact, f.KeyMoved) and fact.verb == "fail" for fact in effects)
+    last = ["fail"] if failed else ["succeed", "close"]
+    return [_moved(change_id, "execute", actor), *effects, *(_moved(change_id, verb, actor) for verb in last)]
+
+
+def _effects(
+    desk: Desk, change: Change, asked: c.Request, actor: Actor | None, report: f.KeyGenerated | f.Names | None
+) -> list[f.Fact]:
+    record = change.record
+    proposals.check(desk, record.kind, asked, record.change_id)
+    match asked:
+        case c.KeyRequest():
+            assert actor is not None
+            if not isinstance(report, f.KeyGenerated) or report.key != asked.key:
+                raise Precondition(
+                    "the custodian's report is missing", reason="REPORT_MISSING", hint="run `sealpress custodian`"
+                )
+            return _generated(desk, change, asked, actor, report)
+        case c.KeyAct():
+            return _key_act(desk, change, asked, actor, report)
+        case c.ExtendRequest(key=key, rotate_by=rotate_by, not_after=not_after):
+            return [f.KeyExtended(key=key, rotate_by=rotate_by, not_after=not_after, change_id=record.change_id)]
+        case c.CompromiseRequest(key=key, since=since):
+            moved = _key(key, "mark_compromised", None, record.change_id, record.reason)
+            return [_with(moved, since=since)]
+        case c.PolicyRequest(policy=text):
+            return _policy(desk, change, text)
+        case ReleaseRequest():
+            return grants.of_release(desk, change, asked)
+        case c.SharesRequest():
+            shares = f.SharesRecorded(
+                key=asked.key, set_id=asked.set_id, m=asked.m, n=asked.n, custodians=asked.custodians,
+                commitments=asked.commitments, change_id=record.change_id,
+            )  # fmt: skip
+            return [shares]
+        case _:
+            return _access(desk, record.change_id, asked)
+
+
+def _access(desk: Desk, change_id: str, asked: c.Request) -> list[f.Fact]:
+    match asked:
+        case c.EnrolRequest():
+            fields = {name: getattr(asked, name) for name in asked.__struct_fields__}
+            return [f.IdentityEnrolled(**fields, change_id=change_id)]
+        case c.CredentialRequest(person=person, public=public, expires=expires):
+            key = sshsig.parse_public_key(public)
+            return [
+                f.CredentialEnrolled(
+                    person=person, fingerprint=key.fingerprint, public=public, application=key.application,
+                    effective=desk.now, expires=expires, change_id=change_id,
+                )
+            ]  # fmt: skip
+        case c.BindRequest():
+            return [
+                f.BindingMade(
+                    binding=desk.new_id(), identity=asked.identity, role=asked.role, line=asked.line,
+                    group=asked.group, not_after=asked.not_after, change_id=change_id,
+                )
+            ]  # fmt: skip
+        case c.RestoreRequest(what="identity", id=id_):
+            return [f.IdentityMoved(identity=id_, verb="restore", actor="", reason="", change_id=change_id)]
+        case c.RestoreRequest(id=id_):
+            return [f.BindingMoved(binding=id_, verb="restore", actor="", reason="", change_id=change_id)]
+        case c.IssuerRequest():
+            fields = {name: getattr(asked, name) for name in asked.__struct_fields__}
+            return [f.IssuerRegistered(**fields, change_id=change_id)]
+        case _:
+            raise AssertionError(f"no effect of {type(asked).__name__}")
+
+
+def _policy(desk: Desk, change: Change, text: str) -> list[f.Fact]:
+    policy = paths.compiled(desk, text)
+    delay = POLICY_DELAY_S if desk.policy is not None and desk.anchors.profile != "lab" else 0
+    scheduled = f.PolicyScheduled(
+        change_id=change.record.change_id, policy_sha256=policy.sha256.hex(), effective=desk.now + delay
+    )
+    return [scheduled] if delay else [scheduled, *in_force(desk, text, change.record.change_id)]
+
+
+def in_force(desk: Desk, text: str, by_change: str) -> list[f.Fact]:
+    """The policy decides from here on; what rested on rules that it changes ends with it (GR-35)."""
+    new = paths.compiled(desk, text)
+    found: list[f.Fact] = [*_parted(desk, new), f.PolicyInForce(body=text)]
+    for change_id in desk.state.open_changes:
+        if change_id != by_change and _judged_otherwise(desk, new, desk.state.changes[change_id]):
+            found += proposals.end(desk, change_id, "void", None, "the policy changed")
+    for grant_id in desk.state.open_grants:
+        if _granted_otherwise(desk, new, desk.state.grants[grant_id].issued):
+            reason = "the policy of the line changed"
+            found.append(f.GrantMoved(grant=grant_id, verb="expire", actor="", reason=reason))
+    return found
+
+
+def _judged_otherwise(desk: Desk, new: Policy, change: Change) -> bool:
+    """Whether an open change is void under the new policy: approvers see the policy that they approve under."""
+    record = change.record
+    if record.kind == "policy.change":
+        return True  # what it loosens was judged against the former policy (GR-36)
+    access = paths.kind_of(record.kind).plane is Plane.ACCESS
+    if access and desk.policy is not None and desk.policy.approvals["access"] != new.approvals["access"]:
+        return True
+    if not record.line:
+        return False
+    old = desk.policy.lines.get(record.line) if desk.policy is not None else None
+    return change.state == "in_review" or old != new.lines.get(record.line)
+
+
+def _granted_otherwise(desk: Desk, new: Policy, issued: f.GrantIssued) -> bool:
+    """Whether the class, the signing path or the rule that a grant rests on is another one."""
+    old, now = desk.rules(issued.line), new.lines.get(issued.line)
+    return now is None or (old.class_, old.approvals.get("signing"), old.rule(issued.rule)) != (
+        now.class_, now.approvals.get("signing"), now.rule(issued.rule)
+    )  # fmt: skip
+
+
+def _parted(desk: Desk, new: Policy) -> list[f.Fact]:
+    """Bindings that do not go together under the new classes are suspended, all but what the anchors say."""
+    found: list[f.Fact] = []
+    for ids in desk.state.bindings_of.values():
+        held = [desk.state.bindings[id_] for id_ in ids if desk.state.bindings[id_].lasts(desk.now)]
+        while (parted := clash(held, new)) is not None:
+            ends = [b for b in held if b.role in parted[:2] and not b.id.startswith("anchors/")]
+            held = [b for b in held if b not in ends]
+            reason = f"{parted[0]} and {parted[1]} of {parted[2]} do not go together"
+            found += [f.BindingMoved(binding=b.id, verb="suspend", actor="", reason=reason) for b in ends]
+            if not ends:
+                break
+    return found
+
+
+# ---- keys ------------------------------------------------------------------------------------------------------------
+
+
+def _generated(desk: Desk, change: Change, asked: c.KeyRequest, actor: Actor, report: f.KeyGenerated) -> list[f.Fact]:
+    record, person = change.record, actor.person
+    separation(desk, asked.line, desk.key(asked.key, asked.line), "generate", person)
+    if report.operator != person:
+        raise NotPermitted("the report is another person's", reason="REPORT_WRONG")
+    if report.key_id != _sha256(report.spki):
+        raise Precondition("key_id is not the SHA-256 of the public key", reason="REPORT_WRONG")
+    if report.key_id in desk.state.key_ids:
+        raise Precondition("this public key is in use already", reason="KEY_TAKEN", hint="one key, one line (GR-83)")
+    wrong = _wrong_attributes(desk, asked, report, adopted=record.kind == "key.adopt")
+    found: list[f.Fact] = [_key(asked.key, "generate", actor, record.change_id, ""), report]
+    if wrong:
+        return [*found, _key(asked.key, "fail", actor, record.change_id, wrong)]
+    return [*found, _key(asked.key, "verify", actor, record.change_id, "")]
+
+
+def _wrong_attributes(desk: Desk, asked: c.KeyRequest, report: f.KeyGenerated, *, adopted: bool) -> str:
+    """Why the key may not be used (GR-03, 04, 05); empty if it may."""
+    if asked.class_ is KeyClass.TEST:
+        return ""
+    if report.software_token and desk.anchors.profile != "lab":
+        return "a software token is for class test only (GR-04)"
+    for name, value in DEMANDED.items():
+        if report.attributes.get(name) is not value and not (adopted and name == "local"):
+            return f"the token says {name} = {report.attributes.get(name)} (GR-03)"
+    if not adopted and asked.class_ in (KeyClass.RELEASE, KeyClass.FIRMWARE, KeyClass.ROOT) and report.origin == "none":
+        return "no proof that the key was born in hardware (GR-05)"
+    return ""
+
+
+def _sha256(spki: str) -> str:
+    try:
+        return hashlib.sha256(base64.b64decode(spki, validate=True)).hexdigest()
+    except ValueError:
+        return ""
+
+
+def _key_act(
+    desk: Desk, change: Change, asked: c.KeyAct, actor: Actor | None, report: f.KeyGenerated | f.Names | None
+) -> list[f.Fact]:
+    record = change.record
+    verb = record.kind.removeprefix("key.")
+    key = desk.key(asked.key, asked.line)
+    if actor is not None:
+        separation(desk, asked.line, key, verb, actor.person)
+    moved = _key(asked.key, verb, actor, record.change_id, record.reason)
+    if verb == "destroy":
+        return [_with(moved, witnesses=_witnesses(desk, change, actor, report))]
+    if verb == "resume" and desk.now < key.suspended + RESUME_AFTER_S:
+        raise Precondition(
+            "what was recorded before the stop could still be signed",
+            reason="STOP_TOO_YOUNG",
+            hint=f"a suspension lasts {RESUME_AFTER_S} s at least: approve again after that",
+        )
+    if verb == "activate":
+        if desk.now >= key.not_after or desk.now < key.proposed.not_before:
+            raise Precondition("the key's dates do not cover this moment", reason="KEY_DATES")
+        former = desk.state.active.get(asked.line)
+        if former is not None and former != asked.key:
+            # the successor signs from here on; the former only verifies (GR-112)
+            return [_key(former, "deactivate", actor, record.change_id, f"succeeded by {asked.key}"), moved]
+    return [moved]
+
+
+def _witnesses(desk: Desk, change: Change, actor: Actor | None, report: f.KeyGenerated | f.Names | None) -> f.Names:
+    names = report if isinstance(report, tuple) else ()
+    known = {name: desk.state.identities[name] for name in names if name in desk.state.identities}
+    persons = {name for name, found in known.items() if (found.kind, found.state) == ("person", "active")}
+    if actor is not None:
+        persons.discard(actor.person)
+    if len(persons) < WITNESSES_MIN:
+        raise Precondition("two witnesses besides the operator (GR-115)", reason="WITNESSES_MISSING")
+    return tuple(sorted(persons))
+
+
+def _moved(change_id: str, verb: str, actor: Actor | None = None) -> f.ChangeMoved:
+    name, person = (actor.name, actor.person) if actor is not None else ("", "")
+    return f.ChangeMoved(change_id=change_id, verb=verb, actor=name, person=person)
+
+
+def _key(key: str, verb: str, actor: Actor | None, change_id: str, reason: str) -> f.KeyMoved:
+    name, person = (actor.name, actor.person) if actor is not None else ("", "")
+    return f.KeyMoved(key=key, verb=verb, actor=name, person=person, reason=reason, change_id=change_id)
+
+
+def _with(moved: f.KeyMoved, *, since: int = 0, witnesses: f.Names = ()) -> f.KeyMoved:
+    return f.KeyMoved(
+        key=moved.key, verb=moved.verb, actor=moved.actor, person=moved.person, reason=moved.reason,
+        change_id=moved.change_id, since=since, witnesses=witnesses,
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""What one decision sees: the policy in force, keys, grants and identities as of the last governance record before it.
+
+Built from the state after each governance record and swapped whole; a request that was admitted under an older one is
+decided again before its append.
+
+Guarantees: a snapshot never changes. Does not: fold records (state.py), count uses (usage.py), or read files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from sealpress.governance import facts as f
+from sealpress.governance.policy import LineRules, Policy
+from sealpress.governance.state import Grant, Key, State
+from sealpress.values import Identity, KeyClass, SignAsk
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """A line's active key."""
+
+    key: str
+    key_id: bytes
+    not_before: int
+    not_after: int
+    max_signatures: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrantView:
+    """A grant that is not over by a record."""
+
+    grant: str
+    change: str
+    identity: str
+    line: str
+    holder: bytes
+    digests: frozenset[bytes]  # empty: not bound to digests
+    algorithm: str
+    name: str
+    version: str
+    max_uses: int
+    not_before: int
+    not_after: int
+    waits: str  # the first gate that nobody has passed yet
+    security_version: int = 0  # that the leaves of these digests carry
+
+    def covers(self, ask: SignAsk) -> bool:
+        """Whether every digest of the request is one that the grant names, with the counter that was approved."""
+        if self.name and (ask.artifact.name, ask.artifact.version) != (self.name, self.version):
+            return False
+        if not self.digests:
+            return True
+        if self.security_version != ask.security_version:
+            return False
+        size = ask.algorithm.size  # no two algorithms have digests of one length
+        if len(ask.digests) == size:
+            return ask.digests in self.digests
+        return all(ask.digests[at : at + size] in self.digests for at in range(0, len(ask.digests), size))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One moment of governance; of a node without trust anchors only the policy."""
+
+    policy: Policy
+    governance_seq: int = 0  # of the last governance record that this decision saw
+    governed: bool = False
+    profile: str = ""
+    keys: Mapping[str, KeyView] = field(default_factory=dict)  # by line
+    grants: Mapping[str, GrantView] = field(default_factory=dict)
+    grants_of: Mapping[tuple[str, str, bytes], tuple[GrantView, ...]] = field(default_factory=dict)
+    """By identity, line and the credential that they are bound to (empty: none)."""
+    good: frozenset[str] = frozenset()  # authenticated names of active identities
+    bad: frozenset[str] = frozenset()  # ... of those that are enrolled and not active
+    issuers: frozenset[str] = frozenset()
+    ends: Mapping[str, int] = field(default_factory=dict)  # names that are good until then
+    confined: Mapping[str, str] = field(default_factory=dict)  # names that ask for one line only (GR-56, 100)
+    auditing: frozenset[str] = frozenset()  # names with the role auditor
+
+    @property
+    def body(self) -> bytes:
+        """The policy file, as recorded."""
+        return self.policy.body
+
+    @property
+    def sha256(self) -> bytes:
+        """Of the policy file."""
+        return self.policy.sha256
+
+    @property
+    def lines(self) -> dict[str, LineRules]:
+        """The lines of the policy."""
+        return self.policy.lines
+
+    def knows(self, identity: Identity, line: str, now: int) -> bool:
+        """Whether governance lets this name ask at all: enrolled, or of a registered issuer; test asks for neither."""
+        if identity.id in self.bad or (identity.id in self.ends and now >= self.ends[identity.id]):
+            return False
+        if identity.id in self.confined and self.confined[identity.id] != line:
+            return False
+        if identity.issuer:
+            return identity.issuer in self.issuers
+        rules = self.policy.lines.get(line)
+        return identity.id in self.good or (rules is not None and rules.class_ is KeyClass.TEST)
+
+    def decide(self, identity: Identity | str, line: str) -> str | None:
+        """The id of the rule by which `identity` may request `line`; None: it may not, or there is no such line."""
+        if isinstance(identity, str):
+            rules = self.policy.lines.get(line)
+            rule = None if rules is None else rules.rule_of.get(identity)
+        else:
+            rule = self.policy.match(identity, line).rule
+        return None if rule is None else rule.id
+
+    def may_audit(self, identity: str) -> bool:
+        """Whether `identity` has the role of [audit], or is bound to the role auditor."""
+        return identity not in self.bad and (identity in self.policy.auditors or identity in self.auditing)
+
+    def at(self, governance_seq: int) -> Snapshot:
+        """The same, seen at a later governance record that changes nothing."""
+        return replace(self, governance_seq=governance_seq)
+
+
+def snapshot_of(state: State, policy: Policy, views: dict[str, GrantView] | None = None) -> Snapshot:
+    """What decisions see of this state. `views`: those of grants that have not changed since, kept by the caller."""
+    assert state.anchors is not None
+    good: set[str] = set()
+    bad: set[str] = set()
+    ends: dict[str, int] = {}
+    confined: dict[str, str] = {}
+    for identity in state.identities.values():
+        (good if identity.state == "active" else bad).update(identity.names)
+        if identity.expires:
+            ends.update(dict.fromkeys(identity.names, identity.expires))
+        if identity.line:
+            confined.update(dict.fromkeys(identity.names, identity.line))
+    auditing = {
+        name
+        for binding in state.bindings.values()
+        if binding.role == "auditor"
+        and binding.state == "active"
+        and not binding.not_after
+        and state.identities[binding.identity].state == "active"
+        for name in state.identities[binding.identity].names
+    }
+    known = views if views is not None else {}
+    grants = {name: known.get(name) or _grant(state.grants[name]) for name in state.open_grants}
+    if views is not None:
+        views.clear()
+        views.update(grants)
+    lists: dict[tuple[str, str, bytes], list[GrantView]] = {}
+    for grant in grants.values():
+        lists.setdefault((grant.identity, grant.line, grant.holder), []).append(grant)
+    of = {key: tuple(found) for key, found in lists.items()}
+    keys = {
+        line: _key(name, state.keys[name])
+        for line, name in state.active.items()
+        if _signs(state.keys[name], policy.lines.get(line))
+    }
+    return Snapshot(
+        policy, state.seq, True, state.anchors.profile, keys, grants, of, frozenset(good), frozenset(bad),
+        frozenset(state.issuers), ends, confined, frozenset(auditing),
+    )  # fmt: skip
+
+
+def _signs(key: Key, rules: LineRules | None) -> bool:
+    """A line whose class or format became another needs another key: this one was issued for less, or for more."""
+    made = key.proposed
+    of_line = rules is not None and (made.class_, made.mode, made.format) == (rules.class_, rules.mode, rules.format)
+    return key.state == "active" and of_line
+
+
+def _key(name: str, key: Key) -> KeyView:
+    proposed = key.proposed
+    return KeyView(name, bytes.fromhex(key.key_id), proposed.not_before, key.not_after, proposed.max_signatures)
+
+
+def _grant(grant: Grant) -> GrantView:
+    issued: f.GrantIssued = grant.issued
+    waits = next((gate for gate in issued.gates if gate not in grant.passed), "")
+    return GrantView(
+        issued.grant, issued.change_id, issued.identity, issued.line, bytes.fromhex(issued.holder),
+        frozenset(bytes.fromhex(digest) for digest in issued.digests), issued.algorithm, issued.name, issued.version,
+        issued.max_uses, issued.not_before, issued.not_after, waits, issued.security_version,
+    )  # fmt: skip

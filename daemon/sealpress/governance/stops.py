@@ -1,0 +1,107 @@
+"""Stopping: one person, no approval, effective with the next request (L6, GR-44, GR-114).
+
+Guarantees: what one person may stop is never more than what a quorum may start again; a stop of what is stopped already
+is an error and changes nothing. Does not: resume (a change with quorum does).
+"""
+
+from __future__ import annotations
+
+from sealpress.errors import Malformed, Precondition
+from sealpress.governance import changes as c
+from sealpress.governance import facts as f
+from sealpress.governance import proposals, tables
+from sealpress.governance.desk import Actor, Desk, person_of
+from sealpress.governance.roles import Role
+
+STOPPERS = frozenset({Role.INCIDENT_RESPONDER, Role.SECURITY_OFFICER, Role.RETIREMENT_OPERATOR})
+ACCESS_STOPPERS = frozenset({Role.INCIDENT_RESPONDER, Role.SECURITY_OFFICER, Role.ACCESS_ADMIN})
+
+
+def suspend_key(desk: Desk, actor: Actor, key: str, reason: str) -> list[f.Fact]:
+    """The key signs no more until its class's quorum says so."""
+    person = person_of(actor, "suspend a key")
+    found = desk.state.keys.get(key)
+    if found is None:
+        raise Precondition(f"there is no key {key}", reason="NO_SUCH_KEY", hint="`sealpress key list`")
+    desk.need(actor, found.proposed.line, STOPPERS)
+    tables.move(tables.KEY, found.state, "suspend", f"key {key}")
+    moved = f.KeyMoved(key=key, verb="suspend", actor=actor.name, person=person, reason=_said(reason))
+    return [moved, *_outdated(desk, "key.resume", key)]
+
+
+def revoke_grant(desk: Desk, actor: Actor, grant: str, reason: str) -> list[f.Fact]:
+    """No more uses. Besides the stoppers, its own grantee may give it back."""
+    found = desk.state.grants.get(grant)
+    if found is None:
+        raise Precondition(f"there is no grant {grant}", reason="NO_SUCH_GRANT")
+    if actor.name != found.issued.identity:
+        person_of(actor, "revoke another's grant")
+        desk.need(actor, found.issued.line, STOPPERS)
+    tables.move(tables.GRANT, found.state, "revoke", "the grant")
+    return [f.GrantMoved(grant=grant, verb="revoke", actor=actor.name, reason=_said(reason))]
+
+
+def end_identity(desk: Desk, actor: Actor, identity: str, verb: str, reason: str) -> list[f.Fact]:
+    """`suspend` or `offboard`: it has no right from here on, and its approvals that are not used yet are invalid."""
+    person_of(actor, f"{verb} an identity")
+    if verb not in ("suspend", "offboard"):
+        raise Malformed("an identity is suspended or offboarded", reason="BAD_REQUEST")
+    desk.need(actor, "", ACCESS_STOPPERS)
+    found = desk.state.identities.get(identity)
+    if found is None:
+        raise Precondition(f"there is no identity {identity}", reason="NO_SUCH_IDENTITY")
+    tables.move(tables.IDENTITY, found.state, verb, identity)
+    facts: list[f.Fact] = [f.IdentityMoved(identity=identity, verb=verb, actor=actor.name, reason=_said(reason))]
+    return facts + _outdated(desk, "access.restore", identity) + invalidated(desk, identity, reason)
+
+
+def revoke_binding(desk: Desk, actor: Actor, binding: str, reason: str) -> list[f.Fact]:
+    """The role is gone."""
+    person_of(actor, "revoke a binding")
+    found = desk.state.bindings.get(binding)
+    if found is None or binding.startswith("anchors/"):
+        raise Precondition(f"there is no binding {binding} to revoke", reason="NO_SUCH_BINDING")
+    desk.need(actor, found.line if found.line != "*" else "", ACCESS_STOPPERS)
+    tables.move(tables.BINDING, found.state, "revoke", "the binding")
+    facts: list[f.Fact] = [f.BindingMoved(binding=binding, verb="revoke", actor=actor.name, reason=_said(reason))]
+    return facts + invalidated(desk, found.identity, reason)
+
+
+def revoke_credential(desk: Desk, actor: Actor, fingerprint: str, reason: str) -> list[f.Fact]:
+    """The key counts for nothing; its person may do so himself."""
+    person = person_of(actor, "revoke a credential")
+    found = desk.state.credentials.get(fingerprint)
+    if found is None or found.revoked:
+        raise Precondition("there is no such key, or it is revoked", reason="NO_SUCH_CREDENTIAL")
+    if found.person != person:
+        desk.need(actor, "", ACCESS_STOPPERS)
+    facts: list[f.Fact] = [f.CredentialRevoked(fingerprint=fingerprint, actor=actor.name, reason=_said(reason))]
+    return facts + invalidated(desk, found.person, reason, credential=fingerprint)
+
+
+def invalidated(desk: Desk, person: str, reason: str, credential: str = "") -> list[f.Fact]:
+    """Its counted approvals of changes that were not carried out; what had its quorum by them is void."""
+    facts: list[f.Fact] = []
+    for change_id in desk.state.open_changes:
+        change = desk.state.changes[change_id]
+        given = change.approvals.get(person)
+        if given is None or given.state != "counted" or (credential and given.credential != credential):
+            continue
+        facts += proposals.end_approval(desk, change, person, "invalidate", None, reason)
+    return facts
+
+
+def _outdated(desk: Desk, kind: str, subject: str) -> list[f.Fact]:
+    """Whoever approved a return knew an earlier stop, not this one."""
+    facts: list[f.Fact] = []
+    for change_id in desk.state.open_changes:
+        record = desk.state.changes[change_id].record
+        if record.kind == kind and subject in (getattr(c.request_of(record), name, "") for name in ("key", "id")):
+            facts += proposals.end(desk, change_id, "void", None, "stopped once more")
+    return facts
+
+
+def _said(reason: str) -> str:
+    if not reason:
+        raise Malformed("a stop needs a reason", reason="REASON_MISSING", hint="say why, in a few words")
+    return proposals.said(reason)

@@ -1,0 +1,247 @@
+"""May this identity have these digests signed by this line, now? The one question that every request asks, twice.
+
+Order: identity → issuer → rule → what the artifact must be → the line's key → the grant → room. The answer names what
+it rests on (rule, grant, change, pipeline verdict), for the record; a refusal tells its code, never the rule.
+
+Guarantees: default deny; the same snapshot, uses, request and second give the same answer (L7); nothing here waits,
+reads a clock or allocates for a request that is refused on its identity. Does not: spend: `Ledger.take` does, right
+before the append.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import msgspec
+
+from sealpress.errors import Busy, NotPermitted, Precondition, Refusal
+from sealpress.governance.rules import Field, Match
+from sealpress.governance.snapshot import GrantView, KeyView, Snapshot
+from sealpress.values import Identity, KeyClass, SignAsk
+
+MINUTE_S = 60
+RETRY_MS = 5_000
+QUORUM_CLASSES = frozenset({KeyClass.FIRMWARE, KeyClass.ROOT})
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """What a permitted request rests on. A struct, since one is made for each question."""
+
+    rule: str
+    rate: int = 0  # per minute, of the rule; 0: none
+    grant: str = ""
+    change: str = ""  # that brought the grant
+    verdict: str = ""  # of the expected pipeline (GR-23)
+    fields: tuple[Field, ...] = ()  # of the rule: what it expects, and what is presented
+    key: str = ""  # id of the governed key
+    automatic: bool = False  # class low without a job grant: issue one, then ask again
+
+
+class Denied(NotPermitted):
+    """A refusal for lack of right; `fields` is for the record only: what was expected and what was presented."""
+
+    def __init__(self, message: str, *, reason: str | None = None, hint: str = "", match: Match | None = None) -> None:
+        """`match` of the closest rule."""
+        super().__init__(message, reason=reason, hint=hint)
+        self.verdict = match.verdict if match is not None else ""
+        self.fields: tuple[Field, ...] = match.fields if match is not None else ()
+
+
+class _Minute:
+    """How often a rule was used in the last minute, second by second."""
+
+    __slots__ = ("_seconds", "_total")
+
+    def __init__(self) -> None:
+        self._seconds: deque[tuple[int, int]] = deque()
+        self._total = 0
+
+    def add(self, now: int, count: int) -> None:
+        if self._seconds and self._seconds[-1][0] >= now:
+            now, before = self._seconds.pop()
+            self._seconds.append((now, before + count))
+        else:
+            self._seconds.append((now, count))
+        self._total += count
+
+    def at(self, now: int) -> int:
+        while self._seconds and self._seconds[0][0] <= now - MINUTE_S:
+            self._total -= self._seconds.popleft()[1]
+        return self._total
+
+
+@dataclass(slots=True)
+class Ledger:
+    """How often grants and keys were used: counted from REQUEST records, ahead of them by what is being committed."""
+
+    grants: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, int] = field(default_factory=dict)
+    _rates: dict[tuple[str, str], _Minute] = field(default_factory=dict)
+
+    def take(self, line: str, decision: Decision, count: int, now: int) -> None:
+        """These uses are being appended; give them back if they are not."""
+        if decision.grant:
+            self.grants[decision.grant] = self.grants.get(decision.grant, 0) + count
+        if decision.key:
+            self.keys[decision.key] = self.keys.get(decision.key, 0) + count
+        if decision.rate:
+            self._rates.setdefault((line, decision.rule), _Minute()).add(now, count)
+
+    def give_back(self, grant: str, key: str, count: int) -> None:
+        """The leaves were not appended, or lapsed (DESIGN L2)."""
+        if grant in self.grants:
+            self.grants[grant] -= count
+        if key in self.keys:
+            self.keys[key] -= count
+
+    def rate(self, line: str, rule: str, now: int) -> int:
+        """Uses of a rule in the last minute."""
+        spent = self._rates.get((line, rule))
+        return spent.at(now) if spent is not None else 0
+
+    def forget(self, grant: str) -> None:
+        """The grant is over: nobody asks how often it was used."""
+        self.grants.pop(grant, None)
+
+
+def decide(snapshot: Snapshot, ledger: Ledger, identity: Identity, ask: SignAsk, now: int) -> Decision:
+    """What the request rests on; Denied, Precondition or Busy if it may not be."""
+    match = permitted(snapshot, identity, ask.line, now)
+    rule, why = match.admit(ask, now)
+    if rule is None:
+        raise _not_admitted(why, match)
+    rate, count = rule.max_per_minute, ask.count
+    if rate and ledger.rate(ask.line, rule.id, now) + count > rate:
+        raise Busy(
+            "more than this identity may have signed in a minute", reason="RATE_EXCEEDED", hint="come back later",
+            retry_after_ms=RETRY_MS,
+        )  # fmt: skip
+    if not snapshot.governed:
+        return Decision(rule.id, rate, verdict=match.verdict, fields=match.fields_of(rule))
+    key = _key(snapshot, ledger, ask.line, count, now)
+    class_ = snapshot.policy.lines[ask.line].class_
+    fields = match.fields_of(rule)
+    if class_ is KeyClass.TEST and not ask.grant_id:
+        return Decision(rule.id, rate, verdict=match.verdict, fields=fields, key=key.key)
+    grant, refusal = _grant(snapshot, ledger, identity, ask, count, now)
+    if grant is None:
+        # A used-up job grant is not renewed: what its job may do is done.
+        automatic = class_ is KeyClass.LOW and rule.constraint == "any" and not ask.grant_id
+        if automatic and (refusal is None or refusal.reason != "GRANT_EXHAUSTED"):
+            return Decision(rule.id, rate, verdict=match.verdict, fields=fields, key=key.key, automatic=True)
+        raise refusal or _grant_required(class_)
+    return Decision(rule.id, rate, grant.grant, grant.change, match.verdict, fields, key.key)
+
+
+def again(snapshot: Snapshot, identity: Identity, ask: SignAsk, now: int) -> None:
+    """May a request that is known already be asked again? As `decide`, without room and grant: nothing new is spent."""
+    match = permitted(snapshot, identity, ask.line, now)
+    rule, why = match.admit(ask, now)
+    if rule is None:
+        raise _not_admitted(why, match)
+    if snapshot.governed and ask.line not in snapshot.keys:
+        raise _no_key()
+
+
+def permitted(snapshot: Snapshot, identity: Identity, line: str, now: int) -> Match:
+    """The rule that matches the identity on this line; one answer for an unknown line and a line without right."""
+    if snapshot.governed and not snapshot.knows(identity, line, now):
+        raise _denied(None)
+    match = snapshot.policy.match(identity, line)
+    if match.rule is None:
+        raise _denied(match)
+    return match
+
+
+def _denied(match: Match | None) -> Denied:
+    return Denied(
+        "this identity may not request this key",
+        hint="ListKeys names the keys that it may request; the policy's owner grants more",
+        match=match,
+    )
+
+
+def _not_admitted(why: str, match: Match) -> Denied:
+    return Denied("the rules of this line do not allow this artifact, or not now", reason=why, match=match)
+
+
+def _no_key() -> Precondition:
+    return Precondition("the line has no key that may sign now", reason="KEY_NOT_ACTIVE", hint="GetKey shows its state")
+
+
+def _key(snapshot: Snapshot, ledger: Ledger, line: str, count: int, now: int) -> KeyView:
+    key = snapshot.keys.get(line)
+    if key is None:
+        raise _no_key()
+    if not key.not_before <= now < key.not_after:
+        raise Precondition(
+            "the key's time is over, or has not come", reason="KEY_EXPIRED", hint="the line's owner rotates it"
+        )
+    if ledger.keys.get(key.key, 0) + count > key.max_signatures:
+        raise Precondition(
+            "the key has made as many signatures as it may", reason="KEY_CAP", hint="the owner rotates it"
+        )
+    return key
+
+
+def _grant(
+    snapshot: Snapshot, ledger: Ledger, identity: Identity, ask: SignAsk, count: int, now: int
+) -> tuple[GrantView | None, Refusal | None]:
+    """A grant that covers the request, or why the nearest does not."""
+    if ask.grant_id:
+        named = snapshot.grants.get(ask.grant_id)
+        if named is None or named.identity != identity.id or named.line != ask.line:
+            return None, Denied("there is no such grant for this identity and key", reason="GRANT_UNKNOWN")
+        found: tuple[GrantView, ...] = (named,)
+    else:
+        holder = identity.token_sha256 or identity.certificate_sha256
+        found = snapshot.grants_of.get((identity.id, ask.line, holder), ())
+        if holder:
+            found += snapshot.grants_of.get((identity.id, ask.line, b""), ())
+    class_ = snapshot.policy.lines[ask.line].class_
+    refusal: Refusal | None = None
+    for grant in found:
+        why = _misses(grant, class_, ledger, identity, ask, count, now)
+        if why is None:
+            return grant, None
+        if refusal is None or refusal.reason != "GRANT_EXHAUSTED":
+            refusal = why
+    return None, refusal
+
+
+def _misses(
+    grant: GrantView, class_: KeyClass, ledger: Ledger, identity: Identity, ask: SignAsk, count: int, now: int
+) -> Refusal | None:
+    if not grant.not_before <= now < grant.not_after:
+        return Precondition("the grant is over", reason="GRANT_EXPIRED", hint="request a new one")
+    if grant.holder and grant.holder not in (identity.token_sha256, identity.certificate_sha256):
+        return Denied("the grant is bound to another credential", reason="GRANT_HOLDER")
+    if grant.waits:
+        return Precondition(
+            "the release waits for a person", reason="HELD", hint="ask again when it was released",
+            metadata={"grant_id": grant.grant, "change_id": grant.change, "gate": grant.waits},
+        )  # fmt: skip
+    if ledger.grants.get(grant.grant, 0) + count > grant.max_uses:
+        return Precondition("the grant is used up", reason="GRANT_EXHAUSTED", hint="request a new one")
+    if not grant.digests and class_ in QUORUM_CLASSES:
+        return _grant_required(class_)
+    if not grant.covers(ask):
+        return Denied(
+            "the grant does not name these digests", reason="GRANT_MISMATCH", hint="it covers what was approved"
+        )
+    return None
+
+
+def _grant_required(class_: KeyClass) -> Precondition:
+    if class_ in QUORUM_CLASSES:
+        return Precondition(
+            "this key signs exact digests that a quorum approved",
+            reason="QUORUM_REQUIRED",
+            hint="RequestGrant with the release's digests; persons approve; then ask with the grant_id",
+        )
+    return Precondition(
+        "this key signs under a grant only",
+        reason="GRANT_REQUIRED",
+        hint="RequestGrant with the release's digests; then ask with the grant_id",
+    )

@@ -1,0 +1,190 @@
+"""What the custodian does on a token: make a key, take one over, ask for its certificate, destroy it (GR-03, 05, 115).
+
+Each act takes a mandate (custody.py) and gives a report for the governance log. The custodian is a process of its own,
+started on demand with a configuration of its own: the signer never makes or destroys keys, and the custodian signs
+nothing but a key's birth and its certificate request (GR-15).
+
+Guarantees: a key whose attributes, read back from the token, are not as demanded is destroyed again and reported as an
+error; the signature over its birth is verified before it is reported. Does not: choose keys, slots or persons.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any, Literal
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from sealpress.core import p11
+from sealpress.errors import CannotStart, Invalid, NotPermitted
+from sealpress.hsm import objects
+from sealpress.hsm.custody import Mandate
+from sealpress.hsm.module import Token
+from sealpress.hsm.objects import Pair
+from sealpress.hsm.signatures import Cosigner, WrongSignature
+from sealpress.values import KeyClass
+from sealpress.verify import origin
+from sealpress.verify.change import Canonical, Hex32, Name, Natural, Text
+
+SOFTWARE_TOKENS = frozenset({"SoftHSM project", "Mozilla Foundation", "tpm2-software.github.io"})
+"""Makers whose tokens keep keys in files (GR-04); a token that lies about its maker is the operator's to know."""
+
+
+class Generated(Canonical, frozen=True, kw_only=True):
+    """The fields of the fact key.generated."""
+
+    key: Name
+    spki: Text  # base64
+    key_id: Hex32
+    attributes: dict[str, bool]
+    origin: Literal["attestation", "ceremony", "custodian", "none"]
+    origin_proof: Text
+    origin_sha256: Name
+    software_token: bool
+    operator: Name
+    accepted_risk: Text = ""
+
+
+class SlotSearched(Canonical, frozen=True, kw_only=True):
+    """One token that was searched for a key. Without login its private objects cannot be seen."""
+
+    module: Name
+    label: Name
+    serial: Name
+    slot: Name  # of the configuration; empty if it names no such token
+    logged_in: bool
+    found: Natural
+
+
+class DestroyProof(Canonical, frozen=True, kw_only=True):
+    """A key was destroyed, and then it was on no slot."""
+
+    key: Name
+    line: Name
+    key_id: Hex32
+    change_id: Name
+    destroyed: Natural  # objects: private and public
+    slots: tuple[SlotSearched, ...]
+    time: Natural
+    operator: Name
+
+    @property
+    def found(self) -> int:
+        """Objects that are still there."""
+        return sum(slot.found for slot in self.slots)
+
+
+def cka_id(change_id: str) -> bytes:
+    """The id of the key that this change makes: so that it is made once, and found again after a crash."""
+    return hashlib.sha256(b"sealpress key\0" + change_id.encode()).digest()[:16]
+
+
+def generate(
+    token: Token, mandate: Mandate, operator: str, now: int, template: dict[Any, bool] | None = None
+) -> Generated:
+    """A new key on the token, as the approved change of kind key.issue says. `template`: another than ours (tests)."""
+    change, asked = mandate.change, mandate.asked
+    name = cka_id(change.change_id)
+    session = token.open_session(write=True)
+    if any(objects.find(session, name, "")):
+        raise CannotStart(
+            "the key of this change is on the token already",
+            reason="KEY_EXISTS",
+            hint=f"its CKA_ID is {name.hex()}; take its report from the first run, or destroy it and propose again",
+        )
+    pair = objects.make(session, asked.algorithm, name, asked.key, template)
+    try:
+        told = objects.attributes(pair.private)
+        wrong = objects.deviation(told)
+        if wrong:
+            raise Invalid(
+                f"the new key is not as it must be: {wrong}; it was destroyed",
+                reason="KEY_ATTRIBUTES",
+                hint="use a token that keeps keys to itself (GR-03)",
+            )
+        birth = origin.Birth(
+            change.change_id,
+            change.sha256,
+            asked.key,
+            asked.line,
+            hashlib.sha256(pair.spki).hexdigest(),
+            tuple(sorted(told.items())),
+            now,
+            operator,
+        )
+        statement = origin.render(birth)
+        proof = origin.prove(statement, sign(token, pair, statement))
+    except BaseException:
+        objects.destroy(pair.private, pair.public)  # no key without its proof
+        raise
+    return Generated(
+        key=asked.key,
+        spki=base64.b64encode(pair.spki).decode(),
+        key_id=hashlib.sha256(pair.spki).hexdigest(),
+        attributes=told,
+        origin="custodian",
+        origin_proof=proof,
+        origin_sha256=hashlib.sha256(statement).hexdigest(),
+        software_token=token.maker in SOFTWARE_TOKENS,
+        operator=operator,
+    )
+
+
+def adopt(token: Token, mandate: Mandate, name: bytes, label: str, operator: str) -> Generated:
+    """An existing key becomes a line's key: attributes read back, no proof of its birth, an accepted risk instead."""
+    asked = mandate.asked
+    if not asked.accepted_risk.strip():
+        raise NotPermitted(
+            "the change accepts no risk: where an adopted key was born nobody can prove",
+            reason="RISK_NOT_ACCEPTED",
+            hint="the change's request says in `accepted_risk` why that is borne",
+        )
+    pair = objects.pair_of(token.open_session(), asked.key, name, label)
+    told = objects.attributes(pair.private)
+    wrong = objects.deviation(told, adopted=True)
+    if wrong and asked.class_ is not KeyClass.TEST:
+        raise Invalid(f"the key is not as it must be: {wrong}", reason="KEY_ATTRIBUTES", hint="generate a new one")
+    return Generated(
+        key=asked.key,
+        spki=base64.b64encode(pair.spki).decode(),
+        key_id=hashlib.sha256(pair.spki).hexdigest(),
+        attributes=told,
+        origin="none",
+        origin_proof="",
+        origin_sha256="",
+        software_token=token.maker in SOFTWARE_TOKENS,
+        operator=operator,
+        accepted_risk=asked.accepted_risk,
+    )
+
+
+def destroy(token: Token, what: str, name: bytes, label: str, spki: bytes) -> int:
+    """C_DestroyObject of both objects; how many. Refused unless the token's public key is the pinned one."""
+    session = token.open_session(write=True)
+    pair = objects.pair_of(session, what, name, label, spki)
+    objects.destroy(pair.private, pair.public)
+    return 2
+
+
+def sign(token: Token, pair: Pair, message: bytes) -> bytes:
+    """The key's signature over a message that this process made; verified (L5)."""
+    cosigner = Cosigner(pair.spki)
+    job = cosigner.job("", message)
+    session = token.open_session()
+    pool = p11.Pool([int(session.handle)])
+    try:
+        (outcome,) = pool.sign([p11.Job(pair.handle, job.mechanism, job.parameter, job.size, job.data)])
+    finally:
+        pool.close()
+    if outcome.rv or outcome.session is None:
+        raise CannotStart(f"the token did not sign (CKR 0x{outcome.rv:x})", reason="TOKEN_FAILED")
+    try:
+        return cosigner.finish(message, outcome.signature)
+    except WrongSignature:
+        raise CannotStart("the token's signature does not verify", reason="WRONG_SIGNATURE") from None
+
+
+def pem(spki: bytes) -> str:
+    """The public key for `[key.<id>] public_key`."""
+    return load_der_public_key(spki).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

@@ -1,0 +1,151 @@
+"""Key objects on a token: made with the attributes that are demanded, read back, found, destroyed.
+
+Guarantees: what `attributes` tells was read from the token, never assumed; an attribute that the token does not tell is
+absent. Does not: decide what a deviation means (custodian.py), or sign.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pkcs11 import Attribute, ObjectClass
+from pkcs11.exceptions import PKCS11Error
+
+from sealpress.errors import CannotStart
+from sealpress.hsm.module import PRIVATE_TEMPLATE, answered, generate_pair, public_spki
+
+DEMANDED: Mapping[str, bool] = {
+    "sensitive": True,
+    "always_sensitive": True,
+    "extractable": False,
+    "never_extractable": True,
+    "local": True,
+    "private": True,
+    "token": True,
+    "sign": True,
+}
+"""GR-03: read back from the token, or the key is destroyed."""
+
+TOLD = (*DEMANDED, "modifiable", "decrypt", "unwrap", "derive")
+
+# Where a token knows them: nobody changes the key afterwards, and it does nothing but sign.
+_WISHED = {Attribute.MODIFIABLE: False, Attribute.DERIVE: False}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Both objects of a key; `spki` is canonical."""
+
+    private: Any
+    public: Any
+    spki: bytes
+
+    @property
+    def handle(self) -> int:
+        """Of the private object, for the signing loop."""
+        return int(self.private.handle)
+
+
+def make(session: Any, kind: str, cka_id: bytes, label: str, template: Mapping[Any, bool] | None = None) -> Pair:
+    """A new pair, as strict as the token can make it."""
+    strict = PRIVATE_TEMPLATE if template is None else template
+    try:
+        try:
+            public, private = generate_pair(session, kind, cka_id, label, {**strict, **_WISHED})
+        except PKCS11Error:  # a token that knows no such attribute answers in many ways
+            public, private = generate_pair(session, kind, cka_id, label, strict)
+        spki = public_spki(public)
+    except PKCS11Error as error:
+        raise answered(f"the token makes no {kind} key", error) from None
+    if spki is None:
+        destroy(private, public)
+        raise CannotStart(f"the token's new {kind} key cannot be read back", reason="TOKEN_FAILED")
+    return Pair(private, public, spki)
+
+
+def find(session: Any, cka_id: bytes, label: str, spki: bytes = b"") -> tuple[list[Any], list[Any]]:
+    """Private and public objects with this id or this label, and public ones of this key."""
+    ids = [{Attribute.ID: cka_id}] if cka_id else []
+    names: list[dict[Attribute, Any]] = [*ids, *([{Attribute.LABEL: label}] if label else [])]
+    try:
+        private = _objects(session, ObjectClass.PRIVATE_KEY, names)
+        public = _objects(session, ObjectClass.PUBLIC_KEY, names)
+        known = {int(key.handle) for key in public}
+        if spki:
+            every = _objects(session, ObjectClass.PUBLIC_KEY, [{}])
+            public += [key for key in every if int(key.handle) not in known and _spki(key) == spki]
+    except PKCS11Error as error:
+        raise answered("the token cannot be searched", error) from None
+    return private, public
+
+
+def pair_of(session: Any, what: str, cka_id: bytes, label: str, spki: bytes = b"") -> Pair:
+    """The one key with this id and label, whose public key is `spki` where that is given. CannotStart otherwise."""
+    template: dict[Attribute, Any] = {}
+    if cka_id:
+        template[Attribute.ID] = cka_id
+    if label:
+        template[Attribute.LABEL] = label
+    try:
+        private = _objects(session, ObjectClass.PRIVATE_KEY, [template] if template else [])
+        public = _objects(session, ObjectClass.PUBLIC_KEY, [template] if template else [])
+        held = [(key, _spki(key)) for key in public]
+    except PKCS11Error as error:
+        raise answered(f"key {what} cannot be looked up", error) from None
+    if len(private) != 1 or len(held) != 1:
+        raise CannotStart(
+            f"key {what}: {len(private)} private and {len(held)} public objects on the token match, not one of each",
+            reason="KEY_NOT_FOUND",
+            hint="give the `cka_id` (hex) and `cka_label` of one key",
+        )
+    found = held[0][1]
+    if found is None or (spki and found != spki):
+        raise CannotStart(f"key {what}: the token's public key is not the pinned one", reason="KEY_MISMATCH")
+    return Pair(private[0], held[0][0], found)
+
+
+def attributes(private: Any) -> dict[str, bool]:
+    """What the token says of a private key; without what it does not tell."""
+    told: dict[str, bool] = {}
+    for name in TOLD:
+        with contextlib.suppress(PKCS11Error):
+            told[name] = bool(private[Attribute[name.upper()]])
+    return told
+
+
+def deviation(told: Mapping[str, bool], *, adopted: bool = False) -> str:
+    """What is not as demanded, for people; empty if all is. An adopted key may have been born elsewhere."""
+    excused = {"local"} if adopted else set()
+    wrong = [
+        f"{name} is {str(told[name]).lower() if name in told else 'not told'}"
+        for name, value in DEMANDED.items()
+        if told.get(name) is not value and name not in excused
+    ]
+    return ", ".join(wrong)
+
+
+def destroy(*objects: Any) -> None:
+    """C_DestroyObject for each of them."""
+    for one in objects:
+        try:
+            one.destroy()
+        except PKCS11Error as error:
+            raise answered("the token does not destroy a key", error) from None
+
+
+def _objects(session: Any, class_: ObjectClass, templates: list[dict[Attribute, Any]]) -> list[Any]:
+    found: dict[int, Any] = {}
+    for template in templates:
+        for one in session.get_objects({Attribute.CLASS: class_, **template}):
+            found[int(one.handle)] = one
+    return list(found.values())
+
+
+def _spki(key: Any) -> bytes | None:
+    try:
+        return public_spki(key)
+    except PKCS11Error:
+        return None

@@ -1,0 +1,60 @@
+"""Streams that follow governance: they look whether it changed, and send a heartbeat when nothing does.
+
+Guarantees: so many of a service at a time at most, each for an hour at most; a watcher that reads slowly holds up
+itself alone; a busy log costs a watcher no more than a quiet one. Does not: queue: whoever wakes looks at the state of
+that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from sealpress.errors import Busy
+from sealpress.flow import Flow
+
+WATCHERS_MAX = 256
+LOOK_S = 0.2
+HEARTBEAT_S = 10.0
+HEARTBEATS_MAX = 360
+
+
+class Watchers:
+    """Those of one service."""
+
+    def __init__(self, flow: Flow, count_max: int = WATCHERS_MAX, look_s: float = LOOK_S) -> None:
+        """None yet; each looks every `look_s`."""
+        self._flow = flow
+        self._count_max = count_max
+        self._look_s = look_s
+        self._count = 0
+
+    @contextmanager
+    def watching(self) -> Iterator[AsyncIterator[bool]]:
+        """Wake-ups: True for a heartbeat. The first comes at once. Busy WATCHERS_MAX."""
+        if self._count >= self._count_max:
+            raise Busy(
+                "too many watch already", reason="WATCHERS_MAX", hint="ask with a Get call", retry_after_ms=10_000
+            )
+        self._count += 1
+        try:
+            yield self._wakes()
+        finally:
+            self._count -= 1
+
+    async def _wakes(self) -> AsyncIterator[bool]:
+        shared = self._flow.shared
+        beats = looks = 0
+        seen = None
+        looks_max = HEARTBEAT_S / self._look_s
+        while beats < HEARTBEATS_MAX and not shared.draining and shared.failed is None:
+            if shared.snapshot is not seen:
+                seen, looks = shared.snapshot, 0
+                yield False
+            elif looks >= looks_max:
+                beats, looks = beats + 1, 0
+                yield True
+            else:
+                looks += 1
+                await asyncio.sleep(self._look_s)

@@ -1,0 +1,251 @@
+"""What a start makes of the log: the state of governance and the uses so far, from a snapshot file or from leaf 0.
+
+The file is derived: it counts only if its SHA-256 stands in the SNAPSHOT record that it points to (DESIGN 3.1). Written
+whole beside its place, then recorded, then named: killed anywhere, the former file is still the one that counts.
+
+    header   eight bytes of magic | u64 segment and u64 offset of its record (little endian) | MessagePack of `Body`
+
+Guarantees: with and without the file the same state and the same uses; a log that does not fold is Damaged. Does not:
+verify approvals again (DECISIONS/0013), or run beside commits (`body` alone does).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, SealpressError
+from sealpress.governance import facts as f
+from sealpress.governance.state import State, apply
+from sealpress.governance.usage import Ledger
+from sealpress.steps._state import NANOSECONDS, Shared, Use
+from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, OutcomeStatus, RequestEvent, Where
+from sealpress.tlog.log import Log
+from sealpress.tlog.reader import LogReader, unreadable
+from sealpress.tlog.record import Record
+from sealpress.values import RecordType
+
+MAGIC = b"SPGOVS\0\1"
+FILE_BYTES_MAX = 4 << 30
+OPEN_MAX = 200_000  # requests without an end that are remembered while folding
+OPEN_S = 600  # beyond the 300 s in which a leaf can be sealed
+_HEADER = struct.Struct("<8sQQ")
+_OVER = frozenset({OutcomeStatus.SEALED, OutcomeStatus.SIGNED, OutcomeStatus.UNKNOWN, OutcomeStatus.STOPPED})
+
+
+class Body(msgspec.Struct, array_like=True, frozen=True):
+    """The content of the file: the state after `state.seq`, the uses up to a place in each log."""
+
+    state: State
+    grants: dict[str, int]
+    keys: dict[str, int]
+    told: dict[str, tuple[int, int, int]]  # by origin: the next seq, and where it will stand
+
+
+@dataclass(slots=True)
+class Folded:
+    """What the logs say."""
+
+    state: State
+    ledger: Ledger
+    snapshot_seq: int = 0  # of the record that the file stands on; 0: without file
+    facts: int = 0  # read one by one
+
+
+def fold(governance: Log, logs: Iterable[Log], path: Path | None) -> Folded:
+    """State and uses of all that is committed. Damaged, or CannotStart for a log that began without governance."""
+    kept = read(path, governance.reader) if path is not None else None
+    folded = Folded(State(), Ledger())
+    begin: Where | None = None
+    told: Mapping[str, tuple[int, int, int]] = {}
+    if kept is not None:
+        body, begin = kept
+        folded.state, folded.snapshot_seq, told = body.state, body.state.seq, body.told
+        folded.ledger.grants.update(body.grants)
+        folded.ledger.keys.update(body.keys)
+    _read(governance, partial(_fold_facts, governance, begin, folded))
+    for log in logs:
+        start = told.get(log.origin)
+        place = Where(start[1], start[2]) if start is not None else None
+        _read(log, partial(_fold_uses, log, place, folded))
+    for grant in [grant for grant in folded.ledger.grants if grant not in folded.state.open_grants]:
+        folded.ledger.forget(grant)
+    return folded
+
+
+def began_governed(log: Log) -> bool | None:
+    """Whether the first fact of the log is a TrustAnchors document; None if it has no fact yet."""
+    for record in log.reader.of_types((RecordType.GOVERNANCE,)):
+        kind = record.head.event.kind
+        if kind not in f.OTHERS:
+            return bool(f.KINDS.get(kind) is f.AnchorsAdopted)
+    return None
+
+
+def _read(log: Log, work: Callable[[], None]) -> None:
+    try:
+        work()
+    except (CoreError, Invalid) as error:
+        raise unreadable(log.settings.directory, Where(0, 0), error) from error
+
+
+# ---- folding ---------------------------------------------------------------------------------------------------------
+
+
+def _fold_facts(log: Log, begin: Where | None, folded: Folded) -> None:
+    state = folded.state
+    for record in log.reader.of_types((RecordType.GOVERNANCE,), begin):
+        event: GovernanceEvent = record.head.event
+        if event.kind in f.OTHERS:
+            continue
+        try:
+            fact = f.decode(event.kind, event.body)
+            if state.anchors is None and not isinstance(fact, f.AnchorsAdopted):
+                raise _late(log)
+            apply(state, fact, record.seq, record.time_ns // NANOSECONDS)
+        except CannotStart:
+            raise
+        except SealpressError as error:
+            raise Damaged(
+                f"{log.settings.directory}: record {record.seq} ({event.kind}) does not follow: {error.message}",
+                reason="GOVERNANCE_FOLD",
+                hint="the log was not written by this program; run `sealpress log verify`",
+            ) from error
+        folded.facts += 1
+
+
+def _fold_uses(log: Log, begin: Where | None, folded: Folded) -> None:
+    """Count the uses of every REQUEST from `begin` on; what lapsed is given back."""
+    ledger, names = folded.ledger, folded.state.key_ids
+    waiting: dict[int, tuple[int, Use]] = {}  # seq → time, what it spent
+    lapsed: dict[int, int] = {}  # seq → leaves, of requests before `begin`
+    for record in log.reader.of_types((RecordType.REQUEST, RecordType.OUTCOME), begin):
+        event = record.head.event
+        if isinstance(event, RequestEvent):
+            use = _use(event, record.head.count, names)
+            _count(ledger, use, use.count)
+            waiting[record.seq] = (record.time_ns, use)
+            if len(waiting) > OPEN_MAX:
+                _prune(waiting, record.time_ns)
+        elif isinstance(event, OutcomeEvent):
+            for ref in event.requests:
+                known = waiting.get(ref.seq)
+                if event.status is OutcomeStatus.LAPSED and known is not None:
+                    _count(ledger, known[1], -ref.count)
+                elif event.status is OutcomeStatus.LAPSED:
+                    lapsed[ref.seq] = lapsed.get(ref.seq, 0) + ref.count
+                elif event.status in _OVER:
+                    waiting.pop(ref.seq, None)
+    for record in _requests(log.reader, lapsed):
+        _count(ledger, _use(record.head.event, 0, names), -lapsed[record.seq])
+
+
+def _use(event: RequestEvent, count: int, names: Mapping[str, str]) -> Use:
+    return Use(event.grant_id, names.get(event.key_id.hex(), ""), count)
+
+
+def _count(ledger: Ledger, use: Use, count: int) -> None:
+    if use.grant:
+        ledger.grants[use.grant] = ledger.grants.get(use.grant, 0) + count
+    if use.key:
+        ledger.keys[use.key] = ledger.keys.get(use.key, 0) + count
+
+
+def _prune(waiting: dict[int, tuple[int, Use]], now_ns: int) -> None:
+    oldest = now_ns - OPEN_S * NANOSECONDS
+    for seq in [seq for seq, (time_ns, _) in waiting.items() if time_ns < oldest]:
+        del waiting[seq]
+
+
+def _requests(reader: LogReader, seqs: Mapping[int, int]) -> Iterator[Record]:
+    """The REQUESTs with these seqs."""
+    if not seqs:
+        return
+    first, last = min(seqs), max(seqs)
+    earlier = [number for number in reader.numbers() if reader.segment(number).header.first_seq <= first]
+    for record in reader.of_types((RecordType.REQUEST,), Where(earlier[-1] if earlier else 0, 0)):
+        if record.seq > last:
+            return
+        if record.seq in seqs:
+            yield record
+
+
+def _late(log: Log) -> CannotStart:
+    return CannotStart(
+        f"{log.settings.directory}: this log began without governance, so nothing in it was approved",
+        reason="GOVERNANCE_LATE",
+        hint="begin a log with another name for the governed node; without [governance] this one goes on as it was",
+    )
+
+
+# ---- the file --------------------------------------------------------------------------------------------------------
+
+
+def body(state: State, shared: Shared) -> Body:
+    """What is durable at this moment: uses of commits under way are not yet. In the loop's thread."""
+    ledger = Ledger(dict(shared.ledger.grants), dict(shared.ledger.keys))
+    for log in shared.logs.values():
+        for use in log.taken:
+            ledger.give_back(use.grant, use.key, use.count)
+    told = {log.log.origin: (log.told[0], *log.told[1]) for log in shared.logs.values()}
+    return Body(state, ledger.grants, ledger.keys, told)
+
+
+def encode(body: Body) -> bytes:
+    """The bytes that the SNAPSHOT record has the hash of."""
+    return msgspec.msgpack.encode(body)
+
+
+def write_half(path: Path, raw: bytes) -> Path:
+    """Write all but the name; the record may follow."""
+    half = path.with_suffix(".new")
+    half.parent.mkdir(exist_ok=True)
+    with half.open("wb") as file:
+        file.write(_HEADER.pack(MAGIC, 0, 0))
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+    return half
+
+
+def finish(path: Path, half: Path, record: Where) -> None:
+    """The record is durable: say where, and give the file its name."""
+    with half.open("r+b") as file:
+        file.write(_HEADER.pack(MAGIC, *record))
+        file.flush()
+        os.fsync(file.fileno())
+    half.rename(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path, reader: LogReader) -> tuple[Body, Where] | None:
+    """The file's content and the place of its record; None if there is none that the log speaks for."""
+    try:
+        with path.open("rb") as file:
+            magic, segment, offset = _HEADER.unpack(file.read(_HEADER.size))
+            raw = file.read(FILE_BYTES_MAX)
+    except (OSError, struct.error):
+        return None
+    where = Where(segment, offset)
+    if magic != MAGIC or not Where(0, 1) <= where < reader.end:
+        return None
+    try:
+        event = reader.record(where).head.event
+        fact = f.decode(event.kind, event.body) if isinstance(event, GovernanceEvent) else None
+        if not isinstance(fact, f.SnapshotTaken) or fact.sha256 != hashlib.sha256(raw).hexdigest():
+            return None
+        body = msgspec.msgpack.decode(raw, type=Body)
+    except (Damaged, Invalid, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return (body, where) if body.state.seq == fact.seq else None

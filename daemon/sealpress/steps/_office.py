@@ -1,0 +1,343 @@
+"""The office: the one writer of governance in this process, and the state that follows from what it wrote.
+
+    change_id = await office.act(lambda desk: proposals.propose(desk, actor, kind, request, texts))
+
+One act at a time: the rule looks at the state of this moment and answers with facts; they are tried on a copy of the
+state, appended as one batch of their own, folded, and the new snapshot is in force before anything else is drafted
+(commit.py). What time does by itself is an act, too (`tick`). Stops are told to the signer of the key as well.
+
+Guarantees: a refusal of the rule appends nothing; facts that do not fold are never appended; when `act` returns, every
+log's requests are decided on by the new snapshot and none decided on by an older one is still to come; a stop at the
+signer is repeated until it is done. Does not: judge (governance/ does), know the wire, or choose a clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sealpress.errors import Damaged, Internal, Invalid, Malformed, Precondition, Refusal, SealpressError
+from sealpress.governance import clockwork, grants
+from sealpress.governance import facts as f
+from sealpress.governance.desk import Actor, Desk
+from sealpress.governance.facts import Fact
+from sealpress.governance.policy import Policy, compile_policy
+from sealpress.governance.snapshot import GrantView, snapshot_of
+from sealpress.governance.state import State, apply, decode_state, encode
+from sealpress.governance.usage import Denied, Ledger
+from sealpress.steps import _archive
+from sealpress.steps._escort import Escort, Guard
+from sealpress.steps._refusals import ulid_text
+from sealpress.steps._state import NANOSECONDS, Caller, FactGroup, LogState, Shared
+from sealpress.steps.admit import identity_refusal, key_stopped, new_event_id
+from sealpress.tlog.entry import GovernanceEvent
+from sealpress.tlog.log import Committed, Placed
+from sealpress.values import Identity
+from sealpress.verify.change import encode as encode_change
+from sealpress.verify.evidence import Evidence
+
+T = TypeVar("T")
+Rule = Callable[[Desk], tuple[T, Sequence[Fact]]]
+
+LOOKS_MAX = 8  # of one tick
+SNAPSHOT_FACTS = 10_000
+SNAPSHOT_RECORDS = 1_000_000
+NO_POLICY = Policy(b"", bytes(32), {}, frozenset(), {})
+KEY_STOPPED = frozenset({"suspended", "compromised", "destroyed", "destroyed_compromised"})
+STOPPING: dict[type[Fact], frozenset[str]] = {
+    f.KeyMoved: frozenset({"suspend", "deactivate", "mark_compromised"}),
+    f.GrantMoved: frozenset({"revoke", "expire"}),
+    f.IdentityMoved: frozenset({"suspend", "offboard"}),
+    f.BindingMoved: frozenset({"suspend", "revoke", "expire"}),
+    f.ApprovalEnded: frozenset({"revoke", "expire", "invalidate"}),
+}
+
+
+class Office:
+    """The state of governance and its pen. Owned by the event loop's thread."""
+
+    def __init__(
+        self, shared: Shared, folded: _archive.Folded, guard: Guard, snapshot_file: Path | None = None
+    ) -> None:
+        """`folded`: what the log says so far; from here on the node is governed by it."""
+        self.state: State = folded.state
+        self.policy: Policy | None = policy_of(folded.state)
+        self._shared = shared
+        self._log: LogState = shared.governance
+        self._file = snapshot_file
+        self._copy: State | None = None  # always one act ahead, never behind
+        self._lock = asyncio.Lock()
+        self._jobs: dict[tuple[str, bytes, str, str], asyncio.Task[str]] = {}
+        self._views: dict[str, GrantView] = {}
+        self._kept = (folded.snapshot_seq, 0)  # of the newest snapshot file: governance seq, records of all logs
+        shared.ledger = folded.ledger
+        shared.evidence = self.evidence
+        shared.office = self
+        self.escort = Escort(shared, guard, lambda: self.state)
+        self._swap()
+
+    @property
+    def ledger(self) -> Ledger:
+        """How often grants and keys were used."""
+        return self._shared.ledger
+
+    @property
+    def log_name(self) -> str:
+        """Of the governance log: stands in anchors, changes and statements."""
+        return self._log.log.name
+
+    @property
+    def now(self) -> int:
+        """Unix seconds; never behind a record."""
+        return max(self._shared.clock.now_ns() // NANOSECONDS, self.state.time)
+
+    # ---- who, when, what ----
+
+    def actor(self, caller: Caller) -> Actor:
+        """The identity behind a caller; NotPermitted if he is unknown, suspended, or came without a good credential."""
+        if caller.flaw:
+            raise identity_refusal(caller.flaw)
+        return self.desk().actor(caller.identity.id)
+
+    def desk(self) -> Desk:
+        """Governance at this moment. Rules get their own from `act`."""
+        return Desk(self.state, self.policy, self.now, self._new_id)
+
+    def head(self) -> tuple[int, bytes]:
+        """Size and root of the governance log: what a statement names as seen."""
+        return self._log.head.size, self._log.head.root
+
+    def seen(self, size: int, root: bytes) -> bool:
+        """Whether this is a checkpoint of our governance log."""
+        return 0 < size <= self._log.log.size and self._log.log.root(size) == root
+
+    def evidence(self, change_id: str) -> Evidence | None:
+        """A change and the approvals that count for it."""
+        change = self.state.changes.get(change_id)
+        if change is None:
+            return None
+        given = [one for one in change.approvals.values() if one.state in ("counted", "consumed")]
+        approvals = tuple((one.statement.encode(), one.signature) for one in given)
+        return Evidence(encode_change(change.record), approvals)
+
+    # ---- acting ----
+
+    async def act(self, rule: Rule[T]) -> T:
+        """Let the rule decide and write its facts; its answer, when they are in force.
+
+        Refusals of the rule pass through and append nothing; so do Busy LOG_FULL, Malformed TOO_LARGE, Damaged. Whoever
+        stops waiting does not stop the act.
+        """
+        return await asyncio.shield(_spawn(self._act(rule)))
+
+    async def job(self, identity: Identity, line: str, rule: str) -> str:
+        """The grant of this job on a line of class low: the one that it has, or a new one (DECISIONS/0011)."""
+        key = (identity.id, identity.token_sha256 or identity.certificate_sha256, line, rule)
+        task = self._jobs.get(key)
+        if task is None:
+
+            def issue(desk: Desk) -> tuple[str, Sequence[Fact]]:
+                first = grants.matched(desk, identity, line)
+                known = desk.rules(line).rule(rule) or first
+                return grants.job(desk, identity, line, known, min(known.ttl_s_max, grants.HOUR_S))
+
+            task = self._jobs[key] = _spawn(self._act(issue))
+            task.add_done_callback(lambda _: self._jobs.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def tick(self) -> None:
+        """What is due by now, in a few looks at most; and a new snapshot file, if the last one is old."""
+        for _ in range(LOOKS_MAX):
+            if self.state.anchors is None or not await self.act(self._due):
+                break
+        await self.escort.go()
+        if self._grown():
+            await self.keep()
+
+    def ended(self, grant: str, identity: str, line: str) -> Refusal | None:
+        """Why a grant that no snapshot has any more is over; None if it is not this identity's."""
+        found = self.state.grants.get(grant)
+        if found is None or (found.issued.identity, found.issued.line) != (identity, line):
+            return None
+        if found.state == "revoked":
+            return Denied("the grant was revoked", reason="GRANT_REVOKED")
+        if found.state == "expired":
+            return Precondition("the grant is over", reason="GRANT_EXPIRED", hint="request a new one")
+        return None
+
+    def check_again(self, grant: str, key: str) -> None:
+        """Refuse what was permitted once, if its grant was revoked or its key stopped since then."""
+        found, of_key = self.state.grants.get(grant), self.state.keys.get(key)
+        if found is not None and found.state == "revoked":
+            raise Denied("the grant was revoked", reason="GRANT_REVOKED")
+        if of_key is not None and of_key.state in KEY_STOPPED:
+            raise key_stopped()
+
+    def held(self, key: str) -> bool:
+        """Whether leaves of this key are not to be sealed: it was stopped, and they grow too old (DESIGN L2)."""
+        found = self.state.keys.get(key)
+        return found is not None and found.state in KEY_STOPPED
+
+    # ---- the snapshot file ----
+
+    async def keep(self) -> None:
+        """Write the state to a file that a start can trust: its hash is in the log before it has its name."""
+        if self._file is not None:
+            await asyncio.shield(_spawn(self._keep(self._file)))
+
+    # ---- helpers, in call order ----
+
+    async def _act(self, rule: Rule[T]) -> T:
+        async with self._lock:
+            answer, facts = rule(self.desk())
+            if facts:
+                await self._write(facts)
+        await self.escort.go()
+        return answer
+
+    async def _write(self, facts: Sequence[Fact]) -> Committed:
+        """One batch of facts, in force when this returns. The lock is held."""
+        self._try(facts)
+        done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+
+        def durable(placed: Sequence[Placed], committed: Committed) -> None:
+            try:
+                self._fold(facts, placed)
+            except Exception as error:  # whoever waits must hear of it, whatever it is
+                done.set_exception(error)
+                raise
+            done.set_result(committed)
+
+        profile = self.state.anchors.profile if self.state.anchors is not None else ""
+        self._log.propose(FactGroup(_events(facts, profile), _stops(facts), durable, done.set_exception))
+        try:
+            committed = await done
+        except SealpressError:
+            self._copy = None  # it is ahead of what was not written
+            raise
+        # What other logs have in hand was decided on before; when it has landed, nothing of the kind can follow.
+        for log in self._shared.logs.values():
+            await log.landed()
+        return committed
+
+    def _try(self, facts: Sequence[Fact]) -> None:
+        """Read them back and fold them into the copy: what does not fold makes a log that nobody can start from."""
+        try:
+            for fact in facts:
+                f.decode(f.kind_of(fact), f.body_of(fact))  # a struct checks its fields only here
+        except (Invalid, UnicodeError) as error:
+            raise Malformed(f"a text or number in it is out of bounds: {error}", hint="shorten it") from error
+        if self._copy is None:
+            self._copy = decode_state(encode(self.state))
+        try:
+            for number, fact in enumerate(facts):
+                apply(self._copy, fact, self.state.seq + 1 + number, self.now)
+            for fact in facts:
+                if isinstance(fact, f.PolicyInForce):
+                    policy_of(self._copy)
+        except SealpressError as error:
+            self._copy = None
+            if isinstance(error, Precondition | Malformed):
+                raise
+            raise Internal(f"a rule gave facts that do not fold: {error.message}") from error
+
+    def _fold(self, facts: Sequence[Fact], placed: Sequence[Placed]) -> None:
+        """They are durable: from here on they decide."""
+        try:
+            for fact, place in zip(facts, placed, strict=True):
+                apply(self.state, fact, place.seq, place.time_ns // NANOSECONDS)
+                if isinstance(fact, f.PolicyInForce | f.AnchorsAdopted):
+                    self.policy = policy_of(self.state)
+                elif isinstance(fact, f.GatePassed):
+                    self._views.pop(fact.grant, None)
+                elif isinstance(fact, f.GrantMoved):
+                    self.ledger.forget(fact.grant)
+        except SealpressError as error:
+            raise Damaged(f"the governance log does not fold: {error.message}", reason="GOVERNANCE_FOLD") from error
+        if self._copy is not None:
+            self._copy.seq, self._copy.time = self.state.seq, self.state.time
+        self._swap()
+        self.escort.told(facts)
+
+    def _swap(self) -> None:
+        """The new snapshot, and the lines with the keys that count now."""
+        shared, state = self._shared, self.state
+        if state.anchors is None:
+            return
+        shared.snapshot = snapshot_of(state, self.policy or NO_POLICY, self._views)
+        for line in shared.keys:
+            if self.usable(line.key) and state.active.get(line.name, line.key) == line.key:
+                shared.lines[line.name] = line
+        for log in shared.logs.values():
+            log.changed.set()  # who waited may be refused by now
+
+    def usable(self, key: str) -> bool:
+        """Whether the log knows this key of our configuration, and as the same: line, form and public key."""
+        found = self.state.keys.get(key)
+        line = next((one for one in self._shared.keys if one.key == key), None)
+        if found is None or line is None:
+            return False
+        ours = (line.name, line.mode, line.section.format, line.section.class_, line.key_id.hex())
+        proposed = found.proposed
+        return ours == (proposed.line, proposed.mode, proposed.format, proposed.class_, found.key_id)
+
+    def _due(self, desk: Desk) -> tuple[bool, Sequence[Fact]]:
+        facts = clockwork.due(desk, self.ledger.keys)
+        return bool(facts), facts
+
+    def _grown(self) -> bool:
+        seq, records = self._kept
+        if self._file is None or self.state.anchors is None:
+            return False
+        return self.state.seq - seq >= SNAPSHOT_FACTS or self._records() - records >= SNAPSHOT_RECORDS
+
+    def _records(self) -> int:
+        return sum(log.told[0] for log in self._shared.logs.values())
+
+    async def _keep(self, path: Path) -> None:
+        async with self._lock:
+            if self.state.anchors is None:
+                return
+            body = _archive.body(self.state, self._shared)
+            loop = asyncio.get_running_loop()
+            raw = await loop.run_in_executor(None, _archive.encode, body)
+            digest = hashlib.sha256(raw).hexdigest()
+            taken = f.SnapshotTaken(seq=self.state.seq, sha256=digest)
+            half = await loop.run_in_executor(None, _archive.write_half, path, raw)
+            committed = await self._write([taken])
+            await loop.run_in_executor(None, _archive.finish, path, half, committed.start)
+            self._kept = self.state.seq, self._records()
+
+    def _new_id(self) -> str:
+        return ulid_text(new_event_id(self._shared.clock.now_ns(), self._shared.entropy.bytes(10)))
+
+
+def policy_of(state: State) -> Policy | None:
+    """The policy in force, compiled; None before the first."""
+    if not state.policy or state.anchors is None:
+        return None
+    name = f"the policy in force ({state.policy_sha256[:12]})"
+    return compile_policy(state.policy.encode(), name, governed=True, profile=state.anchors.profile)
+
+
+def _events(facts: Sequence[Fact], profile: str) -> list[GovernanceEvent]:
+    """The records of facts; each says in which profile it was written."""
+    events = []
+    for fact in facts:
+        body = f.body_of(fact)
+        events.append(GovernanceEvent(f.kind_of(fact), body, hashlib.sha256(body).digest(), profile))
+    return events
+
+
+def _stops(facts: Sequence[Fact]) -> bool:
+    return any(
+        isinstance(fact, f.CredentialRevoked) or getattr(fact, "verb", "") in STOPPING.get(type(fact), ())
+        for fact in facts
+    )
+
+
+def _spawn(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    return asyncio.get_running_loop().create_task(work)

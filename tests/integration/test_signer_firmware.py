@@ -1,0 +1,517 @@
+"""A front end that was taken over and holds everything that serve holds: no signature of a firmware line for it.
+
+It writes the log as it likes, knows every approval that was ever given, and speaks the socket's language. What it does
+not have are the approvers' keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from kit import shim
+from kit.approving import Person
+from kit.clock import VirtualClock
+from kit.firmware import KEY, LINE, Office, OpenedLog, make_firmware_node
+from kit.signer import ORIGIN, SOFTHSM, LocalSigner, Node
+from kit.softkeys import ED25519, SoftKey
+from sealpress.core.proof import parse_note
+from sealpress.errors import Refusal
+from sealpress.hsm import messages as m
+from sealpress.hsm.link import DirectItem, EventLeaf, Openings, SignatureLeaf, SignerLink
+from sealpress.values import DigestAlgorithm, LeafKind
+from sealpress.verify.anchors import NAMESPACE as ANCHORS
+from sealpress.verify.change import encode
+from sealpress.verify.evidence import Evidence
+from sealpress.verify.statement import NAMESPACE, parse, render
+
+NOW = 1_800_000_000
+DIGEST, EVIL = (hashlib.sha256(name).digest() for name in (b"approved", b"evil"))
+OFFICE = Office(NOW)
+
+
+@dataclass
+class Front:
+    """A front end with a log of one accepted head (four events), its people, and every means to lie."""
+
+    node: Node
+    link: SignerLink
+    log: OpenedLog
+    clock: VirtualClock
+    signer: LocalSigner
+    counters: shim.Counters
+    kind: LeafKind
+
+    @property
+    def spki(self) -> bytes:
+        """Of the line's key."""
+        return self.node.public(KEY)
+
+    def leaf(self, digest: bytes = DIGEST, time: int = NOW, **how: object) -> SignatureLeaf:
+        """Append one that the line answers for."""
+        return self.log.sign(self.kind, self.spki, digest, time, **how)  # type: ignore[arg-type]
+
+    async def advance(self, *evidence: Evidence, opened: Openings | None = None, **change: object) -> None:
+        """Tell everything new, honestly but for `opened` and `change`."""
+        size = self.log.tree.size
+        last = self.log.leaves[-1]
+        time = last.time if isinstance(last, EventLeaf) else int.from_bytes(last.opening[5:13])
+        fields = {
+            "size": size,
+            "root": self.log.tree.root(),
+            "consistency": self.log.tree.growth(self.log.told, size),
+            "newest_leaf_time": time,
+            "opened": self.log.opened(*evidence) if opened is None else opened,
+            **change,
+        }
+        await self.link.advance(ORIGIN, **fields)  # type: ignore[arg-type]
+        self.log.told = size
+
+    async def signature(self, position: int = -1, size: int | None = None) -> bytes:
+        """Ask for it all the same: the newest leaf's direct signature, or the newest head's."""
+        size = self.log.tree.size if size is None else size
+        if self.kind is LeafKind.PROOF:
+            sealed = await self.link.seal(ORIGIN, size, [KEY])
+            return sealed.lines[KEY].line
+        index = position % self.log.tree.size
+        leaf = self.log.leaves[index]
+        opening, digest = (leaf.opening, leaf.digest) if isinstance(leaf, SignatureLeaf) else (bytes(61), DIGEST)
+        item = DirectItem(opening, digest, index, self.log.tree.inclusion(index, self.log.tree.size))
+        (result,) = await self.link.direct(KEY, [item], size)
+        if result.reason:
+            raise Refusal("refused", reason=result.reason)
+        return result.signature
+
+    async def raw(self, **fields: object) -> None:
+        """A frame with any map in it; its refusal."""
+        reader, writer = await asyncio.open_unix_connection(str(self.node.socket))
+        body = msgspec.msgpack.encode(fields)
+        frames = m.Frames(m.answer_decoder)
+        try:
+            writer.write(m.frame(m.Hello(m.VERSION)) + m.PREFIX.pack(len(body)) + body)
+            async with asyncio.timeout(5):
+                while True:
+                    for answer in frames.feed(await reader.read(1 << 16)):
+                        if isinstance(answer, m.Refused):
+                            raise Refusal(answer.message, reason=answer.reason)
+        finally:
+            writer.close()
+
+
+@pytest.fixture(scope="session")
+def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The counting module."""
+    return shim.build(tmp_path_factory.mktemp("firmware-shim"))
+
+
+@pytest.fixture(scope="session")
+def templates(module: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Node]:
+    """A provisioned node of each mode, to copy."""
+    place = tmp_path_factory.mktemp("firmware")
+    return {mode: make_firmware_node(place / mode, OFFICE, mode, str(module)) for mode in ("proof", "direct")}
+
+
+@pytest.fixture
+async def front(
+    request: pytest.FixtureRequest, templates: dict[str, Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Front]:
+    """A guard of a firmware line with an accepted head and no token operation so far."""
+    mode = getattr(request, "param", "direct")
+    node = templates[mode].copy(tmp_path / "n")
+    clock = VirtualClock(NOW)
+    with shim.Counters(tmp_path / "counters", SOFTHSM) as counters:
+        for name, value in {**counters.env, "SOFTHSM2_CONF": node.env["SOFTHSM2_CONF"]}.items():
+            monkeypatch.setenv(name, value)
+        async with LocalSigner(node, clock) as signer:
+            link = SignerLink(node.socket, 10_000)
+            await link.connect()
+            kind = LeafKind.PROOF if mode == "proof" else LeafKind.DIRECT
+            front = Front(node, link, OpenedLog(ORIGIN), clock, signer, counters, kind)
+            front.log.event(NOW - 5, 4)
+            await front.advance()
+            assert counters["C_Sign"] == 0
+            yield front
+            await link.close()
+
+
+def forged(evidence: Evidence, **change: object) -> Evidence:
+    """The same approvals under a change that says something else."""
+    altered = structs.replace(msgspec.json.decode(evidence.change, type=type(OFFICE.release(DIGEST))), **change)
+    return replace(evidence, change=encode(altered))
+
+
+def swapped(evidence: Evidence) -> Evidence:
+    """Each statement under the other's signature."""
+    (one, first), (two, second) = evidence.approvals
+    return replace(evidence, approvals=((one, second), (two, first)))
+
+
+def rejecting() -> Evidence:
+    """Bob signed, and what he signed says no."""
+    change = OFFICE.release(DIGEST)
+    alice, (statement, _) = OFFICE.approval(OFFICE.alice, change), OFFICE.approval(OFFICE.bob, change)
+    said = statement.replace(b"decision: approve", b"decision: reject")
+    return Evidence(encode(change), (alice, (said, OFFICE.bob.key.sign(said, NAMESPACE))))
+
+
+def as_of(person: Person, key: SoftKey) -> Person:
+    """This person with another key."""
+    return Person(person.name, person.groups, key)
+
+
+def evidence(*by: Person, digest: bytes = DIGEST, **how: object) -> Evidence:
+    """An approved release of `digest`."""
+    return OFFICE.evidence(OFFICE.release(digest), *by, **how)
+
+
+async def _unapproved(front: Front, *shown: Evidence, digest: bytes = DIGEST, **how: object) -> None:
+    front.leaf(digest, **how)
+    await front.advance(*shown)
+
+
+async def _opened(front: Front, make: Callable[[Front, Openings], Openings]) -> None:
+    front.leaf()
+    await front.advance(opened=make(front, front.log.opened(evidence())))
+
+
+async def _as_event(front: Front) -> None:
+    front.leaf()
+    await front.advance(opened=Openings((EventLeaf(bytes(32), NOW),), ()))
+
+
+async def _other_kind(front: Front) -> None:
+    other = LeafKind.DIRECT if front.kind is LeafKind.PROOF else LeafKind.PROOF
+    front.log.sign(other, front.spki, DIGEST, NOW)
+    await front.advance(evidence())
+
+
+async def _of_other_line(front: Front) -> None:
+    front.leaf(line="dev/kit/local/test/other")
+    await front.advance(evidence())
+
+
+async def _of_other_key(front: Front) -> None:
+    front.log.sign(front.kind, bytes(91), DIGEST, NOW)
+    await front.advance(evidence())
+
+
+async def _one_evil_among_many(front: Front) -> None:
+    for i in range(40):
+        front.leaf(EVIL if i == 20 else DIGEST)
+    await front.advance(evidence())
+
+
+async def _two_changes_crossed(front: Front) -> None:
+    front.leaf(DIGEST, evidence=1)
+    front.leaf(EVIL, evidence=0)
+    other = hashlib.sha256(b"other").digest()
+    await front.advance(evidence(), evidence(digest=other))
+
+
+async def _other_algorithm(front: Front) -> None:
+    front.leaf(hashlib.sha384(b"approved").digest(), algorithm=DigestAlgorithm.SHA384)
+    await front.advance(evidence())
+
+
+async def _longer_digest(front: Front) -> None:
+    made = front.leaf()
+    await front.advance(opened=Openings((replace(made, digest=bytes(48)),), (evidence(),)))
+
+
+async def _dated_back_behind_the_mark(front: Front) -> None:
+    old = evidence(issued=NOW - 9_000, expires=NOW - 6_000)
+    front.leaf(time=NOW - 7_000)
+    await front.advance(old)
+
+
+async def _too_many(front: Front) -> None:
+    front.log.event(NOW, 65)
+    await front.advance()
+
+
+async def _never_told(front: Front) -> None:
+    front.leaf()
+    await front.signature()
+
+
+async def _event_as_leaf(front: Front) -> None:
+    item = DirectItem(bytes([1, *bytes(4), *NOW.to_bytes(8), *bytes(48)]), DIGEST, 3, front.log.tree.inclusion(3, 4))
+    (result,) = await front.link.direct(KEY, [item], 4)
+    raise Refusal("refused", reason=result.reason)
+
+
+async def _head_of_events(front: Front) -> None:
+    await front.signature(size=front.log.told)
+
+
+async def _told_under_an_older_head(front: Front) -> None:
+    front.leaf()
+    index, size = front.log.tree.size - 1, front.log.tree.size
+    leaf = front.log.leaves[-1]
+    assert isinstance(leaf, SignatureLeaf)
+    item = DirectItem(leaf.opening, leaf.digest, index, front.log.tree.inclusion(index, size))
+    (result,) = await front.link.direct(KEY, [item], front.log.told)
+    raise Refusal("refused", reason=result.reason)
+
+
+async def _stopped(front: Front, make: Callable[[], Evidence], wait_s: int = 301) -> None:
+    """Approved and told, but stopped: only a quorum would end that."""
+    await front.link.stop(KEY)
+    front.clock.advance(wait_s)
+    await front.link.lift(KEY, make())
+
+
+def _late(front_time: int = NOW + 301) -> Office:
+    return replace(OFFICE, now=front_time)
+
+
+def resume(*by: Person, created: int = NOW + 1, **other: object) -> Evidence:
+    """A key.resume as it would be approved five minutes after the stop."""
+    office = _late()
+    return office.evidence(office.resume(created, **other), *by)  # type: ignore[arg-type]
+
+
+async def _with_root(front: Front) -> None:
+    front.leaf()
+    await front.advance(evidence(), root=bytes(32))
+
+
+async def _with_time(front: Front) -> None:
+    front.leaf()
+    await front.advance(evidence(), newest_leaf_time=NOW - 1)
+
+
+def _at_once() -> Evidence:
+    office = _late(NOW + 10)
+    return office.evidence(office.resume(NOW + 1))
+
+
+def _other_namespace() -> Evidence:
+    change = OFFICE.release(DIGEST)
+    said = [render(replace(parse(OFFICE.approval(one, change)[0]), step=f"{i}/2 signing"))
+            for i, one in enumerate((A, B), start=1)]  # fmt: skip
+    return Evidence(encode(change), ((said[0], A.key.sign(said[0], ANCHORS)), (said[1], B.key.sign(said[1], "git"))))
+
+
+A, B, E = OFFICE.alice, OFFICE.bob, OFFICE.eve
+Shape = Callable[[Front], Awaitable[None]]
+SHAPES: dict[str, tuple[str, Shape]] = {
+    "leaves not opened": ("LEAF_NOT_OPENED", lambda f: _opened(f, lambda *_: Openings((), ()))),
+    "the newest leaf not opened": (
+        "LEAF_NOT_OPENED",
+        lambda f: _opened(f, lambda f, o: Openings(f.log.opened().leaves[:-1], o.evidence)),
+    ),
+    "one opening too many": (
+        "LEAF_NOT_OPENED",
+        lambda f: _opened(f, lambda _, o: Openings((*o.leaves, *o.leaves), o.evidence)),
+    ),
+    "opened as an event": ("INCONSISTENT", _as_event),
+    "a leaf of the other kind": ("INCONSISTENT", _other_kind),
+    "a leaf of another line": ("INCONSISTENT", _of_other_line),
+    "a leaf of another key": ("LEAF_NOT_OPENED", _of_other_key),
+    "another digest opened": (
+        "INCONSISTENT",
+        lambda f: _opened(f, lambda f, o: Openings((*o.leaves, replace(f.leaf(EVIL), digest=DIGEST)), o.evidence)),
+    ),
+    "a digest of another length": ("DIGEST_LENGTH", _longer_digest),
+    "another root": ("INCONSISTENT", _with_root),
+    "the newest time is another": ("LEAF_NOT_OPENED", _with_time),
+    "more leaves than a message may open": ("TOO_MANY_LEAVES", _too_many),
+    "a leaf from the future": ("LEAF_FROM_FUTURE", lambda f: _unapproved(f, evidence(), time=NOW + 60)),
+    "dated back behind the mark": ("TIME_WENT_BACK", _dated_back_behind_the_mark),
+    "no change record": ("EVIDENCE_MISSING", _unapproved),
+    "a change record that is not there": ("EVIDENCE_MISSING", lambda f: _unapproved(f, evidence(), evidence=7)),
+    "no approvals": ("RELEASE_QUORUM", lambda f: _unapproved(f, replace(evidence(), approvals=()))),
+    "one approval": ("RELEASE_QUORUM", lambda f: _unapproved(f, evidence(A))),
+    "one person twice": ("RELEASE_QUORUM", lambda f: _unapproved(f, evidence(A, A))),
+    "one person with two keys": ("RELEASE_QUORUM", lambda f: _unapproved(f, evidence(A, as_of(A, OFFICE.second_key)))),
+    "two persons of one group": ("RELEASE_QUORUM", lambda f: _unapproved(f, evidence(A, E))),
+    "the front end's own keys": ("APPROVAL_KEY", lambda f: _unapproved(f, evidence(Person(A.name), Person(B.name)))),
+    "a software key": ("APPROVAL_KEY", lambda f: _unapproved(f, evidence(A, as_of(B, SoftKey.make(ED25519))))),
+    "an officer who is no approver": ("APPROVAL_KEY", lambda f: _unapproved(f, evidence(A, OFFICE.officers[0]))),
+    "touched without PIN": ("APPROVAL_FLAGS", lambda f: _unapproved(f, evidence(flags=0x01))),
+    "not even touched": ("APPROVAL_FLAGS", lambda f: _unapproved(f, evidence(flags=0x00))),
+    "a key that can be copied": ("APPROVAL_FLAGS", lambda f: _unapproved(f, evidence(flags=0x0D))),
+    "expired approvals": (
+        "APPROVAL_EXPIRED",
+        lambda f: _unapproved(f, evidence(issued=NOW - 9_000, expires=NOW - 6_000)),
+    ),
+    "approvals of tomorrow": (
+        "APPROVAL_EXPIRED",
+        lambda f: _unapproved(f, evidence(issued=NOW + 9_000, expires=NOW + 9_999)),
+    ),
+    "approvals that last for ever": (
+        "APPROVAL_EXPIRED",
+        lambda f: _unapproved(f, evidence(expires=NOW + 6 * 86_400)),
+    ),
+    "another digest approved": ("RELEASE_DIGEST", lambda f: _unapproved(f, evidence(), digest=EVIL)),
+    "the approved digest under a higher counter": (
+        "RELEASE_SECURITY_VERSION",
+        lambda f: _unapproved(f, evidence(), security_version=9),
+    ),
+    "one evil leaf among forty": ("RELEASE_DIGEST", _one_evil_among_many),
+    "two changes crossed": ("RELEASE_DIGEST", _two_changes_crossed),
+    "another algorithm": ("RELEASE_DIGEST", _other_algorithm),
+    "the digest put in afterwards": (
+        "APPROVAL_STATEMENT",
+        lambda f: _unapproved(f, forged(evidence(), request=OFFICE.release(EVIL).request), digest=EVIL),
+    ),
+    "the manifest left as it was": (
+        "RELEASE_CHANGE",
+        lambda f: _unapproved(
+            f,
+            forged(evidence(), request=OFFICE.release(DIGEST).request.replace(DIGEST.hex(), EVIL.hex())),
+            digest=EVIL,
+        ),
+    ),
+    "a change for less": (
+        "RELEASE_QUORUM",
+        lambda f: _unapproved(
+            f,
+            OFFICE.evidence(
+                OFFICE.release(DIGEST, required=structs.replace(OFFICE.release(DIGEST).required, quorum=0)), A
+            ),
+        ),
+    ),
+    "another spelling of the change": (
+        "CHANGE_ENCODING",
+        lambda f: _unapproved(f, replace(evidence(), change=evidence().change.replace(b",", b", ", 1))),
+    ),
+    "no change at all": ("CHANGE_ENCODING", lambda f: _unapproved(f, replace(evidence(), change=b"please"))),
+    "of another deployment": (
+        "RELEASE_CHANGE",
+        lambda f: _unapproved(f, OFFICE.evidence(OFFICE.release(DIGEST, deployment="lab"))),
+    ),
+    "for another line": (
+        "RELEASE_CHANGE",
+        lambda f: _unapproved(f, OFFICE.evidence(OFFICE.release(DIGEST, line="dev/kit/local/test/other"))),
+    ),
+    "of another kind": (
+        "RELEASE_CHANGE",
+        lambda f: _unapproved(f, OFFICE.evidence(OFFICE.release(DIGEST, kind="key.issue"))),
+    ),
+    "approved by its own maker": (
+        "APPROVAL_SELF",
+        lambda f: _unapproved(f, OFFICE.evidence(OFFICE.release(DIGEST, creator_person=A.name))),
+    ),
+    "nobody is named as its maker": (
+        "RELEASE_QUORUM",
+        lambda f: _unapproved(f, OFFICE.evidence(OFFICE.release(DIGEST, creator_person=""))),
+    ),
+    "a statement that rejects": ("APPROVAL_STATEMENT", lambda f: _unapproved(f, rejecting())),
+    "signatures exchanged": ("APPROVAL_SIGNATURE", lambda f: _unapproved(f, swapped(evidence()))),
+    "signed for another purpose": ("APPROVAL_SIGNATURE", lambda f: _unapproved(f, _other_namespace())),
+    "a leaf never told": ("", _never_told),
+    "a leaf under an older head": ("", _told_under_an_older_head),
+    "an event as a leaf": ("NOT_IN_LOG", _event_as_leaf),
+    "a head of events alone": ("NOTHING_TO_SIGN", _head_of_events),
+    "free text": ("BAD_REQUEST", lambda f: f.raw(type="Sign", id=1, data=b"text")),
+    "a worker's message": ("BAD_REQUEST", lambda f: f.raw(type="WorkerSign", id=1, jobs=[[KEY, 0x1041, 0, 64, EVIL]])),
+    "a release to end a stop": ("RELEASE_CHANGE", lambda f: _stopped(f, evidence)),
+    "one person ends a stop": ("RELEASE_QUORUM", lambda f: _stopped(f, lambda: resume(A))),
+    "another key's stop": ("RELEASE_CHANGE", lambda f: _stopped(f, lambda: resume(key="fw2"))),
+    "approved before the stop": ("LIFT_STALE", lambda f: _stopped(f, lambda: resume(created=NOW - 1))),
+    "a stop ended at once": ("STOP_TOO_YOUNG", lambda f: _stopped(f, _at_once, wait_s=10)),
+    "a stop ended by nobody": ("CHANGE_ENCODING", lambda f: _stopped(f, lambda: Evidence(b"please", ()))),
+    "everything ended by anybody": ("NOT_PERMITTED", lambda f: f.link.lift(None, evidence())),
+}
+ONLY = {"an event as a leaf": "direct", "a leaf under an older head": "direct", "a head of events alone": "proof"}
+MODES = [ONLY.get(name, ("direct", "proof")[at % 2]) for at, name in enumerate(SHAPES)]
+
+
+@pytest.mark.parametrize(("front", "shape"), list(zip(MODES, SHAPES, strict=True)), indirect=["front"])
+async def test_a_compromised_front_end_gets_nothing(front: Front, shape: str) -> None:
+    """Refused with its reason and counted, and so is asking for the signature all the same; C_Sign is never called."""
+    reason, attempt = SHAPES[shape]
+    reason = reason or ("HEAD_NOT_ACCEPTED" if front.kind is LeafKind.DIRECT else "HEAD_NOT_CURRENT")
+    if shape == "a leaf under an older head":
+        reason = "NOT_IN_LOG"
+    told, root = front.log.told, front.log.tree.root()
+    before = front.signer.guard.refused[reason]
+    with pytest.raises(Refusal) as caught:
+        await attempt(front)
+    assert caught.value.reason == reason
+    assert front.signer.guard.refused[reason] == before + 1
+
+    with pytest.raises(Refusal):
+        await front.signature()
+    mark = (await front.link.status()).logs[ORIGIN]
+    assert (mark.size, mark.root) == (told, root)
+    assert (front.counters["C_Sign"], front.counters["C_SignInit"]) == (0, 0)
+
+
+def test_there_are_enough_shapes() -> None:
+    """At least forty, and both kinds of lines."""
+    assert len(SHAPES) >= 40
+    assert set(MODES) == {"proof", "direct"}
+
+
+@pytest.mark.parametrize("front", ["proof", "direct"], indirect=True)
+async def test_what_the_quorum_approved_is_signed(front: Front) -> None:
+    """The honest way: two persons of two groups approved the digest; events and leaves beside it are opened, too."""
+    front.leaf()
+    front.log.event(NOW)
+    await front.advance(evidence())
+
+    signature = await front.signature(-2)
+    assert signature
+    assert front.counters["C_Sign"] == 1
+    if front.kind is LeafKind.PROOF:
+        sealed = await front.link.seal(ORIGIN, front.log.told, [KEY])
+        text = f"{ORIGIN}\n{front.log.told}\n".encode()
+        note = parse_note(text + _root_line(front) + b"\n" + sealed.log_signature_line + sealed.lines[KEY].line)
+        assert [line.name for line in note.lines] == [ORIGIN, f"{front.log.name}/{LINE}"]
+
+
+def _root_line(front: Front) -> bytes:
+    return base64.b64encode(front.log.tree.root()) + b"\n"
+
+
+async def test_an_unapproved_leaf_is_the_end_of_its_log(front: Front) -> None:
+    """By design: every later head holds it, and not even an approved leaf behind it is signed."""
+    front.leaf(EVIL)
+    front.leaf(DIGEST)
+    with pytest.raises(Refusal) as caught:
+        await front.advance(evidence())
+    assert caught.value.reason == "RELEASE_DIGEST"
+    assert front.counters["C_Sign"] == 0
+
+
+async def test_a_leaf_dated_back_into_its_approvals_is_accepted_and_dead(front: Front) -> None:
+    """An outage: the approvals have expired, the leaf has its time from when they counted; nothing more is signed."""
+    short = evidence(expires=NOW + 60)
+    front.leaf(time=NOW)
+    front.clock.advance(4_000)
+    await front.advance(short)
+
+    with pytest.raises(Refusal) as caught:
+        await front.signature()
+    assert caught.value.reason == "LEAF_TOO_OLD"
+    assert front.counters["C_Sign"] == 0
+    assert (await front.link.status()).logs[ORIGIN].size == front.log.told
+
+
+async def test_the_quorum_ends_a_stop_once(front: Front) -> None:
+    """After the stop, by two persons, not before 300 seconds; the same papers do not end the next stop."""
+    front.leaf()
+    await front.advance(evidence())
+    await front.link.stop(KEY)
+    assert not (await front.link.status()).keys[KEY].ready
+    front.clock.advance(301)
+    papers = resume()
+    await front.link.lift(KEY, papers)
+    assert (await front.link.status()).keys[KEY].ready
+    await front.link.stop(KEY)
+    front.clock.advance(301)
+    with pytest.raises(Refusal) as caught:
+        await front.link.lift(KEY, papers)
+    assert caught.value.reason == "LIFT_STALE"
+    assert front.counters["C_Sign"] == 0

@@ -1,0 +1,136 @@
+"""The laboratory of `sealpress demo --governance` for tests: three processes, persons, a CI; all over the wire.
+
+    with Lab() as lab:              # anchors signed and adopted, everybody enrolled, policy in force, key app-1 active
+        lab.people.of("rena").suspend_key("app-1", "…")
+        lab.cli("key", "list", by="olga")
+
+Guarantees: made once per Lab; nothing is left running or lying about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sealpress.cli.demo_people import People
+from sealpress.cli.governing import sign_with
+from sealpress.client import Client, load_client
+from sealpress.client.control import Item
+from sealpress.values import DigestAlgorithm
+from sealpress.verify import anchors
+from sealpress.verify.policy import TrustPolicy, load_policy
+from sealpress.wiring import laboratory
+
+SHA256 = DigestAlgorithm.SHA256
+
+
+def digest_of(text: str) -> bytes:
+    """Something to have signed."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+class Lab:
+    """One governed node."""
+
+    def __init__(self, *, settled: bool = True, settings: str = "") -> None:
+        """`settled`: with persons, policy and app-1; otherwise with its anchors alone. `settings`: of [governance]."""
+        self.place = Path(tempfile.mkdtemp(prefix="sp-", dir="/tmp"))  # short, for a Unix socket
+        self.directory = self.place / "l"
+        environment = dict(os.environ)
+        # in a process of its own: a process opens one PKCS#11 module
+        program = "import sys; from pathlib import Path; from sealpress.wiring import laboratory; "
+        program += "laboratory.provision(Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", program, str(self.directory)], check=True)
+        os.environ.update(laboratory.environment(self.directory))
+        self._former = environment
+        self.people = People(self.directory)
+        self._anchors()
+        if settings:
+            path = self.directory / "serve.toml"
+            path.write_text(path.read_text().replace("[governance]\n", f"[governance]\n{settings}\n"))
+        try:
+            self.node = laboratory.Laboratory(self.directory, self.place / "words")
+            if settled:
+                self.people.settle()
+                self.people.policy()
+                self.people.issue_key("app-1")
+                self.restart()
+                self.people.activate_key("app-1")
+        except BaseException:
+            self._remove()
+            raise
+
+    def _anchors(self) -> None:
+        self.cli("anchors", "make", "draft.toml")
+        document = (self.directory / "anchors.json").read_bytes()
+        for name in laboratory.OFFICERS:
+            signature = sign_with(self.directory / "fido" / name, anchors.NAMESPACE, document)
+            (self.directory / f"{name}.anchors.sig").write_text(signature)
+
+    def __enter__(self) -> Self:
+        """The node."""
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Stop and remove."""
+        self.people.close()
+        self.node.stop()
+        self._remove()
+
+    def _remove(self) -> None:
+        os.environ.clear()
+        os.environ.update(self._former)
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    @property
+    def words(self) -> str:
+        """What the processes said on stderr."""
+        return (self.place / "words").read_text(errors="replace")
+
+    def restart(self) -> None:
+        """With the configurations as they are now."""
+        self.people.close()
+        self.node.restart()
+
+    def client(self, name: str) -> Client:
+        """For signing, as this machine."""
+        return Client(load_client(self.directory / f"{name}.toml"))
+
+    def trust(self, key: str) -> TrustPolicy:
+        """The published trust file of a key."""
+        return load_policy(self.directory / "trust" / f"{key}.policy")
+
+    def token(self, name: str = "token", **claims: str) -> None:
+        """The CI has a fresh token."""
+        laboratory.write_token(self.directory, name, **claims)
+
+    def cli(self, *arguments: str, by: str = "", code: int = 0) -> dict[str, Any]:
+        """A command with --json: its document. Fails unless it ends with `code`."""
+        who = ("--client", f"{by}.toml") if by else ()
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "sealpress", *arguments, *who, "--json"], cwd=self.directory,
+            env=os.environ | {"SEALPRESS_CLIENT": ""}, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return dict(json.loads(done.stdout)) if done.stdout else {}
+
+    def release(self, *digests: bytes, approved_by: tuple[str, ...] = ("rita", "rob"), released: bool = True) -> str:
+        """A firmware release asked for by the CI: the grant."""
+        self.token()
+        asked = self.people.of("ci").request_grant(
+            laboratory.FIRMWARE, "r", SHA256, [Item(one, f"{at}.img") for at, one in enumerate(digests)]
+        )
+        change = self.people.approve(asked.change_id, *approved_by)
+        if released:
+            self.people.of("lena").release(change.grant_id)
+        return str(change.grant_id)

@@ -1,0 +1,480 @@
+"""What people and machines in a town do, and try to do: every verb of governance, one number choosing all of it.
+
+`Life.do(verb, number)` runs one deed; a refusal is a result like any other. Most choices are sensible, so that changes
+get through and keys sign; the others are what an attacker, a careless person or bad luck would do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from kit.town import Town, replaced, sign_ask
+from kit.townsfolk import (
+    DAY_S,
+    FIRMWARE,
+    HOUR_S,
+    LINES,
+    LOW,
+    MACHINES,
+    PEOPLE,
+    RELEASE,
+    ROLES,
+    TEST,
+    birth,
+    certificate,
+    key_of,
+    key_request,
+    person,
+    policy_text,
+    token,
+    uri,
+)
+from sealpress.errors import Invalid, Refusal
+from sealpress.governance import changes as c
+from sealpress.governance import paths
+from sealpress.governance.roles import Role
+from sealpress.governance.state import Change
+from sealpress.values import Identity, SignAsk
+from sealpress.verify import statement
+from sealpress.verify.change import Canonical, encode
+from sealpress.verify.statement import NAMESPACE, Statement
+
+T = TypeVar("T")
+
+POLICIES: tuple[dict[str, Any], ...] = (
+    {},
+    {"head": "the same again"},
+    {"signing": 3},
+    {"release_signing": 2},
+    {"ttl": "1h"},
+    {"low_rate": 5},
+    {"low_uses": 3},
+    {"low_class": "release"},
+    {"low_class": "release", "signing": 3},
+    {"low_class": "test"},
+    {"repositories": ("74", "81")},
+    {"names": ("mallory",)},
+    {"separation": "warn"},
+    {"lines": (TEST, LOW, RELEASE)},
+)
+WAITS_S = (1, 59, 60, 15 * 60, 15 * 60, HOUR_S, 8 * HOUR_S, DAY_S, 5 * DAY_S, 20 * DAY_S, 61 * DAY_S, 85 * DAY_S)
+ACTS = ("key.activate", "key.resume", "key.deactivate", "key.destroy")
+
+
+class Pick:
+    """A number, taken apart into choices."""
+
+    def __init__(self, number: int) -> None:
+        """From 0 up; 0 is always the first choice."""
+        self._left = number
+
+    def below(self, size: int) -> int:
+        """0 to size - 1."""
+        self._left, found = divmod(self._left, size)
+        return found
+
+    def of(self, choices: Sequence[T]) -> T:
+        """One of them."""
+        return choices[self.below(len(choices))]
+
+    def odd(self, out_of: int) -> bool:
+        """True once in so many times."""
+        return self.below(out_of) == out_of - 1
+
+
+@dataclass
+class Life:
+    """Deeds in one town."""
+
+    town: Town
+    results: Counter[str] = field(default_factory=Counter)
+    waiting: list[tuple[Identity, SignAsk]] = field(default_factory=list)  # admitted, not yet appended
+    steps: int = 0
+
+    def do(self, verb: str, number: int) -> None:
+        """One deed; what it came to is counted."""
+        self.steps += 1
+        try:
+            DEEDS[verb](self, Pick(number))
+            self.results[f"{verb} done"] += 1
+        except (Refusal, Invalid) as refusal:
+            self.results[f"{verb} {refusal.reason}"] += 1
+
+    # ---- who and what ----
+
+    def who(self, pick: Pick, *roles: str) -> str:
+        """Somebody with one of these roles; now and then anybody."""
+        if not roles or pick.odd(6):
+            return pick.of(PEOPLE)
+        able = [name for name, role, _, _ in ROLES if role in roles]
+        return pick.of(able or PEOPLE)
+
+    def change(self, pick: Pick, *states: str) -> tuple[str, Change] | None:
+        """A change in one of these states, the newest first; now and then any."""
+        known = list(self.town.state.changes.items())[::-1]
+        fitting = [pair for pair in known if pair[1].state in states]
+        chosen = known if pick.odd(9) else fitting
+        return pick.of(chosen) if chosen else None
+
+    def key(self, pick: Pick, *states: str) -> str:
+        """A key in one of these states, or any."""
+        keys = self.town.state.keys
+        return pick.of([name for name, key in keys.items() if key.state in states] or [*keys, "k-none"])
+
+    def approvers(self, change: Change) -> list[str]:
+        """Who may approve it now."""
+        desk = self.town.desk()
+        return [name for name in PEOPLE if paths.groups_of(desk, change, person(name))]
+
+
+# ---- changes ---------------------------------------------------------------------------------------------------------
+
+
+def propose(life: Life, pick: Pick) -> None:
+    """A key, an act on a key, a policy, a person, a role, an issuer, shares."""
+    _PROPOSALS[pick.below(len(_PROPOSALS))](life, pick)
+
+
+def propose_key(life: Life, pick: Pick) -> None:
+    """A key for a line, sometimes one that may not be."""
+    line, town = pick.of(tuple(LINES)), life.town
+    key = pick.of((f"k{len(town.state.keys)}", f"k{len(town.state.keys)}", "k-test", "k0"))
+    wrong: dict[str, Any] = pick.of((
+        {}, {}, {}, {"max_signatures": 3}, {"not_after": town.now + 2_000 * DAY_S}, {"environment": "test"},
+        {"class_": "test"}, {"backup_owner": "person:kim"},
+        {"rotate_by": town.now + 2 * DAY_S, "not_after": town.now + 3 * DAY_S},
+        {"trusts": ("boot",)}, {"not_before": town.now + DAY_S}, {"trusts": ("line\nfeed",)}, {"slot": "x" * 600},
+    ))  # fmt: skip
+    kind = pick.of(("key.issue", "key.issue", "key.adopt"))
+    request = encode(key_request(key, line, town.now, **wrong)).decode()
+    town.propose(life.who(pick, "issuance-operator"), kind, request)
+
+
+def propose_act(life: Life, pick: Pick) -> None:
+    """What may become of a key."""
+    kind = pick.of((*ACTS, "key.compromise", "key.extend", "recovery.shares"))
+    fitting = {
+        "key.activate": ("pre_active",), "key.resume": ("suspended",), "key.deactivate": ("active", "suspended"),
+        "key.destroy": ("deactivated", "compromised"), "key.compromise": ("active", "suspended", "deactivated"),
+        "key.extend": ("active",), "recovery.shares": ("active",),
+    }  # fmt: skip
+    town, key = life.town, life.key(pick, *fitting[kind])
+    known = town.state.keys.get(key)
+    line = known.proposed.line if known is not None else TEST
+    later = (known.not_after if known is not None else town.now) + pick.of((30, 90, 120)) * DAY_S
+    custodians = tuple(person(name) for name in pick.of((("kim", "karl", "tom"), ("kim", "kim", "tom"))))
+    request: Canonical = {
+        "key.compromise": c.CompromiseRequest(
+            key=key, line=line, since=town.now - pick.of((HOUR_S, -HOUR_S)), evidence="",
+        ),
+        "key.extend": c.ExtendRequest(key=key, line=line, rotate_by=later, not_after=later),
+        "recovery.shares": c.SharesRequest(
+            key=key, line=line, set_id=pick.of(("s1", "s2")), m=pick.of((2, 3)), n=3, custodians=custodians,
+            commitments=("a", "b", "c"),
+        ),
+    }.get(kind, c.KeyAct(key=key, line=line))  # fmt: skip
+    town.propose(life.who(pick, "issuance-operator", "retirement-operator", "security-officer"), kind, request)
+
+
+def propose_policy(life: Life, pick: Pick) -> None:
+    """Tighter, looser, the same, or nonsense."""
+    text = "schema = 2" if pick.odd(20) else policy_text(**pick.of(POLICIES))
+    life.town.propose(life.who(pick, "policy-author"), "policy.change", c.PolicyRequest(policy=text))
+
+
+def propose_access(life: Life, pick: Pick) -> None:
+    """An identity, a key of a person, a role, a return, an issuer."""
+    town, number = life.town, len(life.town.state.changes)
+    request: Canonical
+    which = pick.of(("enrol", "credential", "bind", "bind", "bind", "restore", "restore", "issuer"))
+    if which == "enrol":
+        kind = pick.of(("person", "workload", "agent", "partner"))
+        name = pick.of((f"new{number}", "mallory", "rita"))
+        request = c.EnrolRequest(
+            identity=f"{kind}:{name}", kind=kind, names=(uri(name),), owner="person:kim",  # type: ignore[arg-type]
+            backup_owner="person:karl", on_behalf_of="person:rex" if kind == "agent" else "",
+            line=pick.of(("", RELEASE)), sponsor="person:kim", agreement="A", trust_domain="mallory.example",
+            expires=town.now + pick.of((9, 900)) * DAY_S,
+        )  # fmt: skip
+    elif which == "credential":
+        owner, key = person(pick.of(PEOPLE)), key_of(pick.of(("spare", "rita", "second", "soft/ssh")))
+        proof = key.sign(c.proof_text(owner, town.desk().anchors.deployment, key.line), c.CREDENTIAL_NAMESPACE)
+        request = c.CredentialRequest(person=owner, public=key.line, expires=town.now + 300 * DAY_S, proof=proof)
+    elif which == "bind":
+        request = c.BindRequest(
+            identity=pick.of((*map(person, PEOPLE), *MACHINES)), role=pick.of(tuple(Role)), line=pick.of(("*", *LINES)),
+            group=pick.of(("", "release-approvers", "product-security", "officers")),
+            not_after=pick.of((0, town.now + DAY_S, town.now - 1)),
+        )  # fmt: skip
+    elif which == "restore":
+        stopped: list[tuple[Any, str]] = [
+            ("identity", i.id) for i in town.state.identities.values() if i.state != "active"
+        ]
+        stopped += [("binding", b.id) for b in town.state.bindings.values() if b.state == "suspended"]
+        what, id_ = pick.of(stopped or [("identity", "person:rita"), ("binding", "b0")])
+        request = c.RestoreRequest(what=what, id=id_)
+    else:
+        request = c.IssuerRequest(issuer="https://gitlab.example", kind="gitlab", audience="a", owner="person:kim")
+    kind = {"enrol": "enrol", "credential": "credential", "bind": "bind", "restore": "restore"}.get(which, "issuer")
+    town.propose(life.who(pick, "access-admin", "security-officer"), f"access.{kind}", request)
+
+
+_PROPOSALS = (propose_key, propose_act, propose_act, propose_policy, propose_access, propose_access)
+
+
+def approve(life: Life, pick: Pick) -> None:
+    """One person approves, rightly or not."""
+    found = life.change(pick, "in_review")
+    if found is None:
+        return
+    _, change = found
+    able = life.approvers(change)
+    name = pick.of(PEOPLE) if pick.odd(4) or not able else pick.of(able)
+    flaw = pick.of(FLAWS)
+    record, town = change.record, life.town
+    said = statement.ask(
+        record, person(name), 1, len(town.heads) - 1, town.heads[-1], town.nonce(), town.now,
+        min(record.expires, town.now + record.required.valid_s),
+    )  # fmt: skip
+    text, signature = flaw(life, pick, said, name)
+    town.present(text, signature)
+
+
+def _good(life: Life, pick: Pick, said: Statement, name: str) -> tuple[bytes, str]:
+    text = statement.render(said)
+    return text, key_of(name).sign(text, NAMESPACE)
+
+
+def _flags(life: Life, pick: Pick, said: Statement, name: str) -> tuple[bytes, str]:
+    text = statement.render(said)
+    return text, key_of(name).sign(text, NAMESPACE, flags=pick.of((0, 1, 4, 0x0D, 0x1D)))
+
+
+def _changed(life: Life, pick: Pick, said: Statement, name: str) -> tuple[bytes, str]:
+    other: dict[str, Any] = pick.of((
+        {"change_sha256": "0" * 64}, {"change_sha256": "0" * 64}, {"decision": "reject"}, {"decision": "reject"},
+        {"person": person(pick.of(PEOPLE))}, {"line": LOW},
+        {"policy_sha256": "0" * 64}, {"seen_root": bytes(32)}, {"step": "9/9 signing"}, {"expires": said.issued},
+        {"issued": said.issued + 3_600}, {"expires": said.expires + DAY_S}, {"deployment": "elsewhere"},
+    ))  # fmt: skip
+    return _good(life, pick, replaced(said, **other), name)
+
+
+def _stale(life: Life, pick: Pick, said: Statement, name: str) -> tuple[bytes, str]:
+    return _good(life, pick, replaced(said, issued=max(0, said.issued - 2 * DAY_S), expires=said.issued - DAY_S), name)
+
+
+def _brief(life: Life, pick: Pick, said: Statement, name: str) -> tuple[bytes, str]:
+    return _good(life, pick, replaced(said, expires=said.issued + 60), name)
+
+
+def _other_key(life: Life, pick: Pick, said: Statement, name: str) -> tuple[bytes, str]:
+    return _good(life, pick, said, pick.of((f"{name}/lost", f"{name}/ssh", *PEOPLE)))
+
+
+def _again(life: Life, pick: Pick, said: Statement, name: str) -> tuple[bytes, str]:
+    return pick.of(life.town.approvals or [_good(life, pick, said, name)])
+
+
+FLAWS = (_good, _good, _good, _good, _good, _good, _brief, _flags, _changed, _stale, _other_key, _again)
+
+
+def pass_(life: Life, pick: Pick) -> None:
+    """Everybody who may approves, until it is decided."""
+    found = life.change(pick, "in_review")
+    for name in life.approvers(found[1])[:8] if found is not None else ():
+        assert found is not None
+        if found[1].state == "in_review":
+            life.town.approve(found[0], name)
+
+
+def take_back(life: Life, pick: Pick) -> None:
+    """An approval, or the whole change; or somebody says no."""
+    found = life.change(pick, "in_review", "approved")
+    if found is None:
+        return
+    change_id, change = found
+    given = [who.removeprefix("person:") for who in change.approvals]
+    match pick.below(3):
+        case 0:
+            life.town.take_back(change_id, pick.of(given or PEOPLE))
+        case 1:
+            life.town.withdraw(change_id, change.record.requester.rpartition("/")[2])
+        case _:
+            life.town.reject(change_id, life.who(pick, "security-officer", "release-approver"))
+
+
+def execute(life: Life, pick: Pick) -> None:
+    """Somebody carries out a change; the custodian's report may be wrong."""
+    found = life.change(pick, "approved")
+    if found is None:
+        return
+    change_id, change = found
+    retires = change.record.kind in ("key.deactivate", "key.destroy")
+    name = life.who(pick, "retirement-operator" if retires else "issuance-operator")
+    report: Any = None
+    if change.record.kind in ("key.issue", "key.adopt") and pick.odd(4):
+        report = _wrong_report(life, pick, change, name)
+    if change.record.kind == "key.destroy" and pick.odd(3):
+        report = pick.of(((), (person(name), person("kim")), ("person:nobody", "person:none")))
+    life.town.execute(change_id, name, report)
+
+
+def _wrong_report(life: Life, pick: Pick, change: Change, name: str) -> Any:
+    former = next(iter(life.town.state.keys.values()), None)
+    wrong: dict[str, Any] = pick.of((
+        {"software_token": True}, {"software_token": True}, {"attributes": {"sensitive": False}},
+        {"operator": "person:kim"},
+        {"key_id": "0" * 64}, {"spki": former.spki, "key_id": former.key_id} if former is not None else {},
+    ))  # fmt: skip
+    key = c.request_of(change.record).key  # type: ignore[union-attr]
+    return birth(key, **{"operator": person(name), "seed": life.town.new_id(), **wrong})
+
+
+# ---- stops -----------------------------------------------------------------------------------------------------------
+
+
+def stop(life: Life, pick: Pick) -> None:
+    """One person stops something."""
+    state = life.town.state
+    subjects = {
+        "key": [*state.keys],
+        "grant": [*state.open_grants],
+        "identity": [*state.identities],
+        "binding": [*state.bindings],
+        "credential": [*state.credentials],
+        "offboard": [*state.identities],
+    }
+    what = pick.of(("key", "key", "grant", "grant", "identity", "identity", "binding", "credential", "offboard"))
+    subject = pick.of(subjects[what] or ["nothing"])
+    if what in ("identity", "credential") and not pick.odd(3):  # of those who matter just now
+        given = [one for id_ in state.open_changes for one in state.changes[id_].approvals.values()]
+        of_given = {
+            "identity": [*(one.person for one in given), *MACHINES],
+            "credential": [g.credential for g in given],
+        }
+        subject = pick.of(of_given[what] or [subject])
+    reason = "" if pick.odd(20) else "an incident"
+    life.town.stop(life.who(pick, "incident-responder", "security-officer"), what, subject, reason)
+
+
+# ---- use -------------------------------------------------------------------------------------------------------------
+
+
+def requester(pick: Pick, line: str) -> Identity:
+    """A pipeline, mostly the right one."""
+    right = {
+        TEST: (certificate("ci-test"), certificate("ci-app")),
+        LOW: (certificate("ci-app"), certificate("ci-app", 1)),
+        RELEASE: (certificate("ci-router"), token(), certificate("rex"), certificate("helper"), certificate("fab")),
+        FIRMWARE: (token(), certificate("ci-router"), certificate("rex")),
+    }[line]
+    wrong = (
+        certificate("mallory"), token(1, repository_id="81"), token(2, ref="refs/heads/main"), certificate("rita"),
+        token(3, fork="true"), token(4, issuer="https://evil.example"), token(5, actor_id=""), certificate("ci-app"),
+        certificate("ci-test"), certificate("olga"),
+    )  # fmt: skip
+    return pick.of(wrong) if pick.odd(5) else pick.of(right)
+
+
+def request(life: Life, pick: Pick) -> None:
+    """A pipeline asks for a grant."""
+    line = pick.of((FIRMWARE, RELEASE, RELEASE, LOW, TEST))
+    artifacts = pick.of(((1, 2), (1,), (3, 4, 5), (), (1, 1)))
+    other: dict[str, Any] = pick.of(({}, {}, {}, {"ttl_s": 60}, {"algorithm": "sha384"}, {"reason": "x" * 5_000}))
+    life.town.request(requester(pick, line), line, artifacts, **other)
+
+
+def release(life: Life, pick: Pick) -> None:
+    """A releaser lets a release go."""
+    waiting = [name for name in life.town.state.open_grants if life.town.state.grants[name].issued.gates]
+    life.town.release(pick.of(waiting or ["none"]), life.who(pick, "releaser"))
+
+
+def _signing(life: Life, pick: Pick) -> tuple[Identity, str, Sequence[int], str]:
+    """Who wants what signed, mostly what some grant allows."""
+    line = pick.of((LOW, TEST, RELEASE, FIRMWARE))
+    grants = [had.issued for had in life.town.state.grants.values() if had.issued.line == line and had.issued.digests]
+    identity, artifacts, grant = requester(pick, line), pick.of(((1,), (1, 2), (7,), (3, 4, 5))), ""
+    if grants and not pick.odd(5):
+        chosen = grants[-1 - pick.below(min(3, len(grants)))]
+        identity = next((one for one in (token(), certificate("ci-router"), certificate("rex"), certificate("helper"),
+                                         certificate("fab")) if one.id == chosen.identity), identity)  # fmt: skip
+        grant = pick.of((chosen.grant, ""))
+    return identity, line, artifacts, grant
+
+
+def sign(life: Life, pick: Pick) -> None:
+    """A pipeline asks for signatures."""
+    life.town.sign(*_signing(life, pick))
+
+
+def admit(life: Life, pick: Pick) -> None:
+    """A request is decided on now and appended later: something may come between."""
+    identity, line, artifacts, grant = _signing(life, pick)
+    from sealpress.governance.usage import decide
+
+    ask = sign_ask(line, artifacts, grant)
+    assert life.town.snapshot is not None
+    if not decide(life.town.snapshot, life.town.ledger, identity, ask, life.town.now).automatic:
+        life.waiting.append((identity, ask))
+
+
+def append(life: Life, pick: Pick) -> None:
+    """What waits is appended."""
+    if life.waiting:
+        life.town.append(*life.waiting.pop(pick.below(len(life.waiting))))
+
+
+def wait(life: Life, pick: Pick) -> None:
+    """Time passes; the clockwork runs, or is late."""
+    life.town.wait(pick.of(WAITS_S), tick=not pick.odd(4))
+
+
+def carry_on(life: Life, pick: Pick) -> None:
+    """A whole piece of work at once: a release, a policy, a key."""
+    pick.of((_carry_key, _carry_release, _carry_policy, _carry_release))(life, pick)
+
+
+def _carry_release(life: Life, pick: Pick) -> None:
+    """Asked for, approved, let go."""
+    change_id = life.town.request(token(), pick.of((RELEASE, FIRMWARE, LOW)), (1, 2))
+    pass_(life, Pick(0))
+    life.town.release(life.town.grant_of(change_id), "lena")
+
+
+def _carry_policy(life: Life, pick: Pick) -> None:
+    """Proposed, approved, in force."""
+    propose_policy(life, pick)
+    pass_(life, Pick(0))
+    life.town.wait(pick.of((15 * 60, 0)))
+
+
+def _carry_key(life: Life, pick: Pick) -> None:
+    """Issued, now and then by a custodian who errs, and activated."""
+    state = life.town.state
+    propose_key(life, Pick(pick.below(len(LINES))))
+    pass_(life, Pick(0))
+    change_id, change = next(reversed(state.changes.items()))
+    life.town.execute(change_id, "ines", _wrong_report(life, pick, change, "ines") if pick.odd(2) else None)
+    for key in [name for name, one in state.keys.items() if one.state == "pre_active"][:1]:
+        life.town.propose("ines", "key.activate", c.KeyAct(key=key, line=state.keys[key].proposed.line))
+        pass_(life, Pick(0))
+        execute(life, Pick(0))
+
+
+Deed = Callable[[Life, Pick], None]
+
+DEEDS: dict[str, Deed] = {
+    "wait": wait, "sign": sign, "propose": propose, "approve": approve, "pass": pass_, "execute": execute,
+    "stop": stop, "take back": take_back, "request": request, "release": release, "admit": admit, "append": append,
+    "carry on": carry_on,
+}  # fmt: skip
+VERBS = (
+    "wait", "sign", "sign", "sign", "propose", "propose", "propose", "approve", "approve", "approve", "pass", "pass",
+    "pass", "execute", "execute", "stop", "stop", "take back", "request", "request", "release", "admit", "append",
+    "carry on", "carry on",
+)  # fmt: skip

@@ -1,0 +1,68 @@
+"""Does time do what it must, once, and in pieces that make sense?"""
+
+from __future__ import annotations
+
+import pytest
+
+from kit.town import Town
+from kit.townsfolk import DAY_S, FIRMWARE, LOW, RELEASE, certificate, key_request, person
+from sealpress.governance import clockwork
+from sealpress.governance import facts as f
+from sealpress.governance.state import encode
+
+
+def kinds(facts: list[f.Fact]) -> list[str]:
+    """Kind and verb of each."""
+    return [f"{f.kind_of(fact)} {getattr(fact, 'verb', '')}".strip() for fact in facts]
+
+
+def test_nothing_is_due_twice() -> None:
+    """After a tick the same moment brings nothing more."""
+    town = Town()
+    town.propose("ines", "key.issue", key_request("k1", RELEASE, town.now))
+    town.wait(70 * DAY_S)
+
+    assert [] == clockwork.due(town.desk(), town.ledger.keys)
+    before = encode(town.state)
+    town.tick()
+    assert before == encode(town.state)
+
+
+def test_what_belongs_together_is_never_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small a look is, a change that expires takes the key that it proposed along."""
+    monkeypatch.setattr(clockwork, "FACTS_MAX", 1)
+    town = Town()
+    for number in range(3):
+        town.propose("ines", "key.issue", key_request(f"k{number}", RELEASE, town.now))
+    town.wait(15 * DAY_S, tick=False)
+
+    assert ["change.moved expire", "key.moved reject"] == kinds(clockwork.due(town.desk(), {}))
+    town.tick()
+    assert {"rejected"} == {town.state.keys[f"k{number}"].state for number in range(3)}
+
+
+def test_an_approval_that_is_over_ends_what_rested_on_it() -> None:
+    """It expires as a record; an approved change is void, its key is free for another proposal."""
+    town = Town()
+    change_id = town.propose("ines", "key.issue", key_request("k1", FIRMWARE, town.now))
+    town.pass_(change_id, "kim", "karl")
+    town.wait(3 * DAY_S)
+
+    assert "void" == town.state.changes[change_id].state
+    assert "expired" == town.state.changes[change_id].approvals[person("kim")].state
+    assert "rejected" == town.state.keys["k1"].state
+    town.propose("ines", "key.issue", key_request("k1", FIRMWARE, town.now))
+
+
+def test_a_key_ends_at_its_hour_before_anybody_looks() -> None:
+    """The decision knows the hour; the record follows with the next look."""
+    town = Town()
+    town.wait(80 * DAY_S - 1)
+    assert 1 == len(town.sign(certificate("ci-app"), LOW, (1,)))
+    town.wait(1, tick=False)
+
+    with pytest.raises(Exception, match="time is over"):
+        town.sign(certificate("ci-app"), LOW, (2,))
+    assert "active" == town.state.keys["k-low"].state
+    town.tick()
+    assert "deactivated" == town.state.keys["k-low"].state

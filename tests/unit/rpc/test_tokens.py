@@ -1,0 +1,617 @@
+"""Is a token taken only if its issuer made it for us, now, and once; and is everything else refused at little cost?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from kit.clock import VirtualClock
+from kit.issuer import AUDIENCE, SUBJECTS, URLS, Issuer, unsigned
+from sealpress.errors import Busy, NotPermitted, SealpressError, Unavailable
+from sealpress.governance.claims import Kind
+from sealpress.rpc import replay, tokens
+from sealpress.rpc.interceptors import Callers
+from sealpress.rpc.jwks import Keys, parse_set
+from sealpress.rpc.tokens import TOKEN_BYTES_MAX, Tokens, bearer
+from sealpress.telemetry import Telemetry
+from sealpress.values import Identity
+
+NOW_S = 1_800_000_000
+HOME = "ipv4:192.0.2.1:4000"
+KINDS = ("github", "gitlab", "buildkite", "generic")
+
+
+class HeldKeys:
+    """The issuer's keys at hand, as rpc.jwks.Keys would hold them."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        """As of now."""
+        self.issuer = issuer
+        self.generation = 1
+        self.down = False
+        self.asked = 0
+        self.set = parse_set(issuer.jwks_bytes())
+
+    def find(self, kid: str, algorithm: str, issued_s: int) -> Any:
+        """As Keys.find."""
+        self.asked += 1
+        if self.down:
+            raise Unavailable("down", reason="ISSUER_DOWN", retry_after_ms=1_000)
+        return self.set.keys.get((kid, algorithm))
+
+    def again(self) -> None:
+        """The issuer's keys were read again."""
+        self.set = parse_set(self.issuer.jwks_bytes())
+        self.generation += 1
+
+
+class Desk:
+    """Tokens under test: one issuer of each kind."""
+
+    def __init__(self, *, algorithm: str = "ES256", owners: frozenset[str] = frozenset(), **settings: Any) -> None:
+        """`settings` are those of Tokens."""
+        self.clock = VirtualClock(NOW_S)
+        self.issuers = {kind: Issuer(kind, algorithm=algorithm, now_s=NOW_S) for kind in KINDS}
+        self.keys = {kind: HeldKeys(issuer) for kind, issuer in self.issuers.items()}
+        known = {
+            URLS[kind]: tokens.Issuer(kind, URLS[kind], cast(Kind, kind), cast(Keys, self.keys[kind]), owners)
+            for kind in KINDS
+        }
+        self.tokens = Tokens(AUDIENCE, known, self.clock, **settings)
+        self.github = self.issuers["github"]
+
+    def identity(self, token: str, source: str = HOME) -> Identity:
+        """Of a token without flaw."""
+        verified = self.tokens.identify(token, source)
+        assert verified.flaw == ""
+        return verified.identity
+
+    def refusal(self, token: str, source: str = HOME) -> SealpressError:
+        """What is said to a token that is not taken."""
+        with pytest.raises(SealpressError) as caught:
+            self.tokens.identify(token, source)
+        assert caught.value.hint
+        return caught.value
+
+    def reason(self, token: str, source: str = HOME) -> str:
+        """Its reason."""
+        return self.refusal(token, source).reason
+
+
+# ---- good tokens ----
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_token_becomes_an_identity(kind: str) -> None:
+    """Issuer and subject are its name; claims are sorted; the token itself is kept as a hash only."""
+    desk = Desk()
+    token = desk.issuers[kind].token()
+    identity = desk.identity(token)
+
+    assert identity.id == f"oidc:{URLS[kind]}#{SUBJECTS[kind]}"
+    assert (identity.issuer, identity.subject, identity.certificate_sha256) == (URLS[kind], SUBJECTS[kind], b"")
+    assert identity.not_after == NOW_S + 300
+    assert list(identity.claims) == sorted(identity.claims)
+    assert dict(identity.claims)["kind"] == kind
+    assert len(identity.token_sha256) == 32
+    assert bool(identity.jti) == (kind != "buildkite")
+    assert token not in repr(vars(desk.tokens))
+
+
+@pytest.mark.parametrize("algorithm", sorted(tokens.ALGORITHMS))
+def test_every_allowed_algorithm(algorithm: str) -> None:
+    """All of the list work with a key of their type."""
+    desk = Desk(algorithm=algorithm)
+
+    assert desk.identity(desk.github.token()).issuer == URLS["github"]
+
+
+def test_one_token_serves_a_whole_job() -> None:
+    """The same token again is the same object, without a look at the key."""
+    desk = Desk()
+    token = desk.github.token()
+    first = desk.identity(token)
+    asked = desk.keys["github"].asked
+
+    assert all(desk.identity(token) is first for _ in range(100))
+    assert desk.keys["github"].asked == asked
+    assert desk.tokens.knows(token)
+    assert not desk.tokens.knows(desk.github.token())
+
+
+def test_a_single_audience_may_stand_in_a_list() -> None:
+    """["ours"] is ours."""
+    desk = Desk()
+
+    assert desk.identity(desk.github.token(aud=[AUDIENCE])).issuer == URLS["github"]
+
+
+# ---- wrong tokens: every shape, its reason ----
+
+
+def _swapped(token: str, index: int, part: str) -> str:
+    parts = token.split(".")
+    parts[index] = part
+    return ".".join(parts)
+
+
+def _flipped(token: str) -> str:
+    head, _, signature = token.rpartition(".")
+    return f"{head}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
+
+
+HEADER = {"alg": "ES256", "kid": "x", "typ": "JWT"}
+Shape = Callable[[Issuer], str]
+SHAPES: list[tuple[str, str, Shape]] = [
+    ("empty", "TOKEN_INVALID", lambda i: ""),
+    ("no token", "TOKEN_INVALID", lambda i: "hello"),
+    ("two parts", "TOKEN_INVALID", lambda i: i.token().rpartition(".")[0]),
+    ("four parts", "TOKEN_INVALID", lambda i: i.token() + ".x"),
+    ("no signature", "TOKEN_INVALID", lambda i: i.token().rpartition(".")[0] + "."),
+    ("padded", "TOKEN_INVALID", lambda i: i.token() + "=="),
+    ("not ASCII", "TOKEN_INVALID", lambda i: i.token() + "é"),
+    ("a blank", "TOKEN_INVALID", lambda i: i.token() + " "),
+    ("too long", "TOKEN_INVALID", lambda i: i.token(note="x" * TOKEN_BYTES_MAX)),
+    ("header no JSON", "TOKEN_INVALID", lambda i: _swapped(i.token(), 0, "e30x")),
+    ("header a list", "TOKEN_INVALID", lambda i: _swapped(i.token(), 0, "W10")),
+    ("payload a list", "TOKEN_INVALID", lambda i: i.encoded(b"[]")),
+    ("payload deep", "TOKEN_INVALID", lambda i: i.encoded(b'{"a":' + b"[" * 5_000)),
+    ("alg none", "TOKEN_INVALID", lambda i: unsigned({**HEADER, "alg": "none"}, i.payload(), b"")),
+    ("alg none, signed", "TOKEN_INVALID", lambda i: unsigned({**HEADER, "alg": "none"}, i.payload())),
+    ("alg None", "TOKEN_INVALID", lambda i: unsigned({**HEADER, "alg": None}, i.payload())),
+    ("alg a list", "TOKEN_INVALID", lambda i: unsigned({**HEADER, "alg": ["ES256"]}, i.payload())),
+    ("alg ES512", "TOKEN_INVALID", lambda i: unsigned({**HEADER, "alg": "ES512"}, i.payload())),
+    ("alg of other key", "TOKEN_INVALID", lambda i: unsigned({**HEADER, "alg": "RS256", "kid": i.kid}, i.payload())),
+    ("no kid", "TOKEN_INVALID", lambda i: i.token(header={"kid": ""})),
+    ("kid a number", "TOKEN_INVALID", lambda i: unsigned({**HEADER, "kid": 7}, i.payload())),
+    ("kid long", "TOKEN_INVALID", lambda i: i.token(header={"kid": "x" * 300})),
+    ("kid unknown", "TOKEN_INVALID", lambda i: i.token(header={"kid": "another"})),
+    ("crit", "TOKEN_INVALID", lambda i: i.token(header={"crit": ["b64"], "b64": True})),
+    ("b64", "TOKEN_INVALID", lambda i: unsigned({**HEADER, "kid": i.kid, "b64": False}, i.payload())),
+    ("typ of another use", "TOKEN_INVALID", lambda i: i.token(header={"typ": "logout+jwt"})),
+    ("signature changed", "TOKEN_INVALID", lambda i: _flipped(i.token())),
+    ("signature cut", "TOKEN_INVALID", lambda i: i.token()[:-4]),
+    ("signed by another", "TOKEN_INVALID", lambda i: _of_another(i)),  # noqa: PLW0108 - defined below
+    ("payload changed", "TOKEN_INVALID", lambda i: _swapped(i.token(), 1, i.token(repository_id="75").split(".")[1])),
+    ("issuer missing", "ISSUER_UNKNOWN", lambda i: i.token(iss=None)),
+    ("issuer other", "ISSUER_UNKNOWN", lambda i: i.token(iss="https://evil.example")),
+    ("issuer with slash", "ISSUER_UNKNOWN", lambda i: i.token(iss=i.url + "/")),
+    ("issuer in capitals", "ISSUER_UNKNOWN", lambda i: i.token(iss=i.url.upper())),
+    ("issuer a list", "ISSUER_UNKNOWN", lambda i: i.encoded(json.dumps(i.payload() | {"iss": [i.url]}).encode())),
+    ("another issuer's key", "TOKEN_INVALID", lambda i: i.token(iss=URLS["gitlab"])),
+    ("audience missing", "TOKEN_AUDIENCE", lambda i: i.token(aud=None)),
+    ("audience other", "TOKEN_AUDIENCE", lambda i: i.token(aud="https://other.example")),
+    ("audience ours and more", "TOKEN_AUDIENCE", lambda i: i.token(aud=[AUDIENCE, "https://other.example"])),
+    ("audience twice", "TOKEN_AUDIENCE", lambda i: i.token(aud=[AUDIENCE, AUDIENCE])),
+    ("audience longer", "TOKEN_AUDIENCE", lambda i: i.token(aud=AUDIENCE + "/")),
+    ("no audience at all", "TOKEN_AUDIENCE", lambda i: i.token(aud=[])),
+    ("exp missing", "TOKEN_INVALID", lambda i: i.token(exp=None)),
+    ("iat missing", "TOKEN_INVALID", lambda i: i.token(iat=None)),
+    ("exp a text", "TOKEN_INVALID", lambda i: i.encoded(json.dumps(i.payload() | {"exp": str(NOW_S)}).encode())),
+    ("exp a truth", "TOKEN_INVALID", lambda i: i.encoded(json.dumps(i.payload() | {"exp": True}).encode())),
+    ("exp endless", "TOKEN_INVALID", lambda i: i.encoded(json.dumps(i.payload() | {"exp": 1 << 70}).encode())),
+    ("exp negative", "TOKEN_INVALID", lambda i: i.token(exp=-1)),
+    ("nbf a text", "TOKEN_INVALID", lambda i: i.encoded(json.dumps(i.payload() | {"nbf": "0"}).encode())),
+    ("expired", "TOKEN_EXPIRED", lambda i: i.token(iat=NOW_S - 360, exp=NOW_S - 60)),
+    ("issued later", "TOKEN_EXPIRED", lambda i: i.token(iat=NOW_S + 61, exp=NOW_S + 100)),
+    ("valid later", "TOKEN_EXPIRED", lambda i: i.token(nbf=NOW_S + 61)),
+    ("too long a life", "TOKEN_LIFETIME", lambda i: i.token(exp=NOW_S + 901)),
+    ("a life backwards", "TOKEN_LIFETIME", lambda i: i.token(exp=NOW_S)),
+    ("no jti", "TOKEN_INVALID", lambda i: i.token(jti=None)),
+    ("jti empty", "TOKEN_INVALID", lambda i: i.token(jti="")),
+    ("jti long", "TOKEN_INVALID", lambda i: i.token(jti="x" * 2_000)),
+    ("jti a list", "TOKEN_INVALID", lambda i: i.encoded(json.dumps(i.payload() | {"jti": ["a"]}).encode())),
+    ("no subject", "TOKEN_INVALID", lambda i: i.token(sub=None)),
+    ("subject empty", "TOKEN_INVALID", lambda i: i.token(sub="")),
+    ("subject long", "TOKEN_INVALID", lambda i: i.token(sub="x" * 2_000)),
+    ("subject unprintable", "TOKEN_INVALID", lambda i: i.token(sub="repo:acme\n")),
+    ("no repository id", "CLAIMS_INCOMPLETE", lambda i: i.token(repository_id=None)),
+    ("no owner id", "CLAIMS_INCOMPLETE", lambda i: i.token(repository_owner_id=None)),
+]
+
+
+def _of_another(issuer: Issuer) -> str:
+    other = Issuer("github", algorithm="ES256", now_s=NOW_S)
+    return other.token(header={"kid": issuer.kid})
+
+
+@pytest.mark.parametrize(("reason", "shape"), [pytest.param(*rest, id=name) for name, *rest in SHAPES])
+def test_wrong_tokens(reason: str, shape: Shape) -> None:
+    """Each is refused with its reason, the second time too, and nobody is known by it."""
+    desk = Desk()
+    token = shape(desk.github)
+
+    assert desk.reason(token) == reason
+    assert desk.reason(token) == reason
+    assert not desk.tokens.knows(token)
+
+
+def test_a_public_key_is_no_secret() -> None:
+    """A token signed with HMAC under the issuer's public key as the secret is refused (algorithm confusion)."""
+    desk = Desk(algorithm="RS256")
+    public = desk.github.keys[desk.github.kid].public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    header = {"alg": "HS256", "kid": desk.github.kid, "typ": "JWT"}
+    forged = unsigned(header, desk.github.payload())
+    mac = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    head = forged.rpartition(".")[0]
+    signature = jwt.utils.base64url_encode(mac.sign(head.encode(), pem)).decode()
+
+    assert desk.reason(f"{head}.{signature}") == "TOKEN_INVALID"
+
+
+def test_genuineness_has_one_answer() -> None:
+    """Wrong key, wrong signature and wrong form are told in the same words."""
+    desk = Desk()
+    shapes = (_flipped(desk.github.token()), _of_another(desk.github), "x.y.z", desk.github.token(header={"kid": "no"}))
+
+    assert len({(desk.refusal(token).message, desk.refusal(token).hint) for token in shapes}) == 1
+
+
+def test_hints_say_what_to_do() -> None:
+    """The audience to ask for, the claims to ask for, the time to set."""
+    desk = Desk()
+    assert AUDIENCE in desk.refusal(desk.github.token(aud="x")).hint
+    assert "--claim organization_id,pipeline_id" in desk.refusal(desk.issuers["buildkite"].token(pipeline_id=None)).hint
+    assert "timeout" in desk.refusal(desk.issuers["gitlab"].token(exp=NOW_S + 3_600)).hint
+
+
+# ---- time ----
+
+
+def test_times_have_a_minute_of_skew() -> None:
+    """Good until 60 s after its end and from 60 s before its beginning, and not a second more."""
+    desk = Desk()
+    token = desk.github.token()
+    assert desk.identity(token)
+    desk.clock.advance(359)
+    assert desk.identity(token)
+    desk.clock.advance(1)
+    assert desk.reason(token) == "TOKEN_EXPIRED"
+
+    assert desk.identity(desk.github.token(iat=NOW_S + 420, nbf=NOW_S + 420, exp=NOW_S + 500))
+
+
+def test_life_and_skew_can_be_shortened() -> None:
+    """`lifetime_s_max` and `skew_s` of [token] count."""
+    desk = Desk(lifetime_s_max=299, skew_s=0)
+
+    assert desk.reason(desk.github.token()) == "TOKEN_LIFETIME"
+    assert desk.reason(desk.github.token(iat=NOW_S + 1)) == "TOKEN_EXPIRED"
+    assert desk.identity(desk.github.token(exp=NOW_S + 299))
+
+
+# ---- replay ----
+
+
+def test_another_token_with_the_same_jti_is_a_replay() -> None:
+    """The first keeps its right; the other has a flaw, so that flow records it; other issuers have their own jti."""
+    desk = Desk()
+    first, other = desk.github.token(jti="a"), desk.github.token(jti="a", run_id="2")
+    identity = desk.identity(first)
+
+    assert desk.tokens.identify(other, HOME).flaw == "TOKEN_REPLAYED"
+    assert desk.tokens.identify(other, HOME).flaw == "TOKEN_REPLAYED"
+    assert desk.identity(first) is identity
+    assert desk.identity(desk.issuers["gitlab"].token(jti="a"))
+
+
+def test_a_token_is_consumed_once() -> None:
+    """For what may be had once; also without a jti; never for a token that was not seen."""
+    desk = Desk()
+    for kind in ("github", "buildkite"):
+        identity = desk.identity(desk.issuers[kind].token())
+        assert [desk.tokens.consume(identity) for _ in range(3)] == [True, False, False]
+    unseen = Identity("oidc:x#y", b"", NOW_S, issuer="x", token_sha256=bytes(32), jti="a")
+    assert not desk.tokens.consume(unseen)
+
+
+def test_a_jti_cannot_pass_for_a_hash() -> None:
+    """A token whose jti is another token's hash does not consume that one."""
+    desk = Desk()
+    plain = desk.identity(desk.issuers["buildkite"].token())
+    other = desk.identity(desk.issuers["buildkite"].token(jti=plain.token_sha256.hex(), job_id="2"))
+
+    assert desk.tokens.consume(other)
+    assert desk.tokens.consume(plain)
+
+
+def test_consumption_survives_in_the_log() -> None:
+    """What `restore` was told of is consumed, and another token with that jti is a replay."""
+    desk = Desk()
+    token = desk.github.token(jti="a")
+    identity = desk.identity(token)
+    after = Desk()
+    after.keys["github"].set = desk.keys["github"].set
+    after.tokens.restore(identity)
+
+    assert after.identity(token).jti == "a"
+    assert not after.tokens.consume(identity)
+    assert after.tokens.identify(desk.github.token(jti="a", run_id="2"), HOME).flaw == "TOKEN_REPLAYED"
+
+
+def test_an_unexpired_jti_is_never_forgotten() -> None:
+    """It is known until 120 s after the token's end; then there is room again, and what may be forgotten stays out."""
+    uses = replay.Uses(tokens_max=3, owner_max=2)
+    one, two = ("i", "one"), ("i", "two")
+    for name, owner in (("a", one), ("b", one), ("c", two)):
+        uses.check_room(("i", name), owner, 1_000)
+        assert uses.see(("i", name), owner, name.encode(), 1_100)
+
+    for name, owner in (("d", one), ("d", two)):
+        with pytest.raises(Busy) as caught:
+            uses.check_room(("i", name), owner, 1_219)
+        assert caught.value.reason == "TOKENS_FULL"
+        assert caught.value.retry_after_ms
+    uses.check_room(("i", "a"), one, 1_219)
+    assert not uses.see(("i", "a"), one, b"other", 1_100)
+
+    uses.check_room(("i", "d"), one, 1_220)
+    assert len(uses) == 0
+    assert not uses.see(("i", "a"), one, b"a", 1_100)
+    assert uses.see(("i", "a"), one, b"a", 1_101)
+
+
+def test_one_owner_cannot_take_all_room() -> None:
+    """An owner's share is bounded; the others go on."""
+    desk = Desk(uses=replay.Uses(tokens_max=100, owner_max=3))
+    for _ in range(3):
+        desk.identity(desk.github.token(repository_owner_id="666"))
+
+    assert desk.reason(desk.github.token(repository_owner_id="666")) == "TOKENS_FULL"
+    assert desk.identity(desk.github.token())
+
+
+def test_owners_may_be_listed() -> None:
+    """With `owners`, tokens of all others cost no signature check."""
+    desk = Desk(owners=frozenset({"65"}))
+
+    assert desk.identity(desk.github.token())
+    asked = desk.keys["github"].asked
+    assert desk.reason(desk.github.token(repository_owner_id="66")) == "OWNER_UNKNOWN"
+    assert desk.keys["github"].asked == asked
+    assert desk.identity(desk.github.token(repository_owner_id=65))
+
+
+# ---- keys ----
+
+
+def test_keys_that_are_not_at_hand() -> None:
+    """ISSUER_DOWN with a delay, remembered as nothing: when they are back the token is good."""
+    desk = Desk()
+    token = desk.github.token()
+    desk.keys["github"].down = True
+    with pytest.raises(Unavailable) as caught:
+        desk.tokens.identify(token, HOME)
+    assert caught.value.reason == "ISSUER_DOWN"
+
+    desk.keys["github"].down = False
+    assert desk.identity(token)
+
+
+def test_a_withdrawn_key_ends_its_tokens() -> None:
+    """When the set no longer has the key, tokens that were verified with it are refused; a new key's are taken."""
+    desk = Desk()
+    token = desk.github.token()
+    identity = desk.identity(token)
+    desk.keys["github"].again()
+    assert desk.identity(token) == identity
+
+    del desk.github.keys[desk.github.kid]
+    desk.github.rotate()
+    desk.keys["github"].again()
+
+    assert desk.reason(token) == "TOKEN_INVALID"
+    assert desk.identity(desk.github.token())
+
+
+def test_a_refused_token_is_looked_at_again_under_new_keys() -> None:
+    """What is remembered as wrong was wrong under those keys only."""
+    desk = Desk()
+    new = Issuer("github", algorithm="ES256", now_s=NOW_S)
+    token = new.token(header={"kid": desk.github.kid})
+    assert desk.reason(token) == "TOKEN_INVALID"
+
+    desk.github.keys[desk.github.kid] = new.keys[new.kid]
+    desk.keys["github"].again()
+    assert desk.identity(token)
+
+
+def test_an_issuer_is_registered_at_every_call() -> None:
+    """In a governed node an issuer that is registered no more is refused on the next call, verified tokens too."""
+    desk = Desk()
+    token = desk.github.token()
+    desk.identity(token)
+    allowed = {(URLS["github"], "github", AUDIENCE)}
+    desk.tokens.registered = lambda *issuer: issuer in allowed
+    assert desk.identity(token)
+    assert desk.reason(desk.issuers["gitlab"].token()) == "ISSUER_UNKNOWN"
+
+    allowed.clear()
+    assert desk.reason(token) == "ISSUER_UNKNOWN"
+    assert not desk.tokens.knows(token)
+
+
+# ---- cost ----
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    checked: list[str] = []
+    genuine = tokens._genuine
+
+    def counting(token: str, *rest: Any) -> bool:
+        checked.append(token)
+        return genuine(token, *rest)
+
+    monkeypatch.setattr(tokens, "_genuine", counting)
+    return checked
+
+
+def test_the_same_wrong_token_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of one wrong token, or of one without its ids, costs one signature check."""
+    desk, checked = Desk(), _counted(monkeypatch)
+    for token in (_flipped(desk.github.token()), desk.github.token(repository_id=None)):
+        for _ in range(50):
+            desk.refusal(token)
+
+    assert len(checked) == 2
+
+
+def test_failing_checks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that shows wrong tokens is soon told to wait, alone; all together are bounded, too; good hosts go on."""
+    desk, checked = Desk(), _counted(monkeypatch)
+    wrong = iter([_swapped(desk.github.token(), 2, "A" * 86) for _ in range(1_500)])
+    reasons = [desk.reason(next(wrong), "ipv4:198.51.100.7:1") for _ in range(40)]
+    assert reasons == ["TOKEN_INVALID"] * 20 + ["TOKEN_CHECKS"] * 20
+    assert desk.reason(next(wrong), "ipv4:198.51.100.7:2") == "TOKEN_CHECKS"
+    assert desk.identity(desk.github.token(), HOME)
+
+    desk.clock.advance(1)
+    assert desk.reason(next(wrong), "ipv4:198.51.100.7:3") == "TOKEN_INVALID"
+
+    checked.clear()
+    for number in range(1_000):
+        desk.reason(next(wrong), f"ipv4:10.0.{number >> 8}.{number & 255}:1")
+    assert len(checked) <= replay.FAILURES_BURST
+
+
+def test_wrong_on_its_face_costs_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other issuers, audiences and times are refused before any signature is looked at."""
+    desk, checked = Desk(), _counted(monkeypatch)
+    for name, reason, shape in SHAPES:
+        if reason in ("ISSUER_UNKNOWN", "TOKEN_AUDIENCE", "TOKEN_EXPIRED", "TOKEN_LIFETIME"):
+            assert desk.reason(shape(desk.github)) == reason, name
+
+    assert checked == []
+
+
+@pytest.mark.parametrize(
+    ("source", "host"),
+    [
+        ("ipv4:192.0.2.1:4000", "ipv4:192.0.2.1"),
+        ("ipv6:%5B2001:db8:1:2:3::4%5D:4000", "ipv6:2001:db8:1:2::/64"),
+        ("ipv6:[2001:db8:1:2::9]:1", "ipv6:2001:db8:1:2::/64"),
+        ("ipv6:[fe80::1%25eth0]:1", "ipv6:fe80::/64"),
+        ("ipv6:nonsense", "ipv6:"),
+        ("unix:/run/x", "unix:"),
+        ("", ":"),
+    ],
+)
+def test_hosts(source: str, host: str) -> None:
+    """A port does not make another host, nor does another address of the same /64."""
+    assert replay.host_of(source) == host
+
+
+def test_memories_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verified and refused tokens are kept up to their number; who drops out is verified again, replay is not."""
+    monkeypatch.setattr(tokens, "VERIFIED_MAX", 3)
+    monkeypatch.setattr(tokens, "REFUSED_MAX", 3)
+    desk = Desk()
+    made = [desk.github.token() for _ in range(5)]
+    identities = [desk.identity(token) for token in made]
+    for _ in range(5):
+        desk.refusal(_flipped(desk.github.token()))
+
+    assert len(desk.tokens._verified) == len(desk.tokens._refused) == 3
+    assert [desk.identity(token) for token in made] == identities
+
+
+@pytest.mark.timing
+def test_a_known_token_costs_two_microseconds() -> None:
+    """The best of many rounds: SHA-256 of the token and a few comparisons."""
+    desk = Desk(algorithm="RS256")
+    token = desk.github.token()
+    desk.identity(token)
+    identify, rounds = desk.tokens.identify, []
+    for _ in range(30):
+        began = time.perf_counter_ns()
+        for _ in range(1_000):
+            identify(token, HOME)
+        rounds.append((time.perf_counter_ns() - began) / 1_000)
+
+    assert min(rounds) <= 2_000, f"{min(rounds):.0f} ns for {len(token)} bytes"
+
+
+# ---- the call ----
+
+
+class Call:
+    """A gRPC call as a token listener sees it."""
+
+    def __init__(self, *metadata: tuple[str, Any], auth: dict[str, list[bytes]] | None = None) -> None:
+        """With this metadata and authentication of the connection."""
+        self._metadata = metadata
+        self._auth = auth or {}
+
+    def peer(self) -> str:
+        """As gRPC."""
+        return HOME
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        """As gRPC."""
+        return self._auth
+
+    def time_remaining(self) -> float | None:
+        """As gRPC."""
+        return None
+
+    def invocation_metadata(self) -> tuple[tuple[str, Any], ...]:
+        """As gRPC."""
+        return self._metadata
+
+
+def test_the_token_stands_in_the_metadata() -> None:
+    """One `authorization: Bearer …`, in any case; nothing, several or another scheme are refused."""
+    assert bearer((("x", "y"), ("authorization", "Bearer a.b.c"))) == "a.b.c"
+    assert bearer((("authorization", "bearer a.b.c"),)) == "a.b.c"
+    for metadata, reason in [
+        ((), "TOKEN_MISSING"),
+        (None, "TOKEN_MISSING"),
+        ((("authorization", "Bearer a.b.c"),) * 2, "TOKEN_INVALID"),
+        ((("authorization", "Basic abc"),), "TOKEN_INVALID"),
+        ((("authorization", b"\xff"),), "TOKEN_INVALID"),
+        ((("authorization", ""),), "TOKEN_INVALID"),
+    ]:
+        with pytest.raises(NotPermitted) as caught:
+            bearer(metadata)
+        assert caught.value.reason == reason
+
+
+def test_callers_of_a_token_listener() -> None:
+    """A caller by token; consumed once with `once`; with a flaw once the token has ended in a long call."""
+    desk = Desk()
+    callers = Callers(desk.clock, Telemetry(desk.clock), desk.tokens)
+    call = Call(("authorization", f"Bearer {desk.github.token()}"))
+    caller = callers.caller(call)
+
+    assert (caller.identity.issuer, caller.source, caller.flaw) == (URLS["github"], HOME, "")
+    assert [callers.caller(call, once=True).flaw for _ in range(3)] == ["", "TOKEN_REPLAYED", "TOKEN_REPLAYED"]
+    assert callers.caller(call).flaw == ""
+    assert callers.still(caller) is caller
+    desk.clock.advance(361)
+    assert callers.still(caller).flaw == "TOKEN_EXPIRED"
+    with pytest.raises(NotPermitted):
+        callers.caller(Call())
+
+
+def test_a_certificate_decides_where_there_is_one() -> None:
+    """On a listener with mutual TLS a token is not looked at; without tokens at all a certificate is demanded."""
+    desk = Desk()
+    metadata = ("authorization", f"Bearer {desk.github.token()}")
+    with pytest.raises(NotPermitted) as caught:
+        Callers(desk.clock, Telemetry(desk.clock), desk.tokens).caller(Call(metadata, auth={"x509_pem_cert": [b"no"]}))
+    assert caught.value.reason == "IDENTITY_AMBIGUOUS"
+    with pytest.raises(NotPermitted, match="no client certificate"):
+        Callers(desk.clock, Telemetry(desk.clock)).caller(Call(metadata))
+
+
+async def test_nothing_waits() -> None:
+    """Identifying is no coroutine: whatever the token, the answer is there at once."""
+    assert not asyncio.iscoroutinefunction(Tokens.identify)

@@ -154,7 +154,7 @@ class Flow:
         """Whether he has the role of [audit]; the refusal is recorded."""
         if caller.flaw:
             raise await self.refusals.refused(admit.identity_refusal(caller.flaw), caller, f"[audit] {method}")
-        if not self.shared.snapshot.may_audit(caller.identity.id):
+        if not self.shared.may_audit(caller):
             refusal = NotPermitted("this identity may not audit", hint="the policy's [audit] names who may")
             raise await self.refusals.refused(refusal, caller, f"[audit] {method}")
 

@@ -327,7 +327,7 @@ def _wrong_report(life: Life, pick: Pick, change: Change, name: str) -> Any:
     former = next(iter(life.town.state.keys.values()), None)
     wrong: dict[str, Any] = pick.of((
         {"software_token": True}, {"software_token": True}, {"attributes": {"sensitive": False}},
-        {"operator": "person:kim"},
+        {"operator": "person:kim"}, {"origin_proof": "c3RhdGVtZW50.c2lnbmF0dXJl"}, {"attributes": {}},
         {"key_id": "0" * 64}, {"spki": former.spki, "key_id": former.key_id} if former is not None else {},
     ))  # fmt: skip
     key = c.request_of(change.record).key  # type: ignore[union-attr]

@@ -337,6 +337,7 @@ def execute(stage: Stage, who: str, name: str | None, how: str | None) -> None:
             "finding a key that can be copied": {"attributes": {"sensitive": True, "extractable": True}},
             "finding the key of the release line": {"spki": former.spki, "key_id": former.key_id},
             "finding no proof of its birth": {"origin": "none"},
+            "finding a proof of another birth": {"origin_proof": "c3RhdGVtZW50.c2lnbmF0dXJl"},
             "with a report by ines": {"operator": person("ines")},
         }[how]
         report = birth(key, **{"operator": person(who), **wrong})

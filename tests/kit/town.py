@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kit.townsfolk import GENESIS, birth, compiled, digest, founding, genesis, key_of, person, uri
+from kit.townsfolk import GENESIS, birth, compiled, digest, founding, genesis, key_of, person, proved, uri
 from sealpress.errors import Precondition, Refusal
 from sealpress.governance import changes as c
 from sealpress.governance import clockwork, counting, execution, grants, proposals, stops, usage
@@ -211,6 +211,8 @@ class Town:
         change = self.state.change(change_id)
         if report is None and change.record.kind in ("key.issue", "key.adopt"):
             report = birth(c.request_of(change.record).key, person(name), self.new_id())  # type: ignore[union-attr]
+        if isinstance(report, f.KeyGenerated):
+            report = proved(report, change.record)
         if report is None and change.record.kind == "key.destroy":
             report = (person("kim"), person("karl"))
         self.act(lambda desk: execution.execute(desk, desk.actor(uri(name)), change_id, report))

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import structs
 
 from kit.softkeys import SoftKey
@@ -18,8 +20,10 @@ from sealpress.governance import changes as c
 from sealpress.governance import facts as f
 from sealpress.governance.policy import Policy, compile_policy
 from sealpress.values import Format, Identity, KeyClass, Mode
+from sealpress.verify import origin
 from sealpress.verify.anchors import NAMESPACE as ANCHORS
 from sealpress.verify.anchors import AnchorKey, Officer, TrustAnchors, verify_genesis
+from sealpress.verify.change import ChangeRecord
 from sealpress.verify.change import encode as canonical
 
 GENESIS = 1_764_000_000  # a Monday
@@ -215,8 +219,10 @@ def key_request(key: str, line: str, now: int, **other: Any) -> c.KeyRequest:
 
 
 def birth(key: str, operator: str, seed: str = "", **other: Any) -> f.KeyGenerated:
-    """What the custodian reports of a good key; `other` fields replace these."""
-    spki = hashlib.sha256(f"{key} {seed}".encode()).digest()
+    """What the custodian reports of a good key, without its proof (`proved`); `other` fields replace these."""
+    private = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"{key} {seed}".encode()).digest())
+    spki = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    _SECRETS[base64.b64encode(spki).decode()] = private
     attributes = dict.fromkeys(
         ("sensitive", "always_sensitive", "never_extractable", "local", "private", "token"), True
     )
@@ -226,6 +232,22 @@ def birth(key: str, operator: str, seed: str = "", **other: Any) -> f.KeyGenerat
         software_token=False, operator=operator, accepted_risk="",
     )  # fmt: skip
     return structs.replace(report, **other)
+
+
+def proved(report: f.KeyGenerated, record: ChangeRecord) -> f.KeyGenerated:
+    """The same with the key's signature over the statement of its birth, as the custodian makes it."""
+    if report.origin != "custodian" or report.origin_proof:
+        return report
+    said = origin.Birth(
+        record.change_id, record.sha256, report.key, record.line, report.key_id,
+        tuple(sorted(report.attributes.items())), record.created, report.operator,
+    )  # fmt: skip
+    statement = origin.render(said)
+    proof = origin.prove(statement, _SECRETS[report.spki].sign(statement))
+    return structs.replace(report, origin_proof=proof, origin_sha256=hashlib.sha256(statement).hexdigest())
+
+
+_SECRETS: dict[str, Ed25519PrivateKey] = {}
 
 
 def resident(name: str, *names: str) -> list[f.Fact]:

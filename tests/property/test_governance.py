@@ -15,6 +15,7 @@ import hashlib
 import os
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -26,7 +27,7 @@ from msgspec import structs
 from kit.invariants import INVARIANTS, BrokenError, Watch
 from kit.life import VERBS, Life
 from kit.town import Town
-from sealpress.errors import Invalid, Precondition
+from sealpress.errors import Invalid
 from sealpress.governance import (
     counting,
     execution,
@@ -51,7 +52,7 @@ HISTORIES = int(os.environ.get("SEALPRESS_GOVERNANCE_HISTORIES", "2000"))
 SEED = int(os.environ.get("SEALPRESS_GOVERNANCE_SEED", "0")) or random.SystemRandom().getrandbits(32)
 STEPS = 40
 PARTS = 8  # in which the histories are run, so that none takes long enough to look like a test that hangs
-BUDGET = 500  # histories in which a broken rule must show; most do in a few dozen
+BUDGET = 1_000  # histories in which a broken rule must show; most do in a few dozen
 CHECKED = {f"i{number}" for number in (*range(1, 9), 11, 12, 13, 15, 17, 18, 19)}
 
 
@@ -206,13 +207,9 @@ def no_releaser(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_key_without_end(patch: pytest.MonkeyPatch) -> None:
-    """Its dates are not looked at."""
-    patch.setattr(usage, "_key", lambda view, ledger, ask, now: view.keys.get(ask.line) or usage_refuses())
-
-
-def usage_refuses() -> None:
-    """There is no key."""
-    raise Precondition("none", reason="KEY_NOT_ACTIVE")
+    """The snapshot forgets its dates."""
+    view = snapshot._key
+    patch.setattr(snapshot, "_key", lambda name, key: replace(view(name, key), not_before=0, not_after=1 << 40))
 
 
 def stopped_identities_ask(patch: pytest.MonkeyPatch) -> None:
@@ -264,22 +261,22 @@ BUGS: dict[str, tuple[Break, str, tuple[str, ...]]] = {
         quorum_counted_when_approved_only, "I3", ("propose", "request", "approve", "stop", "pass"),
     ),
     "suspended key signs": (suspended_key_signs, "I7", ()),
-    "uses not counted": (uses_are_not_counted, "I7|I8", ()),
+    "uses not counted": (uses_are_not_counted, "I7|I8", ("carry on", "sign")),
     "no conflict matrix": (no_conflict_matrix, "I5", ()),
     "loosening is like tightening": (loosening_is_like_tightening, "I12", ()),
     "software token in production": (software_token_in_production, "I15", ("carry on", "sign")),
     "class test in production": (line_of_class_test_in_production, "I15", ("carry on", "sign")),
     "a key of two persons": (a_key_of_two_persons, "I4", ("propose", "pass")),
     "quorum of one": (quorum_of_one, "I3", ()),
-    "untouched keys count": (untouched_keys_count, "I3", ()),
-    "any statement counts": (any_statement_counts, "I2", ()),
+    "untouched keys count": (untouched_keys_count, "I3", ("request", "approve", "pass")),
+    "any statement counts": (any_statement_counts, "I2", ("request", "approve", "pass")),
     "grants cover anything": (grants_cover_anything, "I8", ("carry on", "sign")),
     "no releaser": (no_releaser, "I13", ()),
     "a key without end": (a_key_without_end, "I7", ("wait", "sign")),
     "stopped identities ask": (stopped_identities_ask, "I19", ()),
     "shares for one": (shares_for_one, "I17", ("propose", "pass", "execute")),
-    "a public key twice": (a_public_key_twice, "I6", ()),
-    "policies overtake": (policies_overtake, "I12", ()),
+    "a public key twice": (a_public_key_twice, "I6", ("carry on",)),
+    "policies overtake": (policies_overtake, "I12", ("carry on", "propose", "pass", "wait")),
     "classes change under keys": (classes_change_under_keys, "I15", ("carry on", "sign", "wait")),
 }  # fmt: skip
 """What breaks, the invariant that notices, and what people do meanwhile (nothing: everything)."""

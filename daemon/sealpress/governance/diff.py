@@ -56,6 +56,10 @@ def _node(old: Policy, new: Policy) -> Iterator[Change]:
     for auditor in sorted(old.auditors - new.auditors):
         # Who sees nothing tells nothing: the last auditor is not easily sent away.
         yield Change(f"- {auditor} may no longer audit", not new.auditors)
+    for key in sorted(new.denied - old.denied):
+        yield Change(f"- no line may have the key {key[:16]}…", False)
+    for key in sorted(old.denied - new.denied):
+        yield Change(f"+ a line may have the key {key[:16]}… again", True)
     for path in ("policy", "access"):
         yield from _required(f"{path} of the node", old.approvals.get(path), new.approvals.get(path), "")
 

@@ -7,40 +7,20 @@ what the custodian did arrives as a report, and what it says is compared with wh
 
 from __future__ import annotations
 
-import base64
-import hashlib
-
 from sealpress.errors import NotPermitted, Precondition
+from sealpress.governance import birth, counting, grants, paths, proposals, separation
 from sealpress.governance import changes as c
-from sealpress.governance import counting, grants, paths, proposals
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk, clash, person_of
 from sealpress.governance.policy import Policy
 from sealpress.governance.roles import Plane
-from sealpress.governance.state import Approval, Change, Key
-from sealpress.values import KeyClass
+from sealpress.governance.state import Approval, Change
 from sealpress.verify import sshsig
 from sealpress.verify.change import ReleaseRequest
 
 POLICY_DELAY_S = 900  # between the approval of a policy and its force (GR-35)
 WITNESSES_MIN = 2
 RESUME_AFTER_S = 300  # DESIGN L2: nothing stopped is revived
-STAGE_OF = {
-    "generate": "issuance",
-    "activate": "issuance",
-    "release": "use",
-    "deactivate": "retirement",
-    "destroy": "retirement",
-}
-DEMANDED = {
-    "sensitive": True,
-    "always_sensitive": True,
-    "never_extractable": True,
-    "extractable": False,
-    "local": True,
-    "private": True,
-    "token": True,
-}
 
 
 def approved(desk: Desk, change: Change, have: list[Approval]) -> list[f.Fact]:
@@ -71,22 +51,6 @@ def execute(desk: Desk, actor: Actor, change_id: str, report: f.KeyGenerated | f
     if lacking:
         raise Precondition(f"the quorum is gone: {lacking}", reason="QUORUM_MISSING", hint="collect new approvals")
     return _finish(change, actor, _effects(desk, change, c.request_of(change.record), actor, report))
-
-
-def separation(desk: Desk, line: str, key: Key, stage: str, person: str) -> None:
-    """GR-12: who carried out one stage of a key does not carry out another, where the line's policy is strict."""
-    rules = desk.rules(line)
-    if rules.operator_separation != "strict":
-        return
-    plane = STAGE_OF[stage]
-    done = [*key.operators.items(), *(("release", who) for who in key.releasers)]
-    for earlier, who in done:
-        if who == person and STAGE_OF.get(earlier, plane) != plane:
-            raise NotPermitted(
-                f"this person carried out `{earlier}` of the same key",
-                reason="OPERATOR_SEPARATION",
-                hint="another person carries out this stage (GR-12)",
-            )
 
 
 def _finish(change: Change, actor: Actor | None, effects: list[f.Fact]) -> list[f.Fact]:
@@ -226,39 +190,18 @@ def _parted(desk: Desk, new: Policy) -> list[f.Fact]:
 
 def _generated(desk: Desk, change: Change, asked: c.KeyRequest, actor: Actor, report: f.KeyGenerated) -> list[f.Fact]:
     record, person = change.record, actor.person
-    separation(desk, asked.line, desk.key(asked.key, asked.line), "generate", person)
+    waiver = separation.check(desk, asked.line, desk.key(asked.key, asked.line), "generate", person, change)
     if report.operator != person:
         raise NotPermitted("the report is another person's", reason="REPORT_WRONG")
-    if report.key_id != _sha256(report.spki):
+    if report.key_id != birth.sha256_of(report.spki):
         raise Precondition("key_id is not the SHA-256 of the public key", reason="REPORT_WRONG")
     if report.key_id in desk.state.key_ids:
         raise Precondition("this public key is in use already", reason="KEY_TAKEN", hint="one key, one line (GR-83)")
-    wrong = _wrong_attributes(desk, asked, report, adopted=record.kind == "key.adopt")
-    found: list[f.Fact] = [_key(asked.key, "generate", actor, record.change_id, ""), report]
+    wrong = birth.wrong(desk, record, asked, report)
+    found: list[f.Fact] = [*waiver, _key(asked.key, "generate", actor, record.change_id, ""), report]
     if wrong:
         return [*found, _key(asked.key, "fail", actor, record.change_id, wrong)]
     return [*found, _key(asked.key, "verify", actor, record.change_id, "")]
-
-
-def _wrong_attributes(desk: Desk, asked: c.KeyRequest, report: f.KeyGenerated, *, adopted: bool) -> str:
-    """Why the key may not be used (GR-03, 04, 05); empty if it may."""
-    if asked.class_ is KeyClass.TEST:
-        return ""
-    if report.software_token and desk.anchors.profile != "lab":
-        return "a software token is for class test only (GR-04)"
-    for name, value in DEMANDED.items():
-        if report.attributes.get(name) is not value and not (adopted and name == "local"):
-            return f"the token says {name} = {report.attributes.get(name)} (GR-03)"
-    if not adopted and asked.class_ in (KeyClass.RELEASE, KeyClass.FIRMWARE, KeyClass.ROOT) and report.origin == "none":
-        return "no proof that the key was born in hardware (GR-05)"
-    return ""
-
-
-def _sha256(spki: str) -> str:
-    try:
-        return hashlib.sha256(base64.b64decode(spki, validate=True)).hexdigest()
-    except ValueError:
-        return ""
 
 
 def _key_act(
@@ -267,11 +210,10 @@ def _key_act(
     record = change.record
     verb = record.kind.removeprefix("key.")
     key = desk.key(asked.key, asked.line)
-    if actor is not None:
-        separation(desk, asked.line, key, verb, actor.person)
+    waiver = separation.check(desk, asked.line, key, verb, actor.person, change) if actor is not None else []
     moved = _key(asked.key, verb, actor, record.change_id, record.reason)
     if verb == "destroy":
-        return [_with(moved, witnesses=_witnesses(desk, change, actor, report))]
+        return [*waiver, _with(moved, witnesses=_witnesses(desk, change, actor, report))]
     if verb == "resume" and desk.now < key.suspended + RESUME_AFTER_S:
         raise Precondition(
             "what was recorded before the stop could still be signed",
@@ -284,8 +226,8 @@ def _key_act(
         former = desk.state.active.get(asked.line)
         if former is not None and former != asked.key:
             # the successor signs from here on; the former only verifies (GR-112)
-            return [_key(former, "deactivate", actor, record.change_id, f"succeeded by {asked.key}"), moved]
-    return [moved]
+            return [*waiver, _key(former, "deactivate", actor, record.change_id, f"succeeded by {asked.key}"), moved]
+    return [*waiver, moved]
 
 
 def _witnesses(desk: Desk, change: Change, actor: Actor | None, report: f.KeyGenerated | f.Names | None) -> f.Names:

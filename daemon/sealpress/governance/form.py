@@ -177,6 +177,12 @@ class AuditSection(_Strict, frozen=True):
     identities: tuple[str, ...] = ()
 
 
+class DeniedSection(_Strict, frozen=True):
+    """`[denied]`: public keys that others know, as hex SHA-256 of the SPKI (GR-84)."""
+
+    spki_sha256: Annotated[tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")], ...], Meta(max_length=10_000)] = ()
+
+
 class PolicyFile(_Strict, frozen=True):
     """The whole of `policy.toml`."""
 
@@ -184,6 +190,7 @@ class PolicyFile(_Strict, frozen=True):
     line: dict[str, LineSection] = {}
     calendar: dict[Word, CalendarSection] = {}
     audit: AuditSection = AuditSection()
+    denied: DeniedSection = DeniedSection()
     approvals: NodeApprovalsSection = NodeApprovalsSection()
 
 

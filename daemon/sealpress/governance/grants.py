@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sealpress.errors import Malformed, NotPermitted, Precondition
 from sealpress.governance import facts as f
-from sealpress.governance import paths, proposals
+from sealpress.governance import paths, proposals, separation
 from sealpress.governance.desk import Actor, Desk, person_of
 from sealpress.governance.roles import Role
 from sealpress.governance.rules import Rule
@@ -157,8 +157,6 @@ def of_release(desk: Desk, change: Change, asked: ReleaseRequest) -> list[f.Fact
 
 def release(desk: Desk, actor: Actor, grant_id: str) -> list[f.Fact]:
     """A releaser lets the release go: the last gate of its grant."""
-    from sealpress.governance.execution import separation
-
     person = person_of(actor, "release")
     grant = desk.state.grants.get(grant_id)
     if grant is None:
@@ -176,9 +174,11 @@ def release(desk: Desk, actor: Actor, grant_id: str) -> list[f.Fact]:
             hint="another person with the role releaser does (GR-30)",
         )
     key = desk.state.key_of(issued.line)
+    waiver: list[f.Fact] = []
     if key is not None:
-        separation(desk, issued.line, key, "release", person)
-    return [f.GatePassed(grant=grant_id, gate=PROMOTE, person=person, actor=actor.name)]
+        change = desk.state.changes.get(issued.change_id)
+        waiver = separation.check(desk, issued.line, key, "release", person, change)
+    return [*waiver, f.GatePassed(grant=grant_id, gate=PROMOTE, person=person, actor=actor.name)]
 
 
 def involved(desk: Desk, grant: Grant) -> set[str]:

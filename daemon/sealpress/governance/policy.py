@@ -14,7 +14,7 @@
     backup_owner = "person:bob"
     max_requesters = 8              # how many certificate names and repositories the rules may name together
     trusts = ["firmware"]           # what believes this key; firmware, boot and recovery_path need class firmware
-    operator_separation = "strict"  # strict | warn; default: strict from class release up
+    operator_separation = "strict"  # strict | warn (a security officer waives); default: strict from release up
     [line."…".rule.ci]              # client certificates by name ...
     action = "sign"
     identities = ["uri:spiffe://acme/ci", "spki:sha256:<64 hex digits>"]
@@ -52,6 +52,8 @@
     closed = ["2026-12-24"]
     [audit]
     identities = ["uri:spiffe://acme/auditor"]
+    [denied]                        # leaked keys, published test keys: no line may have one of these
+    spki_sha256 = ["<64 hex digits>"]
     [approvals]                     # of the node: for policies, and for persons and roles; defaults as shown
     policy = { quorum = 2, groups = ["policy-approvers", "security-officers"], must_include = ["security-officers"] }
     access = { quorum = 2, groups = ["access-admins", "security-officers"] }
@@ -131,6 +133,7 @@ def compile_policy(
         lines,
         frozenset(file.audit.identities),
         _node_paths(f"{name}: [approvals]", file, lines),
+        frozenset(file.denied.spki_sha256),
     )
     wrong = [finding for finding in lint(policy) if finding.level == "error"] if governed else []
     if wrong:

@@ -213,6 +213,7 @@ class Policy:
     lines: dict[str, LineRules]
     auditors: frozenset[str]
     approvals: Mapping[str, Required]  # policy, access
+    denied: frozenset[str] = frozenset()  # SHA-256 of public keys that no line may have
     _memo: dict[tuple[int, str], Match] = field(default_factory=dict, repr=False, compare=False)
 
     def match(self, identity: Identity, line: str) -> Match:

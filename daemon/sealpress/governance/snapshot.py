@@ -16,6 +16,8 @@ from sealpress.governance.policy import LineRules, Policy
 from sealpress.governance.state import Grant, Key, State
 from sealpress.values import Identity, KeyClass, SignAsk
 
+FOREVER = 1 << 62
+
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
@@ -78,7 +80,7 @@ class Snapshot:
     issuers: frozenset[str] = frozenset()
     ends: Mapping[str, int] = field(default_factory=dict)  # names that are good until then
     confined: Mapping[str, str] = field(default_factory=dict)  # names that ask for one line only (GR-56, 100)
-    auditing: frozenset[str] = frozenset()  # names with the role auditor
+    auditing: Mapping[str, int] = field(default_factory=dict)  # names with the role auditor, and until when; 0: always
 
     @property
     def body(self) -> bytes:
@@ -115,9 +117,11 @@ class Snapshot:
             rule = self.policy.match(identity, line).rule
         return None if rule is None else rule.id
 
-    def may_audit(self, identity: str) -> bool:
-        """Whether `identity` has the role of [audit], or is bound to the role auditor."""
-        return identity not in self.bad and (identity in self.policy.auditors or identity in self.auditing)
+    def may_audit(self, identity: str, now: int) -> bool:
+        """Whether `identity` has the role of [audit], or is bound to the role auditor now."""
+        until = self.auditing.get(identity)
+        bound = until is not None and (not until or now < until)
+        return identity not in self.bad and (identity in self.policy.auditors or bound)
 
     def at(self, governance_seq: int) -> Snapshot:
         """The same, seen at a later governance record that changes nothing."""
@@ -138,11 +142,10 @@ def snapshot_of(state: State, policy: Policy, views: dict[str, GrantView] | None
         if identity.line:
             confined.update(dict.fromkeys(identity.names, identity.line))
     auditing = {
-        name
-        for binding in state.bindings.values()
+        name: binding.not_after
+        for binding in sorted(state.bindings.values(), key=lambda one: one.not_after or FOREVER)
         if binding.role == "auditor"
         and binding.state == "active"
-        and not binding.not_after
         and state.identities[binding.identity].state == "active"
         for name in state.identities[binding.identity].names
     }
@@ -162,7 +165,7 @@ def snapshot_of(state: State, policy: Policy, views: dict[str, GrantView] | None
     }
     return Snapshot(
         policy, state.seq, True, state.anchors.profile, keys, grants, of, frozenset(good), frozenset(bad),
-        frozenset(state.issuers), ends, confined, frozenset(auditing),
+        frozenset(state.issuers), ends, confined, auditing,
     )  # fmt: skip
 
 

@@ -24,6 +24,8 @@ from sealpress.values import KeyClass
 from sealpress.verify.anchors import Officer, TrustAnchors
 from sealpress.verify.change import ChangeRecord, decode
 
+NONCES_KEPT = 10_000  # from here on those of approvals that are over are dropped: these can never count again
+SKEW_S = 3_600
 OFFICERS = "officers"  # the group of those who the anchors name
 EVERY_LINE = "*"
 
@@ -227,14 +229,19 @@ def _anchors(state: State, fact: f.AnchorsAdopted, seq: int) -> None:
                     state.credentials[key.fingerprint].revoked = True
     state.anchors = new
     for officer in new.officers:
-        if officer.person not in state.identities:
+        known = state.identities.get(officer.person)
+        if known is None:
             _enrol(state, Identity(officer.person, "person", officer.names))
+        elif known.state == "suspended":  # else one officer could lock all others out for ever
+            known.state = tables.move(tables.IDENTITY, known.state, "restore", officer.person)
         for key in officer.keys:
-            fingerprint = key.fingerprint
-            if fingerprint not in state.credentials:
-                state.credentials[fingerprint] = Credential(
-                    officer.person, fingerprint, key.public, key.application, 0, 0
+            held = state.credentials.get(key.fingerprint)
+            if held is None:
+                state.credentials[key.fingerprint] = Credential(
+                    officer.person, key.fingerprint, key.public, key.application, 0, 0
                 )
+            else:
+                held.revoked = False
         id_ = f"anchors/{new.version}/{officer.person}"
         _bind(state, Binding(id_, officer.person, Role.SECURITY_OFFICER, EVERY_LINE, OFFICERS, 0))
 
@@ -303,6 +310,8 @@ def _approval(state: State, fact: f.ApprovalCounted, seq: int) -> None:
     change.approvals[fact.person] = Approval(
         fact.person, fact.credential, fact.statement, fact.signature, fact.groups, fact.expires
     )
+    if len(state.nonces) >= NONCES_KEPT:
+        state.nonces = {nonce: end for nonce, end in state.nonces.items() if end + SKEW_S > state.time}
     state.nonces[fact.nonce] = fact.expires
     credential = state.credentials.get(fact.credential)
     if credential is not None and fact.counter is not None:

@@ -138,7 +138,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         caller = self._callers.caller(context)
         if caller.flaw:
             await self._flow.permit_audit(caller, "Explain")
-        own_only = not self._flow.shared.snapshot.may_audit(caller.identity.id)
+        own_only = not self._flow.shared.may_audit(caller)
         what = _what(request)
         found: list[pb.LogEvent] = []
         async with self._scans:

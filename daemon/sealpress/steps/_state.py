@@ -366,6 +366,10 @@ class Shared:
             return "active"
         return found.state if found is not None else "unknown"
 
+    def may_audit(self, caller: Caller) -> bool:
+        """Whether he may read the logs now."""
+        return self.snapshot.may_audit(caller.identity.id, self.clock.now_ns() // NANOSECONDS)
+
     def forget(self, ticket: Ticket) -> None:
         """From now on the log answers for it."""
         if self.live.get(ticket.key) is ticket:

@@ -45,6 +45,7 @@ class Flow:
             log.id: seal.Heads(log, signer, marks[log.id], self._evidence, shared.leaves_per_advance_max)
             for log in shared.logs.values()
         }
+        self._marks = marks
         self._tasks: list[asyncio.Task[None]] = []
         self._replays: dict[tuple[str, str], asyncio.Task[Settled | Ticket]] = {}
         self.stopped: asyncio.Future[Damaged] | None = None  # done when the node may sign no more
@@ -173,6 +174,18 @@ class Flow:
                 self._spawn(f"seals {line.name} {line.key}", log, partial(self._seals, line))
         if self.shared.office is not None:
             self._spawn("ticks", self.shared.governance, partial(self._ticks, self.shared.office))
+
+    async def show(self) -> None:
+        """At start: a head for readers, where the signer has signed newer ones than the published file holds.
+
+        A process killed before it wrote the file leaves proofs with heads that nobody else could be shown.
+        """
+        for log in self.shared.logs.values():
+            if self._marks[log.id] > log.sealed_size and not self._heads[log.id].opens:
+                try:
+                    await seal.seal_log(self._heads[log.id], self._signer, log)
+                except Refusal as error:
+                    self.shared.telemetry.seal_failed(log.id, error.reason, error.message)
 
     def signer_changed(self) -> None:
         """Keys became ready or not: queues may go on."""

@@ -225,3 +225,16 @@ def retried(client: object, digest: bytes, request_id: str) -> Signed:
         except RETRYABLE:
             time.sleep(0.1)
     raise AssertionError("the slot did not come back")
+
+
+def test_a_restart_shows_what_was_signed() -> None:
+    """Killed before the checkpoint file was written: the next start has a head that covers every proof handed out."""
+    digest = hashlib.sha256(b"once").digest()
+    with Node(settings={"checkpoint": {"interval_ms": 600_000}}) as node:
+        with node.client() as client:
+            signed = client.sign(digest)
+        time.sleep(0.2)  # its outcome is recorded: nothing is left to seal
+        node.kill("serve")
+        node.start("serve")
+        with node.client() as client:
+            assert parse_note(client.get_checkpoint()).size >= parse_proof(signed.proof).note.size

@@ -72,7 +72,7 @@ class Front:
             change = f"c{self.serial}"
             digests = [hashlib.sha256(f"{change} {i}".encode()).digest() for i in range(count)]
             if approved:
-                self.evidence[change] = OFFICE.evidence(OFFICE.release(*digests, change_id=change))
+                self.evidence[change] = OFFICE.evidence(OFFICE.release(*digests, security_version=3, change_id=change))
             event = self.event(change)
             placed.append(draft.request(event, None, bytes([self.serial % 256]) * 32, b"", b"".join(digests), count))
         for _ in range(events):
@@ -188,7 +188,7 @@ async def test_evidence_that_is_late_is_waited_for(front: Front) -> None:
     assert caught.value.reason == "EVIDENCE_MISSING"
     assert front.parts == [(3, 3, 1)]
     digest = hashlib.sha256(b"c2 0").digest()
-    front.evidence["c2"] = OFFICE.evidence(OFFICE.release(digest, change_id="c2"))
+    front.evidence["c2"] = OFFICE.evidence(OFFICE.release(digest, security_version=3, change_id="c2"))
     assert (await seal.seal_proof(heads, front, front.line)).size == 4
 
 

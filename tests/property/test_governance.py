@@ -29,6 +29,7 @@ from kit.life import VERBS, Life
 from kit.town import Town
 from sealpress.errors import Invalid
 from sealpress.governance import (
+    birth,
     counting,
     execution,
     grants,
@@ -161,7 +162,7 @@ def loosening_is_like_tightening(patch: pytest.MonkeyPatch) -> None:
 
 def software_token_in_production(patch: pytest.MonkeyPatch) -> None:
     """The custodian's report is not looked at."""
-    patch.setattr(execution, "_wrong_attributes", lambda *_, **__: "")
+    patch.setattr(birth, "wrong", lambda *_: "")
 
 
 def line_of_class_test_in_production(patch: pytest.MonkeyPatch) -> None:

@@ -222,6 +222,7 @@ class Daemon:
             self._office = governed.office(shared, self._link, self._telemetry)
         flow = self._flow = Flow(shared, self._link, sizes)
         flow.start()
+        await flow.show()
         if section is not None and self._office is not None:
             await governed.adopt_anchors(self._office, section, self._at, self._telemetry)
             return flow

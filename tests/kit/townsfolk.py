@@ -22,7 +22,14 @@ from sealpress.governance.policy import Policy, compile_policy
 from sealpress.values import Format, Identity, KeyClass, Mode
 from sealpress.verify import origin
 from sealpress.verify.anchors import NAMESPACE as ANCHORS
-from sealpress.verify.anchors import AnchorKey, Officer, TrustAnchors, verify_genesis
+from sealpress.verify.anchors import (
+    AnchorKey,
+    LineApprover,
+    LineRule,
+    Officer,
+    TrustAnchors,
+    verify_genesis,
+)
 from sealpress.verify.change import ChangeRecord
 from sealpress.verify.change import encode as canonical
 
@@ -57,6 +64,7 @@ ROLES: tuple[tuple[str, str, str, str], ...] = (
     ("iris", "incident-responder", "*", "responders"),
     ("dora", "auditor", "*", ""),
 )
+NEWCOMERS = tuple(f"p{number}" for number in range(9))  # may become approvers of firmware: the anchors know them
 PEOPLE = (*OFFICERS, *dict.fromkeys(name for name, *_ in ROLES))
 MACHINES: dict[str, dict[str, Any]] = {
     "workload:ci-test": {},
@@ -194,10 +202,21 @@ def genesis(profile: str) -> tuple[str, tuple[str, ...]]:
         )
         for name in OFFICERS
     )  # fmt: skip
+    groups = ("release-approvers", "product-security")
+    standing = {name: (group,) for name, role, _, group in ROLES if role == "release-approver"}
+    standing |= dict.fromkeys(NEWCOMERS, groups)
+    approvers = tuple(
+        LineApprover(
+            person=person(name), groups=of,
+            keys=(AnchorKey(public=key_of(name).line, application=key_of(name).application),),
+        )
+        for name, of in standing.items()
+    )  # fmt: skip
     document = canonical(
         TrustAnchors(
             version=1, deployment="town.sign.acme.example", profile=profile,  # type: ignore[arg-type]
             log="sign.acme.example/governance", officers=officers, root_threshold=2,
+            approvers=approvers, lines={FIRMWARE: LineRule(quorum=2, min_groups=2, groups=groups)},
             created=GENESIS - DAY_S, expires=GENESIS + 2_000 * DAY_S,
         )
     )  # fmt: skip

@@ -7,6 +7,8 @@ what the custodian did arrives as a report, and what it says is compared with wh
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import birth, counting, grants, paths, proposals, separation
 from sealpress.governance import changes as c
@@ -26,12 +28,24 @@ RESUME_AFTER_S = 300  # DESIGN L2: nothing stopped is revived
 def approved(desk: Desk, change: Change, have: list[Approval]) -> list[f.Fact]:
     """The quorum is there: the facts that follow from it. `have` are the approvals that make it."""
     record = change.record
-    found: list[f.Fact] = [_moved(record.change_id, "approve")]
+    found: list[f.Fact] = [*_fallen(desk, change, have), _moved(record.change_id, "approve")]
     asked = c.request_of(record)
     if isinstance(asked, c.KeyRequest):
         found.append(_key(asked.key, "approve", None, record.change_id, record.reason))
     if not paths.kind_of(record.kind).executors:
-        found += _finish(change, None, _effects(desk, change, asked, None, None))
+        found += _finish(change, None, _effects(desk, change, asked, None, None, have))
+    return found
+
+
+def _fallen(desk: Desk, change: Change, have: list[Approval]) -> list[f.Fact]:
+    """Approvals that were counted and do not count now: what is shown as evidence later holds only those that do."""
+    found: list[f.Fact] = []
+    for given in change.approvals.values():
+        if given.state == "counted" and all(given.person != one.person for one in have):
+            verb: Literal["expire", "invalidate"] = "expire" if desk.now >= given.expires else "invalidate"
+            found.append(
+                f.ApprovalEnded(change_id=change.record.change_id, person=given.person, verb=verb, actor="", reason="")
+            )
     return found
 
 
@@ -50,7 +64,7 @@ def execute(desk: Desk, actor: Actor, change_id: str, report: f.KeyGenerated | f
     lacking = counting.missing(change, counting.counted(desk, change))
     if lacking:
         raise Precondition(f"the quorum is gone: {lacking}", reason="QUORUM_MISSING", hint="collect new approvals")
-    return _finish(change, actor, _effects(desk, change, c.request_of(change.record), actor, report))
+    return _finish(change, actor, _effects(desk, change, c.request_of(change.record), actor, report, []))
 
 
 def _finish(change: Change, actor: Actor | None, effects: list[f.Fact]) -> list[f.Fact]:
@@ -61,7 +75,12 @@ def _finish(change: Change, actor: Actor | None, effects: list[f.Fact]) -> list[
 
 
 def _effects(
-    desk: Desk, change: Change, asked: c.Request, actor: Actor | None, report: f.KeyGenerated | f.Names | None
+    desk: Desk,
+    change: Change,
+    asked: c.Request,
+    actor: Actor | None,
+    report: f.KeyGenerated | f.Names | None,
+    have: list[Approval],
 ) -> list[f.Fact]:
     record = change.record
     proposals.check(desk, record.kind, asked, record.change_id)
@@ -83,7 +102,7 @@ def _effects(
         case c.PolicyRequest(policy=text):
             return _policy(desk, change, text)
         case ReleaseRequest():
-            return grants.of_release(desk, change, asked)
+            return grants.of_release(desk, change, asked, have)
         case c.SharesRequest():
             shares = f.SharesRecorded(
                 key=asked.key, set_id=asked.set_id, m=asked.m, n=asked.n, custodians=asked.custodians,

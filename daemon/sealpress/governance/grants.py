@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sealpress.errors import Malformed, NotPermitted, Precondition
+from sealpress.errors import Invalid, Malformed, NotPermitted, Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import paths, proposals, separation
 from sealpress.governance.desk import Actor, Desk, person_of
 from sealpress.governance.roles import Role
 from sealpress.governance.rules import Rule
-from sealpress.governance.state import Change, Grant
+from sealpress.governance.state import Approval, Change, Grant
 from sealpress.values import DigestAlgorithm, Identity, KeyClass
+from sealpress.verify.anchors import open_release
 from sealpress.verify.change import ReleaseItem, ReleaseRequest, encode, manifest_sha256
 
 HOUR_S = 3_600
@@ -130,6 +131,7 @@ def job(
         manifest_sha256=manifest_sha256(named.items) if named else "", name="", version="",
         max_uses=len(named.items) if named else rule.max_uses or JOB_USES_MAX, not_before=desk.now,
         not_after=min(desk.now + min(ttl_s, rule.ttl_s_max), identity.not_after), gates=(),
+        security_version=named.security_version if named else 0,
     )  # fmt: skip
     return issued.grant, [issued]
 
@@ -140,19 +142,40 @@ def gates_of(class_: KeyClass, rule: Rule) -> tuple[str, ...]:
     return gates if PROMOTE in gates or class_ not in QUORUM_CLASSES else (*gates, PROMOTE)
 
 
-def of_release(desk: Desk, change: Change, asked: ReleaseRequest) -> list[f.Fact]:
-    """The grant that an approved release brings."""
+def of_release(desk: Desk, change: Change, asked: ReleaseRequest, have: list[Approval]) -> list[f.Fact]:
+    """The grant that an approved release brings; it ends before the first of its approvals does."""
     class_ = desk.rules(asked.line).class_
+    ends = [desk.now + min(asked.ttl_s, TTL_S_MAX[class_]), *(given.expires for given in have)]
+    if class_ in QUORUM_CLASSES:
+        ends.append(_believed_until(desk, change, asked.line, have))
     grant = f.GrantIssued(
         grant=desk.new_id(), change_id=change.record.change_id, identity=asked.identity, holder="", line=asked.line,
         rule=asked.rule, policy_sha256=desk.state.policy_sha256, constraint="exact-digests", algorithm=asked.algorithm,
         digests=tuple(item.digest for item in asked.items), manifest_sha256=asked.manifest_sha256, name="", version="",
         max_uses=len(asked.items), not_before=desk.now,
-        not_after=desk.now + min(asked.ttl_s, TTL_S_MAX[class_]),
+        not_after=min(ends),
         gates=tuple(gate for gate in asked.gates if gate == PROMOTE),
         creator_person=change.record.creator_person, security_version=asked.security_version,
     )  # fmt: skip
     return [grant]
+
+
+def _believed_until(desk: Desk, change: Change, line: str, have: list[Approval]) -> int:
+    """How long the signer will believe these approvals; Precondition if it does not.
+
+    It judges each leaf of such a line by the trust anchors alone, and a leaf that it does not believe would end the
+    log: so nothing is granted here that would not pass there.
+    """
+    approvals = [(given.statement.encode(), given.signature) for given in have]
+    try:
+        found = open_release(desk.anchors, encode(change.record), approvals, line, desk.now)
+    except (Invalid, Malformed) as error:
+        raise Precondition(
+            f"the signer of this line would not believe these approvals: {error.message}",
+            reason="ANCHORS_QUORUM",
+            hint="approvers of such a line stand in the trust anchors too, with the same keys; its quorum is theirs",
+        ) from None
+    return min(found.expires, desk.anchors.expires)
 
 
 def release(desk: Desk, actor: Actor, grant_id: str) -> list[f.Fact]:

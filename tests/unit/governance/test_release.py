@@ -1,0 +1,69 @@
+"""Does a grant of a firmware release end before the signer would cease to believe its approvals?"""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import structs
+
+from kit.town import Town
+from kit.townsfolk import DAY_S, FIRMWARE, HOUR_S, certificate
+from sealpress.errors import Precondition
+from sealpress.governance.state import Change, Grant
+from sealpress.verify.anchors import open_release
+from sealpress.verify.change import encode
+
+
+def asked(town: Town) -> Change:
+    """A release of two images, by a pipeline whose creator nobody could name: three approvals."""
+    town.request(certificate("ci-router"), FIRMWARE, (1, 2))
+    return next(reversed(town.state.changes.values()))
+
+
+def granted(town: Town, change: Change) -> Grant:
+    """What came of it."""
+    return town.state.grants[town.grant_of(change.record.change_id)]
+
+
+def test_a_grant_ends_before_its_first_approval() -> None:
+    """The first approval is hours old when the last one comes: the grant lasts no longer than that one."""
+    town = Town()
+    change = asked(town)
+    town.approve(change.record.change_id, "rita")
+    town.wait(70 * HOUR_S, tick=False)
+    town.approve(change.record.change_id, "sam")
+    town.approve(change.record.change_id, "rob")
+    grant = granted(town, change)
+    first = min(given.expires for given in change.approvals.values())
+
+    assert town.now < grant.issued.not_after == first
+    shown = [(given.statement.encode(), given.signature) for given in change.approvals.values()]
+    assert town.state.anchors is not None
+    open_release(town.state.anchors, encode(change.record), shown, FIRMWARE, grant.issued.not_after - 1)
+
+
+def test_an_approval_that_is_over_is_no_evidence() -> None:
+    """One that expired while others were collected is ended, and the others must be enough."""
+    town = Town()
+    change = asked(town)
+    town.approve(change.record.change_id, "rita")
+    town.wait(3 * DAY_S + 1, tick=False)
+    for name in ("sam", "rob", "sue"):
+        town.approve(change.record.change_id, name)
+
+    assert change.approvals["person:rita"].state == "expired"
+    assert granted(town, change).issued.not_after > town.now
+
+
+def test_what_the_signer_would_not_believe_is_not_granted() -> None:
+    """Anchors that name other approvers: the last approval is refused, for a leaf under such a grant ends the log."""
+    town = Town()
+    change = asked(town)
+    assert town.state.anchors is not None
+    town.state.anchors = structs.replace(town.state.anchors, lines={}, approvers=())
+    town.approve(change.record.change_id, "rita")
+    town.approve(change.record.change_id, "sam")
+    with pytest.raises(Precondition) as caught:
+        town.approve(change.record.change_id, "rob")
+
+    assert caught.value.reason == "ANCHORS_QUORUM"
+    assert not [one for one in town.state.grants.values() if one.issued.change_id == change.record.change_id]

@@ -11,20 +11,19 @@ import io
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import msgspec
 import typer
 
 from sealpress.cli import files
 from sealpress.cli.output import reporting, say
-from sealpress.cli.stage import OURS, Stage, title
+from sealpress.cli.stage import OURS, Stage, interruptible, play, title
 from sealpress.client import AsyncClient, load_client
 from sealpress.core.digests import digest_file
 from sealpress.errors import CannotStart, Invalid
@@ -52,7 +51,7 @@ def demo(
     ] = False,
 ) -> None:
     """Start everything in a temporary directory, sign real files, verify, tamper, explain."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruptible()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a pipe shows it as it happens, too
     with reporting(as_json=False), tempfile.TemporaryDirectory(prefix="sealpress-demo-") as place:
@@ -67,11 +66,6 @@ def demo(
             _Demo(Path(place)).run()
 
 
-def _interrupt(*_signal: object) -> NoReturn:
-    """SIGTERM unwinds as Ctrl-C does."""
-    raise KeyboardInterrupt
-
-
 class _Demo(Stage):
     def __init__(self, place: Path) -> None:
         super().__init__(place, {**os.environ, "SEALPRESS_CLIENT": "node/client.toml"})
@@ -84,7 +78,7 @@ class _Demo(Stage):
         try:
             self._serving(node)
             self._batch()
-            asyncio.run(self._one_by_one())
+            play(self._one_by_one())
             self._tamper()
             self._stranger()
             self._direct()

@@ -5,17 +5,59 @@ Guarantees: what is printed after `$` is what was run. Does not: know the story.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sealpress.cli.output import say
 from sealpress.errors import Invalid
 
 SHOWN_LINES = 3
 OURS = (sys.executable, "-P", "-m", "sealpress")
+
+
+_interrupted = threading.Event()
+
+
+def interruptible() -> None:
+    """Let Ctrl-C and SIGTERM end the play, wherever it is.
+
+    An exception that a handler raises can be lost on its way (in a callback, or in a task that is just ending), so it
+    is remembered, too, and raised again before the next step.
+    """
+    _interrupted.clear()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def check_interrupted() -> None:
+    """KeyboardInterrupt if somebody wanted the play to end."""
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+def play(act: Coroutine[Any, Any, None]) -> None:
+    """Run an act that is asynchronous; KeyboardInterrupt if it was ended before its time."""
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(act)
+    check_interrupted()
+
+
+def _interrupt(*_signal: object) -> None:
+    _interrupted.set()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise KeyboardInterrupt from None
+    for task in asyncio.all_tasks(loop):  # an exception here would tear through callbacks that are not ours
+        task.cancel()
 
 
 class Stage:
@@ -48,8 +90,10 @@ class Stage:
             raise Invalid(f"`{shlex.join(command)}` ended with exit code {code}: {said}", reason="DEMO")
 
     def _run(self, command: Sequence[str]) -> tuple[int, str]:
+        check_interrupted()
         real = [part for word in command for part in (OURS if word == "sealpress" else (word,))]
         done = subprocess.run(real, cwd=self.place, env=self.environment, capture_output=True, text=True, check=False)
+        check_interrupted()
         return done.returncode, done.stdout + done.stderr
 
 

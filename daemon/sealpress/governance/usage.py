@@ -134,6 +134,16 @@ def decide(snapshot: Snapshot, ledger: Ledger, identity: Identity, ask: SignAsk,
     return Decision(rule.id, rate, grant.grant, grant.change, match.verdict, fields, key.key)
 
 
+def room(snapshot: Snapshot, ledger: Ledger, decision: Decision, line: str, count: int, now: int) -> bool:
+    """Whether the uses that a decision of this second and snapshot rests on are still there."""
+    if decision.rate and ledger.rate(line, decision.rule, now) + count > decision.rate:
+        return False
+    if decision.key and ledger.keys.get(decision.key, 0) + count > snapshot.keys[line].max_signatures:
+        return False
+    grant = decision.grant
+    return not grant or ledger.grants.get(grant, 0) + count <= snapshot.grants[grant].max_uses
+
+
 def again(snapshot: Snapshot, identity: Identity, ask: SignAsk, now: int) -> None:
     """May a request that is known already be asked again? As `decide`, without room and grant: nothing new is spent."""
     match = permitted(snapshot, identity, ask.line, now)

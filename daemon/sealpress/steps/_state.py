@@ -71,8 +71,8 @@ class Ticket:
     """One admitted request on its way; whoever waits for it stands in `waiters`."""
 
     __slots__ = (
-        "act", "ask", "caller", "cost", "decision", "event_id", "failure", "line", "names", "phase", "same", "settled",
-        "signatures", "snapshot", "started_ns", "waiters",
+        "act", "ask", "caller", "cost", "decided", "decision", "event_id", "failure", "line", "names", "phase", "same",
+        "settled", "signatures", "snapshot", "started_ns", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -86,12 +86,14 @@ class Ticket:
         event_id: bytes,
         names: bytes,
         started_ns: int,
+        decided: int = 0,
     ) -> None:
-        """`decision` under `snapshot` allowed it; the commit decides again, and then it is recorded."""
+        """`decision` under `snapshot` at `decided` (Unix seconds) allowed it; the commit decides again."""
         self.ask = ask
         self.caller = caller
         self.line = line
         self.decision = decision
+        self.decided = decided
         self.snapshot = snapshot
         self.same = same
         self.event_id = event_id

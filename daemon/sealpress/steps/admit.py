@@ -49,14 +49,13 @@ def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | Job
     now_ns = shared.clock.now_ns()
     now = now_ns // NANOSECONDS
     _check_caller(caller, now)
-    usage.again(shared.snapshot, caller.identity, ask, now)
-    _check_held(shared, ask.line)
     names = leaf.pack_names(ask.names, ask.sizes) if ask.names or ask.sizes else b""
     same = sameness(ask, names)
     known = _known(shared, ask, caller, same)
     if known is not None:
         return known
     decision = decide(shared, caller, ask, now)
+    _check_held(shared, ask.line)
     if decision.automatic:
         return JobWanted(decision.rule)
     _check_veto(shared, caller, ask, decision)
@@ -64,7 +63,8 @@ def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | Job
     check_ready(shared, line)
     line.log.queue.check_room()
     event_id = new_event_id(now_ns, shared.entropy.bytes(10))
-    return Ticket(ask, caller, line, decision, shared.snapshot, same, event_id, names, shared.clock.monotonic_ns())
+    started_ns = shared.clock.monotonic_ns()
+    return Ticket(ask, caller, line, decision, shared.snapshot, same, event_id, names, started_ns, now)
 
 
 def permit(shared: Shared, caller: Caller, line: str) -> None:
@@ -85,7 +85,8 @@ def decide(shared: Shared, caller: Caller, ask: SignAsk, now: int) -> Decision:
         if refusal.reason != "GRANT_UNKNOWN" or ended is None:
             raise
         raise ended from None
-    if shared.snapshot.governed and shared.lines[ask.line].key != decision.key:
+    line = shared.lines.get(ask.line)
+    if shared.snapshot.governed and (line is None or line.key != decision.key):
         raise Precondition(
             "this node does not hold the line's key", reason="KEY_NOT_ACTIVE", hint="its telemetry says key_unusable"
         )
@@ -98,6 +99,10 @@ def redecide(shared: Shared, ticket: Ticket, now: int) -> Refusal | None:
     snapshot = shared.snapshot
     if ticket.snapshot is snapshot and not snapshot.governed and not ticket.decision.rate:
         return None  # nothing that was asked has changed
+    if ticket.snapshot is snapshot and ticket.decided == now:
+        room = usage.room(snapshot, shared.ledger, ticket.decision, ticket.ask.line, ticket.ask.count, now)
+        if room and shared.lines[ticket.ask.line] is ticket.line:
+            return None  # the same second, the same state: only what others used meanwhile could differ
     try:
         _check_caller(caller, now)
         decision = decide(shared, caller, ticket.ask, now)
@@ -107,7 +112,7 @@ def redecide(shared: Shared, ticket: Ticket, now: int) -> Refusal | None:
         office = shared.office
         ended = office.ended(ticket.decision.grant, identity.id, ticket.ask.line) if office is not None else None
         return ended or Busy("the grant of this job has just ended", reason="GRANT_ENDED", retry_after_ms=100)
-    ticket.decision, ticket.snapshot = decision, snapshot
+    ticket.decision, ticket.snapshot, ticket.decided = decision, snapshot, now
     ticket.line = shared.lines[ticket.ask.line]  # its key may have a successor by now
     return None
 
@@ -233,6 +238,7 @@ def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes) -> Ticket 
     """What the id stands for already; Conflict if for other fields; None: it is new, or its leaf lapsed."""
     live = shared.live.get((caller.identity.id, ask.request_id))
     if live is not None:
+        _check_again(shared, ask, caller)
         if live.same != same:
             raise _reused()
         if shared.office is not None:
@@ -245,10 +251,17 @@ def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes) -> Ticket 
         known = log.known.get(caller.identity.id, ask.request_id, shared.clock.now_ns())
         if known is None:
             continue
+        _check_again(shared, ask, caller)
         if known.same != same:
             raise _reused()
         return _judge(shared, Replay(log, shared.lines[ask.line], known))
     return None
+
+
+def _check_again(shared: Shared, ask: SignAsk, caller: Caller) -> None:
+    """A known id is answered only to who may ask now (DESIGN 6)."""
+    usage.again(shared.snapshot, caller.identity, ask, shared.clock.now_ns() // NANOSECONDS)
+    _check_held(shared, ask.line)
 
 
 def _judge(shared: Shared, replay: Replay) -> Replay | None:

@@ -44,6 +44,7 @@ IN_FLIGHT = 64
 BATCH_ITEMS = 10_000
 BATCHES_IN_FLIGHT = 4
 BYTES_MAX = 64 << 20
+PROCESSES = 4  # pairs of daemons: two processes of the very same program differ by some per cent all their life
 OTHERS = 1_000  # grants and identities besides, as on a node at work
 
 
@@ -199,12 +200,23 @@ def daemons() -> Iterator[tuple[tuple[Node, Asker], tuple[Node, Asker]]]:
             asker.close()
 
 
-@pytest.mark.parametrize(
-    ("name", "count", "items", "turns"), [("unary", 4_000, 1, 30), ("batch", 160, BATCH_ITEMS, 14)]
-)
+@pytest.mark.parametrize(("name", "count", "items", "turns"), [("unary", 3_000, 1, 10), ("batch", 120, BATCH_ITEMS, 6)])
 def test_a_request(ratio: Ratios, tiny: bool, name: str, count: int, items: int, turns: int) -> None:
     """Governance costs at most 5 % of the daemon's CPU seconds for a request."""
     count, items, turns = (20, min(items, 50), 2) if tiny else (count, items, turns)
+    theirs, shares = [], []
+    for _ in range(1 if tiny else PROCESSES):
+        spent = _spent(count, items, turns)
+        theirs += spent[False]
+        shares += [one / other for one, other in zip(spent[True], spent[False], strict=True) if other]
+    share = statistics.median(shares) if shares else 0.0  # of pairs measured side by side: a busy machine hits both
+    plain = statistics.median(theirs) * 1e6
+    ratio.row(f"governed {name}, CPU of one request", share * plain, "µs", "daemon without governance", plain)
+    assert tiny or share <= OVERHEAD_MAX
+
+
+def _spent(count: int, items: int, turns: int) -> dict[bool, list[float]]:
+    """CPU seconds of a request in each turn, of a governed daemon (True) and of another; one turn more, to warm up."""
     spent: dict[bool, list[float]] = {True: [], False: []}
     with daemons() as (governed, plain):
         for turn in range(turns + 1):
@@ -213,11 +225,7 @@ def test_a_request(ratio: Ratios, tiny: bool, name: str, count: int, items: int,
                 asker.sign(count, items)
                 if turn:
                     spent[node is governed[0]].append((cpu_s(node) - begun) / count)
-    theirs = statistics.median(spent[False]) * 1e6
-    shares = [one / other for one, other in zip(spent[True], spent[False], strict=True) if other]
-    share = statistics.median(shares) if shares else 0.0  # of pairs measured side by side: a busy machine hits both
-    ratio.row(f"governed {name}, CPU of one request", share * theirs, "µs", "daemon without governance", theirs)
-    assert tiny or share <= OVERHEAD_MAX
+    return spent
 
 
 def test_the_flow_alone(ratio: Ratios, tiny: bool) -> None:

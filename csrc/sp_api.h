@@ -236,6 +236,56 @@ int sp_segment_find(const sp_segment *segment, uint64_t offset, uint64_t end, ui
 /* chain' = SHA-256(chain | u64 size | root | headers) */
 int sp_chain(const uint8_t chain[32], uint64_t tree_size, const uint8_t root[32], const uint8_t *headers, size_t count, uint8_t out[32]);
 
+/* ---- replay (sp_replay): what stored frames say, computed again from their bytes alone -- */
+/* The same pass judges a whole log (`log verify`), rebuilds the tree at a start, and hashes every batch a second time before
+ * its COMMIT is written. It trusts nothing that it reads, and takes nothing from the code that wrote it but SHA-256. */
+typedef struct sp_replay sp_replay;
+typedef struct sp_replay_work {         /* SHA-256 that had to be computed, by shape: messages of 1, of 2, of more blocks */
+    uint64_t messages[3], blocks[3];
+} sp_replay_work;
+typedef struct sp_replay_state {        /* after the last COMMIT that was judged good */
+    uint64_t segment, next_seq, tree_size, last_time_ns, frames, commits;
+    uint64_t records[8];                /* by frame type */
+    uint8_t root[32], chain[32];
+    uint8_t sealed;                     /* the segment has its SEAL */
+    uint64_t cpu_ns;                    /* processor time of all runs */
+    sp_replay_work work;
+} sp_replay_state;
+typedef struct sp_replay_outcome {      /* an OUTCOME: its signatures are for others to verify */
+    uint64_t offset, time_min, time_max;        /* Unix seconds of the leaves that it names; 0: of none that is still known */
+} sp_replay_outcome;
+typedef struct sp_replay_step {
+    uint8_t what;                       /* 0 there is more, 1 sealed, 2 nothing more, 3 frames without COMMIT, 4 wrong */
+    uint64_t offset;                    /* behind the last COMMIT that was judged good */
+    uint64_t bad_offset, bad_seq;       /* what 3: where no frame can be read; 4: the first frame that is wrong */
+    const char *reason, *message;       /* 4: ORDER, RECORD, HEAD, ROOT or CHAIN, and a sentence */
+    /* what this run judged good, until the next run */
+    uint64_t leaves;
+    const uint8_t *leaf_hashes;
+    uint32_t commits, outcomes;
+    const uint64_t *sizes;              /* tree size and root of each COMMIT */
+    const uint8_t *roots;
+    const sp_replay_outcome *outcome;
+} sp_replay_step;
+/* Stands before the first frame of a log of that name. */
+int sp_replay_new(const char *log_name, sp_replay **out);
+void sp_replay_free(sp_replay *replay);
+/* From now on every node is compared with what tree_dir/level-NN holds. */
+int sp_replay_compare(sp_replay *replay, const sp_disk *disk, const char *tree_dir);
+/* SP_E_MISMATCH with the first node that differs; SP_OK: none does. */
+int sp_replay_compared(const sp_replay *replay, uint32_t *level, uint64_t *index);
+/* Starts in the middle: the state that this header tells, whose root the frontier reproduces (else SP_E_MISMATCH). */
+int sp_replay_begin(sp_replay *replay, const sp_segment_header *header, const uint8_t *frontier, uint32_t count);
+/* Goes on to this segment; SP_E_MISMATCH unless its header follows from the state. */
+int sp_replay_enter(sp_replay *replay, const sp_segment_header *header);
+/* Judges whole batches from `offset` (0: the first) up to `end`: a few MiB, and what `out` tells. */
+int sp_replay_run(sp_replay *replay, const sp_segment *segment, uint64_t offset, uint64_t end, sp_replay_step *out);
+void sp_replay_tell(const sp_replay *replay, sp_replay_state *out);
+/* Processor time in ns that the kernel alone takes for that work, all lanes busy, nothing but compressions: it is measured
+ * anew, for about sample_ns per shape, and scaled. */
+int sp_replay_rate(const sp_replay_work *work, uint64_t sample_ns, uint64_t *ns);
+uint64_t sp_work_cpu_ns(void);          /* processor time of this thread */
+
 /* ---- PKCS#11 (sp_p11): the module table and the signing loop --------------- */
 /* Opens the vendor's module once per process and keeps its table; C_GetFunctionList of this library hands it out with C_Initialize replaced. */
 int sp_p11_open(const char *path, const char *reserved /* or NULL */);

@@ -14,12 +14,12 @@ enum { BATCH = 256 };           /* leaves hashed at a time: 20 KiB of stack */
 /* Salts come two per compression, and the counter behind the seed has 32 bits. */
 #define SALTS_MAX (UINT64_C(1) << 33)
 
-static void hash_sized(sp_sha256_ctx *hash, const char *text, size_t size)
+static void hash_sized(sp_sha256_ctx *hash, sp_span text)
 {
     uint8_t length[2];
-    sp_store_u16be(length, (uint16_t)size);
+    sp_store_u16be(length, (uint16_t)text.size);
     sp_sha256_update(hash, length, sizeof length);
-    sp_sha256_update(hash, text, size);
+    sp_sha256_update(hash, text.data, text.size);
 }
 
 int sp_key_id(const uint8_t *spki, size_t size, uint8_t out[32])
@@ -29,18 +29,23 @@ int sp_key_id(const uint8_t *spki, size_t size, uint8_t out[32])
     return SP_OK;
 }
 
-int sp_scope(const char *log_name, const char *line, uint8_t out[32])
+int sp_leaf_scope(sp_span log_name, sp_span line, uint8_t out[32])
 {
     static const char domain[] = "sealpress/scope";     /* its final zero is hashed too */
-    size_t name_size = strlen(log_name), line_size = strlen(line);
-    SP_ENSURE(name_size <= UINT16_MAX && line_size <= UINT16_MAX, SP_E_BOUNDS);
+    SP_ENSURE(log_name.size <= UINT16_MAX && line.size <= UINT16_MAX, SP_E_BOUNDS);
     sp_sha256_ctx hash;
     sp_sha256_init(&hash);
     sp_sha256_update(&hash, domain, sizeof domain);
-    hash_sized(&hash, log_name, name_size);
-    hash_sized(&hash, line, line_size);
+    hash_sized(&hash, log_name);
+    hash_sized(&hash, line);
     sp_sha256_final(&hash, out);
     return SP_OK;
+}
+
+int sp_scope(const char *log_name, const char *line, uint8_t out[32])
+{
+    sp_span name = {(const uint8_t *)log_name, strlen(log_name)}, text = {(const uint8_t *)line, strlen(line)};
+    return sp_leaf_scope(name, text, out);
 }
 
 int sp_record(uint8_t type, uint8_t flags, uint16_t version, uint64_t seq, uint64_t time_ns, const uint8_t *head,
@@ -101,19 +106,32 @@ static void write_opening(const sp_leaf_spec *spec, uint8_t out[SP_OPENING_SHARE
     memcpy(out + 13, spec->record, 32);
 }
 
-/* What SHA-256 holds after 0x00 and the shared 127 bytes. */
+static void write_head(uint8_t kind, const uint8_t key_id[32], const uint8_t scope[32],
+                       const uint8_t opening[SP_OPENING_SHARED], uint8_t out[1 + SP_LEAF_HEAD])
+{
+    static const uint8_t domain[17] = "\0sealpress/leaf\0\1";
+    SP_STATIC_ASSERT(1 + SP_LEAF_HEAD == 2 * SP_SHA256_BLOCK);
+    memcpy(out, domain, sizeof domain);
+    out[17] = kind;
+    out[18] = 0;
+    memcpy(out + 19, key_id, 32);
+    memcpy(out + 51, scope, 32);
+    memcpy(out + 83, opening, SP_OPENING_SHARED);
+}
+
+void sp_leaf_head(const sp_leaf_spec *spec, uint8_t out[1 + SP_LEAF_HEAD])
+{
+    uint8_t opening[SP_OPENING_SHARED];
+    write_opening(spec, opening);
+    write_head(spec->kind, spec->key_id, spec->scope, opening, out);
+}
+
+/* What SHA-256 holds after the shared blocks. */
 static void shared_state(uint8_t kind, const uint8_t key_id[32], const uint8_t scope[32],
                          const uint8_t opening[SP_OPENING_SHARED], uint32_t state[8])
 {
-    static const uint8_t domain[17] = "\0sealpress/leaf\0\1";
     uint8_t blocks[1 + SP_LEAF_HEAD];
-    SP_STATIC_ASSERT(sizeof blocks == 2 * SP_SHA256_BLOCK);
-    memcpy(blocks, domain, sizeof domain);
-    blocks[17] = kind;
-    blocks[18] = 0;
-    memcpy(blocks + 19, key_id, 32);
-    memcpy(blocks + 51, scope, 32);
-    memcpy(blocks + 83, opening, SP_OPENING_SHARED);
+    write_head(kind, key_id, scope, opening, blocks);
     memcpy(state, sp_sha256_start, sizeof(uint32_t[8]));
     sp_sha256_compress(state, blocks, 2);
 }

@@ -5,7 +5,8 @@
 #ifndef SP_LEAF_H
 #define SP_LEAF_H
 
-#include "sp_check.h"
+#include "sp.h"
+#include "sp_span.h"
 
 enum {
     SP_LEAF_HEAD = 127,         /* what a request's leaves share */
@@ -18,5 +19,10 @@ enum {
 enum sp_leaf_kind { SP_LEAF_PROOF = 1, SP_LEAF_EVENT = 2, SP_LEAF_DIRECT = 3 };
 
 SP_STATIC_ASSERT(SP_OPENING_SHARED + SP_LEAF_SALT == SP_OPENING);
+
+/* sp_scope for names that may hold any byte. */
+SP_MUST_USE int sp_leaf_scope(sp_span log_name, sp_span line, uint8_t out[32]);
+/* 0x00 and the 127 bytes that the leaves of a request share, two blocks. */
+void sp_leaf_head(const sp_leaf_spec *spec, uint8_t out[1 + SP_LEAF_HEAD]);
 
 #endif

@@ -129,7 +129,7 @@ class Position:
     batch_bytes_max: int
 
 
-def _fields(kind: type, source: Any) -> dict[str, Any]:
+def c_fields(kind: type, source: Any) -> dict[str, Any]:
     """A C struct's fields by the names of a dataclass: arrays as bytes, flags as bool, numbers as they are."""
     out: dict[str, Any] = {}
     for name, annotation in kind.__annotations__.items():
@@ -260,7 +260,7 @@ class Journal:
         self._tree: Tree | None = None
         self._batch: Batch | None = None
         self.pwrite = pwrite
-        self.state = JournalState(**_fields(JournalState, state))
+        self.state = JournalState(**c_fields(JournalState, state))
 
     @property
     def _pointer(self) -> Any:
@@ -272,7 +272,7 @@ class Journal:
         """Copies a torn tail to `broken/<copy_name>`, zeroes it, scans again. Ask the mark first."""
         state = ffi.new("sp_journal_state *")
         check(lib.sp_journal_repair(self._pointer, copy_name.encode(), state))
-        self.state = JournalState(**_fields(JournalState, state))
+        self.state = JournalState(**c_fields(JournalState, state))
 
     def start(self, tree: Tree, event_fd: int = -1) -> None:
         """Makes the accepted tail durable and starts to commit. `event_fd` is written once per finished commit."""
@@ -299,7 +299,7 @@ class Journal:
             return None
         check(status)
         self._batch = None
-        return CommitResult(**_fields(CommitResult, out))
+        return CommitResult(**c_fields(CommitResult, out))
 
     def seal(self, time_ns: int) -> None:
         """Ends the active segment with a commit of its own; its result comes from `take`."""
@@ -328,14 +328,15 @@ class Segment:
         """SP_E_CORRUPT: no valid header, or not of its stated size. SP_E_MISMATCH: of another log."""
         self._disk = lib.sp_disk_linux() if disk is None else ffi.cast("const sp_disk *", disk)
         slot = ffi.new("sp_segment **")
-        header = ffi.new("sp_segment_header *")
+        self.native_header: Any = ffi.new("sp_segment_header *")
         owner = ffi.NULL if log_id is None else _bytes32(log_id)
-        check(lib.sp_segment_open(self._disk, str(path).encode(), owner, slot, header))
+        check(lib.sp_segment_open(self._disk, str(path).encode(), owner, slot, self.native_header))
         self._segment: Any = ffi.gc(slot[0], lib.sp_segment_free)
-        self.header = SegmentHeader(**_fields(SegmentHeader, header))
+        self.header = SegmentHeader(**c_fields(SegmentHeader, self.native_header))
 
     @property
-    def _pointer(self) -> Any:
+    def pointer(self) -> Any:
+        """For the core; SP_E_ARGUMENT once it is closed."""
         if self._segment is None:
             check(_STATUS["SP_E_ARGUMENT"])
         return self._segment
@@ -344,7 +345,7 @@ class Segment:
         """The frame at `offset` (0: the first one); None where nothing was written. SP_E_CORRUPT otherwise."""
         _u64(offset)
         out = ffi.new("sp_frame *")
-        status = lib.sp_segment_frame(self._pointer, offset, out)
+        status = lib.sp_segment_frame(self.pointer, offset, out)
         if status == _STATUS["SP_E_END"]:
             return None
         check(status)
@@ -354,7 +355,7 @@ class Segment:
         """The first frame in [offset, end) of a type in `type_mask` (bit = type) whose payload holds `needle`."""
         _u64(offset, end)
         out = ffi.new("sp_frame *")
-        status = lib.sp_segment_find(self._pointer, offset, end, type_mask, needle, len(needle), out)
+        status = lib.sp_segment_find(self.pointer, offset, end, type_mask, needle, len(needle), out)
         if status == _STATUS["SP_E_END"]:
             return None
         check(status)

@@ -1,19 +1,22 @@
 """The judge: re-derives a whole log from its bytes and names the first position that is wrong.
 
-`sealpress log verify` and the tests call `check_log`. It reads every byte of every segment: both header copies, every
-frame with its checksum, the order of seq, batches and times, every head re-encoded, every leaf hashed again, every
-COMMIT's root and chain, the zeros behind the last frame; then the tree files, the published checkpoint, every signed
-head in OUTCOME records, and an older checkpoint that the caller kept.
+`sealpress log verify` and the tests call `check_log`. It reads every byte of every segment: both header copies, the
+zeros behind the last frame and, in one pass of the core (core.replay), every frame with its checksum, the order of seq,
+batches and times, every head field by field, every leaf hashed again, every COMMIT's root and chain, every stored node
+of tree/. Then the published checkpoint, every signed head in OUTCOME records, and an older checkpoint that the caller
+kept.
 
-Guarantees: changes nothing and needs no lock; a report is returned for any bytes (only a directory that cannot be read
-raises). Does not: trust tree/, or judge decisions (governance replays those). While a daemon writes, the last batch may
-look torn: `report.tail` says so apart from `report.bad`.
+Guarantees: changes nothing and takes no lock; a report is returned for any bytes (only a directory that cannot be read
+raises). Beside a running daemon it judges what was committed when it came by; a batch that is being written is no
+error then (`report.live`). Does not: judge decisions (governance replays those).
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import mmap
+import os
 import re
 import struct
 from collections.abc import Callable, Sequence
@@ -23,17 +26,17 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from sealpress.core import replay
 from sealpress.core.digests import crc32c
-from sealpress.core.journal import Frame, Segment, chain, segment_name
-from sealpress.core.leaf import items_root
+from sealpress.core.journal import Segment, segment_name
 from sealpress.core.merkle import EMPTY_ROOT
+from sealpress.core.replay import Replay, Step
 from sealpress.errors import CoreError, Invalid
-from sealpress.tlog import checkpoint, entry
-from sealpress.tlog.compact import CompactRange
-from sealpress.tlog.entry import GovernanceEvent, LogCreated, OutcomeEvent, RequestEvent, Where
+from sealpress.tlog import checkpoint
+from sealpress.tlog.checkpoint import Checkpoint
+from sealpress.tlog.entry import GovernanceEvent, LogCreated, Where
 from sealpress.tlog.heads import Heads
-from sealpress.tlog.levels import LevelFiles
-from sealpress.tlog.record import Record, from_frame
+from sealpress.tlog.record import from_frame
 from sealpress.values import RecordType
 
 Progress = Callable[[int, int], None]  # bytes done, bytes to do
@@ -41,6 +44,8 @@ HEADER = 4096
 DATA = 2 * HEADER
 ZEROS = bytes(1 << 20)
 COMMIT_FRAME = re.compile(rb"(?=\x7c\0\0\0.{12}\x06\0\x01\0)", re.DOTALL)  # its length, type, flags, version
+F_OFD_GETLK = 36  # Linux; asks without taking
+FLOCK = struct.Struct("=hhxxxxqqixxxx")  # type, whence, start, length, pid
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +76,19 @@ class Report:
     signatures: int = 0  # verified with the keys given
     unknown_signatures: int = 0  # of keys that were not given
     tree_files: str = "absent"  # absent | match | differ
+    live: bool = False  # a daemon holds the log
     bad: Bad | None = None
     tail: Bad | None = None  # bytes behind the last COMMIT: a torn batch, or one that is being written
+    bytes_read: int = 0  # of frames
+    compressions: int = 0  # of SHA-256, that the records and the tree need
+    cpu_ns: int = 0  # processor time of the pass over the frames, all of its work included
+    kernel_ns: int = 0  # of the bare SHA-256 kernel for the same messages, measured in the same run
+    heads_cpu_ns: int = 0  # beside the pass: decoding OUTCOMEs, parsing heads, verifying signatures
 
     @property
     def ok(self) -> bool:
-        """Nothing is wrong; a torn tail counts as wrong."""
-        return self.bad is None and self.tail is None
+        """Nothing is wrong; a torn tail counts as wrong unless a daemon is writing."""
+        return self.bad is None and (self.tail is None or self.live)
 
 
 class _Stop(Exception):
@@ -86,6 +97,14 @@ class _Stop(Exception):
     def __init__(self, bad: Bad) -> None:
         super().__init__(bad.message)
         self.bad = bad
+
+
+@dataclass(slots=True)
+class _Resume:
+    """A segment that had no SEAL when it was read."""
+
+    path: Path
+    offset: int
 
 
 def check_log(
@@ -130,17 +149,16 @@ class _Check:
         disk: Any,
     ) -> None:
         self._directory = directory
-        self._name = name
         self._older = older
         self._progress = progress
         self._disk = disk
-        self._report = Report(f"{name}/{number}")
-        self._range = CompactRange()
-        self._levels = LevelFiles(directory / "tree")
+        self._report = Report(f"{name}/{number}", live=_held(directory))
+        self._replay = Replay(name)
         self._heads = Heads(self._report.origin, name, keys)
         self._spare = False  # a file without a header was met
-        self._sealed = False  # the segment before ended in a SEAL, or this one has
-        self._batches = 0  # COMMITs of this segment
+        self._sealed = True  # what was read last ended in a SEAL; so does nothing at all
+        self._open: _Resume | None = None
+        self._published: Checkpoint | Invalid | None = None
         self._where = Where(0, 0)
         self._bytes_done = 0
         self._bytes = 0
@@ -149,23 +167,36 @@ class _Check:
         report = self._report
         paths = sorted((self._directory / "journal").glob("*.seg"))
         self._bytes = sum(path.stat().st_size for path in paths)
+        tree = self._directory / "tree"
+        if any(tree.glob("level-*")):  # none: the writer's file system cannot hold them, they are in memory
+            self._replay.compare(tree, self._disk)
+            report.tree_files = "match"
         try:
+            self._read_checkpoint()
             for path in paths:
                 self._segment(path)
             self._finish()
         except _Stop as stop:
             report.bad = stop.bad
-        self._levels.finish()
-        report.tree_size, report.root = self._range.size, self._range.root()
+        self._tell()
+        self._replay.close()
+        return report
+
+    def _tell(self) -> None:
+        report, state, work = self._report, self._replay.state, self._replay.work()
+        report.frames, report.commits, report.next_seq = state.frames, state.commits, state.next_seq
+        report.tree_size, report.root, report.chain = state.tree_size, state.root, state.chain
+        report.last_time_ns = state.last_time_ns
+        counts = self._replay.records
+        report.records = {type_.name.lower(): counts[type_] for type_ in RecordType if counts[type_]}
+        report.compressions, report.cpu_ns, report.kernel_ns = work.compressions, work.cpu_ns, work.kernel_ns
         report.heads, report.signatures = self._heads.heads, self._heads.signatures
         report.unknown_signatures = self._heads.unknown
-        return report
 
     # ---- segments -----------------------------------------------------------
 
     def _segment(self, path: Path) -> None:
-        number = int(path.stem)
-        self._where = Where(number, 0)
+        self._where = Where(int(path.stem), 0)
         with path.open("rb") as file:
             size = path.stat().st_size
             if size < DATA:
@@ -176,18 +207,38 @@ class _Check:
                     self._spare = True  # of the writer; only more of them may follow
                 elif self._spare:
                     self._stop("HEADER", "a segment follows one without a header")
-                elif self._sealed_or_first() and not self._whole_copies(data):
+                elif self._half_written(data):
                     self._report.tail = Bad(self._where, None, "TORN_TAIL", "a first batch without a segment header")
                     self._spare = True
                 else:
-                    self._header_copies(data)
-                    with self._opened(path) as segment:
-                        self._header(number, segment, size)
-                        self._behind(data, number, self._batches_of(segment, number, data))
-                    self._report.segments += 1
+                    self._written_segment(path, size, data)
         self._bytes_done += size
-        if self._progress is not None:
-            self._progress(self._bytes_done, self._bytes)
+        self._told(0)
+
+    def _written_segment(self, path: Path, size: int, data: mmap.mmap) -> None:
+        if not self._sealed:
+            self._resume()
+        self._header_copies(data)
+        with self._opened(path) as segment:
+            self._header(segment, size)
+            self._frames(path, segment, data, 0)
+        self._report.segments += 1
+
+    def _resume(self) -> None:
+        """A daemon may have ended the segment before after we came by: it does so before it begins the next."""
+        assert self._open is not None
+        path, where = self._open.path, self._where
+        if self._report.live:
+            with (
+                path.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+                self._opened(path) as segment,
+            ):
+                self._report.tail = None
+                self._frames(path, segment, data, self._open.offset)
+        self._where = where
+        if not self._sealed:
+            self._stop("HEADER", "a segment follows one that was not sealed")
 
     def _opened(self, path: Path) -> Segment:
         try:
@@ -195,11 +246,11 @@ class _Check:
         except CoreError as error:
             self._stop("HEADER", f"the segment is not of this log or not of its stated size: {error.message}")
 
-    def _sealed_or_first(self) -> bool:
-        return self._sealed or self._report.segments == 0
-
-    def _whole_copies(self, data: mmap.mmap) -> int:
-        return sum(_header_whole(data[at : at + HEADER]) for at in (0, HEADER))
+    def _half_written(self, data: mmap.mmap) -> bool:
+        """A first batch that a crash or a look beside a writer found without whole header copies."""
+        whole = sum(_header_whole(data[at : at + HEADER]) for at in (0, HEADER))
+        begun = self._report.live and not any(data[DATA : DATA + 32])
+        return self._sealed and (whole == 0 or (begun and whole < 2))
 
     def _header_copies(self, data: mmap.mmap) -> None:
         for at in (0, HEADER):
@@ -209,23 +260,43 @@ class _Check:
         if data[:HEADER] != data[HEADER:DATA]:
             self._stop("HEADER", "the two copies of the segment header differ")
 
-    def _header(self, number: int, segment: Segment, size: int) -> None:
-        header, report = segment.header, self._report
-        if not self._sealed_or_first():
-            self._stop("HEADER", "a segment follows one that was not sealed")
-        expected = {
-            "number": number,
-            "first_seq": report.next_seq,
-            "tree_size": self._range.size,
-            "root": self._range.root(),
-            "chain": report.chain,
-            "segment_bytes": size,
-        }
-        for field_name, value in expected.items():
-            if getattr(header, field_name) != value:
-                self._stop("HEADER", f"{field_name} in the segment header does not follow from the segments before")
-        self._batches = 0
+    def _header(self, segment: Segment, size: int) -> None:
+        header = segment.header
+        if (header.number, header.segment_bytes) != (self._where.segment, size):
+            self._stop("HEADER", "the segment header is that of another file")
+        try:
+            self._replay.enter(segment)
+        except CoreError:
+            self._stop("HEADER", "the segment header does not follow from the segments before")
         self._sealed = False
+
+    # ---- frames --------------------------------------------------------------
+
+    def _frames(self, path: Path, segment: Segment, data: mmap.mmap, offset: int) -> None:
+        """Every batch from `offset` on that has its COMMIT, and what stands behind the last of them."""
+        number = segment.header.number
+        again = True  # beside a writer: a batch may become whole while we look
+        while True:
+            step = self._replay.run(segment, offset)
+            self._report.bytes_read += step.offset - (offset or DATA)
+            again = again or step.offset > (offset or DATA)
+            offset = step.offset
+            self._heads.commits(step.sizes, step.roots)
+            self._outcomes(segment, step)
+            self._told(offset)
+            if step.what == replay.BAD:
+                raise _Stop(Bad(Where(number, step.bad_offset), step.bad_seq, step.reason, step.message))
+            if step.what == replay.TORN and _commit_follows(segment, data, step.bad_offset):
+                if self._report.live and again:
+                    again = False
+                    continue
+                self._where = Where(number, step.bad_offset)
+                self._stop("FRAME", "no frame can be read here, and a valid COMMIT follows")
+            if step.what != replay.MORE:
+                break
+        self._sealed = step.what == replay.SEALED
+        self._open = _Resume(path, offset)
+        self._behind(data, number, offset)
 
     def _behind(self, data: mmap.mmap, number: int, end: int) -> None:
         """What follows the last COMMIT of a segment: zeros, or in the active segment a torn batch."""
@@ -236,123 +307,45 @@ class _Check:
         if self._sealed:
             self._stop("STRAY", "bytes behind the last COMMIT of a sealed segment")
         message = f"bytes behind the last COMMIT, from {stray} on: a torn batch, or one that is being written"
-        self._report.tail = Bad(Where(number, end), self._report.next_seq, "TORN_TAIL", message)
+        self._report.tail = Bad(Where(number, end), self._replay.state.next_seq, "TORN_TAIL", message)
 
-    # ---- batches ------------------------------------------------------------
-
-    def _batches_of(self, segment: Segment, number: int, data: mmap.mmap) -> int:
-        """Judge every batch that has its COMMIT; the offset behind the last one. A torn rest is left to `_behind`."""
-        batch: list[Frame] = []
-        end = at = DATA
-        while True:
-            self._where = Where(number, at)
-            try:
-                frame = segment.frame(at)
-                broken = "zeros inside a batch" if frame is None and batch else None
-            except CoreError as error:
-                frame, broken = None, error.message
+    def _outcomes(self, segment: Segment, step: Step) -> None:
+        begun = replay.cpu_ns()
+        number = segment.header.number
+        for offset, time_min, time_max in replay.outcomes_of(step):
+            self._where = Where(number, offset)
+            frame = segment.frame(offset)
             if frame is None:
-                if broken is not None and _commit_follows(segment, data, at):
-                    self._stop("FRAME", f"{broken}; a valid COMMIT follows")
-                return end
-            at = frame.next_offset
-            if frame.type != RecordType.COMMIT:
-                batch.append(frame)
-                continue
-            self._batch(number, batch, frame)
-            batch = []
-            end = at
-
-    def _batch(self, number: int, batch: list[Frame], commit: Frame) -> None:
-        leaves: list[bytes] = []
-        count = 0
-        for frame in batch:
-            self._where = Where(number, frame.offset)
-            self._in_order(frame)
-            if frame.type == RecordType.SEAL:
-                self._sealed = True
-                continue
-            try:
-                record = from_frame(number, frame)
-                self._record(record, self._range.size + count)
-                leaves.append(record.leaf_hashes(self._name))
-            except (Invalid, CoreError) as error:
-                self._stop("RECORD", error.message)
-            count += record.head.count
-        self._where = Where(number, commit.offset)
-        self._in_order(commit)
-        self._commit(commit, batch, b"".join(leaves))
-
-    def _in_order(self, frame: Frame) -> None:
-        report = self._report
-        if self._sealed and frame.type != RecordType.COMMIT:
-            self._stop("ORDER", "a frame behind the SEAL")
-        if (frame.seq, frame.batch, frame.flags) != (report.next_seq, self._batches, 0):
-            self._stop("ORDER", f"seq {report.next_seq} of batch {self._batches} is expected here, found {frame.seq}")
-        if frame.time_ns < report.last_time_ns:
-            self._stop("ORDER", "time goes back")
-        report.next_seq += 1
-        report.frames += 1
-        report.last_time_ns = frame.time_ns
-
-    def _record(self, record: Record, first_leaf: int) -> None:
-        head = record.head
-        if head.first_leaf != first_leaf:
-            self._stop("RECORD", "the record names another leaf index than its place gives it")
-        if isinstance(head.event, RequestEvent):
-            root = items_root(record.salt_seed, record.names, head.count) if record.names else EMPTY_ROOT
-            if head.items_root != root:
-                self._stop("RECORD", "the names do not fold to the items_root of the head")
-            self._heads.request(record)
-        elif head.count != 1 or head.items_root != EMPTY_ROOT:
-            self._stop("RECORD", "an event record has exactly one leaf and no items")
-        if isinstance(head.event, OutcomeEvent):
-            found = self._heads.outcome(record)
+                self._stop("FRAME", "the record is gone: the file changed while it was read")
+            found = self._heads.outcome(from_frame(number, frame), time_min, time_max)
             if found is not None:
-                self._stop("HEAD", found)
-        kind = record.type.name.lower()
-        self._report.records[kind] = self._report.records.get(kind, 0) + 1
+                raise _Stop(Bad(self._where, frame.seq, "HEAD", found))
+        self._report.heads_cpu_ns += replay.cpu_ns() - begun
 
-    def _commit(self, frame: Frame, batch: list[Frame], leaves: bytes) -> None:
-        report = self._report
-        try:
-            commit = entry.decode_commit(frame.head)
-        except Invalid as error:
-            self._stop("RECORD", error.message)
-        self._range.append(leaves)
-        self._levels.append(leaves)
-        root = self._range.root()
-        if (commit.first_seq, commit.count) != (frame.seq - len(batch), len(batch)):
-            self._stop("ORDER", "the COMMIT names other frames than its batch has")
-        if (commit.tree_size, commit.root) != (self._range.size, root):
-            self._stop("ROOT", "the records do not reproduce the root of their COMMIT")
-        report.chain = chain(report.chain, commit.tree_size, commit.root, b"".join(frame.header for frame in batch))
-        if commit.chain != report.chain:
-            self._stop("CHAIN", "the COMMIT does not continue the chain")
-        if commit.durable_seq is not None and commit.durable_seq >= commit.first_seq:
-            self._stop("ORDER", "the COMMIT calls itself durable before it was written")
-        self._heads.commit(self._range.size, root)
-        report.commits += 1
-        self._batches += 1
+    def _told(self, done: int) -> None:
+        if self._progress is not None:
+            self._progress(min(self._bytes_done + done, self._bytes), self._bytes)
 
     # ---- beside the journal --------------------------------------------------
 
-    def _finish(self) -> None:
-        self._levels.finish()
-        if self._levels.present:
-            self._report.tree_files = "match"
-        if self._levels.bad is not None:
-            self._report.tree_files = "differ"
-            level, index = self._levels.bad
-            self._where = Where(0, 0)
-            self._stop("TREE", f"tree/level-{level:02} differs from the records at node {index}")
-        self._where = Where(0, 0)
+    def _read_checkpoint(self) -> None:
+        """Before the frames: a head that is published now is one of records that are there now."""
         try:
-            published = checkpoint.read(self._directory)
+            self._published = checkpoint.read(self._directory)
         except Invalid as error:
-            self._stop("CHECKPOINT", error.message)
-        if published is not None:
-            found = self._heads.note(published.text, line=None)
+            self._published = error
+
+    def _finish(self) -> None:
+        self._where = Where(0, 0)
+        differs = self._replay.differs() if self._report.tree_files == "match" else None
+        if differs is not None:
+            self._report.tree_files = "differ"
+            level, index = differs
+            self._stop("TREE", f"tree/level-{level:02} differs from the records at node {index}")
+        if isinstance(self._published, Invalid):
+            self._stop("CHECKPOINT", self._published.message)
+        if self._published is not None:
+            found = self._heads.note(self._published.text, line=None)
             if found is not None:
                 self._stop("CHECKPOINT", f"the published checkpoint: {found}")
         if self._older is not None:
@@ -361,7 +354,23 @@ class _Check:
                 self._stop("CONSISTENCY", found)
 
     def _stop(self, reason: str, message: str) -> NoReturn:
-        raise _Stop(Bad(self._where, self._report.next_seq, reason, message))
+        raise _Stop(Bad(self._where, self._replay.state.next_seq, reason, message))
+
+
+def _held(directory: Path) -> bool:
+    """Whether a process has the log open for writing; nothing is taken."""
+    try:
+        file = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        asked = FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        answer = FLOCK.unpack(fcntl.fcntl(file, F_OFD_GETLK, asked))
+        return bool(answer[0] != fcntl.F_UNLCK)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
 
 
 def _header_whole(page: bytes) -> bool:

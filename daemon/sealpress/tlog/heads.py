@@ -1,7 +1,8 @@
 """Judges signed heads: that each is a head of this very tree, and that who signed it is who should.
 
 Guarantees: two heads that both pass are prefixes of one tree; a signature of a key that was given verifies, or the head
-is refused. Does not: verify keys that were not given (they are counted), or read files.
+is refused. Does not: verify keys that were not given (they are counted), compare an OUTCOME with its requests (the pass
+over the frames did), or read files.
 """
 
 from __future__ import annotations
@@ -9,35 +10,20 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sealpress.core.proof import Note, parse_note, parse_proof
 from sealpress.errors import CoreError, Invalid
 from sealpress.tlog.entry import OutcomeStatus
-from sealpress.tlog.record import NANOSECONDS, Record
-from sealpress.values import Mode
+from sealpress.tlog.record import Record
 from sealpress.verify.note import LineKey, LogKey, parse_vkey, verify_line, verify_log
 
-REQUESTS_OPEN_MAX = 1_000_000
 LEAF_AGE_S_MAX = 300
-_SEALING = (OutcomeStatus.SEALED,)
 _SIGNING = (OutcomeStatus.SIGNED, OutcomeStatus.PARTIAL, OutcomeStatus.UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    first_leaf: int
-    count: int
-    time: int
-    line: str
-    key_id: bytes
-    mode: Mode
-
-
 class Heads:
-    """What the checker knows of heads and of requests that wait for an outcome; 40 bytes a COMMIT."""
+    """What the checker knows of heads; 40 bytes a COMMIT."""
 
     def __init__(self, origin: str, name: str, keys: Sequence[str]) -> None:
         """`keys`: vkeys of the log and of its lines."""
@@ -53,25 +39,14 @@ class Heads:
             self._keys[key.name, key.key_id] = key
         self._sizes = array("Q", [0])
         self._roots = bytearray(hashlib.sha256().digest())
-        self._requests: OrderedDict[int, _Request] = OrderedDict()
 
-    def commit(self, size: int, root: bytes) -> None:
-        """A COMMIT: only its head could ever be signed."""
-        if size != self._sizes[-1]:
-            self._sizes.append(size)
-            self._roots += root
+    def commits(self, sizes: bytes, roots: bytes) -> None:
+        """COMMITs in order, as a Step of core.replay has them: only their heads could ever be signed."""
+        self._sizes.frombytes(sizes)
+        self._roots += roots
 
-    def request(self, record: Record) -> None:
-        """A REQUEST that OUTCOMEs may name from now on."""
-        event, head = record.head.event, record.head
-        self._requests[record.seq] = _Request(
-            head.first_leaf, head.count, record.time_ns // NANOSECONDS, event.line, event.key_id, event.mode
-        )
-        if len(self._requests) > REQUESTS_OPEN_MAX:
-            self._requests.popitem(last=False)
-
-    def outcome(self, record: Record) -> str | None:
-        """What is wrong with an OUTCOME; None if nothing."""
+    def outcome(self, record: Record, time_min: int, time_max: int) -> str | None:
+        """What is wrong with an OUTCOME; None if nothing. The times: of its leaves, Unix seconds, 0 if unknown."""
         event = record.head.event
         leaves = sum(ref.count for ref in event.requests)
         if event.status in _SIGNING and event.signatures and len(event.signatures) != leaves:
@@ -80,28 +55,15 @@ class Heads:
             stored = event.signature_sha256[at : at + 32]
             if stored != (hashlib.sha256(signature).digest() if signature else bytes(32)):
                 return "the stored hash of a signature is not its hash"
-        times: list[int] = []
-        for ref in event.requests:
-            request = self._requests.get(ref.seq)
-            if ref.first_leaf + ref.count > record.head.first_leaf:
-                return "an OUTCOME of leaves that come after it"
-            if request is None:
-                continue  # beyond what the checker keeps
-            if ref.first_leaf < request.first_leaf or (ref.first_leaf + ref.count > request.first_leaf + request.count):
-                return f"the OUTCOME names leaves that request {ref.seq} does not have"
-            if (request.line, request.key_id) != (event.line, event.key_id):
-                return f"the OUTCOME names another line or key than request {ref.seq}"
-            if event.status in _SEALING and ref.first_leaf + ref.count > event.tree_size:
-                return "a leaf was sealed under a head that does not hold it"
-            times.append(request.time)
-            if request.mode is Mode.PROOF or ref.count == request.count:
-                del self._requests[ref.seq]
-        if event.checkpoint:
-            return self.note(event.checkpoint, line=event.line, size=event.tree_size, leaf_times=times)
-        return "a sealed OUTCOME without its checkpoint" if event.status in _SEALING else None
+        if not event.checkpoint:
+            return "a sealed OUTCOME without its checkpoint" if event.status is OutcomeStatus.SEALED else None
+        if event.tree_size > record.head.first_leaf:
+            return "a head that was signed before its leaves were there"
+        times = (time_min, time_max) if time_max else None
+        return self.note(event.checkpoint, line=event.line, size=event.tree_size, leaf_times=times)
 
     def note(
-        self, text: bytes, *, line: str | None, size: int | None = None, leaf_times: Sequence[int] = ()
+        self, text: bytes, *, line: str | None, size: int | None = None, leaf_times: tuple[int, int] | None = None
     ) -> str | None:
         """What is wrong with a signed head; `line`: the one whose line must be there besides the log's."""
         try:
@@ -130,7 +92,7 @@ class Heads:
                 note = parse_proof(text).note
             except CoreError:
                 return "the older text is neither a signed checkpoint nor a proof"
-        return self._head(note) or self._signatures(note, [], ())
+        return self._head(note) or self._signatures(note, [], None)
 
     def _head(self, note: Note) -> str | None:
         if note.origin != self._origin:
@@ -144,7 +106,7 @@ class Heads:
             return f"the head at {note.size} leaves has another root: two histories"
         return None
 
-    def _signatures(self, note: Note, lines: Sequence[str], leaf_times: Sequence[int]) -> str | None:
+    def _signatures(self, note: Note, lines: Sequence[str], leaf_times: tuple[int, int] | None) -> str | None:
         for signature in note.lines:
             key = self._keys.get((signature.name, signature.key_id))
             if key is None:
@@ -157,7 +119,7 @@ class Heads:
             self.signatures += 1
             if time is None or signature.name not in lines:
                 continue
-            if leaf_times and not max(leaf_times) <= time <= min(leaf_times) + LEAF_AGE_S_MAX:
+            if leaf_times and not leaf_times[1] <= time <= leaf_times[0] + LEAF_AGE_S_MAX:
                 return f"{signature.name} signed at {time}: before its leaves, or more than {LEAF_AGE_S_MAX} s after"
         return None
 

@@ -1,7 +1,7 @@
 """One committed record read back: what it says, the leaves it made, and what an answer about it needs.
 
-Guarantees: the leaves that a `Record` computes are those that the commit thread computed from the same bytes; a record
-that does not decode canonically is Invalid. Does not: read files (reader.py) or trust what it is given: whoever has a
+Guarantees: what a `Record` says of its leaves is what the commit thread hashed from the same bytes; a record that does
+not decode canonically is Invalid. Does not: read files (reader.py) or trust what it is given: whoever has a
 root compares.
 """
 
@@ -57,12 +57,6 @@ class Record:
         if not isinstance(event, RequestEvent):
             return LeafSpec(LeafKind.EVENT, 0, bytes(32), scope(log_name, ""), 0, seconds, self.hash)
         return request_spec(event, log_name, seconds, self.hash)
-
-    def leaf_hashes(self, log_name: str) -> bytes:
-        """Hashes of its leaves, end to end, made again from the stored bytes."""
-        if self.type is not RecordType.REQUEST:
-            return leaf.leaf_hashes(self.spec(log_name), None, None, 1)
-        return leaf.leaf_hashes(self.spec(log_name), self.salt_seed, self.digests, self.head.count)
 
 
 @dataclass(frozen=True, slots=True)

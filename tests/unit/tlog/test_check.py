@@ -17,10 +17,11 @@ from sealpress.errors import Invalid
 from sealpress.tlog import check
 from sealpress.tlog.check import Report
 from sealpress.tlog.entry import OutcomeStatus
-from sealpress.tlog.levels import CHUNK
 from sealpress.tlog.reader import LogReader
 from sealpress.tlog.record import Record
 from sealpress.values import Mode, RecordType
+
+CHUNK = 1 << 16  # leaves
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def test_leaf_zero_is_log_created(scribe: Scribe) -> None:
     assert scribe.log.recovered.created
     assert isinstance(first.event, GovernanceEvent)
     assert ("log.created", 0, 0) == (first.event.kind, first.seq, first.head.first_leaf)
-    assert first.leaf_hashes(scribe.settings.name) == scribe.log.leaf_hash(0)
+    assert leaf.leaf_hashes(first.spec(scribe.settings.name), None, None, 1) == scribe.log.leaf_hash(0)
 
 
 def test_reopening_keeps_everything(scribe: Scribe) -> None:

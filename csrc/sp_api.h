@@ -140,6 +140,7 @@ int sp_proof_write_range(const sp_range *range, const uint8_t opening[45], const
 typedef struct sp_journal sp_journal;
 typedef struct sp_journal_options {
     const char *dir;            /* <data>/<log>; journal/, broken/, lock are made below it */
+    const char *log_name;       /* every batch is hashed a second time, from its stored bytes; NULL: it is not */
     uint8_t log_id[32];         /* SHA-256(origin) */
     uint8_t salt_key[32];       /* segment salt = SHA-256(salt_key | u64 number)[:16] */
     uint64_t segment_bytes;     /* 64 KiB .. 1 GiB, multiple of 4 KiB */
@@ -209,13 +210,14 @@ int sp_batch_request(sp_batch *batch, uint16_t version, const uint8_t *head, uin
 typedef struct sp_commit_result {
     sp_batch *batch;            /* the caller's again; NULL for sp_journal_seal */
     uint8_t sealed;             /* this commit ended its segment */
+    uint8_t differs;            /* with SP_E_FAILED: what is stored is not what was hashed */
     int status;                 /* SP_OK | SP_E_FULL (nothing written, try later) | SP_E_FAILED (latched: stop) */
     int system_errno;
     /* frames counts COMMIT and SEAL too: the next batch starts at first_seq + frames */
     uint64_t first_seq, frames, first_leaf, leaves, tree_size;
     uint8_t root[32];
     uint64_t segment, offset;   /* where its first frame stands */
-    uint64_t time_ns, write_ns, hash_ns, sync_ns;
+    uint64_t time_ns, write_ns, hash_ns, check_ns, sync_ns;     /* check: the second hash, and checksums after the sync */
 } sp_commit_result;
 /* Where the next batch will stand, and how large it may be (sp_batch_bytes). SP_E_BUSY while a batch is in the thread's hands. */
 int sp_journal_position(const sp_journal *journal, uint64_t *next_seq, uint64_t *next_leaf, uint64_t *batch_bytes_max);
@@ -267,6 +269,8 @@ typedef struct sp_replay_step {
     const uint8_t *roots;
     const sp_replay_outcome *outcome;
 } sp_replay_step;
+/* Whether these are the bytes of a head (csrc/sp_head.h): SP_OK, SP_E_VERSION, SP_E_ENCODING. */
+int sp_head_check(uint8_t type, uint16_t version, const uint8_t *head, size_t size);
 /* Stands before the first frame of a log of that name. */
 int sp_replay_new(const char *log_name, sp_replay **out);
 void sp_replay_free(sp_replay *replay);

@@ -55,6 +55,16 @@ static int make_room(sp_gather_buffer *buffer, size_t more)
     return SP_OK;
 }
 
+int sp_gather_reserve(sp_gather *gather, uint64_t leaves, uint64_t frames)
+{
+    size_t leaf_bytes, frame_bytes;
+    gather->leaves.size = gather->chains.size = 0;
+    SP_TRY(sp_size_mul(leaves, 32, &leaf_bytes));
+    SP_TRY(sp_size_mul(frames, SP_FRAME_HEADER, &frame_bytes));
+    SP_TRY(make_room(&gather->leaves, leaf_bytes));
+    return make_room(&gather->chains, frame_bytes);
+}
+
 static void wrong(sp_gather *gather, const sp_frame *frame, const char *reason, const char *message)
 {
     if (gather->reason == NULL) {

@@ -64,6 +64,8 @@ SP_MUST_USE int sp_gather_init(sp_gather *gather, const char *log_name);
 void sp_gather_free(sp_gather *gather);
 /* Forgets what was gathered and goes on from there; the number of the batch stays. */
 void sp_gather_open(sp_gather *gather, const sp_replay_state *at);
+/* Room for the leaves and frames of one batch. */
+SP_MUST_USE int sp_gather_reserve(sp_gather *gather, uint64_t leaves, uint64_t frames);
 /* One batch: SP_OK, and *offset stands behind its COMMIT. SP_E_END: none begins here. SP_E_CORRUPT: its frames end
  * without a COMMIT, at bad_offset. SP_E_MISMATCH: it has one, and something in it is wrong. */
 SP_MUST_USE int sp_gather_batch(sp_gather *gather, sp_span segment, const uint8_t salt[SP_SALT_SIZE], uint64_t *offset,

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "sp.h"
 #include "sp_bytes.h"
 #include "sp_frame.h"
 #include "sp_leaf.h"
@@ -320,6 +321,13 @@ int sp_head_read(uint8_t type, uint16_t version, sp_span head, sp_head *out)
     SP_ENSURE(read_head(&reader, events[type], &found) == SP_OK, SP_E_ENCODING);
     *out = found;
     return SP_OK;
+}
+
+int sp_head_check(uint8_t type, uint16_t version, const uint8_t *head, size_t size)
+{
+    sp_head ignored;
+    SP_ENSURE(head != NULL || size == 0, SP_E_ARGUMENT);
+    return sp_head_read(type, version, (sp_span){head, size}, &ignored);
 }
 
 int sp_head_next_ref(sp_reader *ref, sp_head_ref *out)

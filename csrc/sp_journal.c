@@ -8,6 +8,7 @@
 
 #include "sp_bus.h"
 #include "sp_bytes.h"
+#include "sp_merkle.h"
 
 #define COPY_CHUNK (1u << 20)
 #define COPY_NAME_MAX 128u
@@ -86,7 +87,12 @@ int sp_journal_open(const sp_journal_options *options, sp_journal **out, sp_jour
     pthread_cond_init(&journal->work, NULL);
     journal->dir = strdup(options->dir);
     journal->options.dir = journal->dir;
-    int status = journal->dir == NULL ? SP_E_MEMORY : open_steps(journal);
+    journal->options.log_name = NULL;
+    int status = journal->dir == NULL ? SP_E_MEMORY : SP_OK;
+    if (status == SP_OK && options->log_name != NULL) {
+        status = sp_replay_new(options->log_name, &journal->replay);
+    }
+    status = status != SP_OK ? status : open_steps(journal);
     int error = errno;
     if (status == SP_OK || status == SP_E_VERSION) {
         *state = journal->state;
@@ -242,11 +248,25 @@ static int settle_files(sp_journal *journal)
     return sync_names(journal);
 }
 
+/* The second hash goes on from the edge of a tree whose root was compared just now. */
+static int start_replay(sp_journal *journal)
+{
+    if (journal->replay == NULL) {
+        return SP_OK;
+    }
+    const sp_journal_state *state = &journal->state;
+    uint8_t frontier[SP_PATH_MAX * 32];
+    uint32_t count;
+    SP_TRY(sp_tree_frontier(journal->tree, state->tree_size, frontier, &count));
+    return sp_replay_adopt(journal->replay, state->tree_size, frontier, count, state->root, state->last_time_ns);
+}
+
 static int start_steps(sp_journal *journal)
 {
     const sp_survey *survey = &journal->survey;
     const sp_journal_state *state = &journal->state;
     SP_TRY(settle_files(journal));
+    SP_TRY(start_replay(journal));
     journal->at.durable_seq = state->next_seq == 0 ? SP_DURABLE_NONE : state->next_seq - 1;
     journal->next_number = state->segments > 0 ? state->active + 1 : 0;
     if (state->segments > 0 && !state->sealed) {
@@ -298,6 +318,7 @@ void sp_journal_free(sp_journal *journal)
     }
     sp_spare_stop(&journal->spare);
     sp_commit_close_active(journal);
+    sp_replay_free(journal->replay);
     sp_survey_free(&journal->survey);
     if (journal->lock_file >= 0) {
         journal->disk->close(journal->disk->ctx, journal->lock_file);

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "sp_batch.h"
+#include "sp_replay.h"
 #include "sp_scan.h"
 #include "sp_spare.h"
 
@@ -39,6 +40,7 @@ struct sp_journal {
     sp_active active;
     uint64_t next_number;           /* of the segment after the active one */
     sp_tree *tree;
+    sp_replay *replay;              /* the second hash; NULL: there is none */
     sp_spare spare;
     /* the hand-over */
     pthread_t thread;

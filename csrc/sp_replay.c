@@ -278,6 +278,11 @@ int sp_replay_run(sp_replay *replay, const sp_segment *segment, uint64_t offset,
 
 /* ---- for the commit thread ----------------------------------------------------- */
 
+int sp_replay_reserve(sp_replay *replay, uint64_t leaves, uint64_t frames)
+{
+    return sp_gather_reserve(&replay->gather, leaves, frames);
+}
+
 int sp_replay_batch(sp_replay *replay, sp_span segment, const uint8_t salt[SP_SALT_SIZE], uint64_t offset, uint64_t end,
                     uint64_t first_seq, uint32_t batch, uint8_t root[32])
 {

@@ -38,6 +38,7 @@ class Telemetry:
         """Log lines go to `stream`, by default stderr."""
         self._clock = clock
         self._stream = stream if stream is not None else sys.stderr
+        self._opening_ns = 0  # when a start last told how far it is
         self.registry = CollectorRegistry()
         r = self.registry
         self._requests = Counter("sealpress_requests", "Requests that were signed", ["line"], registry=r)
@@ -203,6 +204,13 @@ class Telemetry:
         """A log is open."""
         self._size.labels(log).set(size)
         self._log("info", "log_opened", log=log, size=size, dangling=dangling, repaired=repaired, rebuilt=rebuilt)
+
+    def log_opening(self, log: str, done: int, segments: int) -> None:
+        """A start replays segments; told once a second at most, and only where it is more than one."""
+        now_ns = self._clock.monotonic_ns()
+        if segments > 1 and (done == 0 or now_ns - self._opening_ns >= NANOSECONDS):
+            self._opening_ns = now_ns
+            self._log("info", "log_opening", log=log, segments_done=done, segments=segments)
 
     def log_storage(self, log: str, *, pwrite: bool, memory_only: bool) -> None:
         """The log's file system is not one of the best."""

@@ -107,7 +107,9 @@ class CommitResult:
     time_ns: int
     write_ns: int
     hash_ns: int
+    check_ns: int  # of the second hash, from the stored bytes, and of the checksums after the sync
     sync_ns: int
+    differs: bool  # with SP_E_FAILED: what is stored is not what was hashed
 
     @property
     def status_name(self) -> str:
@@ -233,11 +235,15 @@ class Journal:
         salt_key: bytes,
         segment_bytes: int,
         *,
+        log_name: str | None = None,
         pwrite: bool = False,
         scan_recent: bool = False,
         disk: Any = None,
     ) -> None:
-        """Takes the lock and scans; `state` says what was found. `disk`: a `const sp_disk *` or its address, for tests.
+        """Takes the lock and scans; `state` says what was found.
+
+        `log_name`: hash every batch a second time, from its stored bytes, before its COMMIT (csrc/sp_replay.h); None:
+        do not. `disk`: a `const sp_disk *` or its address, for tests.
 
         SP_E_LOCKED: somebody else holds it. SP_E_FILESYSTEM: needs `pwrite`. SP_E_VERSION: written by a newer format.
         SP_E_MISMATCH: a segment of another log.
@@ -246,7 +252,9 @@ class Journal:
         self._disk = lib.sp_disk_linux() if disk is None else ffi.cast("const sp_disk *", disk)
         self._directory = ffi.new("char[]", str(directory).encode())
         options = ffi.new("sp_journal_options *")
+        name = ffi.NULL if log_name is None else ffi.new("char[]", log_name.encode())
         options.dir = self._directory
+        options.log_name = name
         options.disk = self._disk
         options.segment_bytes = segment_bytes
         options.write_mode = int(pwrite)

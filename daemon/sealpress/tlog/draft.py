@@ -55,6 +55,7 @@ class Committed:
     start: Where  # its first frame
     write_ns: int
     hash_ns: int
+    check_ns: int
     sync_ns: int
 
     def where(self, placed: Placed) -> Where:

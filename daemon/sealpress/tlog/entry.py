@@ -257,7 +257,7 @@ def decode(type_: int, version: int, head: bytes | memoryview) -> Head[Any]:
         )
     try:
         decoded: Head[Any] = decoder.decode(head)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"the record does not decode: {error}", reason="ENTRY_ENCODING") from error
     if _ENCODER.encode(decoded) != head:
         raise Invalid("the record is not in its canonical encoding", reason="ENTRY_ENCODING")

@@ -253,7 +253,7 @@ class Log:
                 retry_after_ms=FULL_RETRY_MS,
             )
         if result.status != _OK:
-            raise self._fail(result.system_errno)
+            raise self._fail(result.system_errno, result.differs)
         self._size = result.tree_size
         self._next_seq = result.first_seq + result.frames
         self._last_time_ns = result.time_ns
@@ -269,11 +269,21 @@ class Log:
             Where(result.segment, result.offset),
             result.write_ns,
             result.hash_ns,
+            result.check_ns,
             result.sync_ns,
         )
 
-    def _fail(self, system_errno: int) -> Damaged:
+    def _fail(self, system_errno: int, differs: bool = False) -> Damaged:
         """Latch: after a failed sync nothing is known of the disk, and no retry can tell."""
+        if differs:
+            self.failure = Damaged(
+                f"{self.settings.directory}: the stored records are not what was hashed (a bit flipped in memory or on "
+                "the way to the disk); nothing is signed any more",
+                reason="LOG_FAILED",
+                hint="test memory and disk of this machine, then start again: nobody was answered from this batch, and "
+                "recovery cuts it away",
+            )
+            return self.failure
         cause = os.strerror(system_errno) if system_errno else "the commit thread failed"
         self.failure = Damaged(
             f"{self.settings.directory}: the log could not be written or synced ({cause}); nothing is signed any more",

@@ -1,8 +1,8 @@
 """Opens a log after a stop or a crash: finds the last COMMIT, takes or rebuilds the tree, folds what flow must know.
 
 Order: lock and scan (core.journal) → refuse what is not a torn tail → refuse a clock that went back → take the stored
-tree levels if their right edge reproduces the active segment's header → replay the rest through the leaf code of the
-happy path, comparing every COMMIT's root → fold the records of the idempotency window.
+tree levels if their right edge reproduces the active segment's header → replay the rest from its stored bytes,
+comparing every COMMIT's root and chain (core.replay, as `log verify`) → fold the records of the idempotency window.
 
 Guarantees: what is returned stands on a tree that reproduces the last COMMIT; nothing on disk is changed but tree
 levels, which are derived. Does not: repair (Log.start does, after the mark has been compared: nothing at or below the
@@ -18,14 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sealpress.core import replay
 from sealpress.core.journal import DAMAGE_INTERIOR, DAMAGE_TORN, Journal, JournalState
 from sealpress.core.merkle import Tree
+from sealpress.core.replay import Replay
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid
 from sealpress.ports import Clock, Entropy
-from sealpress.tlog import entry
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, RefusalEvent, RequestEvent, Where
 from sealpress.tlog.known import Known
-from sealpress.tlog.reader import LogReader, unreadable
+from sealpress.tlog.reader import END, LogReader, unreadable
 from sealpress.tlog.record import NANOSECONDS, Record, Stored, from_frame
 from sealpress.values import RecordType
 
@@ -187,6 +188,7 @@ class _Recovery:
         self._tree = tree
         self._now_ns = now_ns
         self._progress = progress
+        self._replay: Replay | None = None
         window_ns = settings.window_s * NANOSECONDS
         self._fold = Fold(Known(settings.entries_max, window_ns), settings.governance)
 
@@ -209,7 +211,10 @@ class _Recovery:
         for done, number in enumerate(work):
             if self._progress is not None:
                 self._progress(done, len(work))
-            self._segment(number, number >= replay_from, number >= fold_from)
+            if number >= replay_from:
+                self._replay_segment(number)
+            if number >= fold_from:
+                self._fold_segment(number)
         if (self._tree.size, self._tree.root()) != (self._state.tree_size, self._state.root):
             raise self._damaged(self._reader.end, "the tree does not reproduce the last COMMIT")
         self._search_older([number for number in numbers if number < fold_from])
@@ -245,34 +250,40 @@ class _Recovery:
                 return number
         return numbers[0]
 
-    def _segment(self, number: int, replay: bool, fold: bool) -> None:
-        leaves: list[bytes] = []
-        count = 0
+    def _replay_segment(self, number: int) -> None:
+        """Hash every leaf again and grow the tree with them; `log verify` makes the same pass."""
+        active = number == self._state.active
+        where = Where(number, 0)
+        try:
+            segment = self._reader.segment(number)
+            if self._replay is None:
+                self._replay = Replay(self._settings.name)
+                self._replay.begin(segment, self._tree.frontier(segment.header.tree_size))
+            self._replay.enter(segment)
+            offset = 0
+            while True:
+                step = self._replay.run(segment, offset, self._reader.end.offset if active else END)
+                self._replay.append_to(self._tree)
+                offset = step.offset
+                where = Where(number, step.bad_offset)
+                if step.what == replay.BAD:
+                    raise self._damaged(where, step.message)
+                if step.what != replay.MORE:
+                    break
+        except CoreError as error:
+            raise _not_read(self._settings.directory, where, error) from error
+        if step.what == replay.TORN or (step.what == replay.END and not active):
+            raise self._damaged(where, "frames without a COMMIT in front of others that have one")
+
+    def _fold_segment(self, number: int) -> None:
         where = Where(number, 0)
         try:
             for frame in self._reader.frames(number):
                 where = Where(number, frame.offset)
-                if frame.type == RecordType.COMMIT:
-                    if replay:
-                        self._commit(where, entry.decode_commit(frame.head), leaves)
-                    leaves.clear()
-                    count = 0
-                elif frame.type != RecordType.SEAL:
-                    record = from_frame(number, frame)
-                    if replay:
-                        if record.head.first_leaf != self._tree.size + count:
-                            raise self._damaged(where, "a record names another leaf index than its place gives it")
-                        leaves.append(record.leaf_hashes(self._settings.name))
-                        count += record.head.count
-                    if fold:
-                        self._fold.record(record)
+                if frame.type not in (RecordType.COMMIT, RecordType.SEAL):
+                    self._fold.record(from_frame(number, frame))
         except (CoreError, Invalid) as error:
             raise _not_read(self._settings.directory, where, error) from error
-
-    def _commit(self, where: Where, commit: entry.Commit, leaves: list[bytes]) -> None:
-        self._tree.append(b"".join(leaves))
-        if (self._tree.size, self._tree.root()) != (commit.tree_size, commit.root):
-            raise self._damaged(where, "the records do not reproduce the root of their COMMIT")
 
     def _search_older(self, numbers: list[int]) -> None:
         """The facts that the window does not hold: the last policy of an idle node may be old."""
@@ -301,6 +312,7 @@ def _open_journal(settings: LogSettings, entropy: Entropy, disk: Any) -> Journal
                 settings.log_id,
                 entropy.bytes(32),
                 settings.segment_bytes,
+                log_name=settings.name,  # hash every batch twice before its head may be signed
                 pwrite=pwrite,
                 scan_recent=True,  # sealed segments are read by replay, by the fold, and by `log verify`
                 disk=disk,

@@ -14,6 +14,7 @@ import asyncio
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,8 @@ class Daemon:
                 config.idempotency.entries_max,
                 config.clock.back_max_s,
             )
-            log = self._logs[id_] = Log.open(settings, self._clock, self._entropy, disk=self._disk)
+            told = partial(self._telemetry.log_opening, id_)
+            log = self._logs[id_] = Log.open(settings, self._clock, self._entropy, told, self._disk)
             found = log.recovered
             self._telemetry.log_opened(id_, log.size, len(found.dangling), found.torn is not None, found.tree_rebuilt)
             if found.pwrite or found.memory_only:

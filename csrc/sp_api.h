@@ -146,6 +146,7 @@ typedef struct sp_journal_options {
     uint64_t segment_bytes;     /* 64 KiB .. 1 GiB, multiple of 4 KiB */
     uint8_t write_mode;         /* 0 map, 1 pwrite */
     uint8_t scan_recent;        /* 1: of all sealed segments but the last look at the headers only */
+    uint8_t keep_reserve;       /* 1: an empty segment is set aside for batches with sp_batch_use_reserve; without it none else is written */
     const sp_disk *disk;
 } sp_journal_options;
 typedef struct sp_journal_state {
@@ -198,6 +199,7 @@ typedef struct sp_batch sp_batch;
 int sp_batch_new(uint64_t bytes_max, sp_batch **out);
 void sp_batch_free(sp_batch *batch);
 void sp_batch_reset(sp_batch *batch);
+void sp_batch_use_reserve(sp_batch *batch);  /* it may take the reserved segment and tree room; until reset */
 uint64_t sp_batch_bytes(const sp_batch *batch);
 uint32_t sp_batch_frames(const sp_batch *batch);
 uint64_t sp_batch_leaves(const sp_batch *batch);

@@ -41,6 +41,12 @@ void sp_batch_reset(sp_batch *batch)
     batch->size = 0;
     batch->items = 0;
     batch->leaves = 0;
+    batch->use_reserve = 0;
+}
+
+void sp_batch_use_reserve(sp_batch *batch)
+{
+    batch->use_reserve = 1;
 }
 
 uint64_t sp_batch_bytes(const sp_batch *batch)

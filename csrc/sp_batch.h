@@ -21,6 +21,7 @@ struct sp_batch {
     uint64_t leaves;
     uint8_t *hashes;                    /* 32 bytes per leaf: made ready by submit, so that a commit allocates nothing */
     uint64_t hashes_room;
+    int use_reserve;                    /* it may take what is set aside for a full disk */
 };
 
 /* Room for the batch's leaf hashes. */

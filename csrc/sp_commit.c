@@ -21,13 +21,15 @@
 #include "sp_bytes.h"
 #include "sp_journal.h"
 
+#define RESERVED_LEAVES 8192u     /* room in the tree that is kept, as the reserved segment is, for batches that may use it */
+
 typedef struct commit {         /* one commit on its way */
     sp_journal *journal;
     sp_batch *batch;            /* NULL: a SEAL alone */
     uint64_t time_ns;
     uint32_t frames;            /* without COMMIT, with SEAL */
     uint64_t bytes;             /* of the caller's frames */
-    int seal;
+    int seal, use_reserve;
     sp_position next;           /* what `at` becomes */
     sp_commit_result result;
 } commit;
@@ -79,7 +81,7 @@ void sp_commit_close_active(sp_journal *journal)
 static int next_segment(commit *work)
 {
     sp_journal *journal = work->journal;
-    SP_TRY(sp_spare_take(&journal->spare, journal->next_number, &work->result.system_errno));
+    SP_TRY(sp_spare_take(&journal->spare, journal->next_number, work->use_reserve, &work->result.system_errno));
     sp_segment_header header = {
         .number = journal->next_number,
         .first_seq = journal->at.next_seq,
@@ -110,10 +112,13 @@ static int next_segment(commit *work)
 static int make_room(commit *work)
 {
     sp_journal *journal = work->journal;
+    SP_TRY(sp_spare_check(&journal->spare, work->use_reserve, &work->result.system_errno));
     if (!journal->active.open) {
         SP_TRY(next_segment(work));
     }
-    if (work->batch != NULL && sp_tree_reserve(journal->tree, work->batch->leaves) != SP_OK) {
+    uint64_t leaves = work->batch == NULL ? 0 : work->batch->leaves;
+    leaves += journal->options.keep_reserve && !work->use_reserve ? RESERVED_LEAVES : 0;
+    if (leaves > 0 && sp_tree_reserve(journal->tree, leaves) != SP_OK) {
         work->result.system_errno = errno;
         return SP_E_FULL;
     }
@@ -366,6 +371,7 @@ static void commit_one(sp_journal *journal, sp_batch *batch, uint64_t time_ns, i
     commit work = {.journal = journal, .batch = batch, .time_ns = time_ns};
     work.frames = batch == NULL ? 0 : batch->items;
     work.bytes = batch == NULL ? 0 : batch->size;
+    work.use_reserve = batch != NULL && batch->use_reserve;
     work.result.batch = batch;
     work.result.time_ns = time_ns;
     work.result.status = failed ? SP_E_FAILED : run(&work);

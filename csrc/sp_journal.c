@@ -274,7 +274,7 @@ static int start_steps(sp_journal *journal)
         journal->active.header_stored = 1;
     }
     SP_TRY(sp_bus_install());
-    SP_TRY(sp_spare_start(&journal->spare, journal->disk, journal->dir, journal->options.segment_bytes));
+    SP_TRY(sp_spare_start(&journal->spare, journal->disk, journal->dir, journal->options.segment_bytes, journal->options.keep_reserve));
     if (survey->spare) {
         sp_spare_found(&journal->spare, survey->spare_number);
     } else {

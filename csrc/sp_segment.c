@@ -143,13 +143,20 @@ static int fill(const sp_disk *disk, int file, uint64_t bytes)
     return SP_OK;
 }
 
-int sp_segment_create(const sp_disk *disk, const char *dir, uint64_t number, uint64_t bytes)
+static int rename_durably(const sp_disk *disk, const char *dir, const char *source, const char *target)
 {
-    char parent[SP_DISK_PATH_MAX], temp[SP_DISK_PATH_MAX], target[SP_DISK_PATH_MAX];
-    SP_ENSURE(sp_segment_bytes_valid(bytes), SP_E_ARGUMENT);
+    char parent[SP_DISK_PATH_MAX];
     SP_TRY(sp_segment_dir(dir, parent));
+    SP_TRY(sp_disk_status(disk->rename(disk->ctx, source, target)));
+    SP_ENSURE(sp_disk_status(disk->sync_dir(disk->ctx, parent)) == SP_OK, SP_E_FAILED);
+    return SP_OK;
+}
+
+static int create(const sp_disk *disk, const char *dir, const char *target, uint64_t bytes)
+{
+    char temp[SP_DISK_PATH_MAX];
+    SP_ENSURE(sp_segment_bytes_valid(bytes), SP_E_ARGUMENT);
     SP_TRY(temp_path(dir, temp));
-    SP_TRY(sp_segment_path(dir, number, target));
     SP_TRY(sp_segment_remove_temp(disk, dir));
     int file;
     SP_TRY(sp_disk_status(disk->open(disk->ctx, temp, SP_DISK_WRITE | SP_DISK_CREATE | SP_DISK_EXCLUSIVE, &file)));
@@ -157,16 +164,60 @@ int sp_segment_create(const sp_disk *disk, const char *dir, uint64_t number, uin
     int error = errno;
     disk->close(disk->ctx, file);
     if (status == SP_OK) {
-        error = disk->rename(disk->ctx, temp, target);
-        status = sp_disk_status(error);
+        status = rename_durably(disk, dir, temp, target);
+        error = errno;
     }
-    if (status != SP_OK) {
+    if (status != SP_OK && status != SP_E_FAILED) {
         disk->unlink(disk->ctx, temp);
-        errno = error;
-        return status;
     }
-    SP_ENSURE(sp_disk_status(disk->sync_dir(disk->ctx, parent)) == SP_OK, SP_E_FAILED);
-    return SP_OK;
+    errno = error;
+    return status;
+}
+
+int sp_segment_create(const sp_disk *disk, const char *dir, uint64_t number, uint64_t bytes)
+{
+    char target[SP_DISK_PATH_MAX];
+    SP_TRY(sp_segment_path(dir, number, target));
+    return create(disk, dir, target, bytes);
+}
+
+static int reserve_path(const char *dir, char out[SP_DISK_PATH_MAX])
+{
+    return path_of(out, snprintf(out, SP_DISK_PATH_MAX, "%s/journal/reserve", dir));
+}
+
+int sp_segment_create_reserve(const sp_disk *disk, const char *dir, uint64_t bytes)
+{
+    char target[SP_DISK_PATH_MAX];
+    SP_TRY(reserve_path(dir, target));
+    return create(disk, dir, target, bytes);
+}
+
+int sp_segment_find_reserve(const sp_disk *disk, const char *dir, uint64_t bytes, int *there)
+{
+    char path[SP_DISK_PATH_MAX];
+    int file;
+    uint64_t size = 0;
+    SP_TRY(reserve_path(dir, path));
+    *there = 0;
+    int error = disk->open(disk->ctx, path, SP_DISK_READ, &file);
+    if (error == ENOENT) {
+        return SP_OK;
+    }
+    SP_TRY(sp_disk_status(error));
+    error = disk->size(disk->ctx, file, &size);
+    disk->close(disk->ctx, file);
+    SP_TRY(sp_disk_status(error));
+    *there = size == bytes;
+    return *there ? SP_OK : sp_disk_status(disk->unlink(disk->ctx, path));
+}
+
+int sp_segment_use_reserve(const sp_disk *disk, const char *dir, uint64_t number)
+{
+    char source[SP_DISK_PATH_MAX], target[SP_DISK_PATH_MAX];
+    SP_TRY(reserve_path(dir, source));
+    SP_TRY(sp_segment_path(dir, number, target));
+    return rename_durably(disk, dir, source, target);
 }
 
 int sp_segment_remove_temp(const sp_disk *disk, const char *dir)

@@ -58,6 +58,12 @@ int sp_segment_header_read(sp_span file, sp_segment_header *out, uint32_t *copie
 /* A file of zeros, durable, under its final name: temp file, allocate, zero-fill, sync, rename, sync the directory.
  * Stopped anywhere in between it leaves nothing but a temp file, which the next start removes. */
 int sp_segment_create(const sp_disk *disk, const char *dir, uint64_t number, uint64_t bytes);
+/* The same without a number, under <dir>/journal/reserve: room that is set aside for the day when the disk is full. */
+int sp_segment_create_reserve(const sp_disk *disk, const char *dir, uint64_t bytes);
+/* *there: whether it stands there; one of another size is removed. */
+int sp_segment_find_reserve(const sp_disk *disk, const char *dir, uint64_t bytes, int *there);
+/* The reserve becomes the spare segment `number`, durably. SP_E_FAILED if a sync failed. */
+int sp_segment_use_reserve(const sp_disk *disk, const char *dir, uint64_t number);
 int sp_segment_remove_temp(const sp_disk *disk, const char *dir);
 
 /* The file as it is, header not looked at. */

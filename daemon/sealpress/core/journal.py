@@ -205,6 +205,10 @@ class Batch:
         """Empties it for the next use."""
         lib.sp_batch_reset(self.pointer)
 
+    def use_reserve(self) -> None:
+        """It may take the room that is set aside for a full disk; until `reset`."""
+        lib.sp_batch_use_reserve(self.pointer)
+
     @property
     def bytes(self) -> int:
         """Bytes used so far."""
@@ -238,6 +242,7 @@ class Journal:
         log_name: str | None = None,
         pwrite: bool = False,
         scan_recent: bool = False,
+        keep_reserve: bool = False,
         disk: Any = None,
     ) -> None:
         """Takes the lock and scans; `state` says what was found.
@@ -245,6 +250,7 @@ class Journal:
         `log_name`: hash every batch a second time, from its stored bytes, before its COMMIT (csrc/sp_replay.h); None:
         do not. `disk`: a `const sp_disk *` or its address, for tests.
 
+        `keep_reserve`: a segment is set aside for batches with `use_reserve`; while it is missing no other is written.
         SP_E_LOCKED: somebody else holds it. SP_E_FILESYSTEM: needs `pwrite`. SP_E_VERSION: written by a newer format.
         SP_E_MISMATCH: a segment of another log.
         """
@@ -259,6 +265,7 @@ class Journal:
         options.segment_bytes = segment_bytes
         options.write_mode = int(pwrite)
         options.scan_recent = int(scan_recent)
+        options.keep_reserve = int(keep_reserve)
         ffi.buffer(options.log_id)[:] = _bytes32(log_id)
         ffi.buffer(options.salt_key)[:] = _bytes32(salt_key)
         slot = ffi.new("sp_journal **")

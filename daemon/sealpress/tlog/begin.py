@@ -89,6 +89,7 @@ def start(log: Log, journal: Journal, event_fd: int) -> None:
 def first_records(log: Log) -> None:
     """Leaf 0 of a new log, and a RECOVERY record for every copy in broken/ that none names yet."""
     draft = log.draft()
+    draft.use_reserve()
     if log.recovered.created:
         body = msgspec.json.encode(LogCreated(1, log.name, log.settings.number, log.settings.segment_bytes))
         created = GovernanceEvent("log.created", body, hashlib.sha256(body).digest())

@@ -82,6 +82,10 @@ class Draft:
         self._leaves = 0
         self._frames = 0
 
+    def use_reserve(self) -> None:
+        """It may take the room that is kept for outcomes, stops and recovery when the disk is full."""
+        self._batch.use_reserve()
+
     @property
     def frames(self) -> int:
         """How many records it holds."""

@@ -315,6 +315,7 @@ def _open_journal(settings: LogSettings, entropy: Entropy, disk: Any) -> Journal
                 log_name=settings.name,  # hash every batch twice before its head may be signed
                 pwrite=pwrite,
                 scan_recent=True,  # sealed segments are read by replay, by the fold, and by `log verify`
+                keep_reserve=True,
                 disk=disk,
             )
         except CoreError as error:

@@ -22,12 +22,12 @@ from sealpress.steps._office import Office
 from sealpress.steps._refusals import Refusals
 from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Settled, Shared, Ticket
 from sealpress.tlog.entry import RefusalEvent
+from sealpress.tlog.space import Level
 from sealpress.values import Mode, SignAsk
 from sealpress.verify.evidence import Evidence
 
 RETRY_MS = 100  # between tries of a line whose seal failed; doubles
 RETRY_MS_MAX = 2_000
-FULL_WAIT_MS = 500  # before a full disk is tried again
 JOB_GRANTS_MAX = 2  # asked for by one request
 TICK_S = 1.0
 RECORDED = (NotPermitted, Precondition)  # lack of right, or of what must happen first
@@ -99,8 +99,7 @@ class Flow:
                 )
             except Busy as full:
                 self.shared.telemetry.disk_full(log.id, full.message)
-                await asyncio.sleep(FULL_WAIT_MS / 1000)
-                continue
+                continue  # requests are refused for a while (tlog/space.py); a stop need not wait for that
             # Stop here: the leaves are durable and count as signed, their grants as used (L2). At the next start the
             # young ones of proof lines are sealed, so that a retry gets a proof of the same leaf; direct ones become
             # `unknown`.
@@ -169,6 +168,7 @@ class Flow:
         self.stopped = loop.create_future()
         for log in self.shared.logs.values():
             _reopen.reopen(self.shared, log)
+            self._spawn(f"space {log.id}", log, partial(self._watch, log))
             self._spawn(f"commits {log.id}", log, partial(self._commits, log))
             for line in log.lines:
                 self._spawn(f"seals {line.name} {line.key}", log, partial(self._seals, line))
@@ -281,6 +281,25 @@ class Flow:
                     await seal.seal_log(self._heads[log.id], self._signer, log)
             except Refusal as error:
                 self.shared.telemetry.tick_failed(error.reason, error.message)
+
+    async def _watch(self, log: LogState) -> None:
+        """Tell of a log that fills up, once each time, and when it has room again."""
+        told = Level.ROOM
+        while True:
+            room, level = log.log.space.room(), log.log.space.level()
+            self.shared.telemetry.space(log.id, room.share(), room.left)
+            if level is not told:
+                self.shared.telemetry.space_turned(log.id, level.name.lower(), room.share(), room.left)
+                if level is Level.ALERT and told is Level.ROOM and self.shared.office is not None:
+                    await self._alert(self.shared.office, log, room.share())
+                told = level
+            await asyncio.sleep(TICK_S)
+
+    async def _alert(self, office: Office, log: LogState, share: float) -> None:
+        try:
+            await office.alert("alert.log.space", log.id, f"{share:.0%} of the log's space are used")
+        except Refusal as error:
+            self.shared.telemetry.tick_failed(error.reason, error.message)
 
     async def _keep(self, wait_ms_max: int) -> None:
         """The state of governance in a file, so that the next start is quick; without it that one takes longer."""

@@ -58,6 +58,8 @@ class Telemetry:
         self._batch = Histogram("sealpress_batch_requests", "Requests in a commit", ["log"], buckets=COUNTS, registry=r)
         self._size = Gauge("sealpress_tree_size", "Committed leaves", ["log"], registry=r)
         self._sealed = Gauge("sealpress_sealed_size", "Newest signed head", ["log"], registry=r)
+        self._share = Gauge("sealpress_log_space_ratio", "Used part of the log's space", ["log"], registry=r)
+        self._left = Gauge("sealpress_log_space_left_bytes", "What requests may still write", ["log"], registry=r)
         self._queue = Gauge("sealpress_queue_requests", "Requests waiting for a commit", ["log"], registry=r)
         self._signer = Gauge("sealpress_signer_up", "1 while the signer is connected", registry=r)
         self._ready = Gauge("sealpress_key_ready", "1 while the key can sign", ["line"], registry=r)
@@ -231,6 +233,16 @@ class Telemetry:
     def disk_full(self, log: str, message: str) -> None:
         """Nothing can be written until there is room."""
         self._log("error", "disk_full", log=log, message=message)
+
+    def space(self, log: str, share: float, left: float) -> None:
+        """How full a log is; once a second."""
+        self._share.labels(log).set(share)
+        self._left.labels(log).set(left)
+
+    def space_turned(self, log: str, state: str, share: float, left: float) -> None:
+        """`alert`: it fills up. `full`: requests are refused. `room`: all is well again."""
+        level = {"room": "info", "alert": "warning"}.get(state, "error")
+        self._log(level, "log_space", log=log, state=state, used_percent=round(100 * share), left_bytes=int(left))
 
     def serving(self, addresses: dict[str, str]) -> None:
         """Listening."""

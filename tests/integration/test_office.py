@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from sealpress.governance.desk import Desk
 from sealpress.steps._state import Line
 from sealpress.tlog import explain
 from sealpress.tlog.entry import OutcomeStatus
+from sealpress.tlog.space import Level
 from sealpress.values import KeyClass, RecordType
 
 ALL = {TEST: KeyClass.TEST, LOW: KeyClass.LOW, RELEASE: KeyClass.RELEASE}
@@ -277,7 +277,7 @@ async def test_who_stops_waiting_does_not_stop_the_act(tmp_path: Path) -> None:
         assert node.office.state.identities["workload:x"].state == "active"
 
 
-async def test_a_stop_is_written_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_is_written_on_a_full_disk(tmp_path: Path) -> None:
     """L6: with no room for another segment the rest of the last one is for stops; requests and proposals wait."""
     disk = FaultDisk()
     node = Governed(tmp_path, lines={TEST: KeyClass.TEST}, segment_bytes=256 << 10, disk=disk.address)
@@ -286,15 +286,15 @@ async def test_a_stop_is_written_on_a_full_disk(tmp_path: Path, monkeypatch: pyt
         for number in range(4):  # the tree's levels are there: on a full disk no new one can be made
             await node.sign(ask(TEST, *(digest(f"{number}/{item}") for item in range(1_500))))
         disk.fail("allocate", forever=True, error=28)
-        usage = shutil._ntuple_diskusage(1 << 30, 1 << 30, 0)  # type: ignore[attr-defined]
-        monkeypatch.setattr("sealpress.steps._state.shutil.disk_usage", lambda path: usage)
+        space = node.logs["gov"].space
+        space.free = lambda: 0
         for number in range(4_000):
             try:
                 await node.sign(ask(TEST, digest(number)))
             except Busy as full:
                 assert full.reason == "LOG_FULL"
                 break
-        assert node.shared.governance.low(0.06)
+        assert space.level() is Level.FULL
         with pytest.raises(Busy):
             await node.write(node.enrolled("workload:x", "uri:x"))
         await node.stop(lambda desk: stops.suspend_key(desk, node.olga, "k-ci", "stop"))
@@ -302,6 +302,9 @@ async def test_a_stop_is_written_on_a_full_disk(tmp_path: Path, monkeypatch: pyt
         refusal = await refused(node, ask(TEST, digest("after")))
         assert (refusal.reason, refusal.event_id) == ("KEY_NOT_ACTIVE", "")  # and nothing of it is written
         disk.heal("allocate")
+        space.free = lambda: 1 << 30
+        node.clock.advance(2)
+        await node.write(node.enrolled("workload:x", "uri:x"))  # by itself, as soon as there is room
 
 
 async def test_the_veto_can_only_deny(tmp_path: Path) -> None:

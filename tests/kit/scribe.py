@@ -205,10 +205,14 @@ class Scribe:
         self.log.commit_now(draft)
         return event
 
+    def fact(self, body: bytes) -> GovernanceEvent:
+        """A GOVERNANCE event: a policy with these bytes."""
+        return GovernanceEvent("policy", body, hashlib.sha256(body).digest())
+
     def policy(self, body: bytes) -> int:
         """Record a policy; its seq."""
         draft = self.log.draft()
-        placed = draft.event(RecordType.GOVERNANCE, GovernanceEvent("policy", body, hashlib.sha256(body).digest()))
+        placed = draft.event(RecordType.GOVERNANCE, self.fact(body))
         self.log.commit_now(draft)
         return placed.seq
 

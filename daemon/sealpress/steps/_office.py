@@ -148,6 +148,11 @@ class Office:
             task.add_done_callback(lambda _: self._jobs.pop(key, None))
         return await asyncio.shield(task)
 
+    async def alert(self, name: str, subject: str, text: str) -> None:
+        """Write that something needs looking after; nothing at all before the first trust anchors."""
+        if self.state.anchors is not None:
+            await self.act(lambda desk: (None, [f.AlertRaised(name=name, subject=subject, text=text)]))
+
     async def tick(self) -> None:
         """What is due by now, in a few looks at most; and a new snapshot file, if the last one is old."""
         for _ in range(LOOKS_MAX):

@@ -17,12 +17,12 @@ from sealpress.steps._state import NANOSECONDS, Caller, PendingEvent, Shared
 from sealpress.steps.admit import new_event_id
 from sealpress.tlog.entry import FieldEvent, RefusalEvent, Where
 from sealpress.tlog.log import Placed
+from sealpress.tlog.space import REFUSALS_SHARE
 from sealpress.values import RecordType, SignAsk
 
 MINUTE_NS = 60 * NANOSECONDS
 IDENTITIES_MAX = 4_096
 OTHERS = "(others)"
-DISK_SHARE_MAX = 0.90  # above it no refusals are written: what is left is for stops and outcomes
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Refusals:
             minute = self._minutes.setdefault(key, _Minute(caller))
         minute.reason, minute.line = refusal.reason, line
         shared.telemetry.refused(refusal.reason)
-        if shared.governance.low(1 - DISK_SHARE_MAX):
+        if shared.governance.log.space.room().share() >= REFUSALS_SHARE:
             return b""  # no record, so no id
         if minute.recorded < shared.limits.refusals_per_minute_max:
             minute.recorded += 1

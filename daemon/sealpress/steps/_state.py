@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import shutil
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sealpress.config import KeySection, Limits
-from sealpress.core.journal import segment_name
 from sealpress.errors import Damaged, SealpressError
 from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision, Ledger
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 NANOSECONDS = 1_000_000_000
 MILLISECONDS = 1_000_000
-SEGMENT_USED = 0.75  # a segment is ended where its last quarter begins, so that the largest batch always fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +225,7 @@ class FactGroup:
     """The facts of one act of governance: a batch of their own, all or none."""
 
     events: Sequence[GovernanceEvent]
-    stop: bool  # it may use the space that is kept for stops
+    stop: bool  # it may use the room that is kept for stops
     on_durable: Callable[[Sequence[Placed], Committed], None]
     on_failed: Callable[[SealpressError], None]
 
@@ -310,15 +307,6 @@ class LogState:
         """Until what is being committed now, if anything, has come to its end."""
         if self._flight is not None:
             await self._flight.wait()
-
-    def low(self, share: float, more: int = 0) -> bool:
-        """Whether the disk is full and, with `more` bytes, less than this share of the last segment would be left."""
-        settings, end = self.log.settings, self.log.reader.end
-        if end.offset + more < (SEGMENT_USED - share) * settings.segment_bytes:
-            return False
-        if (settings.directory / "journal" / segment_name(end.segment + 1)).exists():
-            return False
-        return shutil.disk_usage(settings.directory).free < settings.segment_bytes
 
     def take_events(self) -> deque[PendingEvent]:
         """All that wait; the caller puts back what did not fit."""

@@ -62,6 +62,7 @@ def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | Job
     line = shared.lines[ask.line]
     check_ready(shared, line)
     line.log.queue.check_room()
+    line.log.log.space.check()
     event_id = new_event_id(now_ns, shared.entropy.bytes(10))
     started_ns = shared.clock.monotonic_ns()
     return Ticket(ask, caller, line, decision, shared.snapshot, same, event_id, names, started_ns, now)

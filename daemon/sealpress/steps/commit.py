@@ -37,8 +37,6 @@ from sealpress.tlog.record import Stored, request_spec
 from sealpress.values import RecordType
 
 SEED_BYTES = 32
-STOPS_SHARE = 0.05  # of the last segment on a full disk: for stops alone
-FULL_RETRY_MS = 1_000
 FIELDS_MEMO_MAX = 8_192
 
 Recheck = Callable[[Ticket, int], Refusal | None]  # the second is the time that its leaves will have, Unix seconds
@@ -66,14 +64,15 @@ async def commit(
     draft = log.log.draft()
     drafted = _Drafted([], [], [])
     _draft_events(log, draft, events, drafted)
+    tickets = _with_room(log, tickets, drafted)
     _draft_requests(log, draft, tickets, drafted, shared, recheck, explain)
     if not draft.frames:
         _drop(shared, drafted)
         return []
+    if not drafted.requests:
+        draft.use_reserve()
     log.begin()
     try:
-        if log.low(STOPS_SHARE, draft.bytes_used):
-            raise _full()
         committed = await log.log.commit(draft)
     except SealpressError as error:
         for use in log.taken:
@@ -101,9 +100,14 @@ async def commit_facts(shared: Shared, log: LogState, group: FactGroup) -> None:
     except Full:
         group.on_failed(_too_large())
         return
-    if not group.stop and log.low(STOPS_SHARE, draft.bytes_used):
-        group.on_failed(_full())
-        return
+    if group.stop:
+        draft.use_reserve()
+    else:
+        try:
+            log.log.space.check(draft.bytes_used)
+        except Busy as full:
+            group.on_failed(full)
+            return
     log.begin()
     try:
         committed = await log.log.commit(draft)
@@ -126,6 +130,17 @@ def _give_up(shared: Shared, events: Iterable[PendingEvent], tickets: Iterable[T
     for ticket in tickets:
         shared.forget(ticket)
         ticket.fail(error)
+
+
+def _with_room(log: LogState, tickets: list[Ticket], drafted: _Drafted) -> list[Ticket]:
+    """The requests, unless the log is full: then they are dropped, and what is left of it is for the events."""
+    try:
+        if tickets:
+            log.log.space.check(sum(ticket.cost for ticket in tickets))
+    except Busy as full:
+        drafted.dropped += [(ticket, full) for ticket in tickets]
+        return []
+    return tickets
 
 
 def _draft_events(log: LogState, draft: Draft, events: deque[PendingEvent], drafted: _Drafted) -> None:
@@ -261,15 +276,6 @@ def _drop(shared: Shared, drafted: _Drafted) -> None:
     for ticket, refusal in drafted.dropped:
         shared.forget(ticket)
         ticket.fail(refusal)
-
-
-def _full() -> Busy:
-    return Busy(
-        "the log's disk is full: what is left is for stops",
-        reason="LOG_FULL",
-        hint="make room for at least two segments",
-        retry_after_ms=FULL_RETRY_MS,
-    )
 
 
 def _too_large() -> Malformed:

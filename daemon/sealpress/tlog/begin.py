@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sealpress.core.journal import Journal
-from sealpress.errors import CannotStart, CoreError, Damaged
+from sealpress.errors import Busy, CannotStart, CoreError, Damaged
 from sealpress.tlog.entry import GovernanceEvent, LogCreated, RecoveryEvent
 from sealpress.values import RecordType
 
@@ -60,6 +60,8 @@ def repair(log: Log, journal: Journal, now_ns: int) -> None:
     try:
         journal.repair(copy)
     except CoreError as error:
+        if error.name == "SP_E_FULL":
+            raise _no_room(log, "for the copy of a torn tail that is kept") from error
         raise Damaged(
             f"{log.settings.directory}: the torn tail of segment {torn.damage_segment} could not be repaired: "
             f"{error.message}",
@@ -74,11 +76,7 @@ def start(log: Log, journal: Journal, event_fd: int) -> None:
         journal.start(log.tree, event_fd)
     except CoreError as error:
         if error.name == "SP_E_FULL":
-            raise CannotStart(
-                f"{log.settings.directory}: no room for a segment",
-                reason="LOG_FULL",
-                hint="make room for at least two segments ([journal] segment_bytes)",
-            ) from error
+            raise _no_room(log, "for a segment") from error
         raise Damaged(
             f"{log.settings.directory}: the log could not be started: {error.message}",
             reason="LOG_FAILED",
@@ -104,7 +102,18 @@ def first_records(log: Log) -> None:
             "torn_tail", segment, damage_from, damage_to, copy.name, digest, log.next_seq, draft.first_leaf
         )
         draft.event(RecordType.RECOVERY, event)
-    if draft.frames:
-        log.commit_now(draft)
+    try:
+        if draft.frames:
+            log.commit_now(draft)
+    except Busy as error:
+        raise _no_room(log, "for the first records of this start") from error
     for copy in copies:  # killed before this: the next start records it once more, which is true and harmless
         copy.rename(copy.with_suffix(".recorded"))
+
+
+def _no_room(log: Log, what: str) -> CannotStart:
+    return CannotStart(
+        f"{log.settings.directory}: the disk is full: no room {what}",
+        reason="LOG_FULL",
+        hint="make room for at least two segments ([journal] segment_bytes), or `sealpress log archive` old ones",
+    )

@@ -29,11 +29,11 @@ from sealpress.tlog.entry import Where
 from sealpress.tlog.reader import RECORDS
 from sealpress.tlog.record import Record, Stored, StoredOutcome
 from sealpress.tlog.recovery import LogSettings, Opened, Progress, Recovered, open_log
+from sealpress.tlog.space import Space, full
 from sealpress.values import RecordType
 
 __all__ = ["Committed", "Draft", "Full", "Log", "LogSettings", "Placed"]
 
-FULL_RETRY_MS = 1_000
 _OK, _FULL = statuses()["SP_OK"], statuses()["SP_E_FULL"]
 
 
@@ -51,6 +51,9 @@ class Log:
         self.recovered: Recovered = opened.recovered
         self.failure: Damaged | None = None  # latched: nothing is ever committed again
         self.clock_back_ns = 0  # how far the clock stood behind the last commit at the last draft
+        self.space = Space(
+            settings.directory, settings.segment_bytes, settings.space_bytes_max, clock, lambda: self.reader.end
+        )
         self._journal = opened.journal
         self._clock = clock
         self._entropy = entropy
@@ -246,12 +249,8 @@ class Log:
         draft, self._draft = self._draft, None
         self._busy = False
         if result.status == _FULL:
-            raise Busy(
-                "the log's disk is full: nothing was written",
-                reason="LOG_FULL",
-                hint="make room for at least two segments",
-                retry_after_ms=FULL_RETRY_MS,
-            )
+            self.space.filled()
+            raise full()
         if result.status != _OK:
             raise self._fail(result.system_errno, result.differs)
         self._size = result.tree_size

@@ -47,6 +47,7 @@ class LogSettings:
     window_s: int = 86_400  # [idempotency]
     entries_max: int = 4_000_000
     back_max_s: int = 5  # [clock]
+    space_bytes_max: int = 0  # 0: as much as the file system gives
 
     @property
     def origin(self) -> str:

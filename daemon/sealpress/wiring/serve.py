@@ -26,7 +26,7 @@ from sealpress.config import Config, KeySection, Listen, load, resolve
 from sealpress.core import leaf, p11
 from sealpress.core.reference import self_check
 from sealpress.entropy import SystemEntropy
-from sealpress.errors import CannotStart, ConfigError, Invalid, Refusal, SealpressError
+from sealpress.errors import Busy, CannotStart, ConfigError, Invalid, Refusal, SealpressError
 from sealpress.flow import Flow
 from sealpress.governance.policy import compile_policy
 from sealpress.governance.snapshot import Snapshot
@@ -186,6 +186,7 @@ class Daemon:
                 config.idempotency.window_s,
                 config.idempotency.entries_max,
                 config.clock.back_max_s,
+                config.journal.space_bytes_max,
             )
             told = partial(self._telemetry.log_opening, id_)
             log = self._logs[id_] = Log.open(settings, self._clock, self._entropy, told, self._disk)
@@ -232,7 +233,11 @@ class Daemon:
         if recorded.policy_sha256 == snapshot.sha256:
             shared.snapshot = snapshot.at(recorded.governance_seq)
         else:
-            await flow.adopt(snapshot)
+            try:
+                await flow.adopt(snapshot)
+            except Busy as error:
+                raise CannotStart("the changed policy cannot be recorded: " + error.message,
+                                  reason=error.reason, hint=error.hint) from error  # fmt: skip
         self._telemetry.policy_adopted(snapshot.sha256.hex(), shared.snapshot.governance_seq, len(snapshot.lines))
         return flow
 

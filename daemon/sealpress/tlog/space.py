@@ -1,0 +1,168 @@
+"""How much room a log has: what 75 % (alert), 90 % (refusals have no record) and 95 % (requests are refused) mean.
+
+    used    written bytes of the journal: its sealed segments, and the active one up to its end
+    left    what can still be written: the rest of the active segment, the spare one, and as many whole segments as fit
+            into what is free on the file system, or below [journal] space_bytes_max if that is less
+    share   used / (used + left)
+
+So a log that others crowd out of its disk fills up as well as one that grows, a fresh log on a nearly full disk does
+not refuse the space that it has set aside already, and archived segments are room again. Only the part of a segment
+that batches may fill counts; the reserved segment (csrc/sp_spare.h) counts as neither.
+
+Guarantees: an answer is of this commit and at most LOOK_MS old; nothing here writes. Does not: keep the core from being
+told that the disk is full (a batch that fails says so with Busy LOG_FULL all the same), or archive.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealpress.core.journal import segment_name
+from sealpress.errors import Busy
+from sealpress.ports import Clock
+from sealpress.tlog.entry import Where
+
+ALERT_SHARE = 0.75
+REFUSALS_SHARE = 0.90  # from here on refusals have no record
+FULL_SHARE = 0.95  # from here on requests are refused: what is left is for outcomes, stops and recovery
+EASED = 0.02  # so far below ALERT_SHARE the alert is over, so that it does not come and go with every batch
+USABLE = 0.75  # a segment is ended where its last quarter begins, so that the largest batch always fits
+LOOK_MS = 50
+FILES_MS = 1_000  # how old sizes of files may be that only archiving changes
+RETRY_MS = 1_000
+_MILLISECONDS = 1_000_000
+
+
+class Level(enum.IntEnum):
+    """How full a log is."""
+
+    ROOM = 0
+    ALERT = 1
+    FULL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes written, and bytes that requests may still write."""
+
+    used: float
+    left: float
+
+    def share(self, more: int = 0) -> float:
+        """The part of all room that is used once `more` bytes are written; 1.0 if there is no room at all."""
+        return min(1.0, (self.used + more) / (self.used + self.left)) if self.left > more else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the log's files take, in bytes."""
+
+    sealed: int  # segments before the active one
+    all: int  # with the active, the spare and the reserved segment, and the tree
+
+
+class Space:
+    """The room of one log. Owned by the event loop's thread, as the log is."""
+
+    def __init__(
+        self,
+        directory: Path,
+        segment_bytes: int,
+        bytes_max: int,
+        clock: Clock,
+        end: Callable[[], Where],
+        free: Callable[[], int] | None = None,
+    ) -> None:
+        """`bytes_max` 0: the file system's; `end`: where the next batch will stand; `free`: bytes, for tests."""
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._bytes_max = bytes_max
+        self._clock = clock
+        self._end = end
+        self.free = free if free is not None else self._statvfs  # bytes on the file system
+        self._looked: tuple[Where, int, Room] | None = None  # at which end, when (monotonic), what
+        self._counted: tuple[int, int, _Files] | None = None  # in which segment, when, what
+        self._full_until_ns = 0
+        self._level = Level.ROOM
+
+    def room(self) -> Room:
+        """Used and left, now."""
+        end, now_ns = self._end(), self._clock.monotonic_ns()
+        if self._looked is None or self._looked[0] != end or now_ns - self._looked[1] >= LOOK_MS * _MILLISECONDS:
+            self._looked = (end, now_ns, self._measure(end, now_ns))
+        return self._looked[2]
+
+    def check(self, more: int = 0) -> None:
+        """Busy LOG_FULL if with `more` bytes less than the last 5 % would be left, or the disk has just been full."""
+        if self._clock.monotonic_ns() < self._full_until_ns or self.room().share(more) >= FULL_SHARE:
+            raise full()
+
+    def filled(self) -> None:
+        """The core found no room: requests are refused for a while, so that the disk is not asked for each of them."""
+        self._full_until_ns = self._clock.monotonic_ns() + RETRY_MS * _MILLISECONDS
+
+    def level(self) -> Level:
+        """How full it is; an alert ends only well below the line where it began."""
+        share = self.room().share()
+        if share >= FULL_SHARE or self._clock.monotonic_ns() < self._full_until_ns:
+            self._level = Level.FULL
+        elif share >= ALERT_SHARE - (EASED if self._level is not Level.ROOM else 0):
+            self._level = Level.ALERT
+        else:
+            self._level = Level.ROOM
+        return self._level
+
+    def _measure(self, end: Where, now_ns: int) -> Room:
+        files = self._files(end, now_ns)
+        usable = USABLE * self._segment_bytes
+        free = self.free()
+        if self._bytes_max:
+            free = min(free, max(0, self._bytes_max - files.all))
+        spare = (self._directory / "journal" / segment_name(end.segment + 1)).exists()
+        left = max(0.0, usable - end.offset) + (free // self._segment_bytes + spare) * usable
+        return Room(USABLE * files.sealed + min(end.offset, usable), left)
+
+    def _files(self, end: Where, now_ns: int) -> _Files:
+        known = self._counted
+        if known is not None and known[0] == end.segment and now_ns - known[1] < FILES_MS * _MILLISECONDS:
+            return known[2]
+        active = segment_name(end.segment)
+        journal = _sizes(self._directory / "journal")
+        sealed = sum(size for name, size in journal.items() if name < active and name.endswith(".seg"))
+        files = _Files(sealed, sum(journal.values()) + sum(_sizes(self._directory / "tree").values()))
+        self._counted = (end.segment, now_ns, files)
+        return files
+
+    def _statvfs(self) -> int:
+        found = os.statvfs(self._directory)
+        return found.f_bavail * found.f_frsize
+
+
+def full() -> Busy:
+    """What a caller hears of a log without room."""
+    return Busy(
+        "the log's disk is full: nothing was written, and what is left is for outcomes and stops",
+        reason="LOG_FULL",
+        hint="ask again after the delay, with the same request_id; the node's operator makes room (`sealpress log "
+        "archive`, a larger disk, [journal] space_bytes_max), and then it goes on by itself",
+        retry_after_ms=RETRY_MS,
+    )
+
+
+def _sizes(directory: Path) -> dict[str, int]:
+    """Sizes by name; a file that goes away meanwhile counts nothing."""
+    found: dict[str, int] = {}
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                try:
+                    found[entry.name] = entry.stat().st_size
+                except FileNotFoundError:
+                    continue
+    except FileNotFoundError:
+        pass
+    return found

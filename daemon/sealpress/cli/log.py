@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from sealpress.cli.files import parse_digest
+from sealpress.cli.keeping import archive, backup, progressing, restore, unarchive
 from sealpress.cli.output import DAMAGED, ClientFile, JsonFlag, emit, fail, reporting, say
 from sealpress.client import Client, load_client
 from sealpress.errors import ConfigError, Invalid
 from sealpress.tlog import explain as explaining
-from sealpress.tlog.check import Report, check_log, identity
+from sealpress.tlog.archive import identity, whole
+from sealpress.tlog.check import Report, check_log
 from sealpress.tlog.reader import committed
 from sealpress.values import DigestAlgorithm
 from sealpress.verify.policy import load_policy
@@ -32,7 +33,7 @@ Directory = Annotated[Path, typer.Argument(help="Directory of one log: <data>/<l
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="Check and read the log.", no_args_is_help=True)
-    for command in (verify, show, checkpoint, explain, tail):
+    for command in (verify, show, checkpoint, explain, tail, backup, restore, archive, unarchive):
         group.command(command.__name__)(command)
     app.add_typer(group, name="log")
 
@@ -41,20 +42,16 @@ def verify(
     directory: Directory,
     older: Annotated[Path | None, typer.Option("--older", help="A checkpoint or proof kept from before.")] = None,
     trust: Annotated[list[Path] | None, typer.Option("--trust", help="tlog-policy whose keys to check with.")] = None,
+    archived: Annotated[Path | None, typer.Option("--archive", help="Where archived segments are now.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check a whole log: frames, chain, roots, leaves, tree files, signed heads."""
+    """Check a whole log: frames, chain, roots, leaves, tree files, signed heads; archived segments where they are."""
     with reporting(as_json=as_json):
         name, number = identity(directory)
         keys = [key for path in trust or [] for key in _keys(path)]
         before = _read(older) if older is not None else None
-        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task("checking", total=None)
-
-            def told(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
-
-            report = check_log(directory, name, number, keys=keys, older=before, progress=told)
+        with progressing("checking") as told, whole(directory, archived) as view:
+            report = check_log(view, name, number, keys=keys, older=before, progress=told)
         _tell_report(report, as_json=as_json)
 
 
@@ -100,16 +97,16 @@ def show(
     directory: Directory,
     from_seq: Annotated[int, typer.Option("--from", help="First sequence number.")] = 0,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many records.")] = 100,
+    archived: Annotated[Path | None, typer.Option("--archive", help="Where archived segments are now.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show records of a log directory, offline."""
     with reporting(as_json=as_json):
         identity(directory)
-        for count, record in enumerate(committed(directory), 1):
-            if record.seq >= from_seq:
+        with whole(directory, archived) as view:
+            wanted = (record for record in committed(view) if record.seq >= from_seq)
+            for record in islice(wanted, limit):
                 _tell_event(explaining.describe(record), as_json=as_json)
-            if count >= limit + from_seq:
-                break
 
 
 def checkpoint(

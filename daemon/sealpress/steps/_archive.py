@@ -26,6 +26,7 @@ from sealpress.governance import facts as f
 from sealpress.governance.state import State, apply
 from sealpress.governance.usage import Ledger
 from sealpress.steps._state import NANOSECONDS, Shared, Use
+from sealpress.tlog import archive
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, OutcomeStatus, RequestEvent, Where
 from sealpress.tlog.log import Log
 from sealpress.tlog.reader import LogReader, unreadable
@@ -70,10 +71,12 @@ def fold(governance: Log, logs: Iterable[Log], path: Path | None) -> Folded:
         folded.state, folded.snapshot_seq, told = body.state, body.state.seq, body.told
         folded.ledger.grants.update(body.grants)
         folded.ledger.keys.update(body.keys)
+    _need(governance, begin)
     _read(governance, partial(_fold_facts, governance, begin, folded))
     for log in logs:
         start = told.get(log.origin)
         place = Where(start[1], start[2]) if start is not None else None
+        _need(log, place)
         _read(log, partial(_fold_uses, log, place, folded))
     for grant in [grant for grant in folded.ledger.grants if grant not in folded.state.open_grants]:
         folded.ledger.forget(grant)
@@ -82,11 +85,35 @@ def fold(governance: Log, logs: Iterable[Log], path: Path | None) -> Folded:
 
 def began_governed(log: Log) -> bool | None:
     """Whether the first fact of the log is a TrustAnchors document; None if it has no fact yet."""
+    archived = archive.listed(log.settings.directory)
+    if archived is not None and archived.governed:
+        return True
     for record in log.reader.of_types((RecordType.GOVERNANCE,)):
         kind = record.head.event.kind
         if kind not in f.OTHERS:
             return bool(f.KINDS.get(kind) is f.AnchorsAdopted)
     return None
+
+
+def needed_from(path: Path, governance: LogReader, log: LogReader, origin: str) -> int | None:
+    """The first segment of a log that a start with the snapshot file at `path` reads; None: there is no such file."""
+    kept = read(path, governance)
+    if kept is None or origin not in kept[0].told:
+        return None
+    first = Where(*kept[0].told[origin][1:]).segment
+    if log.directory == governance.directory:
+        first = min(first, kept[1].segment)
+    numbers = log.numbers()
+    before_ns = log.segment(min(first, numbers[-1])).header.created_ns - OPEN_S * NANOSECONDS
+    older = [number for number in numbers if log.segment(number).header.created_ns <= before_ns]
+    return older[-1] if older else numbers[0]
+
+
+def _need(log: Log, place: Where | None) -> None:
+    """CannotStart if what comes from `place` on, or from the beginning, was archived."""
+    first = min(log.reader.numbers(), default=0)
+    if first > (place.segment if place is not None else 0):
+        raise archive.needed(log.settings.directory, first, "the snapshot of governance that stood for them is gone")
 
 
 def _read(log: Log, work: Callable[[], None]) -> None:

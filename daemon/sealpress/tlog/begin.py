@@ -32,14 +32,15 @@ def check_mark(log: Log, size: int, root: bytes) -> None:
             f"{where}: the signer's mark is at {size} leaves, the journal holds {log.size}: records are lost",
             reason="LOG_BEHIND_MARK",
             hint="restore the log directory from a copy that holds them; nothing at or below the mark is ever repaired "
-            "away; without a copy the root quorum closes this log and goes on with its next number",
+            "away; without a copy the root quorum closes this log and goes on with its next number; see "
+            "daemon/DAMAGED-LOG.md",
         )
     if log.root(size) != root:
         raise Damaged(
             f"{where}: at {size} leaves the journal's tree differs from the signer's mark",
             reason="LOG_DIFFERS_FROM_MARK",
             hint="this is another history of the log: find out who wrote it; start with the directory that the signer "
-            "knows, or close the log with the root quorum",
+            "knows, or close the log with the root quorum; see daemon/DAMAGED-LOG.md",
         )
     if size < log.recovered.sealed_size:
         raise Damaged(
@@ -47,7 +48,7 @@ def check_mark(log: Log, size: int, root: bytes) -> None:
             f"{size}: the mark was rolled back",
             reason="MARK_BEHIND_LOG",
             hint="restore the signer's state directory from its newest copy; do not delete it: a signer without its "
-            "mark could sign a second history",
+            "mark could sign a second history; see daemon/DAMAGED-LOG.md",
         )
 
 

@@ -287,6 +287,7 @@ class Log:
         self.failure = Damaged(
             f"{self.settings.directory}: the log could not be written or synced ({cause}); nothing is signed any more",
             reason="LOG_FAILED",
-            hint="look at the disk and the kernel's log, then start again: recovery compares what is really there",
+            hint="look at the disk and the kernel's log, then start again: recovery compares what is really there; "
+            "see daemon/DAMAGED-LOG.md",
         )
         return self.failure

@@ -149,7 +149,8 @@ def unreadable(directory: Path, where: Where, error: Exception) -> Damaged:
     return Damaged(
         f"{directory}: segment {where.segment}, byte {where.offset}: {error}",
         reason="LOG_DAMAGED",
-        hint="run `sealpress log verify`; restore the directory from a copy that holds every record",
+        hint="run `sealpress log verify`; restore the directory from a copy that holds every record; see "
+        "daemon/DAMAGED-LOG.md",
     )
 
 

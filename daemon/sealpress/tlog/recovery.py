@@ -24,6 +24,7 @@ from sealpress.core.merkle import Tree
 from sealpress.core.replay import Replay
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid
 from sealpress.ports import Clock, Entropy
+from sealpress.tlog import archive
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, RefusalEvent, RequestEvent, Where
 from sealpress.tlog.known import Known
 from sealpress.tlog.reader import END, LogReader, unreadable
@@ -201,10 +202,11 @@ class _Recovery:
             recovered.created = True
             return recovered
         numbers = self._reader.numbers()
-        missing = sorted(set(range(self._state.active + 1)) - set(numbers))
+        missing = archive.missing(self._settings.directory, numbers[0])
         if missing:
             raise self._damaged(Where(missing[0], 0), "the segment is missing")
         adopted = self._adopt()
+        self._need_archived(adopted, numbers[0])
         recovered.tree_rebuilt = not adopted
         replay_from = self._state.active if adopted else numbers[0]
         fold_from = self._first_of_window(numbers)
@@ -229,7 +231,8 @@ class _Recovery:
         fold = self._fold
         recovered.policy_sha256 = fold.policy_sha256
         recovered.governance_seq = fold.governance_seq or 0
-        recovered.sealed_size = fold.sealed_size
+        archived = archive.listed(self._settings.directory)
+        recovered.sealed_size = max(fold.sealed_size, archived.sealed_size if archived is not None else 0)
         recovered.dangling = [self._reader.stored(known.where) for known in fold.known.pending()]
 
     def _adopt(self) -> bool:
@@ -241,6 +244,17 @@ class _Recovery:
         except CoreError:
             return False
         return True
+
+    def _need_archived(self, adopted: bool, first: int) -> None:
+        """CannotStart if this start must read what was moved out of the journal."""
+        if first == 0:
+            return
+        oldest_ns = self._now_ns - self._settings.window_s * NANOSECONDS
+        if not adopted:
+            raise archive.needed(self._settings.directory, first, "the tree must be made again from every record")
+        if self._reader.segment(first).header.created_ns > oldest_ns:
+            why = "request ids of [idempotency] window_s stand in them"
+            raise archive.needed(self._settings.directory, first, why)
 
     def _first_of_window(self, numbers: list[int]) -> int:
         """The last segment that starts before the window: everything younger stands in it or later."""
@@ -382,7 +396,8 @@ def _refuse_damage(directory: Path, state: JournalState) -> None:
         f"to {state.damage_to} ({what}); nothing was changed",
         reason="LOG_DAMAGED",
         hint="keep the directory as it is; restore the segment from a copy that holds every record, then run "
-        "`sealpress log verify`; if there is none, close the log with the root quorum and go on with its next number",
+        "`sealpress log verify`; if there is none, close the log with the root quorum and go on with its next number; "
+        "see daemon/DAMAGED-LOG.md",
     )
 
 

@@ -1,0 +1,160 @@
+"""Copies of a log: `backup` beside a running daemon, as often as one likes into the same place, and `restore`.
+
+A backup is a log directory: sealed segments, the active one up to its last COMMIT and zeros behind it, the published
+checkpoint, broken/, the list of archived segments. tree/ and index/ are derived and left out. A later backup copies the
+sealed segments that are new, and the active one.
+
+Guarantees: what is copied is a durable prefix of the log (standing.py); the copy is only called good, and `backup.json`
+written, after the judge of `sealpress log verify` has read all of it back; a log that is no continuation of what the
+backup holds is refused before anything is replaced; stopped anywhere, the next run puts it right. Does not: take the
+signer's marks along (an old mark restored beside an old log is the one thing that only a witness sees), compress, or
+decide whether a restored log is too old: at its start the signer's mark does (LOG_BEHIND_MARK).
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from sealpress.core.journal import segment_name
+from sealpress.errors import ConfigError, Damaged, Invalid
+from sealpress.tlog import archive, checkpoint
+from sealpress.tlog.check import Progress, Report, check_log
+from sealpress.tlog.standing import Standing, look, make_directory, no_use, put, read, sync_directory
+
+NAME = "backup.json"
+
+
+class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`backup.json`: what the last run found good. Hashes in hex."""
+
+    schema: int = 1
+    origin: str
+    tree_size: int
+    root: str
+    next_seq: int
+    last_time_ns: int
+    end_segment: int
+    end_offset: int
+
+
+def backup(directory: Path, target: Path, progress: Progress | None = None) -> tuple[Backup, int]:
+    """Bring `target` up to the log in `directory`: what it holds now, and how many segments were copied.
+
+    Invalid LOG_MISSING: no log; BACKUP_OTHER: another log stands in `target`; BACKUP_DIFFERS: another history of this
+    one, or a newer state. Damaged COPY_DAMAGED: what was copied does not verify. CannotStart NO_ACCESS.
+    """
+    standing = look(directory)
+    name, number = archive.identity(directory)
+    make_directory(target / "journal")
+    held = _held(standing, target)
+    copied = 0
+    for segment, header in sorted(standing.headers.items()):
+        if held is not None and segment in held.sealed:
+            continue
+        end = standing.end.offset if segment == standing.end.segment else None
+        put(target / "journal" / segment_name(segment), read(standing.path(segment), end), header.segment_bytes)
+        copied += 1
+    _copy_rest(directory, target)
+    report = _verified(target, name, number, progress)
+    made = Backup(
+        origin=report.origin,
+        tree_size=report.tree_size,
+        root=report.root.hex(),
+        next_seq=report.next_seq,
+        last_time_ns=report.last_time_ns,
+        end_segment=standing.end.segment,
+        end_offset=standing.end.offset,
+    )
+    put(target / NAME, iter([msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n"]))
+    return made, copied
+
+
+def restore(source: Path, target: Path, progress: Progress | None = None) -> Report:
+    """Make a log directory of a backup. ConfigError NOT_EMPTY; Invalid, Damaged and CannotStart as of `backup`.
+
+    Killed anywhere, `target` is there whole or not at all.
+    """
+    look(source)
+    name, number = archive.identity(source)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(
+            f"{target}: something is there already",
+            reason="NOT_EMPTY",
+            hint="move the damaged directory aside (never delete it: it may hold records that no copy has)",
+        )
+    report = _verified(source, name, number, progress)
+    half = target.with_name(f".{target.name}.restoring")
+    try:
+        shutil.rmtree(half, ignore_errors=True)
+        make_directory(half / "journal")
+        for path in sorted((source / "journal").glob("*.seg")):
+            put(half / "journal" / path.name, read(path), path.stat().st_size)
+        _copy_rest(source, half)
+        if target.exists():
+            target.rmdir()
+        half.rename(target)
+        sync_directory(target.parent)
+    except OSError as error:
+        raise no_use(target, error) from error
+    return report
+
+
+def _held(standing: Standing, target: Path) -> Standing | None:
+    """What the backup has already; it must be a beginning of the log."""
+    try:
+        held = look(target)
+    except Invalid:
+        return None
+    theirs, ours = held.headers[held.end.segment], standing.headers[standing.end.segment]
+    if theirs.log_id != ours.log_id:
+        raise Invalid(
+            f"{target}: another log is kept there", reason="BACKUP_OTHER", hint="one directory for each log's backup"
+        )
+    if held.end > standing.end:
+        raise _differs(target, "a newer state of the log: this one was restored, or is a copy")
+    for number, header in held.headers.items():
+        if number in standing.headers and standing.headers[number] != header:
+            raise _differs(target, f"another segment {number}")
+    last = held.end.segment
+    if last in standing.headers:
+        pairs = zip(read(held.path(last), held.end.offset), read(standing.path(last), held.end.offset), strict=True)
+        if any(theirs != ours for theirs, ours in pairs):
+            raise _differs(target, f"other records in segment {last}")
+    return held
+
+
+def _differs(target: Path, what: str) -> Invalid:
+    return Invalid(
+        f"{target} holds {what}; nothing was changed",
+        reason="BACKUP_DIFFERS",
+        hint="keep this backup and begin one in another directory; then find out which history is right: compare both "
+        "with a witness or a published checkpoint (`sealpress log verify --older`); see daemon/DAMAGED-LOG.md",
+    )
+
+
+def _copy_rest(source: Path, target: Path) -> None:
+    """The published checkpoint, the copies of torn tails, and the list of what was archived."""
+    names = [checkpoint.NAME, f"journal/{archive.NAME}"]
+    names += [f"broken/{path.name}" for path in sorted((source / "broken").glob("*")) if path.is_file()]
+    make_directory(target / "broken")
+    for name in names:
+        path, place = source / name, target / name
+        if path.exists() and not (place.exists() and name.startswith("broken/")):
+            put(place, read(path))
+
+
+def _verified(directory: Path, name: str, number: int, progress: Progress | None) -> Report:
+    with archive.whole(directory) as view:
+        report = check_log(view, name, number, progress=progress)
+    bad = report.bad or report.tail
+    if bad is not None:
+        raise Damaged(
+            f"{directory}: segment {bad.where.segment}, offset {bad.where.offset}: {bad.message}",
+            reason="COPY_DAMAGED",
+            hint="run `sealpress log verify` on the log itself: if it holds, this copy's disk is to blame, use another "
+            "place; if not, keep both and see daemon/DAMAGED-LOG.md",
+        )
+    return report

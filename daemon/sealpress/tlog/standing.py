@@ -1,0 +1,171 @@
+"""What stands in a log directory, seen from outside: for backup and archive, which run beside a daemon.
+
+Guarantees: everything up to `end` is committed and durable: the active segment is synced here after its last COMMIT was
+found, so what we call part of the log survives the machine that wrote it. Files that we give a name are durable
+first. Does not: look into sealed segments (their headers must follow one another), or judge roots (check.py does).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealpress.core.journal import FIRST_FRAME, Frame, Segment, SegmentHeader, segment_name
+from sealpress.errors import CannotStart, CoreError, Damaged, Invalid
+from sealpress.tlog.entry import Where
+from sealpress.values import RecordType
+
+NAME = re.compile(r"(\d{20})\.seg")
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The segments of one log, lowest first; the last is the active one, all others are sealed."""
+
+    directory: Path
+    headers: dict[int, SegmentHeader]
+    end: Where
+
+    @property
+    def sealed(self) -> list[int]:
+        """Their numbers."""
+        return sorted(self.headers)[:-1]
+
+    def path(self, number: int) -> Path:
+        """Of a segment."""
+        return self.directory / "journal" / segment_name(number)
+
+
+def look(directory: Path) -> Standing:
+    """Take it in. Invalid LOG_MISSING: no log; Damaged LOG_DAMAGED: a segment is missing or has no header."""
+    found = [NAME.fullmatch(name) for name in _names(directory / "journal")]
+    numbers = sorted(int(match[1]) for match in found if match is not None)
+    headers: dict[int, SegmentHeader] = {}
+    spare = None
+    for number in numbers:
+        try:
+            with Segment(directory / "journal" / segment_name(number)) as segment:
+                headers[number] = segment.header
+        except CoreError as error:
+            if error.name == "SP_E_CORRUPT":
+                spare = number if spare is None else spare  # or a first batch that is being written
+                continue
+            raise Damaged(
+                f"{directory}: segment {number}: {error.message}",
+                reason="LOG_DAMAGED",
+                hint="run `sealpress log verify`",
+            ) from error
+    if not headers:
+        raise Invalid(f"{directory}: no log stands here", reason="LOG_MISSING", hint="the directory is <data>/<log>")
+    active, first = max(headers), min(headers)
+    if len(headers) != active - first + 1 or (spare is not None and spare < active):
+        raise Damaged(
+            f"{directory}: segments are missing, or have lost their header, between {first} and {active}",
+            reason="LOG_DAMAGED",
+            hint="run `sealpress log verify`; daemon/DAMAGED-LOG.md says what to do",
+        )
+    return Standing(directory, headers, Where(active, _end_of(directory, active)))
+
+
+def frames(path: Path, end: int | None = None) -> Iterator[Frame]:
+    """Frames of a segment, up to `end`. Damaged if one is."""
+    try:
+        with Segment(path) as segment:
+            yield from segment.frames() if end is None else segment.frames(0, end)
+    except CoreError as error:
+        raise Damaged(
+            f"{path}: {error.message}", reason="LOG_DAMAGED", hint="run `sealpress log verify` on the log"
+        ) from error
+
+
+def put(target: Path, parts: Iterator[bytes], size: int | None = None) -> None:
+    """Write a file under a name of its own, sync it, rename it: whole or not at all. With `size`, zeros follow."""
+    temporary = target.with_name(f".{target.name}.new")
+    try:
+        with temporary.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            if size is not None:
+                file.truncate(size)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(target)
+        sync_directory(target.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise no_use(target, error) from error
+        raise
+
+
+def read(path: Path, size: int | None = None) -> Iterator[bytes]:
+    """The first `size` bytes of a file, or all of them, in pieces."""
+    try:
+        with path.open("rb") as file:
+            left = size if size is not None else path.stat().st_size
+            while left and (part := file.read(min(CHUNK, left))):
+                left -= len(part)
+                yield part
+    except OSError as error:
+        raise no_use(path, error) from error
+
+
+def make_directory(path: Path) -> None:
+    """As all directories of a log: for its owner and group."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise no_use(path, error) from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make names durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def no_use(path: Path, error: OSError) -> CannotStart:
+    """Here and now the file system does not let us."""
+    return CannotStart(
+        f"{path}: {error.strerror or error}",
+        reason="NO_ACCESS",
+        hint="see permissions and free space; then run it again",
+    )
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return [path.name for path in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise no_use(directory, error) from error
+
+
+def _end_of(directory: Path, active: int) -> int:
+    """One past the last COMMIT of the active segment, which is durable when this returns."""
+    path = directory / "journal" / segment_name(active)
+    end = FIRST_FRAME
+    with Segment(path) as segment:
+        try:
+            for frame in segment.frames():
+                if frame.type == RecordType.COMMIT:
+                    end = frame.next_offset
+        except CoreError:
+            pass  # a batch that is being written, or a torn one: not part of the log
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(handle)  # an error comes to the daemon as well: the kernel tells each open file once
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise no_use(path, error) from error
+    return end

@@ -1,0 +1,312 @@
+"""Copies of a log: a durable prefix, verified, never mixed from two histories, and restored whole."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kit.checkers import check_log
+from kit.disk import FaultDisk
+from kit.logs import flip, segment_path
+from kit.scribe import Scribe
+from sealpress.core.journal import FIRST_FRAME
+from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
+from sealpress.tlog import archive, backup
+from sealpress.tlog.log import Log
+
+
+def test_a_backup_beside_an_open_log_holds_everything_durable(scribe: Scribe, tmp_path: Path) -> None:
+    """Sealed segments and the active one up to its last COMMIT; the copy is a log that the judge accepts."""
+    scribe.history(150)
+    made, copied = backup.backup(scribe.settings.directory, tmp_path / "copy")
+    report = check_log(tmp_path / "copy", keys=scribe.signer.vkeys)
+    assert (made.tree_size, bytes.fromhex(made.root)) == (scribe.log.size, scribe.log.root())
+    assert (report.tree_size, report.next_seq) == (scribe.log.size, scribe.log.next_seq)
+    assert copied == scribe.log.reader.end.segment + 1 >= 3
+
+
+def test_a_later_backup_copies_only_what_is_new(scribe: Scribe, tmp_path: Path) -> None:
+    """Sealed segments are copied once, the active one each time."""
+    scribe.history(150)
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    first = scribe.log.reader.end.segment
+    old = {number: segment_path(tmp_path / "copy", number).stat().st_mtime_ns for number in range(first)}
+    scribe.history(60)
+    made, copied = backup.backup(scribe.settings.directory, tmp_path / "copy")
+    assert copied == scribe.log.reader.end.segment - first + 1
+    assert old == {number: segment_path(tmp_path / "copy", number).stat().st_mtime_ns for number in range(first)}
+    assert made.tree_size == scribe.log.size
+
+
+def test_a_batch_that_is_being_written_is_left_out(scribe: Scribe, tmp_path: Path) -> None:
+    """Frames without their COMMIT are zeros in the copy."""
+    scribe.request(3)
+    end = scribe.log.reader.end
+    with segment_path(scribe.settings.directory, end.segment).open("r+b") as file:
+        file.seek(end.offset + 160)  # behind the COMMIT
+        file.write(b"half of a frame" * 9)
+    made, _ = backup.backup(scribe.settings.directory, tmp_path / "copy")
+    assert made.tree_size == scribe.log.size
+    check_log(tmp_path / "copy")
+
+
+def test_a_restored_log_opens_and_goes_on(scribe: Scribe, tmp_path: Path) -> None:
+    """The tree is made again; what was known before the backup is known after it."""
+    scribe.history(120)
+    known = scribe.log.recovered.known.snapshot(scribe.clock.now_ns())
+    scribe.log.close()
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    report = backup.restore(tmp_path / "copy", tmp_path / "restored")
+    again = Scribe(tmp_path / "restored")
+    again.clock = scribe.clock
+    log = again.open()
+    assert (log.size, log.root()) == (report.tree_size, report.root)
+    assert log.recovered.known.snapshot(scribe.clock.now_ns()) == known
+    again.request(2)
+    log.close()
+    check_log(tmp_path / "restored", keys=scribe.signer.vkeys)
+
+
+def test_a_restored_log_older_than_the_mark_is_refused(scribe: Scribe, tmp_path: Path) -> None:
+    """LOG_BEHIND_MARK, and the text says what to do and what not."""
+    scribe.request(3)
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    scribe.request(2)
+    size, root = scribe.log.size, scribe.log.root()
+    backup.restore(tmp_path / "copy", tmp_path / "restored")
+    again = Scribe(tmp_path / "restored")
+    log = Log.open(again.settings, scribe.clock, again.entropy)
+    with pytest.raises(Damaged) as refusal:
+        log.check_mark(size, root)
+    log.close()
+    assert refusal.value.reason == "LOG_BEHIND_MARK"
+    assert "DAMAGED-LOG.md" in refusal.value.hint
+
+
+def test_another_history_never_replaces_a_backup(scribe: Scribe, tmp_path: Path) -> None:
+    """A fork, an older state and another log are refused, and the backup stays as it was."""
+    directory, copy = scribe.settings.directory, tmp_path / "copy"
+    scribe.history(60)
+    scribe.log.close()
+    old = shutil.copytree(directory, tmp_path / "old")
+    scribe.open()
+    scribe.request(3)
+    fork = Scribe(old, seed=5)
+    fork.clock = scribe.clock
+    fork.open()
+    fork.request(4)
+    fork.request(4)
+    fork.log.close()
+    other = Scribe(tmp_path / "other", seed=9)
+    other.settings = type(other.settings)(tmp_path / "other", "sign.example/else", 1, 64 << 10, "pwrite")
+    other.open().close()
+    made, _ = backup.backup(directory, copy)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    for source, reason in ((old, "BACKUP_DIFFERS"), (tmp_path / "other", "BACKUP_OTHER")):
+        with pytest.raises(Invalid) as refusal:
+            backup.backup(source, copy)
+        assert refusal.value.reason == reason
+    assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert made.tree_size == scribe.log.size
+
+
+def test_a_copy_that_does_not_verify_is_not_called_good(scribe: Scribe, tmp_path: Path) -> None:
+    """A flipped bit in a sealed segment: exit 3, and no backup.json that says otherwise; restore refuses it, too."""
+    scribe.history(120)
+    flip(segment_path(scribe.settings.directory, 0), FIRST_FRAME + 5_000)
+    with pytest.raises(Damaged) as refusal:
+        backup.backup(scribe.settings.directory, tmp_path / "copy")
+    assert refusal.value.reason == "COPY_DAMAGED"
+    assert not (tmp_path / "copy" / backup.NAME).exists()
+    with pytest.raises(Damaged):
+        backup.restore(tmp_path / "copy", tmp_path / "restored")
+    assert not (tmp_path / "restored").exists()
+
+
+def test_restore_never_writes_over_a_log(scribe: Scribe, tmp_path: Path) -> None:
+    """The damaged directory may hold records that no copy has."""
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    with pytest.raises(ConfigError) as refusal:
+        backup.restore(tmp_path / "copy", scribe.settings.directory)
+    assert refusal.value.reason == "NOT_EMPTY"
+    (tmp_path / "empty").mkdir()
+    backup.restore(tmp_path / "copy", tmp_path / "empty")
+    check_log(tmp_path / "empty")
+
+
+# ---- archive ----
+
+
+def archived(scribe: Scribe, to: Path, **how: int) -> list[archive.Part]:
+    """Archive as of the scribe's clock; by default all but one sealed segment, whatever their age."""
+    options = {"keep": 1, "older_s": 0, "window_s": 0} | how
+    return archive.archive(scribe.settings.directory, to, now_s=scribe.clock.now_ns() // 1_000_000_000 + 1, **options)
+
+
+def aged(tmp_path: Path) -> Scribe:
+    """A log with several segments, all of it older than the window, closed."""
+    scribe = Scribe(tmp_path / "log", 3)
+    scribe.open()
+    scribe.history(200)
+    scribe.clock.advance(2 * 86_400)
+    scribe.request(1)
+    return scribe
+
+
+def test_an_archived_log_verifies_numbers_and_goes_on(tmp_path: Path) -> None:
+    """Segments move out beside the open log; new ones follow, proofs of old leaves are made, the whole verifies."""
+    scribe = aged(tmp_path)
+    proof = scribe.log.tree.inclusion(2, scribe.log.size)
+    moved = archived(scribe, tmp_path / "cold", window_s=86_400)
+    assert [part.number for part in moved] == list(range(len(moved)))
+    assert len(moved) >= 2
+    scribe.history(40)
+    scribe.log.close()
+    log = scribe.open()  # the tree is adopted, the window folded
+    assert log.tree.inclusion(2, 3 if log.size < 3 else proof_size(scribe, moved)) is not None
+    assert proof
+    scribe.request(2)
+    log.close()
+    with archive.whole(scribe.settings.directory) as view:
+        report = check_log(view, keys=scribe.signer.vkeys)
+    assert report.tree_size == log.size
+    assert not segment_path(scribe.settings.directory, 0).exists()
+
+
+def proof_size(scribe: Scribe, moved: list[archive.Part]) -> int:
+    """A tree size that ends in an archived segment."""
+    return moved[-1].tree_size
+
+
+def test_only_what_is_old_and_sealed_is_archived(scribe: Scribe, tmp_path: Path) -> None:
+    """Neither the active segment, nor the newest sealed ones, nor one with a record of the idempotency window."""
+    scribe.history(200)
+    last = scribe.log.reader.end.segment
+    assert archived(scribe, tmp_path / "cold", window_s=1 << 30) == []
+    assert archived(scribe, tmp_path / "cold", keep=last) == []
+    assert [part.number for part in archived(scribe, tmp_path / "cold", keep=2)] == list(range(last - 2))
+    assert archived(scribe, tmp_path / "cold", keep=2) == []
+    assert [part.number for part in archived(scribe, tmp_path / "cold", keep=0)] == [last - 2]
+
+
+def test_archived_segments_come_back_byte_by_byte(tmp_path: Path) -> None:
+    """unarchive undoes archive, also where the archive was moved."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    journal = scribe.settings.directory / "journal"
+    before = {path.name: path.read_bytes() for path in journal.iterdir()}
+    moved = archived(scribe, tmp_path / "cold")
+    shutil.move(tmp_path / "cold", tmp_path / "elsewhere")
+    with pytest.raises(Invalid) as refusal:
+        archive.bring_back(scribe.settings.directory)
+    assert refusal.value.reason == "ARCHIVE_MISSING"
+    assert archive.bring_back(scribe.settings.directory, tmp_path / "elsewhere") == [part.number for part in moved]
+    assert before == {path.name: path.read_bytes() for path in journal.iterdir()}
+
+
+def test_a_start_that_needs_archived_records_says_so(tmp_path: Path) -> None:
+    """Without the tree's files, or for a longer window, exit 4 names the segments; nothing is made up."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    moved = archived(scribe, tmp_path / "cold", window_s=86_400)
+    kept = scribe.settings
+    scribe.settings = type(kept)(kept.directory, kept.name, kept.number, kept.segment_bytes, "pwrite", window_s=1 << 30)
+    with pytest.raises(CannotStart) as longer:
+        scribe.open()
+    scribe.settings = kept
+    shutil.rmtree(kept.directory / "tree")
+    with pytest.raises(CannotStart) as no_tree:
+        scribe.open()
+    for refusal in (longer, no_tree):
+        assert refusal.value.reason == "LOG_ARCHIVED"
+        assert f"0 to {moved[-1].number}" in refusal.value.message
+    archive.bring_back(kept.directory)
+    scribe.open().close()
+    check_log(kept.directory)
+
+
+def test_a_missing_segment_that_nobody_archived_is_damage(tmp_path: Path) -> None:
+    """The list says what may be away; anything else is refused."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    archived(scribe, tmp_path / "cold", keep=3)
+    (_, first, *_) = sorted((scribe.settings.directory / "journal").glob("*.seg"))
+    (scribe.settings.directory / "journal" / first.name).with_name(
+        sorted(path.name for path in (scribe.settings.directory / "journal").glob("*.seg"))[0]
+    ).unlink()
+    with pytest.raises(Damaged) as refusal:
+        scribe.open()
+    assert refusal.value.reason == "LOG_DAMAGED"
+
+
+def test_archiving_killed_anywhere_is_put_right_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the journal, in the archive, or in both: never in neither, and the log opens each time."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    directory = scribe.settings.directory
+    steps = ("_compressed", "_expanded", "_write_list", "_remove")
+    for number, step in enumerate(steps):
+        copy = shutil.copytree(directory, tmp_path / f"log-{number}")
+        real = getattr(archive, step)
+
+        def killed(*arguments: object, real: object = real) -> object:
+            raise KeyboardInterrupt
+
+        scribe.settings = type(scribe.settings)(copy, scribe.settings.name, 1, 64 << 10, "pwrite", governance=True)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(archive, step, killed)
+            archived(scribe, tmp_path / f"cold-{number}")
+        scribe.open().close()
+        moved = archived(scribe, tmp_path / f"cold-{number}")
+        scribe.open().close()
+        with archive.whole(copy) as view:
+            check_log(view, keys=scribe.signer.vkeys)
+        assert len((archive.listed(copy) or archive).parts) >= len(moved) > 0 or step == "_remove"
+
+
+def test_a_damaged_archive_is_never_taken_for_the_log(tmp_path: Path) -> None:
+    """Cut, exchanged or changed files are named and refused."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    moved = archived(scribe, tmp_path / "cold")
+    first, second = (tmp_path / "cold" / f"{part.number:020}.seg.gz" for part in moved[:2])
+    good = first.read_bytes()
+    for raw in (good[: len(good) // 2], second.read_bytes(), good[:-9] + bytes([good[-9] ^ 1]) + good[-8:], b"no gzip"):
+        first.write_bytes(raw)
+        with pytest.raises(Invalid) as refusal, archive.whole(scribe.settings.directory):
+            pass
+        assert refusal.value.reason == "ARCHIVE_DAMAGED"
+    first.write_bytes(good)
+    with archive.whole(scribe.settings.directory) as view:
+        check_log(view)
+
+
+def test_a_backup_of_an_archived_log_keeps_what_it_had(tmp_path: Path) -> None:
+    """Segments that were copied before they were archived stay; a new backup needs the archive to be verified."""
+    scribe = aged(tmp_path)
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    archived(scribe, tmp_path / "cold")
+    scribe.history(30)
+    made, _ = backup.backup(scribe.settings.directory, tmp_path / "copy")
+    check_log(tmp_path / "copy")
+    late, _ = backup.backup(scribe.settings.directory, tmp_path / "late")
+    assert made.tree_size == late.tree_size == scribe.log.size
+    backup.restore(tmp_path / "copy", tmp_path / "restored")
+    scribe.log.close()
+    check_log(tmp_path / "restored")
+
+
+def test_a_failing_disk_under_an_archived_log_changes_nothing(tmp_path: Path) -> None:
+    """The list in the journal is not in the way of the core: it opens, seals and makes segments as before."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    archived(scribe, tmp_path / "cold")
+    disk = FaultDisk()
+    log = scribe.open(disk.address)
+    log.seal_segment()
+    scribe.request(2)
+    log.close()

@@ -68,7 +68,7 @@ static int scan_batch(const sp_segment *segment, sp_scan *scan, uint64_t *bad)
     }
 }
 
-static uint64_t last_written(sp_span bytes, uint64_t from)
+uint64_t sp_scan_written(sp_span bytes, uint64_t from)
 {
     uint64_t end = bytes.size;
     while (end > from && end % 8 != 0) {
@@ -104,7 +104,7 @@ static int later_commit(const sp_segment *segment, uint64_t from, uint64_t to, u
 
 static void judge_tail(const sp_segment *segment, sp_scan *scan, int why, uint64_t bad)
 {
-    uint64_t written = last_written(segment->bytes, scan->end_offset);
+    uint64_t written = sp_scan_written(segment->bytes, scan->end_offset);
     uint64_t expected = segment->header.segment_bytes;
     uint64_t commit_at;
     scan->damage_from = scan->end_offset;

@@ -224,11 +224,18 @@ static int do_pwrite(void *ctx, int number, const void *data, size_t size, uint6
     return end(disk, error);
 }
 
+static void note_failure(sim_disk *disk, enum sim_op op, int error)
+{
+    if (error != 0 && (disk->sync_failed == 0 || op == SIM_SYNC)) {
+        disk->sync_failed = op + 1;
+    }
+}
+
 static int sync_as(sim_disk *disk, enum sim_op op, int number)
 {
     int done, error = begin(disk, op, &done);
     sim_settle_file(disk, file_of(disk, number)->inode, !done);
-    disk->sync_failed |= error != 0;
+    note_failure(disk, op, error);
     return end(disk, error);
 }
 
@@ -325,11 +332,11 @@ static int do_protect(void *ctx, void *data, uint64_t size, int write)
     uint8_t *from = data;
     for (int i = 0; i < SIM_MAPS; i++) {
         sim_map *map = &disk->map[i];
-        if (!map->used || from < map->base || from >= map->base + map->size) {
+        if (!map->used || !map->writable || from < map->base || from >= map->base + map->size) {
             continue;
         }
         uint64_t first = (uint64_t)(from - map->base);
-        if (first % SP_DISK_PAGE != 0 || size % SP_DISK_PAGE != 0 || first + size > map->size || !map->writable) {
+        if (first % SP_DISK_PAGE != 0 || size % SP_DISK_PAGE != 0 || first + size > map->size) {
             sim_stop("a protection that does not fit its mapping", "");
         }
         if (done) {
@@ -337,7 +344,7 @@ static int do_protect(void *ctx, void *data, uint64_t size, int write)
         }
         return end(disk, error);
     }
-    sim_stop("a protection of what is not mapped", "");
+    sim_stop("a protection of what is not mapped for writing", "");
 }
 
 static int do_lock(void *ctx, int number)
@@ -412,7 +419,7 @@ static int do_sync_dir(void *ctx, const char *given)
     if (done) {
         sim_settle_dir(disk, path);
     }
-    disk->sync_failed |= error != 0;
+    note_failure(disk, SIM_SYNC_DIR, error);
     return end(disk, error);
 }
 

@@ -51,7 +51,8 @@ const sp_disk *sim_disk_table(sim_disk *disk);
 void sim_disk_watch(sim_disk *disk, sim_hook *hook, void *arg);
 void sim_disk_fault(sim_disk *disk, sim_fault fault);
 int sim_disk_hit(const sim_disk *disk);                         /* whether the fault was met */
-int sim_disk_sync_failed(const sim_disk *disk);                 /* a sync of any kind has answered an error */
+/* 0, or one more than the operation (SIM_SYNC before the others) of a sync that has answered an error. */
+int sim_disk_sync_failed(const sim_disk *disk);
 uint64_t sim_disk_calls(const sim_disk *disk, int op);
 /* The process is gone: open files, locks and mappings too. The page cache stays. */
 void sim_disk_restart(sim_disk *disk);

@@ -18,6 +18,7 @@ from sealpress.values import Format, KeyClass, Mode
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
+HELD = "witnessed"
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -114,6 +115,7 @@ class KeySection(_Strict, frozen=True, kw_only=True):
     cka_id: str = ""  # hex
     cka_label: str = ""
     state: Literal["active", "verify_only", "governed"] = "active"  # governed: the governance log says who signs
+    hold: Literal["none", "witnessed"] = "none"  # witnessed: signs only what the quorum of [witness] has cosigned
 
 
 class AnchorsFiles(_Strict, frozen=True, kw_only=True):
@@ -177,6 +179,20 @@ class CheckpointSection(_Strict, frozen=True, kw_only=True):
     interval_ms: Positive = 1_000
 
 
+class WitnessSection(_Strict, frozen=True, kw_only=True):
+    """`[witness]`: others who see to it that a log has one history (C2SP tlog-witness).
+
+    The policy file (C2SP tlog-policy, verify/policy.py) names them with keys, quorum and, at `serve`, URLs; its `log`
+    lines say which logs are witnessed, none of them: all. A witness that has seen another history stops the node.
+    """
+
+    policy: Name
+    timeout_ms: Annotated[int, Meta(ge=1, le=60_000)] = 5_000  # of one call to one witness
+    interval_ms: Positive = 1_000  # between rounds, for heads that no key waits for
+    hold_s_max: Annotated[int, Meta(ge=1, le=240)] = 240  # a call waits so long for the quorum, then HOLD_TIMEOUT
+    clock_ahead_s_max: Annotated[int, Meta(ge=0, le=300)] = 60  # how far a witness's clock may be ahead of ours
+
+
 class Idempotency(_Strict, frozen=True, kw_only=True):
     """`[idempotency]`."""
 
@@ -221,6 +237,7 @@ class Config(_Strict, frozen=True, kw_only=True):
     limits: Limits = Limits()
     journal: JournalSection = JournalSection()
     checkpoint: CheckpointSection = CheckpointSection()
+    witness: WitnessSection | None = None
     idempotency: Idempotency = Idempotency()
     clock: ClockSection = ClockSection()
 

@@ -17,7 +17,7 @@ from functools import partial
 
 from sealpress.errors import Busy, Damaged, NotPermitted, Precondition, Refusal, TimedOut
 from sealpress.governance.snapshot import Snapshot
-from sealpress.steps import _reopen, admit, commit, seal, settle
+from sealpress.steps import _reopen, _witnesses, admit, commit, seal, settle
 from sealpress.steps._office import Office
 from sealpress.steps._refusals import Refusals
 from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Settled, Shared, Ticket
@@ -113,13 +113,15 @@ class Flow:
         while True:
             await self._durable(line)
             try:
+                held = await _witnesses.wait(self.shared, heads, self._signer, line) if line.held else None
+                # Stop here: witnesses may have cosigned a head of the log; the line key has signed nothing.
                 if line.mode is Mode.PROOF:
-                    head = await seal.seal_proof(heads, self._signer, line)
+                    head = await seal.seal_proof(heads, self._signer, line, held)
                     # Stop here: a signature exists, under a mark that covers it, and nobody has it. The next start
                     # seals a later head for the same leaves.
                     settle.settle_proof(self.shared, line, head)
                 else:
-                    await self._sign_direct(heads, line)
+                    await self._sign_direct(heads, line, held)
                 # Stop here: callers may have their answers; an outcome not yet in the log is derived again from the
                 # leaf (proof) or recorded as unknown (direct).
                 wait_ms = RETRY_MS
@@ -128,14 +130,14 @@ class Flow:
                 await self._again(line, wait_ms)
                 wait_ms = min(2 * wait_ms, RETRY_MS_MAX)
 
-    async def _sign_direct(self, heads: seal.Heads, line: Line) -> None:
+    async def _sign_direct(self, heads: seal.Heads, line: Line, held: seal.Witnessed | None) -> None:
         """One token operation per leaf, ticket after ticket."""
         durable = line.durable[0]
         while durable.tickets:
             if self._held(line):
                 return
             ticket = durable.tickets[0]
-            parts = await seal.sign_direct(heads, self._signer, line, ticket)
+            parts = await seal.sign_direct(heads, self._signer, line, ticket, held)
             # Stop here: signatures may exist that nobody has and no record names: the next start says `unknown`.
             settle.settle_direct(self.shared, line, ticket, parts)
             durable.tickets.pop(0)
@@ -166,24 +168,32 @@ class Flow:
         """Begin: what the last run left over first."""
         loop = asyncio.get_running_loop()
         self.stopped = loop.create_future()
+        if self.shared.witnesses is not None:
+            self.shared.witnesses.on_damaged = lambda id_, error: self._fail(self.shared.logs[id_], error)
         for log in self.shared.logs.values():
             _reopen.reopen(self.shared, log)
             self._spawn(f"space {log.id}", log, partial(self._watch, log))
             self._spawn(f"commits {log.id}", log, partial(self._commits, log))
             for line in log.lines:
                 self._spawn(f"seals {line.name} {line.key}", log, partial(self._seals, line))
+            if log.witnessed:
+                self._spawn(f"witnesses {log.id}", log, partial(_witnesses.show, self.shared, log))
         if self.shared.office is not None:
             self._spawn("ticks", self.shared.governance, partial(self._ticks, self.shared.office))
 
     async def show(self) -> None:
         """At start: a head for readers, where the signer has signed newer ones than the published file holds.
 
-        A process killed before it wrote the file leaves proofs with heads that nobody else could be shown.
+        A process killed before it wrote the file leaves proofs with heads that nobody else could be shown. And a log
+        that is new here shows its first head to witnesses before it signs for anybody: they may know it.
         """
         for log in self.shared.logs.values():
-            if self._marks[log.id] > log.sealed_size and not self._heads[log.id].opens:
+            new = log.witnessed and not self._marks[log.id]
+            if (new or self._marks[log.id] > log.signed_size) and not self._heads[log.id].opens:
                 try:
                     await seal.seal_log(self._heads[log.id], self._signer, log)
+                    if new and self.shared.witnesses is not None:
+                        await self.shared.witnesses.show(log)
                 except Refusal as error:
                     self.shared.telemetry.seal_failed(log.id, error.reason, error.message)
 
@@ -277,7 +287,7 @@ class Flow:
             try:
                 await office.tick()
                 log = self.shared.governance
-                if log.facts_size > log.sealed_size and not self._heads[log.id].opens:
+                if log.facts_size > log.signed_size and not self._heads[log.id].opens:
                     await seal.seal_log(self._heads[log.id], self._signer, log)
             except Refusal as error:
                 self.shared.telemetry.tick_failed(error.reason, error.message)
@@ -341,12 +351,11 @@ class Flow:
     def _seal_failed(self, line: Line, error: Refusal) -> None:
         """Tell those who have waited long; their leaves stay, and a retry with the same id joins them."""
         self.shared.telemetry.seal_failed(line.name, error.reason, error.message)
-        patience_ns = self.shared.slot_deadline_ms * MILLISECONDS
-        now_ns = self.shared.clock.monotonic_ns()
-        for durable in line.durable:
-            if now_ns - durable.since_ns > patience_ns:
-                for ticket in durable.tickets:
-                    ticket.turn_away(admit.slot_down())
+        if error.reason == "NOT_WITNESSED" and self.shared.witnesses is not None:
+            self.shared.witnesses.forget(line.log)
+        elif error.reason != "QUORUM_MISSING":
+            now_ns = self.shared.clock.monotonic_ns()
+            line.turn_away(now_ns, now_ns - self.shared.slot_deadline_ms * MILLISECONDS, admit.slot_down())
 
     async def _again(self, line: Line, wait_ms: int) -> None:
         """Until the next try: the delay, or as soon as the signer says that the key is ready again."""

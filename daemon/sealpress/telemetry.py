@@ -68,6 +68,13 @@ class Telemetry:
         self._certificate = Gauge("sealpress_certificate_not_after", "End of our certificate, Unix seconds", registry=r)
         self._issuers = Gauge("sealpress_issuer_keys", "Keys of a token issuer; 0: none yet", ["issuer"], registry=r)
         self._issuer_up = Gauge("sealpress_issuer_up", "1 while its keys can be read", ["issuer"], registry=r)
+        self._witnessed = Gauge(
+            "sealpress_witnessed_size", "Newest head that witnesses were shown", ["log"], registry=r
+        )
+        self._cosigners = Gauge("sealpress_cosigners", "Witnesses that cosigned that head", ["log"], registry=r)
+        self._witness_answers = Counter(
+            "sealpress_witness_answers", "What a witness answered", ["log", "witness", "answer"], registry=r
+        )
         self._internal = Counter("sealpress_internal_errors", "Our bugs that a caller met", ["method"], registry=r)
 
     def exposition(self) -> bytes:
@@ -118,6 +125,19 @@ class Telemetry:
         """The signer did not sign a head or a part; it is tried again while the leaves are young."""
         self._seal_failures.labels(line, reason).inc()
         self._log("warning", "seal_failed", line=line, reason=reason, message=message)
+
+    def witnessed(self, log: str, size: int, cosigners: int) -> None:
+        """A round of witnesses is over, or one of them came late."""
+        self._witnessed.labels(log).set(size)
+        self._cosigners.labels(log).set(cosigners)
+
+    def witness_answered(self, log: str, witness: str, answer: str) -> None:
+        """COSIGNED, or the reason why not; `witness`: its name in our policy."""
+        self._witness_answers.labels(log, witness, answer).inc()
+
+    def witness_changed(self, log: str, witness: str, reason: str, message: str) -> None:
+        """A witness cosigns no more, or (no reason) does so again."""
+        self._log("warning" if reason else "info", "witness", log=log, witness=witness, reason=reason, message=message)
 
     def signer(self, up: bool, ready: dict[str, bool]) -> None:
         """The signer came or went, or keys became ready or not; `ready` is by line."""

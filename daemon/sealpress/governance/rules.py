@@ -188,6 +188,11 @@ class LineRules:
     approvals: Mapping[str, Required]  # issuance, signing, retirement, exception: those that there are
     rule_of: Mapping[str, Rule] = field(repr=False, compare=False)  # certificate name → first rule about it
 
+    @property
+    def held(self) -> bool:
+        """Whether its key must wait for witnesses: a key signs whole heads, so one rule that holds holds the line."""
+        return "witnessed" in (self.hold, *(rule.hold for rule in self.rules))
+
     def required(self, path: str) -> Required:
         """The approval path of that name; Precondition NO_APPROVAL_PATH if the policy gives none."""
         found = self.approvals.get(path)

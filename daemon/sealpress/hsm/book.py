@@ -19,6 +19,7 @@ from sealpress.core.merkle import frontier_root
 from sealpress.errors import CoreError, Damaged
 from sealpress.hsm import heads
 from sealpress.hsm.direct import Released
+from sealpress.hsm.holding import Holds, Proposed, Quorum
 from sealpress.hsm.mark import HeadMark, MarkFile
 
 _HEADS_MAX = 1_024  # accepted heads that a direct call may still name
@@ -28,7 +29,12 @@ class LogBook:
     """One log of this signer."""
 
     def __init__(
-        self, directory: Path, origin: str, limits: heads.HeadLimits, on_failure: Callable[[Damaged], None]
+        self,
+        directory: Path,
+        origin: str,
+        limits: heads.HeadLimits,
+        on_failure: Callable[[Damaged], None],
+        quorum: Quorum | None = None,
     ) -> None:
         """Reads or makes the mark; Damaged if it is not whole."""
         self._file = MarkFile(directory, origin)
@@ -38,6 +44,7 @@ class LogBook:
         self._growth = heads.Growth(limits.leaves_per_minute_max)
         self._heads: OrderedDict[int, bytes] = OrderedDict({self.mark.size: self.mark.root})
         self.released = Released(self.mark.size)
+        self.holds = Holds(origin, quorum)
         self.answering = 0  # of an opened log: time of the newest leaf that its line answers for
         self._on_failure = on_failure
         self._wanted = self._done = 0
@@ -89,9 +96,15 @@ class LogBook:
         self.released.forget(now - self._limits.leaf_age_s_max)
         self._change(mark)
 
-    def cosign(self, keys: Iterable[bytes], now: int) -> int:
-        """T for these keys under the accepted head."""
-        time, mark = heads.cosign(self.mark, keys, now)
+    def propose(self, now: int) -> None:
+        """Witnesses are asked about the accepted head."""
+        mark = self.mark
+        self.holds.propose(Proposed(mark.size, mark.root, mark.time, self.answering, now))
+
+    def cosign(self, keys: Iterable[bytes], now: int, head: Proposed | None = None) -> int:
+        """T for these keys under the accepted head, or under this earlier one."""
+        size, leaf_time = (head.size, head.time) if head is not None else (None, None)
+        time, mark = heads.cosign(self.mark, keys, now, size, leaf_time)
         self._change(mark)
         return time
 

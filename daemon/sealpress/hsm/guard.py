@@ -7,6 +7,7 @@ that reach a token are a cosignature message or a digest that a leaf of an accep
     advance   origin ours · size grows · consistent with the mark · time near our clock · growth within the cap
               of a line of class firmware or root: every leaf opened, every signature approved (openings.py)
     seal      the last accepted head of its own origin; the log key, and proof keys of that log
+    cosigned  cosignatures of the signer's own witnesses that make the quorum: held keys may sign that head (holding.py)
     direct    a direct key · leaf rebuilt from opening and digest, found in an accepted head · young · once per index
     stop      one key or all, at once and durable       lift   by the quorum's signatures only (lifting.py)
 
@@ -33,6 +34,7 @@ from sealpress.hsm.book import LogBook
 from sealpress.hsm.direct import Opened, open_leaf
 from sealpress.hsm.finish import Signed, finish, sign_log
 from sealpress.hsm.heads import HeadLimits
+from sealpress.hsm.holding import load_quorum
 from sealpress.hsm.keytable import GuardKey, GuardLog, KeyTable
 from sealpress.hsm.pinned import Pinned
 from sealpress.hsm.slot import Slot, SlotLost
@@ -70,7 +72,10 @@ class Guard:
         self._on_change: Callable[[], None] = lambda: None
         self.refused: Counter[str] = Counter()
         self.failure: asyncio.Future[Damaged] = asyncio.get_running_loop().create_future()
-        self._books = {origin: LogBook(state.directory, origin, self._limits, self._failed) for origin in table.logs}
+        quorum = load_quorum(config, path_of, table)
+        self._books = {
+            origin: LogBook(state.directory, origin, self._limits, self._failed, quorum) for origin in table.logs
+        }
         used = {slot for key in table.keys.values() if key.active for slot in key.slots}
         backoff = (config.signer.worker_backoff_ms, config.signer.worker_backoff_ms_max)
         self._slots = {
@@ -115,6 +120,9 @@ class Guard:
                     return await self._advance(ask)
                 case m.Seal():
                     return await self._seal(ask)
+                case m.Cosigned():
+                    self._book(ask.origin).holds.cosigned(ask.size, ask.cosignatures, self._now())
+                    return m.Done(ask.id)
                 case m.Direct():
                     return await self._direct(ask)
                 case m.Stop():
@@ -163,14 +171,18 @@ class Guard:
         assert log is not None
         if self._state.stopped_all:
             raise NotPermitted("the signer is stopped", reason="STOPPED")
-        if ask.size != book.mark.size or not ask.size:
-            raise Unavailable("this is not the last accepted head", reason="HEAD_NOT_CURRENT", retry_after_ms=10)
         keys = self._proof_keys(ask)
+        held = book.holds.witnessed(ask.size, self._now()) if any(key.held for key in keys) else None
+        if held is None and (ask.size != book.mark.size or not ask.size):
+            raise Unavailable("this is not the last accepted head", reason="HEAD_NOT_CURRENT", retry_after_ms=10)
         if log.opens and keys:
-            openings.check_answering(book.answering, self._now(), self._limits)
+            answering = book.answering if held is None else held.answering
+            openings.check_answering(answering, self._now(), self._limits)
         willing = [key for key in keys if not self._state.stopped(key.name)]
-        time = book.cosign([key.key_id[:8] for key in willing], self._now())
-        text = note.checkpoint_text(ask.origin, ask.size, book.mark.root)
+        time = book.cosign([key.key_id[:8] for key in willing], self._now(), held)
+        if ask.hold:
+            book.propose(self._now())
+        text = note.checkpoint_text(ask.origin, ask.size, book.mark.root if held is None else held.root)
         message = note.cosignature_message(text, time)
         (log_line, _), signed = await asyncio.gather(
             asyncio.gather(asyncio.to_thread(sign_log, log, text), _release(book)),
@@ -201,6 +213,8 @@ class Guard:
                 raise NotPermitted(f"key {key.name} belongs to another log", reason="KEY_OF_OTHER_LOG")
             if key.cosigner is None:
                 raise NotPermitted(f"key {key.name} signs no heads", reason="KEY_NOT_PROOF")
+        if any(key.held for key in keys) and (ask.hold or not all(key.held for key in keys)):
+            raise Malformed("held keys are sealed apart, under a head that is witnessed already")
         return keys
 
     async def _direct(self, ask: m.Direct) -> m.Directed:
@@ -210,7 +224,7 @@ class Guard:
         if self._state.stopped(key.name):
             raise NotPermitted(f"key {key.name} is stopped", reason="STOPPED")
         book = self._book(key.origin)
-        root = book.head(ask.size)
+        root = book.holds.witnessed(ask.size, self._now()).root if key.held else book.head(ask.size)
         if root is None:
             raise Malformed("no such head was accepted", reason="HEAD_NOT_ACCEPTED")
         results: list[m.DirectSignature | None] = [None] * len(ask.items)
@@ -319,7 +333,7 @@ class Guard:
         signed = self._books[key.origin].mark.signed.get(key.key_id[:8])
         size, time = (signed.size, signed.time) if signed else (0, 0)
         name = slot.name if slot is not None else key.slots[0]
-        return m.KeyView(key.key_id, key.line, key.origin, name, not reason, reason, size, time)
+        return m.KeyView(key.key_id, key.line, key.origin, name, not reason, reason, size, time, key.held)
 
     # ---- tokens ----
 

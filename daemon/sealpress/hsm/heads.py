@@ -96,10 +96,20 @@ def check_growth(growth: Growth, leaves: int, second: int) -> None:
         raise Busy("the log grows faster than the signer allows", reason="GROWTH_CAP", retry_after_ms=1_000)
 
 
-def cosign(mark: HeadMark, keys: Iterable[bytes], now: int) -> tuple[int, HeadMark]:
-    """T = max(clock, last T, newest leaf time), and the mark that says how far these keys (8 bytes each) sign."""
-    held = dict(mark.signed)
+def cosign(
+    mark: HeadMark, keys: Iterable[bytes], now: int, size: int | None = None, leaf_time: int | None = None
+) -> tuple[int, HeadMark]:
+    """T = max(clock, last T, newest leaf time), and the mark that says how far these keys (8 bytes each) sign.
+
+    `size` and `leaf_time` are of an earlier accepted head that is signed instead of the last one; no key goes back to a
+    smaller head than it has signed: SIZE_NOT_GROWING.
+    """
+    size = mark.size if size is None else size
+    signed = dict(mark.signed)
     names = list(keys)
-    time = max([now, mark.time, *(held[key].time for key in names if key in held)])
-    held.update({key: Signed(mark.size, time) for key in names})
-    return time, replace(mark, signed=MappingProxyType(held))
+    last = [signed[key] for key in names if key in signed]
+    if any(one.size > size for one in last):
+        raise Malformed("this key has signed a larger head", reason="SIZE_NOT_GROWING")
+    time = max([now, mark.time if leaf_time is None else leaf_time, *(one.time for one in last)])
+    signed.update({key: Signed(size, time) for key in names})
+    return time, replace(mark, signed=MappingProxyType(signed))

@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key
 
-from sealpress.config import Config, KeySection, LogSection
+from sealpress.config import HELD, Config, KeySection, LogSection
 from sealpress.core import leaf
 from sealpress.errors import ConfigError, Invalid, Malformed
 from sealpress.hsm.mark import KEYS_MAX
@@ -55,6 +55,7 @@ class GuardKey:
     cosigner: Cosigner | None  # proof keys
     line_key: note.LineKey | None
     scheme: Scheme | None  # direct keys
+    held: bool = False  # signs only under heads that the quorum of witnesses has cosigned (holding.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,4 +228,5 @@ def _key(
         cosigner=cosigner,
         line_key=line_key,
         scheme=scheme,
+        held=section.hold == HELD,
     )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
 from sealpress.hsm import messages as m
 from sealpress.verify.evidence import Evidence
+from sealpress.verify.witness import Cosignature
 
 if TYPE_CHECKING:
     from sealpress.core.merkle import Tree
@@ -49,6 +50,7 @@ class KeyStatus:
     reason: str
     last_size: int
     last_time: int
+    held: bool = False  # signs only what witnesses have cosigned
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ def advance_path(tree: Tree, old_size: int, new_size: int) -> bytes:
 
 _UNAVAILABLE = frozenset({"SLOT_DOWN", "SIGNER_STOPPING", "HEAD_NOT_CURRENT"})
 _NOT_PERMITTED = frozenset(
-    {"NOT_PERMITTED", "STOPPED", "NOT_STOPPED", "LIFT_STALE", "EVIDENCE_MISSING", "NOTHING_TO_SIGN"}
+    {"NOT_PERMITTED", "STOPPED", "NOT_STOPPED", "LIFT_STALE", "EVIDENCE_MISSING", "NOTHING_TO_SIGN", "NOT_WITNESSED"}
 )
 _APPROVALS = ("APPROVAL_", "RELEASE_", "CHANGE_", "ANCHORS_")  # how the reasons of a lack of them begin
 
@@ -253,11 +255,19 @@ class SignerLink:
             ask = m.Advance(ask.id, origin, size, root, consistency, newest_leaf_time, leaves, evidence)
         await self._call(ask, m.Done)
 
-    async def seal(self, origin: str, size: int, keys: Sequence[str]) -> Sealed:
-        """Signature lines of the log key and of these proof keys under the last accepted head."""
-        answer = await self._call(m.Seal(self._id(), origin, size, tuple(keys)), m.Sealed)
+    async def seal(self, origin: str, size: int, keys: Sequence[str], *, hold: bool = False) -> Sealed:
+        """Signature lines of the log key and of these proof keys under the last accepted head.
+
+        `hold`: the guard remembers the head, so that it may be `cosigned`; held keys sign such a head.
+        """
+        answer = await self._call(m.Seal(self._id(), origin, size, tuple(keys), hold), m.Sealed)
         lines = {by.key: SealedLine(by.line, by.rv, by.latency_us, by.slot, by.reason) for by in answer.lines}
         return Sealed(answer.size, answer.time, answer.log_line, lines)
+
+    async def cosigned(self, origin: str, size: int, cosignatures: Sequence[Cosignature]) -> None:
+        """Show the guard that the quorum has cosigned a head that was sealed with `hold`."""
+        shown = tuple(m.Cosignature(one.key_id, one.time, one.signature) for one in cosignatures)
+        await self._call(m.Cosigned(self._id(), origin, size, shown), m.Done)
 
     async def direct(self, key: str, items: Sequence[DirectItem], size: int) -> list[DirectResult]:
         """A direct signature for each leaf, in order; `size`: of the accepted head that the paths lead to."""
@@ -303,7 +313,7 @@ class SignerLink:
         return self._next_id
 
     async def _call(
-        self, ask: m.Advance | m.Seal | m.Direct | m.Stop | m.Lift | m.Probe | m.Status, want: type[A]
+        self, ask: m.Advance | m.Seal | m.Cosigned | m.Direct | m.Stop | m.Lift | m.Probe | m.Status, want: type[A]
     ) -> A:
         writer = self._writer
         if writer is None or not self._up.is_set():
@@ -405,7 +415,7 @@ def _status(view: m.StatusView) -> SignerStatus:
         view.version,
         {origin: Mark(mark.size, mark.root, mark.time) for origin, mark in view.logs.items()},
         {
-            name: KeyStatus(k.key_id, k.line, k.log, k.slot, k.ready, k.reason, k.last_size, k.last_time)
+            name: KeyStatus(k.key_id, k.line, k.log, k.slot, k.ready, k.reason, k.last_size, k.last_time, k.held)
             for name, k in view.keys.items()
         },
         {name: SlotStatus(s.up, s.sessions, s.operations, s.restarts, s.reason) for name, s in view.slots.items()},

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from sealpress.errors import Malformed
 
-VERSION = 2
+VERSION = 3
 FRAME_BYTES_MAX = 12 << 20
 LEAVES_MAX = 16_384  # opened in one Advance
 EVIDENCE_MAX = 256  # change records in one Advance
@@ -25,6 +25,7 @@ EVIDENCE_BYTES_MAX = 9 << 20  # of all of them; the link's user cuts longer rang
 APPROVALS_MAX = 64  # of one change record
 DIRECT_ITEMS_MAX = 1_024  # of one message; the link cuts longer lists
 KEYS_MAX = 256  # named in one seal
+COSIGNATURES_MAX = 16  # shown for one head
 PREFIX = struct.Struct("<I")
 
 Id = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
@@ -96,12 +97,34 @@ class Advance(_Message, frozen=True):
 
 
 class Seal(_Message, frozen=True):
-    """Sign the last accepted head, which must be of this size, with the log key and these proof keys."""
+    """Sign the last accepted head, which must be of this size, with the log key and these proof keys.
+
+    `hold`: remember the head as one that witnesses are asked about. Held keys sign a witnessed head, be it the last
+    accepted one or not, and are named apart from others.
+    """
 
     id: Id
     origin: Text
     size: Natural
     keys: Annotated[tuple[Text, ...], Meta(max_length=KEYS_MAX)]
+    hold: bool = False
+
+
+class Cosignature(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A witness's, by its key id; the guard makes the text that it must be over."""
+
+    key_id: Annotated[bytes, Meta(min_length=4, max_length=4)]
+    time: Natural
+    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+class Cosigned(_Message, frozen=True):
+    """The quorum has cosigned the head of this size, which was sealed with `hold`."""
+
+    id: Id
+    origin: Text
+    size: Natural
+    cosignatures: Annotated[tuple[Cosignature, ...], Meta(max_length=COSIGNATURES_MAX)]
 
 
 class DirectAsk(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -153,7 +176,7 @@ class Status(_Message, frozen=True):
 
 
 class Done(_Message, frozen=True):
-    """The answer to Advance, Stop and Lift."""
+    """The answer to Advance, Cosigned, Stop and Lift."""
 
     id: Id
 
@@ -215,6 +238,7 @@ class KeyView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     reason: str
     last_size: int
     last_time: int
+    held: bool = False
 
 
 class SlotView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -254,7 +278,7 @@ class Refused(_Message, frozen=True):
     retry_after_ms: int = 0
 
 
-Ask = Hello | Advance | Seal | Direct | Stop | Lift | Probe | Status
+Ask = Hello | Advance | Seal | Cosigned | Direct | Stop | Lift | Probe | Status
 Answer = Hello | Done | Sealed | Directed | StatusView | Probed | Refused
 
 # ---- guard to worker and back ----------------------------------------------

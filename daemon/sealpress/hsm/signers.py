@@ -18,6 +18,7 @@ from sealpress.config import Config
 from sealpress.errors import NotPermitted, Refusal, Unavailable
 from sealpress.hsm.link import DirectItem, DirectResult, Openings, Sealed, SignerLink, SignerStatus
 from sealpress.verify.evidence import Evidence
+from sealpress.verify.witness import Cosignature
 
 
 class Signers:
@@ -95,9 +96,13 @@ class Signers:
         """As SignerLink.advance, at the log's signer."""
         await self._of_log(origin).advance(origin, size, root, consistency, newest_leaf_time, opened)
 
-    async def seal(self, origin: str, size: int, keys: Sequence[str]) -> Sealed:
+    async def seal(self, origin: str, size: int, keys: Sequence[str], *, hold: bool = False) -> Sealed:
         """As SignerLink.seal, at the log's signer."""
-        return await self._of_log(origin).seal(origin, size, keys)
+        return await self._of_log(origin).seal(origin, size, keys, hold=hold)
+
+    async def cosigned(self, origin: str, size: int, cosignatures: Sequence[Cosignature]) -> None:
+        """As SignerLink.cosigned, at the log's signer."""
+        await self._of_log(origin).cosigned(origin, size, cosignatures)
 
     async def direct(self, key: str, items: Sequence[DirectItem], size: int) -> list[DirectResult]:
         """As SignerLink.direct, at the key's signer."""

@@ -55,7 +55,10 @@ async def replay(shared: Shared, found: Replay, ask: SignAsk, caller: Caller) ->
     if shared.office is not None:
         shared.office.check_again(act.event.grant_id, shared.office.state.key_ids.get(act.event.key_id.hex(), ""))
     if found.known.state is State.DONE:
-        return await loop.run_in_executor(None, settle.stored_answer, log, found.known)
+        settled = await loop.run_in_executor(None, settle.stored_answer, log, found.known)
+        if settled.signatures:
+            return settled
+        return settle.with_cosignatures(shared, shared.line_of(act.event.line, act.event.key_id), settled)
     signatures = await loop.run_in_executor(None, settle.stored_signatures, log, found.known)
     live = shared.live.get((caller.identity.id, ask.request_id))
     if live is not None:

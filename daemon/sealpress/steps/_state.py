@@ -10,10 +10,10 @@ import asyncio
 import enum
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sealpress.config import KeySection, Limits
+from sealpress.config import HELD, KeySection, Limits
 from sealpress.errors import Damaged, SealpressError
 from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision, Ledger
@@ -26,7 +26,9 @@ from sealpress.verify.evidence import Evidence, no_evidence
 
 if TYPE_CHECKING:
     from sealpress.steps._office import Office
+    from sealpress.steps._witnesses import Witnesses
     from sealpress.steps.batch import Queue
+    from sealpress.steps.seal import SignedHead
     from sealpress.tlog.known import Known
     from sealpress.tlog.log import Committed, Log, Placed
 
@@ -165,7 +167,7 @@ class Durable:
     tickets: list[Ticket]
     end: int  # one past their last leaf
     time: int  # Unix seconds in their leaves
-    since_ns: int  # monotonic
+    since_ns: int  # monotonic; from when its callers wait, or were last told that it takes longer
 
 
 class Line:
@@ -188,13 +190,25 @@ class Line:
         self.key_id = key_id
         self.vkey = vkey
         self.log = log
+        self.held = section.hold == HELD  # the key signs only heads that witnesses have cosigned
         self.durable: deque[Durable] = deque()
+        self.sealed: SignedHead | None = None  # its newest head
+        self.cosigned: SignedHead | None = None  # its newest head that witnesses cosigned
         self.changed = asyncio.Event()
 
     def offer(self, durable: Durable) -> None:
         """More to sign."""
         self.durable.append(durable)
         self.changed.set()
+
+    def turn_away(self, now_ns: int, before_ns: int, error: SealpressError) -> None:
+        """Those who have waited since before then get an error; on a held line whoever comes back may wait again."""
+        for durable in self.durable:
+            if durable.since_ns < before_ns:
+                for ticket in durable.tickets:
+                    ticket.turn_away(error)
+                if self.held:
+                    durable.since_ns = now_ns
 
     def offer_again(self, durable: Durable) -> None:
         """Older leaves that still have no signature."""
@@ -265,13 +279,35 @@ class LogState:
         self.urgent = False  # an event must not wait for company
         self.changed = asyncio.Event()
         self.grown = asyncio.Condition()  # notified after each commit, for Tail
-        self.sealed_size = 0  # newest head with the log's signature ...
-        self.sealed_note = b""  # ... and that note, without any line's signature
+        self.signed_size = 0  # newest head with the log's signature ...
+        self.signed_note = b""  # ... and that note, without any other signature
+        self.sealed_size = (
+            0  # newest head that readers are shown: the same, or the last that witnesses were asked about
+        )
+        self.sealed_note = b""  # ... with their cosignatures, without any line's
+        self.quorum = False  # whether enough of them cosigned it
+        self.witnessed = False  # whether there are any
         self.facts_size = 0  # of the tree with the newest fact of governance
         self.taken: list[Use] = []  # of the commit under way
         self.told = (log.next_seq, log.reader.end)  # everything before it is accounted for
         self._flight: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    def signed(self, size: int, note: bytes) -> None:
+        """A head has the log's signature: readers are shown it now, or after its witnesses were asked."""
+        if size > self.signed_size:
+            self.signed_size, self.signed_note = size, note
+            if not self.witnessed:
+                self.sealed_size, self.sealed_note = size, note
+
+    def show(self, size: int, note: bytes, cosignatures: bytes, *, quorum: bool) -> None:
+        """Readers are shown this head; requesters of a line that signed it get its cosignatures when they ask again."""
+        if size < self.sealed_size:
+            return
+        self.sealed_size, self.sealed_note, self.quorum = size, note + cosignatures, quorum
+        for line in self.lines:
+            if line.sealed is not None and line.sealed.size == size:
+                line.cosigned = replace(line.sealed, checkpoint=line.sealed.own_checkpoint + cosignatures)
 
     def record(self, pending: PendingEvent, delay_ms: int = 0) -> None:
         """Have an event written: with the next commit, at the latest after `delay_ms`."""
@@ -340,6 +376,9 @@ class Shared:
     keys: list[Line] = field(default_factory=list)  # every key; `lines` has the one that counts now
     ledger: Ledger = field(default_factory=Ledger)
     office: Office | None = None  # of a governed node
+    witnesses: Witnesses | None = None
+    witness_interval_ms: int = 1_000
+    hold_ms_max: int = 240_000  # a caller waits so long for witnesses
     veto: Callable[[Mapping[str, Any]], str] | None = None  # [governance] veto
     live: dict[tuple[str, str], Ticket] = field(default_factory=dict)  # (identity, request id): see `forget`
     failed: Damaged | None = None

@@ -147,6 +147,13 @@ def check_ready(shared: Shared, line: Line) -> None:
         )
     if not shared.ready(line.key) or len(line.durable) > shared.limits.seal_pending_max:
         raise slot_down()
+    rules = shared.snapshot.lines.get(line.name)
+    if rules is not None and rules.held and not line.held:
+        raise Unavailable(
+            "the policy wants this line's signatures witnessed, and its key is not set up so",
+            reason="HOLD_NOT_CONFIGURED",
+            hint='[key.<id>] hold = "witnessed", at serve and at the signer',
+        )
 
 
 def slot_down() -> Unavailable:

@@ -4,6 +4,9 @@ Lines are independent: each asks when it has durable leaves, and takes the newes
 operation settles everything durable of the line. A head is told to the signer once per log (`advance`), in the same
 breath as the call that needs it: the signer writes its mark while the token works.
 
+A held line (hold = "witnessed") signs no newest head: its log's key signs one, the quorum of witnesses cosigns it
+(_witnesses.py), and then the line's key signs that very head, or its leaves shown in it.
+
 A log of class firmware or root opens its leaves: the signer gets what each new leaf is made of, read back from the
 records, and the approvals of those to be signed, a part at a time. A refusal there for lack of approvals is met only by
 a log that holds a leaf which nobody approved; until people close that log its leaves lapse.
@@ -16,7 +19,7 @@ or hold anything that could be signed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -41,8 +44,9 @@ from sealpress.tlog.log import Log
 from sealpress.tlog.record import NANOSECONDS, Record, Stored
 from sealpress.verify.evidence import Evidence, no_evidence
 from sealpress.verify.note import checkpoint_text
+from sealpress.verify.witness import Cosignature
 
-RETRYABLE = frozenset({"SLOT_DOWN", "HEAD_NOT_CURRENT", "SIGNER_STOPPING", "EVIDENCE_MISSING"})
+RETRYABLE = frozenset({"SLOT_DOWN", "HEAD_NOT_CURRENT", "SIGNER_STOPPING", "EVIDENCE_MISSING", "NOT_WITNESSED"})
 LEAVES_MAX = 2_048  # opened in one advance, unless the configuration says otherwise
 DIRECT_PART = 512  # items of one call: the loop stays free, and a lost answer leaves few unknown
 
@@ -64,8 +68,12 @@ class Signer(Protocol):
         """Durable in the mark when it returns."""
         ...
 
-    async def seal(self, origin: str, size: int, keys: list[str]) -> Sealed:
-        """Signature lines of the log key and these keys under the last accepted head."""
+    async def seal(self, origin: str, size: int, keys: list[str], *, hold: bool = False) -> Sealed:
+        """Signature lines of the log key and these keys under the last accepted head; held keys: a witnessed one."""
+        ...
+
+    async def cosigned(self, origin: str, size: int, cosignatures: Sequence[Cosignature]) -> None:
+        """The quorum has cosigned a head that was sealed with `hold`."""
         ...
 
     async def direct(self, key: str, items: list[DirectItem], size: int) -> list[DirectResult]:
@@ -84,10 +92,20 @@ class SignedHead:
     size: int
     time: int  # T of the line's cosignature
     log_note: bytes  # text and the log's signature
-    checkpoint: bytes  # the same and the line's
+    own_checkpoint: bytes  # the same and the line's
+    checkpoint: bytes  # the same and those of witnesses, if they have cosigned it
     rv: int
     latency_us: int
     slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """A head that the quorum of witnesses has cosigned, as the signer knows."""
+
+    size: int
+    text: bytes  # of the checkpoint
+    cosignatures: bytes  # signature lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,38 +246,57 @@ class Heads:
             self._told = size
 
 
-async def seal_proof(heads: Heads, signer: Signer, line: Line) -> SignedHead:
-    """The newest head of the line's log under the signatures of log and line. Refusal: try again, or give up."""
+async def seal_proof(heads: Heads, signer: Signer, line: Line, held: Witnessed | None = None) -> SignedHead:
+    """The newest head of the line's log under the signatures of log and line. Refusal: try again, or give up.
+
+    A held line: the head that its witnesses have cosigned, with their signatures.
+    """
     origin, key = line.log.log.origin, line.key
+    if held is not None:
+        return _signed_head(line, held.size, held.text, await signer.seal(origin, held.size, [key]), held.cosignatures)
     head, sealed = await heads.under_newest(lambda size: signer.seal(origin, size, [key]))
-    by = sealed.lines.get(key)
+    return _signed_head(line, head.size, checkpoint_text(origin, head.size, head.root), sealed, b"")
+
+
+def _signed_head(line: Line, size: int, text: bytes, sealed: Sealed, cosignatures: bytes) -> SignedHead:
+    by = sealed.lines.get(line.key)
     if by is None or not by.line:
         reason = by.reason if by is not None else "INTERNAL"
         raise Unavailable("the key did not sign", reason=reason, retry_after_ms=1_000)
-    text = checkpoint_text(origin, head.size, head.root)
     log_note = text + b"\n" + sealed.log_signature_line
-    checkpoint = log_note + by.line
-    note = _parsed(checkpoint)
-    names = [found.name for found in note.lines]
-    if sealed.size != head.size or note.text != text or names != [origin, f"{line.log.log.name}/{line.name}"]:
+    own = log_note + by.line
+    note = _parsed(own + cosignatures)
+    names = [found.name for found in note.lines[:2]]
+    expected = [line.log.log.origin, f"{line.log.log.name}/{line.name}"]
+    if sealed.size != size or note.text != text or names != expected:
         raise Internal("the signer's answer is not a checkpoint of this head")
-    return SignedHead(head.size, sealed.time, log_note, checkpoint, by.rv, by.latency_us, by.slot)
+    return SignedHead(size, sealed.time, log_note, own, own + cosignatures, by.rv, by.latency_us, by.slot)
 
 
 async def seal_log(heads: Heads, signer: Signer, log: LogState) -> None:
     """The newest head under the log's own signature: for facts of governance, which no line's batch may follow."""
-    head, sealed = await heads.under_newest(lambda size: signer.seal(log.log.origin, size, []))
+    await propose(heads, signer, log, hold=False)
+
+
+async def propose(heads: Heads, signer: Signer, log: LogState, *, hold: bool = True) -> tuple[Head, bytes]:
+    """The newest head and its note under the log's signature; with `hold` the signer expects its cosignatures."""
+    head, sealed = await heads.under_newest(lambda size: signer.seal(log.log.origin, size, [], hold=hold))
     text = checkpoint_text(log.log.origin, head.size, head.root)
     signed = text + b"\n" + sealed.log_signature_line
     found = _parsed(signed)
     if sealed.size != head.size or [line.name for line in found.lines] != [log.log.origin]:
         raise Internal("the signer's answer is not a checkpoint of this head")
-    if head.size > log.sealed_size:
-        log.sealed_size, log.sealed_note = head.size, signed
+    log.signed(head.size, signed)
+    return head, signed
 
 
-async def sign_direct(heads: Heads, signer: Signer, line: Line, ticket: Ticket) -> list[DirectPart]:
-    """Sign every leaf of a ticket that has no recorded signature yet, part by part. Refusals per part, never raised."""
+async def sign_direct(
+    heads: Heads, signer: Signer, line: Line, ticket: Ticket, held: Witnessed | None = None
+) -> list[DirectPart]:
+    """Sign every leaf of a ticket that has no recorded signature yet, part by part. Refusals per part, never raised.
+
+    Of a held line the leaves are shown in the head that its witnesses have cosigned.
+    """
     act = ticket.act
     assert act is not None
     missing = [position for position in range(act.count) if position not in ticket.signatures]
@@ -272,8 +309,11 @@ async def sign_direct(heads: Heads, signer: Signer, line: Line, ticket: Ticket) 
             return await signer.direct(line.key, _items(line, act, salts, positions, size), size)
 
         try:
-            head, results = await heads.under_newest(call)
-            size = head.size
+            if held is not None:
+                size, results = held.size, await call(held.size)
+            else:
+                head, results = await heads.under_newest(call)
+                size = head.size
             if len(results) != len(positions):
                 raise Internal("the signer answered another number of items", reason="OUTCOME_UNKNOWN")
         except Refusal as error:

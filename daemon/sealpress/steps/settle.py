@@ -48,8 +48,8 @@ class BatchAnswer:
 def settle_proof(shared: Shared, line: Line, head: SignedHead) -> None:
     """Everything durable of the line under this head; what is too old for it lapses."""
     log = line.log
-    if head.size > log.sealed_size:
-        log.sealed_size, log.sealed_note = head.size, head.log_note
+    log.signed(head.size, head.log_note)
+    line.sealed = head
     done: list[Ticket] = []
     while line.durable and line.durable[0].end <= head.size:
         durable = line.durable.popleft()
@@ -197,6 +197,16 @@ def stored_answer(log: Log, known: KnownRequest) -> Settled:
     signatures = stored_signatures(log, known)
     whole = tuple([signatures[position] for position in range(act.count)])
     return Settled(log, act, max(event.tree_size for event in outcomes), b"", whole)
+
+
+def with_cosignatures(shared: Shared, line: Line | None, settled: Settled) -> Settled:
+    """The same leaves under a head of their line that witnesses cosigned meanwhile, where there is one."""
+    head, act = line.cosigned if line is not None else None, settled.act
+    if head is None or head.size < act.first_leaf + act.count:
+        return settled
+    if head.time - act.spec.time > shared.leaf_age_s_max:
+        return settled
+    return Settled(settled.log, act, head.size, head.checkpoint)
 
 
 def stored_signatures(log: Log, known: KnownRequest) -> dict[int, bytes]:

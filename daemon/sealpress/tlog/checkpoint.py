@@ -47,9 +47,9 @@ class CheckpointFile:
         return self.newest.note.size if self.newest is not None else 0
 
     def offer(self, text: bytes) -> bool:
-        """A sealed head. True: it is time to call `publish`."""
+        """A sealed head, or the same with more signatures. True: it is time to call `publish`."""
         checkpoint = Checkpoint(text, parse_note(text))
-        if self.newest is None or checkpoint.note.size > self.newest.note.size:
+        if self.newest is None or _worth(checkpoint.note) > _worth(self.newest.note):
             self.newest = self._waiting = checkpoint
         return self.due
 
@@ -72,6 +72,10 @@ class CheckpointFile:
         self._written_ns = self._clock.monotonic_ns()
         write(self._directory, waiting.text)
         return True
+
+
+def _worth(note: Note) -> tuple[int, int]:
+    return note.size, len(note.lines)
 
 
 def write(directory: Path, text: bytes) -> None:

@@ -6,23 +6,31 @@
     group <name> <k|any|all> ...   of witnesses and groups defined above
     quorum <name>                  "line", or a group that demands witnesses besides
 
-Guarantees: exactly one line key, of the logs named; no key twice; no name undefined. Does not: fetch anything (URLs are
-allowed and ignored).
+A node that has its heads cosigned reads the same language (`parse_witnesses`): no line is named there, the quorum may
+be `none`, and a witness may have a URL, its submission prefix (C2SP tlog-witness).
+
+Guarantees: exactly one line key, of the logs named; no key twice; no name undefined. Does not: fetch anything (a
+verifier ignores URLs).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from sealpress.core.leaf import key_id, scope
 from sealpress.errors import ConfigError, Invalid
 from sealpress.values import check_line
-from sealpress.verify.note import LineKey, LogKey, parse_vkey
+from sealpress.verify.note import TYPE_COSIGNER, LineKey, LogKey, parse_vkey
 
 POLICY_BYTES_MAX = 64 << 10
+WITNESSES_MAX = 14  # a checkpoint has 16 signature lines at most: of its log, a line, and these
 LINE = "line"
+NONE = "none"
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +59,76 @@ class TrustPolicy:
         """The key of the line."""
         return self.witnesses[LINE]
 
-    def satisfied(self, signed: set[str], name: str | None = None) -> bool:
+    def satisfied(self, signed: Collection[str], name: str | None = None) -> bool:
         """Do these witnesses make the quorum (or the group `name`)?"""
-        name = self.quorum if name is None else name
-        group = self.groups.get(name)
-        if group is None:
-            return name in signed
-        return sum(self.satisfied(signed, member) for member in group.members) >= group.threshold
+        return _satisfied(self.groups, self.quorum if name is None else name, signed)
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessPolicy:
+    """Who cosigns the heads of a node's logs, and how many of them it takes."""
+
+    logs: Mapping[str, LogKey]  # by origin; empty: every log
+    witnesses: Mapping[str, LineKey]  # by policy name; all Ed25519
+    urls: Mapping[str, str]  # submission prefix, by policy name, where one is given
+    groups: Mapping[str, Group]
+    quorum: str
+
+    def covers(self, origin: str) -> bool:
+        """Whether heads of this log are to be cosigned."""
+        return not self.logs or origin in self.logs
+
+    def satisfied(self, signed: Collection[str]) -> bool:
+        """Do these witnesses make the quorum? `none` is made by nobody at all."""
+        return self.quorum == NONE or _satisfied(self.groups, self.quorum, signed)
+
+
+def _satisfied(groups: Mapping[str, Group], name: str, signed: Collection[str]) -> bool:
+    group = groups.get(name)
+    if group is None:
+        return name in signed
+    return sum(_satisfied(groups, member, signed) for member in group.members) >= group.threshold
 
 
 def load_policy(path: Path) -> TrustPolicy:
     """Read and parse a file; ConfigError names it."""
+    return _load(path, parse_policy, "give the trust policy of the line with --trust")
+
+
+def load_witnesses(path: Path) -> WitnessPolicy:
+    """Read and parse a node's file; ConfigError names it."""
+    return _load(path, parse_witnesses, "[witness] policy names a tlog-policy file with the node's witnesses")
+
+
+def _load(path: Path, parse: Callable[[bytes], P], hint: str) -> P:
     try:
         with path.open("rb") as file:
             text = file.read(POLICY_BYTES_MAX + 1)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="give the trust policy of the line with --trust") from error
+        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
     try:
-        return parse_policy(text)
+        return parse(text)
     except Invalid as error:
         raise ConfigError(f"{path}: {error.message}", reason=error.reason, hint=error.hint) from error
 
 
 def parse_policy(text: bytes) -> TrustPolicy:
     """Invalid (reason POLICY) unless the whole text makes sense."""
+    return _read(text, _Reader()).policy()
+
+
+def parse_witnesses(text: bytes) -> WitnessPolicy:
+    """Invalid (reason POLICY) unless the whole text makes sense and every witness signs with Ed25519."""
+    return _read(text, _Reader(lines=False)).witness_policy()
+
+
+def _read(text: bytes, reader: _Reader) -> _Reader:
     if len(text) > POLICY_BYTES_MAX:
         raise Invalid("a trust policy is at most 64 KiB", reason="POLICY")
     try:
         lines = text.decode().split("\n")
     except UnicodeDecodeError:
         raise Invalid("a trust policy is UTF-8 text", reason="POLICY") from None
-    reader = _Reader()
     for number, raw in enumerate(lines, 1):
         words = raw.replace("\t", " ").split(" ")
         words = [word for word in words if word]
@@ -90,11 +137,14 @@ def parse_policy(text: bytes) -> TrustPolicy:
                 reader.line(words)
             except Invalid as error:
                 raise Invalid(f"line {number}: {error.message}", reason="POLICY", hint=error.hint) from None
-    return reader.policy()
+    return reader
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, *, lines: bool = True) -> None:
+        """`lines`: the text is a verifier's, about one line."""
+        self.lines = lines
+        self.urls: dict[str, str] = {}
         self.logs: dict[str, LogKey] = {}
         self.witnesses: dict[str, LineKey] = {}
         self.groups: dict[str, Group] = {}
@@ -132,6 +182,8 @@ class _Reader:
         self._fresh_name(words[0])
         self._fresh_key(key.spki[-32:] if key.type_bytes == b"\x04" else key.spki)
         self.witnesses[words[0]] = key
+        if len(words) > 2:
+            self.urls[words[0]] = words[2]
 
     def _group(self, words: list[str]) -> None:
         name, threshold, members = words[0], words[1], tuple(words[2:])
@@ -150,12 +202,13 @@ class _Reader:
     def _quorum(self, words: list[str]) -> None:
         if self.quorum is not None:
             raise Invalid("a second quorum")
-        if words[0] not in self.witnesses and words[0] not in self.groups:
-            raise Invalid(f"{words[0]!r} is not defined above", hint="sealpress needs at least `quorum line`")
+        if words[0] not in self.witnesses and words[0] not in self.groups and (self.lines or words[0] != NONE):
+            hint = "sealpress needs at least `quorum line`" if self.lines else "a witness, a group, or none"
+            raise Invalid(f"{words[0]!r} is not defined above", hint=hint)
         self.quorum = words[0]
 
     def _fresh_name(self, name: str) -> None:
-        if name == "none" or name in self.witnesses or name in self.groups:
+        if name == NONE or name in self.witnesses or name in self.groups:
             raise Invalid(f"the name {name!r} is taken")
 
     def _fresh_key(self, key: bytes) -> None:
@@ -183,3 +236,15 @@ class _Reader:
         return TrustPolicy(
             self.logs, self.witnesses, self.groups, quorum, log_name, line, key_id(key.spki), scope(log_name, line)
         )
+
+    def witness_policy(self) -> WitnessPolicy:
+        if not self.witnesses or self.quorum is None:
+            raise Invalid("needs `witness <name> <vkey> <url>` and `quorum <name>`", reason="POLICY")
+        if len(self.witnesses) > WITNESSES_MAX:
+            raise Invalid(f"more than {WITNESSES_MAX} witnesses", reason="POLICY")
+        if len({key.key_id for key in self.witnesses.values()}) < len(self.witnesses):
+            raise Invalid("two witnesses have one key id", reason="POLICY", hint="rename one of them")
+        for name, key in self.witnesses.items():
+            if key.type_bytes != TYPE_COSIGNER:
+                raise Invalid(f"{name}: a witness of a node signs with Ed25519 (type 0x04)", reason="POLICY")
+        return WitnessPolicy(self.logs, self.witnesses, self.urls, self.groups, self.quorum)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sealpress import loop as event_loop
 from sealpress.clock import SystemClock
-from sealpress.config import Config, KeySection, Listen, load, resolve
+from sealpress.config import HELD, Config, KeySection, Listen, load, resolve
 from sealpress.core import leaf, p11
 from sealpress.core.reference import self_check
 from sealpress.entropy import SystemEntropy
@@ -46,7 +46,7 @@ from sealpress.tlog.checkpoint import CheckpointFile
 from sealpress.tlog.log import Log, LogSettings
 from sealpress.values import Mode
 from sealpress.verify import note
-from sealpress.wiring import governed, issuers, services
+from sealpress.wiring import governed, issuers, services, witnesses
 
 LINK_DEADLINE_MS_MIN = 5_000
 
@@ -84,6 +84,7 @@ class Daemon:
         self._tokens: Tokens | None = None
         self._office: Office | None = None
         self._webhook: Webhook | None = None
+        self._witnesses: witnesses.NodeWitnesses | None = None
 
     def _at(self, value: str) -> Path:
         return resolve(self._path, value)
@@ -99,6 +100,8 @@ class Daemon:
         try:
             snapshot = self._read_policy()
             _check_config(self._config, snapshot)
+            if self._config.witness is not None:
+                self._witnesses = witnesses.NodeWitnesses(self._config, self._at, self._clock, self._telemetry)
             self._tls = self._tls_files()
             self._tokens = await issuers.tokens(self._config, self._at, self._clock, self._telemetry)
             self._open_logs()
@@ -135,6 +138,8 @@ class Daemon:
         for listener in self._listeners:
             await listener.stop()
         for log in flow.shared.logs.values():
+            if log.signed_size > log.sealed_size:
+                log.show(log.signed_size, log.signed_note, b"", quorum=False)  # its witnesses are not asked any more
             await _flushed(self._files[log.id], log)
         self._telemetry.stopped(0)
         return 0 if drained else 1
@@ -144,6 +149,8 @@ class Daemon:
             await http.close()
         if self._tokens is not None:
             await issuers.close(self._tokens)
+        if self._witnesses is not None:
+            await self._witnesses.close()
         await self._link.close()
         for log in self._logs.values():
             log.close()
@@ -214,6 +221,8 @@ class Daemon:
             log.check_mark(mark.size, mark.root)
             sizes[id_] = mark.size
         self._check_keys()
+        if self._witnesses is not None:
+            await self._witnesses.compare(self._logs, self._link, marks)
         for log in self._logs.values():
             log.start(asyncio.get_running_loop())
         shared = self._shared(snapshot)
@@ -246,6 +255,12 @@ class Daemon:
         status = self._link.cached
         for id_, section in self._config.key.items():
             known = status.keys.get(id_) if status is not None else None
+            if known is not None and known.held != (section.hold == HELD):
+                raise CannotStart(
+                    f"[key.{id_}] hold is not what the signer's configuration says",
+                    reason="SIGNER_DIFFERS",
+                    hint="[key.*] must be the same in the signer's configuration",
+                )
             if known is not None and self._key_file_there(section) and known.key_id != leaf.key_id(self._spki(section)):
                 raise CannotStart(
                     f"[key.{id_}] is another key at the signer",
@@ -304,6 +319,9 @@ class Daemon:
             outcome_delay_ms=config.journal.outcome_delay_ms,
             release_outcome=config.journal.release == "outcome",
             leaves_per_advance_max=config.signer.leaves_per_advance_max,
+            witnesses=self._witnesses.of_logs if self._witnesses is not None else None,
+            witness_interval_ms=config.witness.interval_ms if config.witness is not None else 0,
+            hold_ms_max=1_000 * config.witness.hold_s_max if config.witness is not None else 0,
             slot_deadline_ms=max([slot.deadline_ms for slot in config.slot.values()], default=10_000),
         )
 
@@ -317,9 +335,14 @@ class Daemon:
         vkey = note.log_key(log.origin, raw.public_bytes_raw()).vkey
         head = Head(log.size, log.root(), self._clock.now_ns() // NANOSECONDS)
         state = LogState(id_, log, log.recovered.known, queue, head, vkey)
+        state.witnessed = self._witnesses is not None and self._witnesses.of_logs.policy.covers(log.origin)
         published = self._files[id_].newest
         if published is not None and published.note.origin == log.origin and published.note.size <= log.size:
-            state.sealed_size, state.sealed_note = published.note.size, published.text
+            for line in published.note.lines:
+                if vkey.startswith(f"{line.name}+{line.key_id.hex()}+"):
+                    own = note.signature_line(line.name, line.key_id, line.signature)
+                    state.signed(published.note.size, published.note.text + b"\n" + own)
+                    state.sealed_size, state.sealed_note = published.note.size, published.text
         return state
 
     # ---- listeners ----
@@ -414,7 +437,7 @@ class Daemon:
 
 
 async def _flushed(file: CheckpointFile, log: LogState) -> None:
-    if log.sealed_note and log.sealed_size > file.size:
+    if log.sealed_note and (file.newest is None or log.sealed_note != file.newest.text):
         file.offer(log.sealed_note)
         try:
             await asyncio.get_running_loop().run_in_executor(None, file.flush)
@@ -451,6 +474,7 @@ def _check_config(config: Config, snapshot: Snapshot) -> None:
         if key.state == "active" and active.setdefault(key.line, id_) != id_:
             raise ConfigError(f"[key.{id_}] line {key.line} has two active keys")
     governed.check(config)
+    witnesses.check(config, snapshot)
     for line, rules in snapshot.lines.items():
         if line not in active:
             raise ConfigError(f'policy: [line."{line}"] has no active key', hint="[key.<id>] line = …")

@@ -138,8 +138,6 @@ WRONG = {
     "another environment": (simple(extra='environment = "test"'), "environment"),
     "light key for firmware": (simple(class_="release", extra='trusts = ["boot"]'), "boot trusts it"),
     "provenance": (LOW + RULE + 'identities = ["uri:a"]\nprovenance = { required = true }\n', "not built yet"),
-    "witnesses of a line": (simple(extra='hold = "witnessed"'), "not built yet"),
-    "witnesses of a rule": (LOW + RULE + 'identities = ["uri:a"]\nhold = "witnessed"\n', "not built yet"),
     "a grant of days": (LOW + RULE + 'identities = ["uri:a"]\ngrant = { max_ttl = "2d" }\n', "max_ttl"),
     "a duration without unit": (LOW + RULE + 'identities = ["uri:a"]\ngrant = { max_ttl = "60" }\n', "max_ttl"),
     "auditor": (LOW + '[audit]\nidentities = ["root"]\n', "not an identity"),

@@ -190,6 +190,15 @@ int sp_tree_node(const sp_tree *tree, uint32_t level, uint64_t index, uint8_t ou
     return SP_OK;
 }
 
+int sp_tree_nodes(const sp_tree *tree, uint32_t level, uint64_t first, uint64_t count, uint8_t *out)
+{
+    SP_ENSURE(level < SP_LEVEL_COUNT && count > 0, SP_E_BOUNDS);
+    uint64_t complete = sp_tree_size(tree) >> level;
+    SP_ENSURE(count <= complete && first <= complete - count, SP_E_BOUNDS);
+    memcpy(out, node_at(tree, level, first), (size_t)count * 32);
+    return SP_OK;
+}
+
 int sp_tree_growth(const sp_tree *tree, uint64_t old_size, uint64_t new_size, uint8_t *out, uint32_t *count)
 {
     SP_ENSURE(new_size <= sp_tree_size(tree) && old_size <= new_size, SP_E_BOUNDS);

@@ -16,6 +16,7 @@ from sealpress.core.status import check, statuses
 
 HASH_SIZE = 32
 SIZE_MAX = 1 << 63
+NODES_MAX = 1 << 16  # of one `Tree.nodes`
 EMPTY_ROOT = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 
 _STATUS = statuses()
@@ -107,6 +108,15 @@ class Tree:
         _sizes(level, index)
         out = ffi.new("uint8_t[32]")
         check(lib.sp_tree_node(self.pointer, min(level, 0xFFFFFFFF), index, out))
+        return bytes(ffi.buffer(out))
+
+    def nodes(self, level: int, first: int, count: int) -> bytes:
+        """`count` complete neighbours of one level, end to end, as in the mapped file; SP_E_BOUNDS if not there."""
+        _sizes(level, first, count)
+        if not 0 < count <= NODES_MAX:
+            check(_STATUS["SP_E_BOUNDS"])
+        out = ffi.new("uint8_t[]", HASH_SIZE * count)
+        check(lib.sp_tree_nodes(self.pointer, min(level, 0xFFFFFFFF), first, count, out))
         return bytes(ffi.buffer(out))
 
     def frontier(self, size: int) -> bytes:

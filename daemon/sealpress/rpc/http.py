@@ -1,51 +1,93 @@
-"""The plain HTTP listener: /metrics for Prometheus and /healthz for load balancers. Read only, no secrets.
+"""The plain HTTP listener: tiles of the logs for monitors, /metrics for Prometheus, /healthz for load balancers.
 
-Guarantees: bounded requests, no bodies read. Does not: serve anything of the log's contents.
+Guarantees: read only, no secrets, nobody is asked who he is; at most CONNECTIONS_MAX connections, where a new one takes
+the place of the oldest, so that idle ones keep nobody out; GET and HEAD of short lines, bodies are not read. Does not:
+encrypt (put a proxy with a cache before it if readers come from outside), or limit the rate of a reader.
 """
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
 
 from aiohttp import web
 
 from sealpress.errors import CannotStart
 from sealpress.flow import Flow
+from sealpress.rpc.tiles import Tiles
 from sealpress.telemetry import Telemetry
 
 BODY_BYTES_MAX = 1_024
+LINE_BYTES_MAX = 2_048
+HEADERS_MAX = 64
+CONNECTIONS_MAX = 256
+IDLE_S_MAX = 30.0
 
 
-class HttpListener:
-    """One address."""
+class HttpServer:
+    """Routes at one address, bounded."""
 
-    def __init__(self, flow: Flow, telemetry: Telemetry) -> None:
+    def __init__(self, routes: Iterable[web.RouteDef]) -> None:
         """Not listening yet."""
-        self._flow = flow
-        self._telemetry = telemetry
-        self._runner: web.AppRunner | None = None
+        app = web.Application(client_max_size=BODY_BYTES_MAX)
+        app.router.add_routes(routes)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1,
+            keepalive_timeout=IDLE_S_MAX,
+            lingering_time=0,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=LINE_BYTES_MAX,
+            max_headers=HEADERS_MAX,
+        )
+        self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port in use. CannotStart PORT_IN_USE."""
-        app = web.Application(client_max_size=BODY_BYTES_MAX)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/healthz", self._healthz)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, reuse_port=False)
         try:
-            await site.start()
+            self._server = await asyncio.get_running_loop().create_server(self._connected, host, port)
         except OSError as error:
             raise CannotStart(
                 f"cannot listen on {host}:{port}: {error.strerror}",
                 reason="PORT_IN_USE",
                 hint="another process has the port; choose another address in [[listen]]",
             ) from error
-        bound: int = self._runner.addresses[0][1]
+        bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()
+
+    def _connected(self) -> asyncio.Protocol:
+        server = self._runner.server
+        assert server is not None
+        connections = server.connections
+        if len(connections) >= CONNECTIONS_MAX:
+            connections[0].force_close()  # in order of their coming
+        return server()
+
+
+class HttpListener(HttpServer):
+    """What a node serves there."""
+
+    def __init__(self, flow: Flow, telemetry: Telemetry) -> None:
+        """Not listening yet. ConfigError if two logs would be read at one place."""
+        self._flow = flow
+        self._telemetry = telemetry
+        self._tiles = Tiles(flow.shared.logs.values())
+        own = [web.get("/metrics", self._metrics), web.get("/healthz", self._healthz)]
+        super().__init__([*own, *self._tiles.routes()])
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await super().close()
+        self._tiles.close()
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         for log in self._flow.shared.logs.values():

@@ -17,8 +17,9 @@ NATIVE := setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h)
 PROTOC = $(PYTHON_HERE) -m grpc_tools.protoc -Iprotos -I$$($(PYTHON_HERE) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 HISTORIES ?= 100000
+CYCLES ?= 1000
 
-.PHONY: help setup demo demo-governance wheel test test-sanitized test-native governance-soak lint bench bench-tiny proto clean governance-start
+.PHONY: help setup demo demo-governance wheel test test-sanitized test-native governance-soak kill lint bench bench-tiny proto clean governance-start
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -57,6 +58,10 @@ test-sanitized: $(READY) ## the test suite on an extension built under AddressSa
 governance-soak: $(READY) ## the invariants of governance over 100,000 histories; HISTORIES=n for others, about 25 ms each
 	SEALPRESS_GOVERNANCE_HISTORIES=$(HISTORIES) $(PYTHON_HERE) -m pytest tests/property/test_governance.py -s \
 	    -k every_history -o faulthandler_timeout=0 $(PYTEST_ARGS)
+
+kill: $(READY) ## kill -9 of a real node under load, 1,000 times; CYCLES=n for others, SEALPRESS_KILL_SEED=n to replay
+	SEALPRESS_KILL_CYCLES=$(CYCLES) $(PYTHON_HERE) -m pytest tests/integration/test_kill.py -s \
+	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
 
 lint: $(READY) .stamp-lint ## ruff, mypy, import rules, warnings as errors, generated code fresh
 	$(VENV)/bin/ruff check $(LINTED)

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 import urllib.request
 from collections.abc import Mapping
@@ -27,11 +28,12 @@ from typing import Any
 import tomli_w
 
 from kit.shim import Counters, build
+from kit.standby import Standby
 from sealpress.client import AsyncClient, Client, load_client
 from sealpress.hsm.provision import softhsm_conf
 from sealpress.verify.policy import TrustPolicy, load_policy
 from sealpress.wiring import dev
-from sealpress.wiring.pair import Child
+from sealpress.wiring.pair import Child, Process
 
 PROOF = dev.PREFIX + "proof-ed25519"
 PROOF_P256 = dev.PREFIX + "proof-p256"
@@ -80,7 +82,8 @@ class Node:
             self._environment = self.counters.env
             self.configure({"slot": {"soft": {"module": str(_shim())}}})
         self.configure(settings or {})
-        self.children: dict[str, Child] = {}
+        self.children: dict[str, Process] = {}
+        self._standbys: dict[str, Standby] = {}
         self._words = (self.place / "words").open("ab")
         if start:
             try:
@@ -107,10 +110,10 @@ class Node:
         """What both processes said on stderr."""
         return (self.place / "words").read_text(errors="replace")
 
-    def configure(self, settings: Mapping[str, Any]) -> None:
-        """Merge into sealpress.toml; for the next start."""
-        found = tomllib.loads(self.config.read_text())
-        self.config.write_text(tomli_w.dumps(_merge(found, settings)))
+    def configure(self, settings: Mapping[str, Any], name: str = "sealpress.toml") -> None:
+        """Merge into sealpress.toml, or policy.toml; for the next start."""
+        path = self.directory / name
+        path.write_text(tomli_w.dumps(_merge(tomllib.loads(path.read_text()), settings)))
 
     def trust_file(self, line: str = PROOF) -> Path:
         """The tlog-policy of a proof line."""
@@ -131,18 +134,39 @@ class Node:
         """The daemon's ready line: its addresses."""
         return self.children["serve"].ready
 
-    def start(self, command: str) -> Child:
+    def start(self, command: str) -> Process:
         """Start `signer` or `serve` and wait until it is ready; CannotStart otherwise."""
-        kept = dict(os.environ)
-        os.environ.update(self._environment)
-        try:
-            child = self.children[command] = Child(self.directory, command, self._words)
-        finally:
-            os.environ.clear()
-            os.environ.update(kept)
+        standby = self._standbys.pop(command, None)
+        if standby is not None:
+            standby.go()
+            child = standby.ready()
+        else:
+            child = self._start(command)
+        self.children[command] = child
         if command == "serve":
             dev.write_clients(self.directory, child.ready)
         return child
+
+    def _start(self, command: str) -> Child:
+        kept = dict(os.environ)
+        os.environ.update(self._environment)
+        try:
+            return Child(self.directory, command, self._words)
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+
+    def stand_by(self, command: str) -> None:
+        """Have the next `signer` or `serve` import its modules now, so that its start is quick."""
+        if command not in self._standbys:
+            self._standbys[command] = Standby(self.directory, command, self._words)
+
+    def start_and_kill(self, command: str, seconds: float) -> None:
+        """Start one that stands by; kill -9 so much later, ready or not."""
+        standby = self._standbys.pop(command)
+        standby.go()
+        time.sleep(seconds)
+        standby.kill()
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run `signer` or `serve` until it ends by itself: for starts that must fail."""
@@ -198,6 +222,8 @@ class Node:
         for command in ("serve", "signer"):
             if command in self.children:
                 self.stop(command)
+        for standby in self._standbys.values():
+            standby.kill()
         self._words.close()
         if self.counters is not None:
             self.counters.close()

@@ -18,6 +18,7 @@ from sealpress.client.tls import THREE_THINGS
 DOMAIN = "sealpress"
 RETRY_MS_FIRST = 100
 RETRY_MS_MAX = 5_000
+BROKEN_WRITE = "Internal error from Core"  # grpc.aio's word for a stream whose connection broke under a write
 
 _BY_CODE: dict[grpc.StatusCode, type[errors.Refusal]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.Malformed,
@@ -43,7 +44,8 @@ def from_rpc(error: grpc.RpcError, *, connected: bool) -> errors.SealpressError:
         found = from_details(error.code(), status.message, status.details)
         if found is not None:
             return found
-    if error.code() is grpc.StatusCode.UNAVAILABLE:
+    broken = error.code() is grpc.StatusCode.INTERNAL and BROKEN_WRITE in (error.details() or "")
+    if error.code() is grpc.StatusCode.UNAVAILABLE or broken:
         return _transport(error.details() or "", connected=connected)
     return _BY_CODE.get(error.code(), errors.Internal)(error.details() or error.code().name)
 

@@ -236,6 +236,8 @@ int sp_segment_open(const sp_disk *disk, const char *path, const uint8_t *log_id
 void sp_segment_free(sp_segment *segment);
 /* offset 0: the first frame. SP_OK, SP_E_END (zeros or end), SP_E_CORRUPT. Checks the CRC. */
 int sp_segment_frame(const sp_segment *segment, uint64_t offset, sp_frame *out);
+/* First frame at or after offset and below end whose seq is not below `seq`. SP_E_END: none. */
+int sp_segment_seek(const sp_segment *segment, uint64_t offset, uint64_t end, uint64_t seq, sp_frame *out);
 /* First frame at or after offset and below end whose type is in type_mask (bit = type) and whose payload holds needle. SP_E_END: none. */
 int sp_segment_find(const sp_segment *segment, uint64_t offset, uint64_t end, uint32_t type_mask,
                     const uint8_t *needle, uint32_t needle_size, sp_frame *out);
@@ -293,6 +295,28 @@ void sp_replay_tell(const sp_replay *replay, sp_replay_state *out);
  * anew, for about sample_ns per shape, and scaled. */
 int sp_replay_rate(const sp_replay_work *work, uint64_t sample_ns, uint64_t *ns);
 uint64_t sp_work_cpu_ns(void);          /* processor time of this thread */
+
+/* ---- index (sp_index): where in a segment a value, an id or an outcome stands; derived ---- */
+typedef struct sp_index sp_index;
+/* The key of a value: digests, event ids and hashes of signatures by their first 8 bytes, little endian (kind 0); the
+ * first 8 bytes of SHA-256(identity | 0 | request id), which lead to REQUESTs (1); the seq of a REQUEST, to itself (2) and
+ * to its OUTCOMEs (3); value 0: to REQUESTs without an OUTCOME in their segment (4), and to the last records of each
+ * type and the OUTCOME of the largest signed head (5). Values of a kind may share a key: look at what you find. */
+uint64_t sp_index_key(uint8_t kind, uint64_t value);
+/* Of the frames below `end`; in memory. SP_E_VERSION: a record of a later version. SP_E_CORRUPT, SP_E_ENCODING: damage. */
+int sp_index_build(const sp_segment *segment, uint64_t end, sp_index **out);
+int sp_index_save(const sp_index *index, const sp_disk *disk, const char *dir);     /* to dir/index/<number>.idx, whole or not */
+/* The saved one of this segment, mapped. SP_E_MISMATCH, SP_E_VERSION, SP_E_CORRUPT: build it again. */
+int sp_index_open(const sp_disk *disk, const char *dir, const sp_segment *segment, sp_index **out);
+/* Offsets of frames with this key, in no order, without the first `skip` of them, at most `room`. SP_E_CORRUPT: build it
+ * again. Any thread. */
+int sp_index_find(const sp_index *index, uint64_t key, uint64_t skip, uint64_t *offsets, uint32_t room, uint32_t *count);
+/* Looks at every page with entries of other kinds than 0: later searches for them neither wait for the disk nor fail. */
+int sp_index_check(const sp_index *index);
+/* The position of the first of `count` indexes that has the key; SP_E_END if none has. */
+int sp_index_first(const sp_index *const *list, uint32_t count, uint64_t key, uint32_t *position);
+uint64_t sp_index_entries(const sp_index *index);
+void sp_index_free(sp_index *index);
 
 /* ---- PKCS#11 (sp_p11): the module table and the signing loop --------------- */
 /* Opens the vendor's module once per process and keeps its table; C_GetFunctionList of this library hands it out with C_Initialize replaced. */

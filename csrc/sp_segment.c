@@ -297,6 +297,22 @@ int sp_segment_frame(const sp_segment *segment, uint64_t offset, sp_frame *out)
     return sp_frame_read(segment->bytes, segment->header.salt, offset, out);
 }
 
+int sp_segment_seek(const sp_segment *segment, uint64_t offset, uint64_t end, uint64_t seq, sp_frame *out)
+{
+    SP_ENSURE(segment != NULL && out != NULL, SP_E_ARGUMENT);
+    offset = offset == 0 ? SP_SEGMENT_DATA : offset;
+    while (offset < end) {
+        sp_frame frame;
+        SP_TRY(sp_segment_frame(segment, offset, &frame));
+        if (frame.seq >= seq) {
+            *out = frame;
+            return SP_OK;
+        }
+        offset = frame.next_offset;
+    }
+    return SP_E_END;
+}
+
 int sp_segment_find(const sp_segment *segment, uint64_t offset, uint64_t end, uint32_t type_mask,
                     const uint8_t *needle, uint32_t needle_size, sp_frame *out)
 {

@@ -119,7 +119,7 @@ class Scribe:
         self.settings = LogSettings(directory, NAME, 1, **options)
         self.signer = HeadSigner(self.settings.origin, NAME)
         self.log: Log
-        self._ids = 0
+        self.ids = 0
 
     def open(self, disk: Any = None) -> Log:
         """Open and start, without a loop."""
@@ -134,8 +134,8 @@ class Scribe:
 
     def event(self, mode: Mode = Mode.PROOF, **changes: Any) -> RequestEvent:
         """A REQUEST with an id of its own."""
-        self._ids += 1
-        fields = {"event_id": self.entropy.bytes(16), "request_id": f"r{self._ids}", "same": self.entropy.bytes(32)}
+        self.ids += 1
+        fields = {"event_id": self.entropy.bytes(16), "request_id": f"r{self.ids}", "same": self.entropy.bytes(32)}
         return request_event(mode=mode, **(fields | changes))
 
     def digests(self, count: int) -> bytes:

@@ -341,11 +341,11 @@ class Segment:
 
     def __init__(self, path: Path, log_id: bytes | None = None, *, disk: Any = None) -> None:
         """SP_E_CORRUPT: no valid header, or not of its stated size. SP_E_MISMATCH: of another log."""
-        self._disk = lib.sp_disk_linux() if disk is None else ffi.cast("const sp_disk *", disk)
+        self.disk = lib.sp_disk_linux() if disk is None else ffi.cast("const sp_disk *", disk)
         slot = ffi.new("sp_segment **")
         self.native_header: Any = ffi.new("sp_segment_header *")
         owner = ffi.NULL if log_id is None else _bytes32(log_id)
-        check(lib.sp_segment_open(self._disk, str(path).encode(), owner, slot, self.native_header))
+        check(lib.sp_segment_open(self.disk, str(path).encode(), owner, slot, self.native_header))
         self._segment: Any = ffi.gc(slot[0], lib.sp_segment_free)
         self.header = SegmentHeader(**c_fields(SegmentHeader, self.native_header))
 
@@ -365,6 +365,16 @@ class Segment:
             return None
         check(status)
         return self._copied(out)
+
+    def seek(self, seq: int, offset: int = 0, end: int = _U64_MAX) -> int | None:
+        """Offset of the first frame in [offset, end) whose seq is not below `seq`; None if there is none."""
+        _u64(seq, offset, end)
+        out = ffi.new("sp_frame *")
+        status = lib.sp_segment_seek(self.pointer, offset, end, seq, out)
+        if status == _STATUS["SP_E_END"]:
+            return None
+        check(status)
+        return int(out.offset)
 
     def find(self, needle: bytes, type_mask: int, offset: int = 0, end: int = _U64_MAX) -> Frame | None:
         """The first frame in [offset, end) of a type in `type_mask` (bit = type) whose payload holds `needle`."""

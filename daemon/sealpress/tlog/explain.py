@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from sealpress.core import index
 from sealpress.tlog import entry
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, RefusalEvent, RequestEvent, RequestRef
 from sealpress.tlog.reader import LogReader
@@ -30,7 +31,7 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 def by_digest(reader: LogReader, digest: bytes) -> Iterator[Record]:
     """REQUESTs with this digest in their column, and REFUSALs that name it."""
-    for record in reader.find(digest, (RecordType.REQUEST, RecordType.REFUSAL)):
+    for record in reader.find(digest, (RecordType.REQUEST, RecordType.REFUSAL), key=index.value_key(digest)):
         event = record.head.event
         if isinstance(event, RefusalEvent):
             if event.digest == digest:
@@ -41,14 +42,16 @@ def by_digest(reader: LogReader, digest: bytes) -> Iterator[Record]:
 
 def by_event_id(reader: LogReader, event_id: bytes) -> Iterator[Record]:
     """The REQUEST or REFUSAL with this id."""
-    for record in reader.find(event_id, (RecordType.REQUEST, RecordType.REFUSAL)):
+    for record in reader.find(event_id, (RecordType.REQUEST, RecordType.REFUSAL), key=index.value_key(event_id)):
         if record.head.event.event_id == event_id:
             yield record
 
 
 def by_signature(reader: LogReader, sha256: bytes) -> Iterator[Record]:
     """The OUTCOMEs that hold a signature with this hash, and the REQUESTs that they are about."""
-    for record in reader.find(sha256, (RecordType.OUTCOME,)):
+    if not any(sha256):
+        return  # what stands beside an item that failed is no hash
+    for record in reader.find(sha256, (RecordType.OUTCOME,), key=index.value_key(sha256)):
         event: OutcomeEvent = record.head.event
         hashes = event.signature_sha256
         positions = [at for at in range(0, len(hashes), 32) if hashes[at : at + 32] == sha256]
@@ -56,15 +59,17 @@ def by_signature(reader: LogReader, sha256: bytes) -> Iterator[Record]:
             continue
         refs = event.requests if event.checkpoint else [_ref_at(event, at // 32) for at in positions]
         for ref in refs:
-            if ref is not None:
-                yield from _request_of(reader, ref)
+            request = reader.request(ref.seq) if ref is not None else None
+            if request is not None:
+                yield request
         yield record
 
 
 def outcomes_of(reader: LogReader, request: Record) -> Iterator[Record]:
     """Every OUTCOME about leaves of this REQUEST, newest segment first."""
     needle = b"\x93" + msgspec.msgpack.encode(request.seq)  # how a RequestRef of it begins
-    for record in reader.find(needle, (RecordType.OUTCOME,), since=request.where):
+    key = index.outcome_key(request.seq)
+    for record in reader.find(needle, (RecordType.OUTCOME,), since=request.where, key=key):
         if any(ref.seq == request.seq for ref in record.head.event.requests):
             yield record
 
@@ -197,12 +202,6 @@ def _ref_at(event: OutcomeEvent, position: int) -> RequestRef | None:
             return ref
         position -= ref.count
     return None
-
-
-def _request_of(reader: LogReader, ref: RequestRef) -> Iterator[Record]:
-    record = next(reader.records(ref.seq), None)
-    if record is not None and record.seq == ref.seq:
-        yield record
 
 
 def _item(record: Record, position: int) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Which request ids of the window are known, and what became of each: the index behind idempotent retries.
+"""Which request ids of the window are known, and what became of each: the table behind idempotent retries.
 
-Recovery and flow feed it with the same two calls, `request` and `outcome`, so that what a restart rebuilds is what was
-in memory before it.
+What this process records comes in with two calls, `request` and `outcome`. What a former one recorded is looked up in
+the journal (earlier.py) when somebody asks for it, comes in with the same two calls, and is in memory from then on.
 
-Guarantees: at most `entries_max` requests, about 250 bytes each; the oldest goes first; nothing older than the window
-is ever returned. Does not: read the journal (an entry says where the record stands), or decide about a retry.
+Guarantees: at most `entries_max` requests in memory, about 250 bytes each; the oldest goes first; nothing older than
+the window is ever returned. Does not: decide about a retry.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ import enum
 import hashlib
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, Where
 from sealpress.values import Mode
+
+if TYPE_CHECKING:
+    from sealpress.tlog.earlier import Earlier
+    from sealpress.tlog.record import Record
 
 
 class State(enum.IntEnum):
@@ -60,10 +65,11 @@ class KnownRequest:
 
 
 class Known:
-    """The index. Owned by one thread (the event loop's)."""
+    """The table. Owned by one thread (the event loop's)."""
 
-    def __init__(self, entries_max: int, window_ns: int) -> None:
-        """Empty; bounds as in `[idempotency]`."""
+    def __init__(self, entries_max: int, window_ns: int, earlier: Earlier | None = None) -> None:
+        """Empty; bounds as in `[idempotency]`; `earlier` knows what was recorded before."""
+        self._earlier = earlier
         self._entries_max = entries_max
         self._window_ns = window_ns
         self._packed: dict[bytes, bytes] = {}
@@ -78,17 +84,35 @@ class Known:
         return hashlib.sha256(f"{identity}\0{request_id}".encode()).digest()[:16]
 
     def __len__(self) -> int:
-        """How many requests are known."""
+        """How many requests are in memory."""
         return len(self._packed)
 
     def get(self, identity: str, request_id: str, now_ns: int) -> KnownRequest | None:
-        """The request with this id, if it is younger than the window."""
+        """The request with this id, if it is younger than the window. Damaged if its record cannot be read."""
         key = self.key(identity, request_id)
+        if key not in self._packed and self._earlier is not None:
+            found = self._earlier.find(identity, request_id)
+            if found is None or found[0].time_ns <= now_ns - self._window_ns:
+                return None
+            self.take(*found)
         packed = self._packed.get(key)
         if packed is None:
             return None
         known = self._unpack(key, packed)
         return known if known.time_ns > now_ns - self._window_ns else None
+
+    def take(self, request: Record, outcomes: Iterable[Record]) -> None:
+        """What a former process recorded of a request: from now on it is in memory like those of this one."""
+        self.request(
+            request.head.event,
+            request.where,
+            seq=request.seq,
+            first_leaf=request.head.first_leaf,
+            count=request.head.count,
+            time_ns=request.time_ns,
+        )
+        for record in outcomes:
+            self.outcome(record.head.event, record.where, of=request.seq)
 
     def request(
         self, event: RequestEvent, where: Where, *, seq: int, first_leaf: int, count: int, time_ns: int
@@ -108,13 +132,13 @@ class Known:
             self._drop_oldest()
         return known
 
-    def outcome(self, event: OutcomeEvent, where: Where) -> None:
-        """An OUTCOME is durable; of requests that are not known, or are over, it changes nothing."""
+    def outcome(self, event: OutcomeEvent, where: Where, of: int | None = None) -> None:
+        """An OUTCOME is durable; requests that are not known, or are over, do not change. `of`: only that seq."""
         at = 0
         for ref in event.requests:
             signed = sum(map(bool, event.signatures[at : at + ref.count]))
             at += ref.count
-            key = self._open.get(ref.seq)
+            key = self._open.get(ref.seq) if of in (None, ref.seq) else None
             if key is not None:
                 self._settle(key, event.status, signed, where)
 
@@ -129,11 +153,6 @@ class Known:
         """Forget what is older than the window; cheap, call it now and then."""
         while self._order and not self._young(self._order[0], now_ns):
             self._drop_oldest()
-
-    def snapshot(self, now_ns: int) -> dict[bytes, KnownRequest]:
-        """Everything younger than the window, for comparing."""
-        found = {key: self._unpack(key, packed) for key, packed in self._packed.items()}
-        return {key: known for key, known in found.items() if known.time_ns > now_ns - self._window_ns}
 
     def _settle(self, key: bytes, status: OutcomeStatus, signed: int, where: Where) -> None:
         packed = self._packed[key]

@@ -13,8 +13,10 @@ Owned by one thread, the event loop's; only the reading functions may be called 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
@@ -66,6 +68,7 @@ class Log:
         self._busy = False  # a batch is in the commit thread's hands
         self._event_fd = -1
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = threading.Event()
 
     @classmethod
     def open(
@@ -112,6 +115,7 @@ class Log:
         if loop is not None:
             self._loop = loop
             loop.add_reader(self._event_fd, self._on_event)
+            loop.run_in_executor(None, self._make_indexes, range(self.reader.end.segment))
 
     def draft(self) -> Draft:
         """An empty draft for the next commit; only while none is in flight. Damaged if the log failed."""
@@ -181,6 +185,7 @@ class Log:
 
     def close(self) -> None:
         """Finish the batch in hand, stop the thread, unlock. Idempotent."""
+        self._closing.set()
         if self._loop is not None:
             self._loop.remove_reader(self._event_fd)
             self._loop = None
@@ -224,6 +229,14 @@ class Log:
         except (Busy, Damaged) as error:
             self._answer(error)
 
+    def _make_indexes(self, sealed: Iterable[int]) -> None:
+        """Of those of these segments that have none; in a thread. Meanwhile Explain reads such a segment whole."""
+        for number in self.reader.indexes.missing(sealed):
+            if self._closing.is_set():
+                return
+            with contextlib.suppress(CoreError):  # damage: whoever reads the record says so
+                self.reader.indexes.make(number)
+
     def _answer(self, outcome: Committed | SealpressError) -> None:
         flight, self._flight = self._flight, None
         if flight is None or flight.done():  # the waiter was cancelled: what happened is in our fields already
@@ -258,6 +271,8 @@ class Log:
         self._last_time_ns = result.time_ns
         batch_bytes = self._batch.bytes if draft is not None and self._batch is not None else 0
         self.reader.end = Where(result.segment, result.offset + batch_bytes)
+        if result.sealed and self._loop is not None:
+            self._loop.run_in_executor(None, self._make_indexes, (result.segment,))
         return Committed(
             result.first_seq,
             result.first_leaf,

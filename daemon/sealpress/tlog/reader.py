@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sealpress.core.index import request_key
 from sealpress.core.journal import Frame, Segment, segment_name
 from sealpress.errors import CoreError, Damaged, Invalid
 from sealpress.tlog import record
 from sealpress.tlog.entry import HEAD_STARTS, Where
+from sealpress.tlog.index import SegmentIndexes
 from sealpress.tlog.record import Record, Stored, StoredOutcome
 from sealpress.values import RecordType
 
@@ -37,6 +39,7 @@ class LogReader:
         self._disk = disk
         self._open: OrderedDict[int, Segment] = OrderedDict()
         self._lock = threading.Lock()
+        self.indexes = SegmentIndexes(directory, self.segment)
 
     def numbers(self) -> list[int]:
         """Segments up to the active one, in order; a spare is not among them."""
@@ -91,8 +94,11 @@ class LogReader:
             later = [number for number in numbers if self.segment(number).header.first_seq <= from_seq]
             numbers = [number for number in numbers if not later or number >= later[-1]]
         for number in numbers:
-            start = at.offset if at is not None and number == at.segment else 0
-            for frame in self.frames(number, start):
+            if at is not None and number == at.segment:
+                start: int | None = at.offset
+            else:
+                start = self._seek(number, from_seq)
+            for frame in self.frames(number, start) if start is not None else ():
                 if frame.type not in _LEAFLESS and frame.seq >= from_seq:
                     yield record.from_frame(number, frame)
 
@@ -120,28 +126,55 @@ class LogReader:
                 start = frame.next_offset
 
     def find(
-        self, needle: bytes, types: Iterable[RecordType] = RECORDS, since: Where | None = None
+        self,
+        needle: bytes,
+        types: Iterable[RecordType] = RECORDS,
+        since: Where | None = None,
+        key: int | None = None,
     ) -> Iterator[Record]:
         """Records of these types whose payload holds `needle`: newest segment first, in order inside one.
 
-        A hit is only bytes: the caller looks whether they mean what he seeks.
+        With `key` (core.index) sealed segments are not read from end to end but where their index says; one without a
+        good index is. A hit is only bytes: the caller looks whether they mean what he seeks.
         """
         mask = sum(1 << type_ for type_ in types)
         end = self.end
         for number in reversed(self.numbers()):
             if since is not None and number < since.segment:
                 return
-            segment = self.segment(number)
-            at = since.offset if since is not None and number == since.segment else 0
+            start = since.offset if since is not None and number == since.segment else 0
             stop = end.offset if number == end.segment else END
-            while (frame := segment.find(needle, mask, at, stop)) is not None:
-                yield record.from_frame(number, frame)
-                at = frame.next_offset
+            places = self.indexes.places(number, key) if key is not None and number != end.segment else None
+            stretches = [(start, stop)] if places is None else [(at, at + 1) for at in places if at >= start]
+            segment = self.segment(number)
+            for at, stop in stretches:
+                while (frame := segment.find(needle, mask, at, stop)) is not None:
+                    yield record.from_frame(number, frame)
+                    at = frame.next_offset
+
+    def request(self, seq: int) -> Record | None:
+        """The REQUEST with this seq."""
+        end = self.end
+        for number in reversed(self.numbers()):
+            if self.segment(number).header.first_seq <= seq:
+                places = self.indexes.places(number, request_key(seq)) if number != end.segment else None
+                for offset in [self._seek(number, seq)] if places is None else places:
+                    if offset is not None:
+                        found = self.record(Where(number, offset))
+                        if found.seq == seq and found.type is RecordType.REQUEST:
+                            return found
+                return None
+        return None
 
     def close(self) -> None:
         """Let go of the mappings."""
+        self.indexes.close()
         with self._lock:
             self._open.clear()
+
+    def _seek(self, number: int, seq: int) -> int | None:
+        end = self.end
+        return self.segment(number).seek(seq, 0, end.offset if number == end.segment else END)
 
 
 def unreadable(directory: Path, where: Where, error: Exception) -> Damaged:

@@ -1,12 +1,14 @@
-"""Opens a log after a stop or a crash: finds the last COMMIT, takes or rebuilds the tree, folds what flow must know.
+"""Opens a log after a stop or a crash: finds the last COMMIT, takes or rebuilds the tree, finds what flow must know.
 
 Order: lock and scan (core.journal) → refuse what is not a torn tail → refuse a clock that went back → take the stored
 tree levels if their right edge reproduces the active segment's header → replay the rest from its stored bytes,
-comparing every COMMIT's root and chain (core.replay, as `log verify`) → fold the records of the idempotency window.
+comparing every COMMIT's root and chain (core.replay, as `log verify`) → open or make the indexes of the segments of the
+idempotency window.
 
 Guarantees: what is returned stands on a tree that reproduces the last COMMIT; nothing on disk is changed but tree
-levels, which are derived. Does not: repair (Log.start does, after the mark has been compared: nothing at or below the
-mark may be repaired away), or decide what becomes of dangling requests.
+levels and indexes, which are derived. Does not: repair (Log.start does, after the mark has been compared: nothing at or
+below the mark may be repaired away), read sealed segments that have their index, or decide what becomes of dangling
+requests.
 """
 
 from __future__ import annotations
@@ -19,17 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from sealpress.core import replay
+from sealpress.core.index import LAST_KEY, Index
 from sealpress.core.journal import DAMAGE_INTERIOR, DAMAGE_TORN, Journal, JournalState
 from sealpress.core.merkle import Tree
 from sealpress.core.replay import Replay
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid
 from sealpress.ports import Clock, Entropy
 from sealpress.tlog import archive
+from sealpress.tlog.earlier import Earlier
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, RefusalEvent, RequestEvent, Where
 from sealpress.tlog.known import Known
 from sealpress.tlog.reader import END, LogReader, unreadable
-from sealpress.tlog.record import NANOSECONDS, Record, Stored, from_frame
-from sealpress.values import RecordType
+from sealpress.tlog.record import NANOSECONDS, Record, Stored, stored
 
 Progress = Callable[[int, int], None]  # segments done, segments to do
 
@@ -116,11 +119,10 @@ def open_log(settings: LogSettings, clock: Clock, entropy: Entropy, progress: Pr
 
 
 class Fold:
-    """What follows from records, taken in order. `Log` and recovery use `Known` alike; the rest is for a start."""
+    """What a start must know and a few records tell: of each segment the last ones of each kind, in order."""
 
-    def __init__(self, known: Known, governance: bool) -> None:
+    def __init__(self, governance: bool) -> None:
         """Nothing seen yet."""
-        self.known = known
         self.sealed_size = 0
         self.governance_seq: int | None = None
         self.policy_sha256: bytes | None = None
@@ -129,29 +131,17 @@ class Fold:
     @property
     def complete(self) -> bool:
         """Whether older records could add anything to the facts."""
-        return self.sealed_size > 0 and self.governance_seq is not None and (
-            self.policy_sha256 is not None or not self._governance
-        )  # fmt: skip
+        known = self.governance_seq is not None and self.policy_sha256 is not None
+        return self.sealed_size > 0 and (known or not self._governance)
 
     def record(self, record: Record) -> None:
         """Take in the next record."""
         event = record.head.event
-        if isinstance(event, RequestEvent):
-            self.known.request(
-                event,
-                record.where,
-                seq=record.seq,
-                first_leaf=record.head.first_leaf,
-                count=record.head.count,
-                time_ns=record.time_ns,
-            )
+        if isinstance(event, RequestEvent | RefusalEvent):
             self._saw(event.governance_seq, event.policy_sha256)
         elif isinstance(event, OutcomeEvent):
-            self.known.outcome(event, record.where)
             if event.checkpoint or any(event.signatures):
                 self.sealed_size = max(self.sealed_size, event.tree_size)
-        elif isinstance(event, RefusalEvent):
-            self._saw(event.governance_seq, event.policy_sha256)
         elif isinstance(event, GovernanceEvent):
             self.governance_seq = record.seq
             if event.kind == "policy":
@@ -173,7 +163,7 @@ class Fold:
 
 
 class _Recovery:
-    """One pass over the segments that must be replayed into the tree or folded."""
+    """One pass over the segments that must be replayed into the tree or belong to the idempotency window."""
 
     def __init__(
         self,
@@ -191,11 +181,12 @@ class _Recovery:
         self._now_ns = now_ns
         self._progress = progress
         self._replay: Replay | None = None
-        window_ns = settings.window_s * NANOSECONDS
-        self._fold = Fold(Known(settings.entries_max, window_ns), settings.governance)
+        self._window_ns = settings.window_s * NANOSECONDS
+        self._fold = Fold(settings.governance)
+        self._indexes: list[tuple[int, Index]] = []  # of the window, oldest first
 
     def run(self) -> Recovered:
-        recovered = Recovered(self._fold.known)
+        recovered = Recovered(Known(self._settings.entries_max, self._window_ns))
         if self._state.damage == DAMAGE_TORN:
             recovered.torn = self._state
         if self._state.next_seq == 0:
@@ -209,19 +200,20 @@ class _Recovery:
         self._need_archived(adopted, numbers[0])
         recovered.tree_rebuilt = not adopted
         replay_from = self._state.active if adopted else numbers[0]
-        fold_from = self._first_of_window(numbers)
-        work = [number for number in numbers if number >= min(replay_from, fold_from)]
+        window_from = self._first_of_window(numbers)
+        work = [number for number in numbers if number >= min(replay_from, window_from)]
         for done, number in enumerate(work):
             if self._progress is not None:
                 self._progress(done, len(work))
             if number >= replay_from:
                 self._replay_segment(number)
-            if number >= fold_from:
-                self._fold_segment(number)
+            if number >= window_from:
+                self._indexes.append((number, self._index(number)))
         if (self._tree.size, self._tree.root()) != (self._state.tree_size, self._state.root):
             raise self._damaged(self._reader.end, "the tree does not reproduce the last COMMIT")
-        self._search_older([number for number in numbers if number < fold_from])
-        self._fold.known.expire(self._now_ns)
+        for number, index in self._indexes:
+            self._facts(self._fold, number, index)
+        self._search_older([number for number in numbers if number < window_from])
         self._finish(recovered)
         if self._progress is not None:
             self._progress(len(work), len(work))
@@ -233,7 +225,12 @@ class _Recovery:
         recovered.governance_seq = fold.governance_seq or 0
         archived = archive.listed(self._settings.directory)
         recovered.sealed_size = max(fold.sealed_size, archived.sealed_size if archived is not None else 0)
-        recovered.dangling = [self._reader.stored(known.where) for known in fold.known.pending()]
+        earlier = Earlier(self._reader, self._indexes[::-1])
+        recovered.known = Known(self._settings.entries_max, self._window_ns, earlier)
+        for record in earlier.dangling():
+            if record.time_ns > self._now_ns - self._window_ns:
+                recovered.known.take(record, ())
+                recovered.dangling.append(stored(record, self._settings.name))
 
     def _adopt(self) -> bool:
         """Stored levels count only if their right edge reproduces the root in the active segment's header."""
@@ -290,28 +287,26 @@ class _Recovery:
         if step.what == replay.TORN or (step.what == replay.END and not active):
             raise self._damaged(where, "frames without a COMMIT in front of others that have one")
 
-    def _fold_segment(self, number: int) -> None:
-        where = Where(number, 0)
+    def _index(self, number: int) -> Index:
+        """Of a sealed segment from its file, or made; of the active one made, as far as it is committed."""
         try:
-            for frame in self._reader.frames(number):
-                where = Where(number, frame.offset)
-                if frame.type not in (RecordType.COMMIT, RecordType.SEAL):
-                    self._fold.record(from_frame(number, frame))
-        except (CoreError, Invalid) as error:
-            raise _not_read(self._settings.directory, where, error) from error
+            if number == self._state.active:
+                return Index.build(self._reader.segment(number), self._state.end_offset)
+            return self._reader.indexes.make(number)
+        except CoreError as error:
+            raise _not_read(self._settings.directory, Where(number, 0), error) from error
+
+    def _facts(self, fold: Fold, number: int, index: Index) -> None:
+        for offset in index.find(LAST_KEY):
+            fold.record(self._reader.record(Where(number, offset)))
 
     def _search_older(self, numbers: list[int]) -> None:
         """The facts that the window does not hold: the last policy of an idle node may be old."""
         for number in reversed(numbers):
             if self._fold.complete:
                 return
-            older = Fold(Known(1, 0), self._settings.governance)
-            try:
-                for frame in self._reader.frames(number):
-                    if frame.type in (RecordType.OUTCOME, RecordType.GOVERNANCE, RecordType.REFUSAL):
-                        older.record(from_frame(number, frame))
-            except (CoreError, Invalid) as error:
-                raise _not_read(self._settings.directory, Where(number, 0), error) from error
+            older = Fold(self._settings.governance)
+            self._facts(older, number, self._index(number))
             self._fold.older(older)
 
     def _damaged(self, where: Where, what: str) -> Damaged:
@@ -329,7 +324,7 @@ def _open_journal(settings: LogSettings, entropy: Entropy, disk: Any) -> Journal
                 settings.segment_bytes,
                 log_name=settings.name,  # hash every batch twice before its head may be signed
                 pwrite=pwrite,
-                scan_recent=True,  # sealed segments are read by replay, by the fold, and by `log verify`
+                scan_recent=True,  # sealed segments are read when they are replayed or indexed, and by `log verify`
                 keep_reserve=True,
                 disk=disk,
             )

@@ -1,4 +1,4 @@
-"""The index of known requests: what a restart rebuilds is what was in memory, and it stays inside its bounds."""
+"""The table of known requests: a restart knows what was in memory, and it stays inside its bounds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kit.scribe import LINES, Scribe, request_event
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestRef, Where
-from sealpress.tlog.known import Known, State
+from sealpress.tlog.known import Known, KnownRequest, State
 from sealpress.values import Mode
 
 
@@ -27,26 +27,53 @@ def outcome(status: OutcomeStatus, *refs: RequestRef, signatures: tuple[bytes, .
     return OutcomeEvent(refs, LINES[Mode.PROOF], bytes(32), status, 0, 0, "a", 0, b"", signatures, b"", 0)
 
 
+def everything(scribe: Scribe) -> dict[str, KnownRequest]:
+    """What is known now of each id that the scribe ever used."""
+    known, now_ns = scribe.log.recovered.known, scribe.clock.now_ns()
+    identity = request_event().identity
+    found = {f"r{id_}": known.get(identity, f"r{id_}", now_ns) for id_ in range(1, scribe.ids + 1)}
+    return {id_: each for id_, each in found.items() if each is not None}
+
+
 @pytest.mark.parametrize("seed", range(12))
-def test_a_restart_rebuilds_what_was_in_memory(tmp_path: Path, seed: int) -> None:
+def test_a_restart_knows_what_was_in_memory(tmp_path: Path, seed: int) -> None:
     """Random histories over several segments and restarts: the same ids, states, places and counts."""
     scribe = Scribe(tmp_path / "log", seed, window_s=1_500)
     scribe.open()
-    for _ in range(3):
+    for _ in range(4):
         scribe.history(60)
         if scribe.random.random() < 0.5:
             scribe.log.seal_segment()
-        now_ns = scribe.clock.now_ns()
-        before = scribe.log.recovered.known.snapshot(now_ns)
-        pending = list(scribe.log.recovered.known.pending())
+        if scribe.random.random() < 0.5:
+            scribe.log.recovered.known.expire(scribe.clock.now_ns())
+        before = everything(scribe)
         recovered = scribe.reopen().recovered
 
-        assert before == recovered.known.snapshot(now_ns)
-        oldest_ns = now_ns - 1_500 * 10**9
-        assert [each for each in pending if each.time_ns > oldest_ns] == list(recovered.known.pending())
-        assert [each.where for each in recovered.known.pending()] == [each.where for each in recovered.dangling]
+        pending = [each for each in before.values() if each.state is State.PENDING]
+        assert [each.where for each in pending] == [each.where for each in recovered.dangling]
+        assert pending == list(recovered.known.pending())
+        assert len(pending) == len(recovered.known)
+        assert before == everything(scribe)
         scribe.clock.advance(scribe.random.choice((0, 200)))
     scribe.log.close()
+
+
+def test_an_id_that_lapsed_before_a_restart_may_be_used_again(scribe: Scribe) -> None:
+    """Over segments: the newest REQUEST of an id counts, whatever became of the former ones."""
+    for _ in range(3):
+        (act,) = scribe.request(1, request_id="again")
+        scribe.seal(act, status=OutcomeStatus.LAPSED)
+        scribe.log.seal_segment()
+    (last,) = scribe.request(1, request_id="again")
+    known = scribe.reopen().recovered.known
+    found = known.get(last.event.identity, "again", scribe.clock.now_ns())
+
+    assert found is not None
+    assert (last.placed.seq, State.PENDING, ()) == (found.seq, found.state, found.outcomes)
+    scribe.seal(last)
+    found = known.get(last.event.identity, "again", scribe.clock.now_ns())
+    assert found is not None
+    assert (State.DONE, 1) == (found.state, len(found.outcomes))
 
 
 @given(st.integers(1, 20), st.lists(st.integers(0, 30), max_size=120))

@@ -1,0 +1,84 @@
+"""The indexes of a log's sealed segments, `index/<number>.idx`: derived, made when missing or wrong.
+
+Guarantees: what `places` leaves out is not in the segment, or it answers None and the frames must be searched; a file
+that cannot be written costs time, never an answer. Does not: know the active segment (it is searched directly), or
+protect from somebody who may write into the log's directory: as he can damage a record, he can make an index that hides
+it from Explain; `sealpress log verify` reads the records alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from sealpress.core.index import Index
+from sealpress.core.journal import Segment
+from sealpress.errors import CoreError
+
+OPEN_MAX = 256  # mapped at the same time
+
+
+class SegmentIndexes:
+    """Of one log directory. Any thread."""
+
+    def __init__(self, directory: Path, segment: Callable[[int], Segment]) -> None:
+        """`directory` is the log's; `segment` opens a segment of it."""
+        self._directory = directory
+        self._segment = segment
+        self._open: OrderedDict[int, Index] = OrderedDict()
+        self._lock = threading.Lock()
+        self._making = threading.Lock()
+
+    def places(self, number: int, key: int) -> list[int] | None:
+        """Offsets of the frames of a sealed segment that may hold what `key` stands for; None: search it yourself."""
+        try:
+            return self._opened(number).find(key)
+        except CoreError as error:
+            if error.name == "SP_E_SYSTEM":
+                return None  # there is none yet
+        try:
+            return self.make(number, anew=True).find(key)
+        except CoreError:
+            return None
+
+    def make(self, number: int, *, anew: bool = False) -> Index:
+        """Of a sealed segment, checked; built and saved if there is no good one. CoreError: its frames are damaged."""
+        with self._making:  # one at a time: it takes three times the memory of its file
+            if not anew:
+                with contextlib.suppress(CoreError):
+                    index = self._opened(number)
+                    index.check()
+                    return index
+            segment = self._segment(number)
+            index = Index.build(segment)
+            with contextlib.suppress(CoreError):  # no room, or a failing disk: this one serves from memory
+                index.save(self._directory, segment)
+            return self._keep(number, index)
+
+    def missing(self, numbers: Iterable[int]) -> list[int]:
+        """Those of these segments that have no file."""
+        present = {path.stem for path in (self._directory / "index").glob("*.idx")}
+        return [number for number in numbers if f"{number:020}" not in present]
+
+    def close(self) -> None:
+        """Let go of the mappings."""
+        with self._lock:
+            self._open.clear()
+
+    def _opened(self, number: int) -> Index:
+        with self._lock:
+            found = self._open.get(number)
+            if found is not None:
+                self._open.move_to_end(number)
+                return found
+        return self._keep(number, Index.open(self._directory, self._segment(number)))
+
+    def _keep(self, number: int, index: Index) -> Index:
+        with self._lock:
+            self._open[number] = index
+            if len(self._open) > OPEN_MAX:
+                self._open.popitem(last=False)  # whoever still searches it holds it
+        return index

@@ -19,7 +19,7 @@ PROTOC = $(PYTHON_HERE) -m grpc_tools.protoc -Iprotos -I$$($(PYTHON_HERE) -c 'im
 HISTORIES ?= 100000
 CYCLES ?= 1000
 
-.PHONY: help setup demo demo-governance wheel test test-sanitized test-native governance-soak kill lint bench bench-tiny proto clean governance-start
+.PHONY: help setup demo demo-governance wheel test test-sanitized test-native governance-soak kill lint bench bench-tiny proto clean governance-start explain-large
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -36,6 +36,10 @@ wheel: $(WHEEL) ## the package as one file for the stable ABI, in dist/
 
 test: $(READY) ## the whole test suite
 	$(PYTHON_HERE) -m pytest $(PYTEST_ARGS)
+
+explain-large: $(READY) ## open and explain a log of ten million leaves, two million of them asked one by one; minutes, 4 GB
+	SEALPRESS_LARGE_LEAVES=10000000 SEALPRESS_LARGE_UNARY=2000000 \
+	    $(PYTHON_HERE) -m pytest tests/integration/test_large_log.py -o faulthandler_timeout=0 $(PYTEST_ARGS)
 
 governance-start: $(READY) ## start after 100,000 facts of governance, from the snapshot file and without
 	SEALPRESS_GOVERNANCE_FACTS=100000 $(PYTHON_HERE) -m pytest tests/integration/test_governance_start.py -s $(PYTEST_ARGS)

@@ -44,6 +44,19 @@ static int take_commit(const sp_segment *segment, sp_scan *scan, const sp_frame 
     return SP_OK;
 }
 
+/* What follows a frame of a later format may mean anything. Heads of records have versions of their own. */
+static int known_format(const sp_frame *frame, sp_scan *scan)
+{
+    int known = frame->flags == 0 && frame->type >= SP_FRAME_REQUEST && frame->type <= SP_FRAME_SEAL;
+    if (frame->type >= SP_FRAME_COMMIT) {
+        known = known && frame->version == SP_FRAME_VERSION;
+    }
+    if (!known) {
+        scan->version = frame->version > SP_FRAME_VERSION ? frame->version : SP_FRAME_VERSION + 1;
+    }
+    return known ? SP_OK : SP_E_VERSION;
+}
+
 /* One batch: SP_OK and the scan stands behind its COMMIT; else *bad is where it went wrong. SP_E_END and SP_E_CORRUPT
  * are what a torn write leaves; SP_E_MISMATCH is whole frames that do not belong here, which no crash explains. */
 static int scan_batch(const sp_segment *segment, sp_scan *scan, uint64_t *bad)
@@ -54,14 +67,13 @@ static int scan_batch(const sp_segment *segment, sp_scan *scan, uint64_t *bad)
         sp_frame frame;
         *bad = offset;
         SP_TRY(sp_frame_read(segment->bytes, segment->header.salt, offset, &frame));
-        SP_ENSURE(frame.flags == 0 && frame.type >= SP_FRAME_REQUEST && frame.type <= SP_FRAME_SEAL, SP_E_VERSION);
+        SP_TRY(known_format(&frame, scan));
         SP_ENSURE(frame.seq == scan->at.next_seq + count && frame.batch == scan->batches, SP_E_MISMATCH);
         if (frame.type == SP_FRAME_COMMIT) {
             return take_commit(segment, scan, &frame, count, seal);
         }
         SP_ENSURE(!seal, SP_E_MISMATCH);
         if (frame.type == SP_FRAME_SEAL) {
-            SP_ENSURE(frame.version == SP_FRAME_VERSION, SP_E_VERSION);
             seal = 1;
         }
         offset = frame.next_offset;
@@ -143,7 +155,10 @@ int sp_scan_segment(const sp_segment *segment, sp_scan *out)
     while (status == SP_OK && !scan.sealed) {
         status = scan_batch(segment, &scan, &bad);
     }
-    SP_ENSURE(status != SP_E_VERSION, SP_E_VERSION);
+    if (status == SP_E_VERSION) {
+        out->version = scan.version;
+        return SP_E_VERSION;
+    }
     judge_tail(segment, &scan, status, scan.sealed ? scan.end_offset : bad);
     *out = scan;
     return SP_OK;

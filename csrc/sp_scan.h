@@ -22,6 +22,7 @@ typedef struct sp_scan {        /* of one segment */
     uint64_t end_offset;        /* one past that COMMIT */
     uint32_t batches;
     uint8_t sealed, damage;
+    uint32_t version;           /* of the format that SP_E_VERSION is about; else 0 */
     uint64_t damage_from, damage_to;
 } sp_scan;
 
@@ -45,7 +46,7 @@ typedef struct sp_survey {      /* a whole log directory */
 /* One past the last byte at or behind `from` (a multiple of 8) that is not zero, rounded up to a multiple of 8 where the
  * file has that many; `from` if there is none. */
 uint64_t sp_scan_written(sp_span bytes, uint64_t from);
-/* SP_OK with the damage in *out, or SP_E_VERSION. */
+/* SP_OK with the damage in *out, or SP_E_VERSION (out->version). */
 int sp_scan_segment(const sp_segment *segment, sp_scan *out);
 /* SP_OK with the damage in *state; SP_E_VERSION (state->version), SP_E_MISMATCH: a segment of another log. */
 int sp_survey_log(const sp_journal_options *options, sp_survey *out, sp_journal_state *state);

@@ -147,6 +147,7 @@ static int survey_frames(const sp_journal_options *options, sp_survey *survey, s
         segment->header = file->header;
         int status = sp_scan_segment(segment, &scan);
         sp_segment_free(segment);
+        state->version = status == SP_E_VERSION ? scan.version : state->version;
         SP_TRY(status);
         state->commits += scan.batches;
         if (scan.at.last_time_ns == 0) {

@@ -17,6 +17,7 @@
     ├── Invalid                    something offered does not verify: exit 1
     ├── TransportError             the client cannot reach or is not let in by the server
     └── CoreError                  the C core refused; `name` is its status
+        ├── VersionError           a file is of a later format; `version` says of which
         └── TokenError             so did the PKCS#11 token; `rv` is its answer
 
 Every error has a stable UPPER_SNAKE `reason`, a `message` for people, and a `hint` that says what to do.
@@ -166,6 +167,17 @@ class CoreError(SealpressError):
         self.status = status
         self.name = name
         self.system_errno = system_errno
+
+
+class VersionError(CoreError):
+    """A file was written by a release with a later format."""
+
+    reason = "VERSION"
+
+    def __init__(self, status: int, name: str, message: str, version: int) -> None:
+        """`version` is the one that was found."""
+        super().__init__(status, name, f"{message}: version {version}")
+        self.version = version
 
 
 class TokenError(CoreError):

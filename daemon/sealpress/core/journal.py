@@ -16,8 +16,10 @@ from typing import Any, Self
 from sealpress.core._native import ffi, lib
 from sealpress.core.leaf import LeafSpec, native_spec
 from sealpress.core.merkle import Tree
-from sealpress.core.status import check, status_name, statuses
+from sealpress.core.status import check, status_name, status_text, statuses
+from sealpress.errors import VersionError
 
+FORMAT_VERSION = 1  # of segments and frames; as in csrc/sp_segment.h and sp_frame.h
 FRAME_HEADER_SIZE = 32
 FIRST_FRAME = 8192
 SEGMENT_BYTES_MIN = 64 << 10
@@ -143,6 +145,13 @@ def c_fields(kind: type, source: Any) -> dict[str, Any]:
     return out
 
 
+def _check_version(status: int, found: Any) -> None:
+    """CoreError unless SP_OK; VersionError with what a state or header says of a later format."""
+    if status == _STATUS["SP_E_VERSION"]:
+        raise VersionError(status, status_name(status), status_text(status), int(found.version))
+    check(status)
+
+
 def _u64(*values: int) -> None:
     """What C takes as numbers, sizes and times."""
     if not all(0 <= value <= _U64_MAX for value in values):
@@ -251,8 +260,8 @@ class Journal:
         do not. `disk`: a `const sp_disk *` or its address, for tests.
 
         `keep_reserve`: a segment is set aside for batches with `use_reserve`; while it is missing no other is written.
-        SP_E_LOCKED: somebody else holds it. SP_E_FILESYSTEM: needs `pwrite`. SP_E_VERSION: written by a newer format.
-        SP_E_MISMATCH: a segment of another log.
+        SP_E_LOCKED: somebody else holds it. SP_E_FILESYSTEM: needs `pwrite`. SP_E_MISMATCH: a segment of another log.
+        VersionError: written in a later format.
         """
         _u64(segment_bytes)
         self._disk = lib.sp_disk_linux() if disk is None else ffi.cast("const sp_disk *", disk)
@@ -270,7 +279,7 @@ class Journal:
         ffi.buffer(options.salt_key)[:] = _bytes32(salt_key)
         slot = ffi.new("sp_journal **")
         state = ffi.new("sp_journal_state *")
-        check(lib.sp_journal_open(options, slot, state))
+        _check_version(lib.sp_journal_open(options, slot, state), state)
         self._journal: Any = ffi.gc(slot[0], lib.sp_journal_free)
         self._tree: Tree | None = None
         self._batch: Batch | None = None
@@ -340,12 +349,13 @@ class Segment:
     """One segment file, mapped read-only; frames are copied out, so they outlive it."""
 
     def __init__(self, path: Path, log_id: bytes | None = None, *, disk: Any = None) -> None:
-        """SP_E_CORRUPT: no valid header, or not of its stated size. SP_E_MISMATCH: of another log."""
+        """SP_E_CORRUPT: no valid header, or not of its stated size. SP_E_MISMATCH: of another log. VersionError."""
         self.disk = lib.sp_disk_linux() if disk is None else ffi.cast("const sp_disk *", disk)
         slot = ffi.new("sp_segment **")
         self.native_header: Any = ffi.new("sp_segment_header *")
         owner = ffi.NULL if log_id is None else _bytes32(log_id)
-        check(lib.sp_segment_open(self.disk, str(path).encode(), owner, slot, self.native_header))
+        status = lib.sp_segment_open(self.disk, str(path).encode(), owner, slot, self.native_header)
+        _check_version(status, self.native_header)
         self._segment: Any = ffi.gc(slot[0], lib.sp_segment_free)
         self.header = SegmentHeader(**c_fields(SegmentHeader, self.native_header))
 

@@ -3,12 +3,12 @@
 Two slots of 4 KiB, written in turn, each with a generation and a CRC: a write that is torn leaves the other slot, and
 no signature was released under the torn one.
 
-    magic "SPMARK" 0 1 | u32 crc32c of the slot with this field zero | u32 body length | u64 generation | body | zeros
+    "SPMARK" 0 | u8 version = 1 | u32 crc32c of the slot with this field zero | u32 body length | u64 generation | body
     body: u16 length, origin | u64 size | root[32] | u64 time | u16 count, frontier hashes
           | u16 count, per key: key_id[:8] | u64 size | u64 T                                   (integers little endian)
 
 Guarantees: what `write` returned from is what `read` finds, also after a crash; a file whose slots are both damaged is
-never taken for an empty one. Does not: judge heads (heads.py).
+never taken for an empty one, nor one of a later format for a damaged one. Does not: judge heads (heads.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from sealpress.hsm.state import sync_directory
 
 SLOT_BYTES = 4096
 KEYS_MAX = 64  # of one log: what a slot has room for
-_MAGIC = b"SPMARK\x00\x01"
+VERSION = 1
+_NAME = b"SPMARK\0"
+_MAGIC = _NAME + bytes([VERSION])
 _HEADER = struct.Struct("<8sIIQ")
 _U16 = struct.Struct("<H")
 _U64 = struct.Struct("<Q")
@@ -98,6 +100,14 @@ def decode(slot: bytes) -> tuple[int, HeadMark] | None:
     return generation, HeadMark(origin, size, root, frontier, time, MappingProxyType(signed))
 
 
+def later_version(slot: bytes) -> int:
+    """The version of a whole slot that a later release wrote; 0 for all others, also where only bits have turned."""
+    if len(slot) != SLOT_BYTES or not slot.startswith(_NAME) or slot[len(_NAME)] <= VERSION:
+        return 0
+    (crc,) = struct.unpack_from("<I", slot, 8)
+    return slot[len(_NAME)] if crc32c(slot[:8] + bytes(4) + slot[12:]) == crc else 0
+
+
 class MarkFile:
     """The file of one log's mark."""
 
@@ -107,8 +117,15 @@ class MarkFile:
         if not self.path.exists():
             self._create(HeadMark(origin))
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        slots = [decode(os.pread(self._descriptor, SLOT_BYTES, SLOT_BYTES * i)) for i in range(2)]
-        whole = [slot for slot in slots if slot is not None]
+        slots = [os.pread(self._descriptor, SLOT_BYTES, SLOT_BYTES * i) for i in range(2)]
+        newer = max(map(later_version, slots))
+        if newer:
+            raise Damaged(
+                f"{self.path}: the mark has version {newer} of its format; this release reads up to version {VERSION}",
+                reason="MARK_VERSION",
+                hint="start the release that wrote it, or a newer one; nothing was changed",
+            )
+        whole = [found for found in map(decode, slots) if found is not None]
         if not whole:
             raise Damaged(
                 f"{self.path}: the mark of {origin} is damaged in both slots", reason="MARK_DAMAGED", hint=_HINT

@@ -251,7 +251,7 @@ def decode(type_: int, version: int, head: bytes | memoryview) -> Head[Any]:
         raise Invalid(f"a frame of type {type_} has no head", reason="ENTRY_TYPE")
     if version != VERSION:
         raise Invalid(
-            f"record version {version} is unknown; this program knows {VERSION}",
+            f"record version {version} is unknown; this release knows {VERSION}",
             reason="ENTRY_VERSION",
             hint="read it with the release that wrote it, or a newer one",
         )

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sealpress.core.index import request_key
-from sealpress.core.journal import Frame, Segment, segment_name
-from sealpress.errors import CoreError, Damaged, Invalid
+from sealpress.core.journal import FORMAT_VERSION, Frame, Segment, segment_name
+from sealpress.errors import CoreError, Damaged, Invalid, VersionError
 from sealpress.tlog import record
-from sealpress.tlog.entry import HEAD_STARTS, Where
+from sealpress.tlog.entry import HEAD_STARTS, VERSION, Where
 from sealpress.tlog.index import SegmentIndexes
 from sealpress.tlog.record import Record, Stored, StoredOutcome
 from sealpress.values import RecordType
@@ -177,8 +177,22 @@ class LogReader:
         return self.segment(number).seek(seq, 0, end.offset if number == end.segment else END)
 
 
+def newer_format(directory: Path, found: str, known: int) -> Damaged:
+    """The error for what a newer release wrote: nothing is guessed at, and nothing changed."""
+    return Damaged(
+        f"{directory}: {found}; this release reads up to version {known}",
+        reason="LOG_VERSION",
+        hint="start the release that wrote it, or a newer one; nothing was changed",
+    )
+
+
 def unreadable(directory: Path, where: Where, error: Exception) -> Damaged:
     """The error for a record that should be there."""
+    if isinstance(error, Invalid) and error.reason == "ENTRY_VERSION":
+        return newer_format(directory, f"segment {where.segment}, byte {where.offset}: {error.message}", VERSION)
+    if isinstance(error, VersionError):
+        found = f"segment {where.segment} has version {error.version} of its format"
+        return newer_format(directory, found, FORMAT_VERSION)
     return Damaged(
         f"{directory}: segment {where.segment}, byte {where.offset}: {error}",
         reason="LOG_DAMAGED",

@@ -22,16 +22,16 @@ from typing import Any
 
 from sealpress.core import replay
 from sealpress.core.index import LAST_KEY, Index
-from sealpress.core.journal import DAMAGE_INTERIOR, DAMAGE_TORN, Journal, JournalState
+from sealpress.core.journal import DAMAGE_INTERIOR, DAMAGE_TORN, FORMAT_VERSION, Journal, JournalState
 from sealpress.core.merkle import Tree
 from sealpress.core.replay import Replay
-from sealpress.errors import CannotStart, CoreError, Damaged, Invalid
+from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, VersionError
 from sealpress.ports import Clock, Entropy
-from sealpress.tlog import archive
+from sealpress.tlog import archive, entry
 from sealpress.tlog.earlier import Earlier
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, RefusalEvent, RequestEvent, Where
 from sealpress.tlog.known import Known
-from sealpress.tlog.reader import END, LogReader, unreadable
+from sealpress.tlog.reader import END, LogReader, newer_format, unreadable
 from sealpress.tlog.record import NANOSECONDS, Record, Stored, stored
 
 Progress = Callable[[int, int], None]  # segments done, segments to do
@@ -294,6 +294,10 @@ class _Recovery:
                 return Index.build(self._reader.segment(number), self._state.end_offset)
             return self._reader.indexes.make(number)
         except CoreError as error:
+            if error.name == "SP_E_VERSION":
+                latest = max(frame.version for frame in self._reader.frames(number))
+                found = f"segment {number} holds records of version {latest}"
+                raise newer_format(self._settings.directory, found, entry.VERSION) from error
             raise _not_read(self._settings.directory, Where(number, 0), error) from error
 
     def _facts(self, fold: Fold, number: int, index: Index) -> None:
@@ -348,12 +352,8 @@ def _cannot_open(directory: Path, error: CoreError) -> CannotStart | Damaged:
             reason="LOG_FILESYSTEM",
             hint='use ext4 or xfs, or set [journal] write = "pwrite"',
         )
-    if error.name == "SP_E_VERSION":
-        return CannotStart(
-            f"{directory}: the journal was written by a newer release",
-            reason="LOG_VERSION",
-            hint="start the release that wrote it, or a newer one",
-        )
+    if isinstance(error, VersionError):
+        return newer_format(directory, f"the journal has version {error.version} of its format", FORMAT_VERSION)
     if error.name == "SP_E_MISMATCH":
         return Damaged(
             f"{directory}: a segment belongs to another log or stands under another number",

@@ -27,6 +27,7 @@ from sealpress.tlog.entry import (
     RequestRef,
     Where,
 )
+from sealpress.tlog.known import KnownRequest
 from sealpress.tlog.log import Committed, Log, LogSettings, Placed
 from sealpress.values import DigestAlgorithm, Format, Mode, RecordType
 
@@ -215,6 +216,12 @@ class Scribe:
         placed = draft.event(RecordType.GOVERNANCE, self.fact(body))
         self.log.commit_now(draft)
         return placed.seq
+
+    def known(self, log: Log | None = None) -> dict[str, KnownRequest]:
+        """What the log, or another one with the same records, knows now of each id that was ever used."""
+        known, identity = (log or self.log).recovered.known, request_event().identity
+        found = {f"r{id_}": known.get(identity, f"r{id_}", self.clock.now_ns()) for id_ in range(1, self.ids + 1)}
+        return {id_: each for id_, each in found.items() if each is not None}
 
     def history(self, steps: int) -> None:
         """Something random, `steps` times: requests of both modes, seals, partial and full signatures, lapses."""

@@ -279,7 +279,7 @@ class _Recovery:
                 offset = step.offset
                 where = Where(number, step.bad_offset)
                 if step.what == replay.BAD:
-                    raise self._damaged(where, step.message)
+                    raise self._bad(where, step.message)
                 if step.what != replay.MORE:
                     break
         except CoreError as error:
@@ -295,9 +295,7 @@ class _Recovery:
             return self._reader.indexes.make(number)
         except CoreError as error:
             if error.name == "SP_E_VERSION":
-                latest = max(frame.version for frame in self._reader.frames(number))
-                found = f"segment {number} holds records of version {latest}"
-                raise newer_format(self._settings.directory, found, entry.VERSION) from error
+                raise self._newer(number) from error
             raise _not_read(self._settings.directory, Where(number, 0), error) from error
 
     def _facts(self, fold: Fold, number: int, index: Index) -> None:
@@ -312,6 +310,17 @@ class _Recovery:
             older = Fold(self._settings.governance)
             self._facts(older, number, self._index(number))
             self._fold.older(older)
+
+    def _bad(self, where: Where, what: str) -> Damaged:
+        frame = self._reader.segment(where.segment).frame(where.offset)
+        if frame is not None and frame.version > entry.VERSION:
+            return self._newer(where.segment)
+        return self._damaged(where, what)
+
+    def _newer(self, number: int) -> Damaged:
+        latest = max(frame.version for frame in self._reader.frames(number))
+        found = f"segment {number} holds records of version {latest}"
+        return newer_format(self._settings.directory, found, entry.VERSION)
 
     def _damaged(self, where: Where, what: str) -> Damaged:
         return unreadable(self._settings.directory, where, Invalid(what))

@@ -55,7 +55,7 @@ def test_a_batch_that_is_being_written_is_left_out(scribe: Scribe, tmp_path: Pat
 def test_a_restored_log_opens_and_goes_on(scribe: Scribe, tmp_path: Path) -> None:
     """The tree is made again; what was known before the backup is known after it."""
     scribe.history(120)
-    known = scribe.log.recovered.known.snapshot(scribe.clock.now_ns())
+    known = scribe.known()
     scribe.log.close()
     backup.backup(scribe.settings.directory, tmp_path / "copy")
     report = backup.restore(tmp_path / "copy", tmp_path / "restored")
@@ -63,7 +63,7 @@ def test_a_restored_log_opens_and_goes_on(scribe: Scribe, tmp_path: Path) -> Non
     again.clock = scribe.clock
     log = again.open()
     assert (log.size, log.root()) == (report.tree_size, report.root)
-    assert log.recovered.known.snapshot(scribe.clock.now_ns()) == known
+    assert scribe.known(log) == known
     again.request(2)
     log.close()
     check_log(tmp_path / "restored", keys=scribe.signer.vkeys)

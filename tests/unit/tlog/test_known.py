@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kit.scribe import LINES, Scribe, request_event
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestRef, Where
-from sealpress.tlog.known import Known, KnownRequest, State
+from sealpress.tlog.known import Known, State
 from sealpress.values import Mode
 
 
@@ -27,14 +27,6 @@ def outcome(status: OutcomeStatus, *refs: RequestRef, signatures: tuple[bytes, .
     return OutcomeEvent(refs, LINES[Mode.PROOF], bytes(32), status, 0, 0, "a", 0, b"", signatures, b"", 0)
 
 
-def everything(scribe: Scribe) -> dict[str, KnownRequest]:
-    """What is known now of each id that the scribe ever used."""
-    known, now_ns = scribe.log.recovered.known, scribe.clock.now_ns()
-    identity = request_event().identity
-    found = {f"r{id_}": known.get(identity, f"r{id_}", now_ns) for id_ in range(1, scribe.ids + 1)}
-    return {id_: each for id_, each in found.items() if each is not None}
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_a_restart_knows_what_was_in_memory(tmp_path: Path, seed: int) -> None:
     """Random histories over several segments and restarts: the same ids, states, places and counts."""
@@ -46,14 +38,14 @@ def test_a_restart_knows_what_was_in_memory(tmp_path: Path, seed: int) -> None:
             scribe.log.seal_segment()
         if scribe.random.random() < 0.5:
             scribe.log.recovered.known.expire(scribe.clock.now_ns())
-        before = everything(scribe)
+        before = scribe.known()
         recovered = scribe.reopen().recovered
 
         pending = [each for each in before.values() if each.state is State.PENDING]
         assert [each.where for each in pending] == [each.where for each in recovered.dangling]
         assert pending == list(recovered.known.pending())
         assert len(pending) == len(recovered.known)
-        assert before == everything(scribe)
+        assert before == scribe.known()
         scribe.clock.advance(scribe.random.choice((0, 200)))
     scribe.log.close()
 

@@ -10,25 +10,27 @@
 
 typedef enum field {
     END,
-    BYTES, BYTES16, BYTES32, DIGEST,            /* binary: any length, 16, 32, at most 64 bytes */
+    BYTES, BYTES32, DIGEST,                     /* binary: any length, 32, at most 64 bytes */
     TEXT, NATURAL, COUNT, BOOLEAN,              /* COUNT has 32 bits */
     LINE, KEY_ID, MODE, FORMAT, ALGORITHM, SECURITY_VERSION, STATUS, TREE_SIZE,
+    EVENT_ID, REQUEST_ID, IDENTITY, EVENT_KIND, CHECKPOINT, HASHES,
     ARTIFACT, CLAIMS, FIELDS, REFS, BLOBS       /* arrays */
 } field;
 
 static const uint8_t request[] = {
-    BYTES16, TEXT, TEXT, BYTES, LINE, KEY_ID, MODE, FORMAT, ALGORITHM, BYTES32, SECURITY_VERSION, ARTIFACT, TEXT,
-    BYTES32, TEXT, TEXT, NATURAL, BOOLEAN, TEXT, TEXT, TEXT, TEXT, TEXT, CLAIMS, BYTES, TEXT, TEXT, FIELDS, TEXT, END,
+    EVENT_ID, REQUEST_ID, IDENTITY, BYTES, LINE, KEY_ID, MODE, FORMAT, ALGORITHM, BYTES32, SECURITY_VERSION, ARTIFACT,
+    TEXT, BYTES32, TEXT, TEXT, NATURAL, BOOLEAN, TEXT, TEXT, TEXT, TEXT, TEXT, CLAIMS, BYTES, TEXT, TEXT, FIELDS, TEXT,
+    END,
 };
 static const uint8_t outcome[] = {
-    REFS, LINE, KEY_ID, STATUS, NATURAL, NATURAL, TEXT, TREE_SIZE, BYTES, BLOBS, BYTES, NATURAL, END,
+    REFS, LINE, KEY_ID, STATUS, NATURAL, NATURAL, TEXT, TREE_SIZE, CHECKPOINT, BLOBS, HASHES, NATURAL, END,
 };
 static const uint8_t refusal[] = {
-    BYTES16, TEXT, TEXT, BYTES, TEXT, TEXT, DIGEST, COUNT, NATURAL, BYTES32, NATURAL, TEXT, TEXT, TEXT, TEXT, FIELDS,
-    TEXT, END,
+    EVENT_ID, REQUEST_ID, IDENTITY, BYTES, TEXT, TEXT, DIGEST, COUNT, NATURAL, BYTES32, NATURAL, TEXT, TEXT, TEXT, TEXT,
+    FIELDS, TEXT, END,
 };
-static const uint8_t governance[] = {TEXT, BYTES, BYTES32, TEXT, END};
-static const uint8_t recovery[] = {TEXT, NATURAL, NATURAL, NATURAL, TEXT, BYTES, NATURAL, NATURAL, END};
+static const uint8_t governance[] = {EVENT_KIND, BYTES, BYTES32, TEXT, END};
+static const uint8_t recovery[] = {EVENT_KIND, NATURAL, NATURAL, NATURAL, TEXT, BYTES, NATURAL, NATURAL, END};
 
 static const uint8_t *const events[] = {
     [SP_FRAME_REQUEST] = request,
@@ -200,10 +202,10 @@ static int texts(sp_reader *reader, uint32_t count)
 }
 
 /* An array's item: claim (name, value), field (name, expected, presented, ok), part of a request, signature. */
-static int item(sp_reader *reader, field kind)
+static int item(sp_reader *reader, field kind, sp_head *out)
 {
     sp_head_ref ref;
-    sp_span ignored;
+    sp_span bytes;
     switch (kind) {
     case CLAIMS:
         SP_TRY(array_of(reader, 2));
@@ -215,7 +217,9 @@ static int item(sp_reader *reader, field kind)
     case REFS:
         return sp_head_next_ref(reader, &ref);
     default:
-        return binary(reader, 0, UINT32_MAX, &ignored);
+        SP_TRY(binary(reader, 0, UINT32_MAX, &bytes));
+        out->any_signature |= bytes.size > 0;
+        return SP_OK;
     }
 }
 
@@ -228,7 +232,7 @@ static int items(sp_reader *reader, field kind, sp_head *out)
         out->ref = *reader;
     }
     for (uint32_t i = 0; i < count; i++) {
-        SP_TRY(item(reader, kind));
+        SP_TRY(item(reader, kind, out));
     }
     return SP_OK;
 }
@@ -259,14 +263,18 @@ static int read_field(sp_reader *reader, field kind, sp_head *out)
     uint8_t word;
     switch (kind) {
     case BYTES: return binary(reader, 0, UINT32_MAX, &bytes);
-    case BYTES16: return binary(reader, 16, 16, &bytes);
     case BYTES32: return binary(reader, 32, 32, &bytes);
-    case DIGEST: return binary(reader, 0, 64, &bytes);
+    case DIGEST: return binary(reader, 0, 64, &out->digest);
+    case CHECKPOINT: return binary(reader, 0, UINT32_MAX, &out->checkpoint);
+    case HASHES: return binary(reader, 0, UINT32_MAX, &out->hashes);
     case TEXT: return text(reader, &bytes);
     case NATURAL: return natural(reader, UINT64_MAX, &number);
     case COUNT: return natural(reader, UINT32_MAX, &number);
     case BOOLEAN: return boolean(reader);
     case LINE: return text(reader, &out->line);
+    case REQUEST_ID: return text(reader, &out->request_id);
+    case IDENTITY: return text(reader, &out->identity);
+    case EVENT_KIND: return text(reader, &out->event_kind);
     case FORMAT: return one_of(reader, formats, &word);
     case SECURITY_VERSION: return small(reader, 0, UINT32_MAX, &out->security_version);
     case STATUS: return one_of(reader, statuses, &out->status);
@@ -275,6 +283,10 @@ static int read_field(sp_reader *reader, field kind, sp_head *out)
     case KEY_ID:
         SP_TRY(binary(reader, 32, 32, &bytes));
         out->key_id = bytes.data;
+        return SP_OK;
+    case EVENT_ID:
+        SP_TRY(binary(reader, 16, 16, &bytes));
+        out->event_id = bytes.data;
         return SP_OK;
     case MODE:
         SP_TRY(one_of(reader, modes, &word));

@@ -14,7 +14,7 @@ enum sp_head_status {                   /* of an OUTCOME, in the order of Outcom
     SP_STATUS_SEALED, SP_STATUS_SIGNED, SP_STATUS_PARTIAL, SP_STATUS_UNKNOWN, SP_STATUS_STOPPED, SP_STATUS_LAPSED
 };
 
-typedef struct sp_head {                /* what leaves and their checks depend on; views into the head */
+typedef struct sp_head {                /* what leaves, their checks and the index depend on; views into the head */
     uint64_t first_leaf;
     uint32_t count;                     /* at least 1 */
     const uint8_t *items_root;          /* 32 bytes */
@@ -24,6 +24,12 @@ typedef struct sp_head {                /* what leaves and their checks depend o
     uint8_t kind, algorithm;            /* REQUEST: kind of its leaves, 1 or 3 */
     uint8_t status;                     /* OUTCOME */
     uint64_t tree_size;                 /* OUTCOME: of the head that was signed */
+    const uint8_t *event_id;            /* REQUEST and REFUSAL: 16 bytes */
+    sp_span request_id, identity;       /* the same */
+    sp_span digest;                     /* REFUSAL */
+    sp_span event_kind;                 /* GOVERNANCE and RECOVERY */
+    sp_span checkpoint, hashes;         /* OUTCOME: a signed note or nothing; SHA-256 of each signature */
+    uint8_t any_signature;              /* OUTCOME: one of them is not empty */
     uint32_t refs;                      /* OUTCOME: how many parts of requests it names */
     sp_reader ref;                      /* stands before the first of them */
 } sp_head;

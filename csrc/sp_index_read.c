@@ -1,16 +1,12 @@
-/* From the frames of a segment to the entries of its index: the one place of the core that looks into heads.
- *
- * Heads are MessagePack arrays [nonce, event, first_leaf, count, items_root]; the fields of an event stand in the order
- * of daemon/sealpress/tlog/entry.py, and a test compares both. */
+/* From the frames of a segment to the entries of its index. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "sp_bytes.h"
+#include "sp_head.h"
 #include "sp_index.h"
-#include "sp_pack.h"
 #include "sp_sha256.h"
 
-#define HEAD_VERSION 1u         /* of records; entry.py writes it */
 #define LASTS 5u
 
 typedef struct request {        /* a REQUEST of this segment */
@@ -72,22 +68,14 @@ static int add_asked(reading *reading, sp_span identity, sp_span request_id, uin
     return add(reading, SP_INDEX_ASKED, sp_load_u64le(hash), place);
 }
 
-/* [event_id, request_id, identity, …] */
-static int read_request(reading *reading, sp_reader *event, const sp_frame *frame, const sp_columns *columns, uint32_t place)
+static int read_request(reading *reading, const sp_head *head, const sp_frame *frame, const sp_columns *columns, uint32_t place)
 {
-    sp_span event_id, request_id, identity;
-    uint64_t algorithm;
-    SP_TRY(sp_pack_bin(event, &event_id));
-    SP_TRY(sp_pack_str(event, &request_id));
-    SP_TRY(sp_pack_str(event, &identity));
-    SP_TRY(sp_pack_skip(event, 5));             /* cert_sha256, line, key_id, mode, format */
-    SP_TRY(sp_pack_uint(event, &algorithm));
-    uint32_t size = algorithm <= UINT8_MAX ? sp_digest_size((uint8_t)algorithm) : 0;
-    SP_ENSURE(size > 0 && columns->digests_size % size == 0, SP_E_ENCODING);
+    uint32_t size = sp_digest_size(head->algorithm);
+    SP_ENSURE(columns->digests_size % size == 0, SP_E_ENCODING);
     SP_TRY(grow((void **)&reading->requests, reading->request_count, &reading->request_room, sizeof *reading->requests));
     reading->requests[reading->request_count++] = (request){.seq = frame->seq, .place = place};
-    SP_TRY(add_value(reading, event_id.data, event_id.size, place));
-    SP_TRY(add_asked(reading, identity, request_id, place));
+    SP_TRY(add_value(reading, head->event_id, 16, place));
+    SP_TRY(add_asked(reading, head->identity, head->request_id, place));
     SP_TRY(add(reading, SP_INDEX_REQUEST, frame->seq, place));
     for (uint32_t at = 0; at < columns->digests_size; at += size) {
         SP_TRY(add_value(reading, columns->digests + at, size, place));
@@ -96,26 +84,18 @@ static int read_request(reading *reading, sp_reader *event, const sp_frame *fram
     return SP_OK;
 }
 
-/* [event_id, request_id, identity, cert_sha256, line, reason, digest, …] */
-static int read_refusal(reading *reading, sp_reader *event, uint32_t place)
+static int read_refusal(reading *reading, const sp_head *head, uint32_t place)
 {
-    sp_span event_id, digest;
-    SP_TRY(sp_pack_bin(event, &event_id));
-    SP_TRY(sp_pack_skip(event, 5));
-    SP_TRY(sp_pack_bin(event, &digest));
-    SP_TRY(add_value(reading, event_id.data, event_id.size, place));
     reading->last[1] = place;
-    return add_value(reading, digest.data, digest.size, place);
+    SP_TRY(add_value(reading, head->event_id, 16, place));
+    return add_value(reading, head->digest.data, head->digest.size, place);
 }
 
-/* [kind, …] */
-static int read_governance(reading *reading, sp_reader *event, uint32_t place)
+static int read_governance(reading *reading, const sp_head *head, uint32_t place)
 {
     static const uint8_t policy[] = {'p', 'o', 'l', 'i', 'c', 'y'};
-    sp_span kind;
-    SP_TRY(sp_pack_str(event, &kind));
     reading->last[2] = place;
-    if (sp_span_equal(kind, (sp_span){.data = policy, .size = sizeof policy})) {
+    if (sp_span_equal(head->event_kind, (sp_span){.data = policy, .size = sizeof policy})) {
         reading->last[3] = place;
     }
     return SP_OK;
@@ -137,47 +117,20 @@ static void settle(reading *reading, uint64_t seq)
     }
 }
 
-/* Whether one of an array's byte strings is not empty. */
-static int any_bytes(sp_reader *event, int *any)
+static int read_outcome(reading *reading, const sp_head *head, uint32_t place)
 {
-    uint32_t count;
-    SP_TRY(sp_pack_array(event, &count));
-    *any = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        sp_span each;
-        SP_TRY(sp_pack_bin(event, &each));
-        *any |= each.size > 0;
+    sp_reader refs = head->ref;
+    for (uint32_t i = 0; i < head->refs; i++) {
+        sp_head_ref ref;
+        SP_TRY(sp_head_next_ref(&refs, &ref));
+        SP_TRY(add(reading, SP_INDEX_OUTCOME, ref.seq, place));
+        settle(reading, ref.seq);
     }
-    return SP_OK;
-}
-
-/* [requests, line, key_id, status, rv, latency_us, slot, tree_size, checkpoint, signatures, signature_sha256, …] */
-static int read_outcome(reading *reading, sp_reader *event, uint32_t place)
-{
-    uint32_t refs, fields;
-    SP_TRY(sp_pack_array(event, &refs));
-    for (uint32_t i = 0; i < refs; i++) {
-        uint64_t seq;
-        SP_TRY(sp_pack_array(event, &fields));
-        SP_ENSURE(fields > 0, SP_E_ENCODING);
-        SP_TRY(sp_pack_uint(event, &seq));
-        SP_TRY(sp_pack_skip(event, fields - 1));
-        SP_TRY(add(reading, SP_INDEX_OUTCOME, seq, place));
-        settle(reading, seq);
+    for (size_t at = 0; at + 32 <= head->hashes.size; at += 32) {
+        SP_TRY(add_value(reading, head->hashes.data + at, 32, place));
     }
-    uint64_t tree_size;
-    sp_span checkpoint, hashes;
-    int any;
-    SP_TRY(sp_pack_skip(event, 6));             /* line to slot */
-    SP_TRY(sp_pack_uint(event, &tree_size));
-    SP_TRY(sp_pack_bin(event, &checkpoint));
-    SP_TRY(any_bytes(event, &any));
-    SP_TRY(sp_pack_bin(event, &hashes));
-    for (size_t at = 0; at + 32 <= hashes.size; at += 32) {
-        SP_TRY(add_value(reading, hashes.data + at, 32, place));
-    }
-    if ((checkpoint.size > 0 || any) && tree_size >= reading->largest) {
-        reading->largest = tree_size;
+    if ((head->checkpoint.size > 0 || head->any_signature) && head->tree_size >= reading->largest) {
+        reading->largest = head->tree_size;
         reading->last[4] = place;
     }
     return SP_OK;
@@ -185,18 +138,14 @@ static int read_outcome(reading *reading, sp_reader *event, uint32_t place)
 
 static int read_frame(reading *reading, const sp_frame *frame)
 {
+    SP_ENSURE(frame->flags == 0 && frame->type >= SP_FRAME_REQUEST && frame->type <= SP_FRAME_SEAL, SP_E_VERSION);
     if (frame->type == SP_FRAME_COMMIT || frame->type == SP_FRAME_SEAL) {
-        SP_ENSURE(frame->version == SP_FRAME_VERSION, SP_E_VERSION);
         return SP_OK;
     }
-    SP_ENSURE(frame->version == HEAD_VERSION && frame->flags == 0 && frame->type - 1u < SP_FRAME_RECOVERY, SP_E_VERSION);
     sp_columns columns;
-    uint32_t fields;
+    sp_head head;
     SP_TRY(sp_frame_columns(frame, &columns));
-    sp_reader head = sp_reader_of(columns.head, columns.head_size);
-    SP_TRY(sp_pack_array(&head, &fields));
-    SP_TRY(sp_pack_skip(&head, 1));             /* the nonce */
-    SP_TRY(sp_pack_array(&head, &fields));      /* the event */
+    SP_TRY(sp_head_read(frame->type, frame->version, (sp_span){.data = columns.head, .size = columns.head_size}, &head));
     uint32_t place = (uint32_t)(frame->offset / SP_FRAME_ALIGN);
     switch (frame->type) {
     case SP_FRAME_REQUEST:

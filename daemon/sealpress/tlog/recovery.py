@@ -318,7 +318,7 @@ class _Recovery:
         return self._damaged(where, what)
 
     def _newer(self, number: int) -> Damaged:
-        latest = max(frame.version for frame in self._reader.frames(number))
+        latest = max([entry.VERSION + 1, *(frame.version for frame in self._reader.frames(number))])
         found = f"segment {number} holds records of version {latest}"
         return newer_format(self._settings.directory, found, entry.VERSION)
 

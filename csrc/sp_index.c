@@ -211,14 +211,17 @@ static int path_of(const char *dir, const char *name, uint64_t number, const cha
     return SP_OK;
 }
 
+/* Into a new file, whatever stood there: one that is mapped somewhere must never become shorter. */
 static int write_file(const sp_index *index, const sp_disk *disk, const char *path)
 {
     int file;
-    int error = disk->open(disk->ctx, path, SP_DISK_WRITE | SP_DISK_CREATE, &file);
+    int error = disk->unlink(disk->ctx, path);
+    if (error == 0 || error == ENOENT) {
+        error = disk->open(disk->ctx, path, SP_DISK_WRITE | SP_DISK_CREATE | SP_DISK_EXCLUSIVE, &file);
+    }
     if (error != 0) {
         return error;
     }
-    error = disk->truncate(disk->ctx, file, 0);
     for (uint64_t at = 0; error == 0 && at < index->size; at += WRITE_CHUNK) {
         uint64_t size = index->size - at < WRITE_CHUNK ? index->size - at : WRITE_CHUNK;
         error = disk->pwrite(disk->ctx, file, index->data + at, (size_t)size, at);

@@ -158,7 +158,7 @@ def test_an_index_that_cannot_be_saved_serves_from_memory(scribe: Scribe) -> Non
     history(scribe)
     scribe.log.close()
     disk = FaultDisk()
-    for operation in ("mkdir", "truncate", "sync_all", "rename"):
+    for operation in ("mkdir", "open", "pwrite", "sync_all", "rename"):
         shutil.rmtree(scribe.settings.directory / "index", ignore_errors=True)
         with Segment(scribe.settings.directory / "journal" / f"{0:020}.seg", disk=disk.address) as segment:
             made = Index.build(segment)

@@ -117,6 +117,7 @@ class MarkFile:
         if not self.path.exists():
             self._create(HeadMark(origin))
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        os.fdatasync(self._descriptor)  # a killed process may have left a slot written, not synced
         slots = [os.pread(self._descriptor, SLOT_BYTES, SLOT_BYTES * i) for i in range(2)]
         newer = max(map(later_version, slots))
         if newer:

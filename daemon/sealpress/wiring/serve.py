@@ -138,8 +138,8 @@ class Daemon:
         for listener in self._listeners:
             await listener.stop()
         for log in flow.shared.logs.values():
-            if log.signed_size > log.sealed_size:
-                log.show(log.signed_size, log.signed_note, b"", quorum=False)  # its witnesses are not asked any more
+            if log.witnessed and self._witnesses is not None:
+                await self._witnesses.of_logs.show(log)
             await _flushed(self._files[log.id], log)
         self._telemetry.stopped(0)
         return 0 if drained else 1

@@ -14,8 +14,10 @@ import pytest
 
 from kit.node import PROOF, Node
 from kit.witnessed import Watched, watched
+from sealpress.core import p11
 from sealpress.core.proof import parse_proof
-from sealpress.errors import SealpressError
+from sealpress.errors import CannotStart, SealpressError
+from sealpress.wiring import serve
 
 DAMAGED, CANNOT_START = 3, 4
 
@@ -36,24 +38,28 @@ def witnessed(found: Watched, size: int) -> None:
 
 
 class Copies:
-    """An older state of a node, to be put back in parts."""
+    """Two states of a node, to be mixed."""
 
     PARTS = ("data", "signer")
 
     def __init__(self, node: Node) -> None:
-        """Taken while nothing runs."""
+        """Nothing was taken yet."""
         self._node = node
+
+    def take(self, name: str) -> None:
+        """While nothing runs."""
         for part in self.PARTS:
-            shutil.copytree(node.directory / part, node.place / f"old-{part}")
+            shutil.copytree(self._node.directory / part, self._node.place / f"{name}-{part}")
 
-    def put_back(self, *parts: str) -> None:
-        """The newer ones are lost."""
-        for part in parts:
-            shutil.rmtree(self._node.directory / part)
-            shutil.copytree(self._node.place / f"old-{part}", self._node.directory / part)
+    def put_back(self, *older: str) -> None:
+        """These parts from the older state, the others from the newer."""
+        for part in self.PARTS:
+            shutil.rmtree(self._node.directory / part, ignore_errors=True)
+            name = "older" if part in older else "newer"
+            shutil.copytree(self._node.place / f"{name}-{part}", self._node.directory / part)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def restored() -> Iterator[tuple[Watched, Copies]]:
     """Stopped; its log went on after the copies were taken, and its witnesses saw it."""
     with watched() as found:
@@ -61,10 +67,12 @@ def restored() -> Iterator[tuple[Watched, Copies]]:
         found.node.stop("serve")
         found.node.stop("signer")
         copies = Copies(found.node)
+        copies.take("older")
         found.start()
         witnessed(found, sign(found.node, 3, "after"))
         found.node.stop("serve")
         found.node.stop("signer")
+        copies.take("newer")
         yield found, copies
 
 
@@ -80,6 +88,7 @@ def test_an_older_copy_is_refused(restored: tuple[Watched, Copies], parts: tuple
     journal = {path.name: path.read_bytes() for path in (found.node.log_directory / "journal").iterdir()}
     found.node.start("signer")
     done = found.node.run("serve")
+    found.node.stop("signer")
 
     assert (done.returncode, reason in done.stderr) == (DAMAGED, True), done.stderr
     assert heads == [one.heads for one in found.witnesses]  # nothing that nobody had seen was shown
@@ -93,9 +102,34 @@ def test_a_new_log_under_an_old_name_is_refused(restored: tuple[Watched, Copies]
         shutil.rmtree(found.node.directory / part)
     found.node.start("signer")
     done = found.node.run("serve")
+    found.node.stop("signer")
 
     assert (done.returncode, "WITNESS_AHEAD" in done.stderr) == (DAMAGED, True), done.stderr
     assert '"event": "serving"' not in done.stderr
+
+
+class SetBack:
+    """The machine's clock, a minute back."""
+
+    def now_ns(self) -> int:
+        """Unix time."""
+        return time.time_ns() - 60 * 1_000_000_000
+
+    def monotonic_ns(self) -> int:
+        """Goes on."""
+        return time.monotonic_ns()
+
+
+def test_a_clock_set_back_is_refused(restored: tuple[Watched, Copies], monkeypatch: pytest.MonkeyPatch) -> None:
+    """To before the last checkpoint: exit 4, CLOCK_BEHIND."""
+    found, copies = restored
+    copies.put_back()
+    monkeypatch.setattr(serve, "SystemClock", SetBack)
+    monkeypatch.setattr(p11, "harden_process", lambda: None)  # it would be this test's process
+    with pytest.raises(CannotStart) as caught:
+        serve.run_serve(found.node.config, as_json=False)
+
+    assert caught.value.reason == "CLOCK_BEHIND"
 
 
 def _ended(node: Node) -> int | None:

@@ -179,7 +179,7 @@ async def _direct(front: Front) -> None:
 
 LIES: dict[str, tuple[str, Callable[[Front], Awaitable[object]]]] = {
     "no witness was asked": ("NOT_WITNESSED", lambda front: front.seal(front.size)),
-    "no witness answered": ("NOT_WITNESSED", lambda front: _wrong(front)),
+    "no witness answered": ("NOT_WITNESSED", _wrong),
     "a head that was not proposed": ("NOT_WITNESSED", _unproposed),
     "one of two": ("NOT_WITNESSED", lambda front: _wrong(front, 0)),
     "one of two, twice": ("NOT_WITNESSED", lambda front: _wrong(front, 0, 0)),

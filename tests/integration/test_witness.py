@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from kit.checkers import check_log
 from kit.node import DIRECT, PROOF, PROOF_P256, Node
-from kit.witnessed import Watched, trust_text, watched
+from kit.witnessed import Watched, log_vkey, trust_text, watched
 from sealpress.core.proof import parse_note, parse_proof
 from sealpress.errors import SealpressError, TimedOut
 from sealpress.values import DigestAlgorithm
@@ -159,6 +160,38 @@ def test_metrics_name_the_witnesses(held: Watched) -> None:
     assert metrics['sealpress_witness_answers_total{answer="COSIGNED",log="ci",witness="w0"}'] > 0
     assert metrics['sealpress_cosigners{log="ci"}'] >= 2
     assert metrics['sealpress_witnessed_size{log="ci"}'] > 0
+
+
+def test_the_log_holds(held: Watched) -> None:
+    """Whatever its witnesses did before: `log verify` finds every head good, the cosignatures among them."""
+    with held.node.client() as client:
+        client.sign(DIGESTS[7], line=PROOF)
+    held.node.stop("serve")
+    vkeys = [one.vkey for one in held.witnesses]
+    report = check_log(held.node.log_directory, keys=[log_vkey(held.node), *vkeys])
+    held.node.start("serve")
+
+    assert report.bad is None
+
+
+def test_after_the_leaf_s_time_a_retry_gets_a_new_leaf() -> None:
+    """The quorum comes too late: the leaf is recorded as lapsed and never signed; the same id begins anew."""
+    with watched(PROOF, start=False, hold_s_max=1) as found:
+        found.node.configure({"signer": {"leaf_age_s_max": 3}})
+        found.start()
+        for one in found.witnesses:
+            one.stall()
+        with found.node.client(attempts_max=1, timeout_s=30) as client:
+            with pytest.raises(TimedOut):
+                client.sign(DIGESTS[0], line=PROOF, request_id="late")
+            size = client.get_status().logs[0].tree_size
+            time.sleep(4)
+            for one in found.witnesses:
+                one.wake()
+        with found.node.client() as client:
+            answer = client.sign(DIGESTS[0], line=PROOF, request_id="late")
+
+        assert answer.leaf_index >= size
 
 
 def ended(node: Node, seconds: float = 10) -> int:

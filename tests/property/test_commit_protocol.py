@@ -1,13 +1,13 @@
 """Is there any order of steps, crashes and restores in which two heads leave the signer that contradict each other?
 
-Every state within 14 steps is visited, breadth first. The steps are those of DESIGN 3.4: a leaf is appended and synced,
-the guard accepts its head, writes and syncs its mark while the token signs, and the signature leaves. Between any two a
-process is killed or the machine loses its power, with any prefix of what was not synced kept, and the mark's slot
-kept, lost or torn; directory or mark may be put back to an older copy. What accepts and what refuses is the product's own
-code: hsm.heads.accept, hsm.mark.encode and decode, tlog.begin.check_mark.
+Every state within 14 steps is visited, breadth first. The steps are those of DESIGN 3.4: a leaf is appended and
+synced, the guard accepts its head, writes and syncs its mark while the token signs, and the signature leaves. Between
+any two a process is killed or the machine loses its power, with any prefix of what was not synced kept, and the mark's
+slot kept, lost or torn; directory or mark may be put back to an older copy. What accepts and what refuses is the
+product's own code: hsm.heads.accept, hsm.mark.encode and decode, tlog.begin.check_mark.
 
-Where nothing is put back, every head that left must besides stay a beginning of the journal. Searches in which a promise
-is left out must find what it prevents. (Honest daemons only: what a lying one gets is tests/integration's to show.)
+Where nothing is put back, every head that left must besides stay a beginning of the journal. Searches in which a
+promise is left out must find what it prevents. (Honest daemons: what a lying one gets is tests/integration's to show.)
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -236,7 +237,7 @@ def wrong(before: State, after: State, protocol: Protocol) -> bool:
     if len(after.released) == len(before.released):
         return False
     chain = sorted(after.released, key=len)
-    return any(longer[: len(shorter)] != shorter for shorter, longer in zip(chain, chain[1:], strict=False))
+    return any(longer[: len(shorter)] != shorter for shorter, longer in pairwise(chain))
 
 
 def search(protocol: Protocol, depth: int = DEPTH) -> tuple[list[str] | None, int]:

@@ -353,7 +353,7 @@ class Flow:
         self.shared.telemetry.seal_failed(line.name, error.reason, error.message)
         if error.reason == "NOT_WITNESSED" and self.shared.witnesses is not None:
             self.shared.witnesses.forget(line.log)
-        elif error.reason != "QUORUM_MISSING":
+        elif error.reason != "NOT_COSIGNED":
             now_ns = self.shared.clock.monotonic_ns()
             line.turn_away(now_ns, now_ns - self.shared.slot_deadline_ms * MILLISECONDS, admit.slot_down())
 

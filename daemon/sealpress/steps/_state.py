@@ -281,10 +281,8 @@ class LogState:
         self.grown = asyncio.Condition()  # notified after each commit, for Tail
         self.signed_size = 0  # newest head with the log's signature ...
         self.signed_note = b""  # ... and that note, without any other signature
-        self.sealed_size = (
-            0  # newest head that readers are shown: the same, or the last that witnesses were asked about
-        )
-        self.sealed_note = b""  # ... with their cosignatures, without any line's
+        self.sealed_size = 0  # newest head that readers are shown: that one, or the last that witnesses were ...
+        self.sealed_note = b""  # ... and that note, with their cosignatures, without any line's signature
         self.quorum = False  # whether enough of them cosigned it
         self.witnessed = False  # whether there are any
         self.facts_size = 0  # of the tree with the newest fact of governance

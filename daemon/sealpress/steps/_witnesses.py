@@ -95,6 +95,7 @@ class Witnesses:
         self._stands: dict[tuple[str, str], int] = {}  # by origin and name: what the witness has cosigned last
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._turn: dict[str, asyncio.Lock] = {}
+        self._made: dict[str, Round] = {}  # the last round of each log
         self._held: dict[str, Round] = {}  # the last that the signer heard of
         self._said: dict[tuple[str, str], str] = {}
         self.on_damaged: Callable[[str, Damaged], None] = lambda _id, _error: None
@@ -121,23 +122,22 @@ class Witnesses:
     async def hold(self, heads: seal.Heads, signer: seal.Signer, log: LogState, least: int) -> seal.Witnessed:
         """A head of at least this size that the quorum has cosigned, as the signer knows.
 
-        Unavailable QUORUM_MISSING if it cannot be had now.
+        Unavailable NOT_COSIGNED if it cannot be had now.
         """
         origin = log.log.origin
         async with self._turn.setdefault(origin, asyncio.Lock()):
             known = self._held.get(origin)
             if known is not None and known.size >= least:
                 return self._witnessed(known)
-            head, log_note = await seal.propose(heads, signer, log)
-            made = await self._round(log, head.size, log_note)
+            made = await self._round(log, *await seal.propose(heads, signer, log))
             if not self.policy.satisfied(made.cosigned):
                 names = ", ".join(sorted(made.cosigned)) or "nobody"
                 raise Unavailable(
-                    f"the quorum of witnesses has not cosigned a head of {head.size} leaves ({names} has)",
-                    reason="QUORUM_MISSING",
+                    f"the quorum of witnesses has not cosigned a head of {made.size} leaves ({names} has)",
+                    reason="NOT_COSIGNED",
                     retry_after_ms=1_000,
                 )
-            await signer.cosigned(origin, head.size, list(made.cosigned.values()))
+            await signer.cosigned(origin, made.size, list(made.cosigned.values()))
             self._held[origin] = made
             return self._witnessed(made)
 
@@ -163,11 +163,13 @@ class Witnesses:
     # ---- a round ----
 
     async def _round(self, log: LogState, size: int, log_note: bytes) -> Round:
-        """Until the quorum has cosigned, or everybody who was free has answered."""
+        """Until the quorum has cosigned, or everybody who was free has answered; nobody is asked twice for one head."""
         origin = log.log.origin
-        made = Round(size, checkpoint_text(origin, size, log.log.root(size)), log_note)
-        asked = [self._begin(log, made, name) for name in self.policy.witnesses if (origin, name) not in self._asking]
-        open_: set[asyncio.Task[None]] = set(asked)
+        made = self._made.get(origin)
+        if made is None or made.size != size:
+            made = self._made[origin] = Round(size, checkpoint_text(origin, size, log.log.root(size)), log_note)
+        free = [name for name in self.policy.witnesses if (origin, name) not in self._asking]
+        open_ = {self._begin(log, made, name) for name in free if name not in made.cosigned}
         while open_ and not (made.cosigned and self.policy.satisfied(made.cosigned)):
             done, open_ = await asyncio.wait(open_, return_when=asyncio.FIRST_COMPLETED)
             _raise_first(done)
@@ -238,7 +240,8 @@ class Witnesses:
                 return found[0]
             if answer.size > known:
                 raise Damaged(
-                    f"{origin}: the witness {name} has seen {answer.size} leaves, we know of {known}: records are lost",
+                    f"{origin}: the witness {name} has seen {answer.size} leaves, we know of {known}: records or the "
+                    "mark are lost",
                     reason="WITNESS_AHEAD",
                     hint=HINT,
                 )

@@ -278,8 +278,8 @@ async def seal_log(heads: Heads, signer: Signer, log: LogState) -> None:
     await propose(heads, signer, log, hold=False)
 
 
-async def propose(heads: Heads, signer: Signer, log: LogState, *, hold: bool = True) -> tuple[Head, bytes]:
-    """The newest head and its note under the log's signature; with `hold` the signer expects its cosignatures."""
+async def propose(heads: Heads, signer: Signer, log: LogState, *, hold: bool = True) -> tuple[int, bytes]:
+    """The newest head, its size and note, under the log's signature; with `hold` the signer expects cosignatures."""
     head, sealed = await heads.under_newest(lambda size: signer.seal(log.log.origin, size, [], hold=hold))
     text = checkpoint_text(log.log.origin, head.size, head.root)
     signed = text + b"\n" + sealed.log_signature_line
@@ -287,7 +287,7 @@ async def propose(heads: Heads, signer: Signer, log: LogState, *, hold: bool = T
     if sealed.size != head.size or [line.name for line in found.lines] != [log.log.origin]:
         raise Internal("the signer's answer is not a checkpoint of this head")
     log.signed(head.size, signed)
-    return head, signed
+    return head.size, signed
 
 
 async def sign_direct(

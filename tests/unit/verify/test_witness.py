@@ -6,6 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sealpress.errors import Invalid
 from sealpress.verify import note
@@ -41,6 +43,12 @@ def test_an_answer_is_read_back() -> None:
     assert read_cosignatures(TEXT, others, key(0)) == []
     assert read_cosignatures(TEXT, line(0)[:-1], key(0)) == []  # no newline: not a line
     assert read_cosignatures(TEXT, line(1) * LINES_MAX + line(0), key(0)) == []  # no further than that
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=100).map(lambda data: line(0)[:60] + data))
+def test_no_answer_breaks_the_reader(answer: bytes) -> None:
+    """Whatever a witness sends, what is read of it is a cosignature of its key or nothing."""
+    assert all(one.key_id == key(0).key_id for one in read_cosignatures(TEXT, answer, key(0)))
 
 
 def test_strangers_count_for_nothing_and_nobody_twice() -> None:

@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kit import shim
 from kit.clock import VirtualClock
+from kit.firmware import KEY, Office, OpenedLog, make_firmware_node
 from kit.signer import KEYS, ORIGIN, OTHER_ORIGIN, SOFTHSM, FakeLog, LocalSigner, Node, line_of, make_node
 from sealpress.core.proof import parse_note
 from sealpress.errors import ConfigError, Refusal
 from sealpress.hsm.link import DirectItem, SignerLink
+from sealpress.values import LeafKind
 from sealpress.verify import note
 from sealpress.verify.witness import Cosignature
 
@@ -241,6 +243,35 @@ async def test_a_key_goes_back_to_no_smaller_head(front: Front) -> None:
 
     assert caught.value.reason == "SIZE_NOT_GROWING"
     assert front.counters["C_Sign"] == 1
+
+
+async def test_a_firmware_line_is_approved_and_witnessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each leaf is opened and approved, and still the key rests until two have cosigned; then it signs once."""
+    office = Office(NOW)
+    node = make_firmware_node(tmp_path / "n", office, "proof", str(shim.build(tmp_path)))
+    node.edit("[key.fw]", '[key.fw]\nhold = "witnessed"')
+    node.edit("[signer]", '[witness]\npolicy = "witness.policy"\n\n[signer]')
+    (node.directory / "witness.policy").write_text(policy_text())
+    digest, log = hashlib.sha256(b"firmware").digest(), OpenedLog(ORIGIN)
+    log.sign(LeafKind.PROOF, node.public(KEY), digest, NOW)
+    with shim.Counters(tmp_path / "counters", SOFTHSM) as counters:
+        for name, value in {**counters.env, "SOFTHSM2_CONF": node.env["SOFTHSM2_CONF"]}.items():
+            monkeypatch.setenv(name, value)
+        clock = VirtualClock(NOW)
+        async with LocalSigner(node, clock) as signer:
+            link = SignerLink(node.socket, 5_000)
+            await link.connect()
+            opened = log.opened(office.evidence(office.release(digest)))
+            await link.advance(ORIGIN, *log.growth(), NOW, opened)
+            front = Front(node, link, log, clock, signer, counters, (0, b""))
+            size = await front.propose()
+            with pytest.raises(Refusal) as caught:
+                await link.seal(ORIGIN, size, [KEY])
+            assert (caught.value.reason, counters["C_Sign"]) == ("NOT_WITNESSED", 0)
+            await front.show(size, 1, 2)
+            sealed = await link.seal(ORIGIN, size, [KEY])
+            assert (bool(sealed.lines[KEY].line), counters["C_Sign"]) == (True, 1)
+            await link.close()
 
 
 @pytest.mark.parametrize(

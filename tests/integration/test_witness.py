@@ -19,7 +19,7 @@ from sealpress.verify.policy import TrustPolicy, parse_policy
 from sealpress.verify.proof import verify_proof
 
 DIGESTS = [hashlib.sha256(b"%d" % number).digest() for number in range(64)]
-DAMAGED = 3
+DAMAGED, CANNOT_START = 3, 4
 
 
 def eventually(true: Callable[[], bool], seconds: float = 10) -> None:
@@ -192,6 +192,49 @@ def test_after_the_leaf_s_time_a_retry_gets_a_new_leaf() -> None:
             answer = client.sign(DIGESTS[0], line=PROOF, request_id="late")
 
         assert answer.leaf_index >= size
+
+
+def no_section(found: Watched) -> str:
+    """Held keys, and nobody to ask."""
+    found.node.config.write_text(found.node.config.read_text().replace('policy = "witness.policy"', 'policy = "none"'))
+    return "serve"
+
+
+def no_url(found: Watched) -> str:
+    """A witness that cannot be asked."""
+    path = found.node.directory / "witness.policy"
+    path.write_text(path.read_text().replace(f" {found.witnesses[1].url}", ""))
+    return "serve"
+
+
+def no_hold_at_the_key(found: Watched) -> str:
+    """The policy wants it, and the signer would not enforce it."""
+    found.node.configure({"key": {"proof-ed25519": {"hold": "none"}}})
+    return "serve"
+
+
+def another_hold_at_the_signer(found: Watched) -> str:
+    """The signer was started with another configuration."""
+    found.node.start("signer")
+    found.node.configure({"key": {"proof-p256": {"hold": "witnessed"}}})
+    return "serve"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason", "said"),
+    [
+        (no_section, "CONFIG", "No such file"),
+        (no_url, "CONFIG", "w1 has no https URL"),
+        (no_hold_at_the_key, "CONFIG", "its key has not"),
+        (another_hold_at_the_signer, "SIGNER_DIFFERS", "[key.proof-p256] hold"),
+    ],
+)
+def test_a_hold_that_nothing_enforces_is_refused(break_it: Callable[[Watched], str], reason: str, said: str) -> None:
+    """Exit 4 at the start, with what is wrong."""
+    with watched(PROOF, start=False) as found:
+        done = found.node.run(break_it(found))
+
+    assert (done.returncode, reason in done.stderr, said in done.stderr) == (CANNOT_START, True, True), done.stderr
 
 
 def ended(node: Node, seconds: float = 10) -> int:

@@ -177,6 +177,7 @@ class LineRules:
     algorithms: frozenset[DigestAlgorithm]
     release: Literal["leaf", "outcome"] | None
     hold: Hold
+    held: bool  # whether its key waits for witnesses: it signs whole heads, so one rule that holds is enough
     isolation: Isolation
     environment: str
     owner: str
@@ -187,11 +188,6 @@ class LineRules:
     rules: tuple[Rule, ...]
     approvals: Mapping[str, Required]  # issuance, signing, retirement, exception: those that there are
     rule_of: Mapping[str, Rule] = field(repr=False, compare=False)  # certificate name → first rule about it
-
-    @property
-    def held(self) -> bool:
-        """Whether its key must wait for witnesses: a key signs whole heads, so one rule that holds holds the line."""
-        return "witnessed" in (self.hold, *(rule.hold for rule in self.rules))
 
     def required(self, path: str) -> Required:
         """The approval path of that name; Precondition NO_APPROVAL_PATH if the policy gives none."""

@@ -147,8 +147,8 @@ def check_ready(shared: Shared, line: Line) -> None:
         )
     if not shared.ready(line.key) or len(line.durable) > shared.limits.seal_pending_max:
         raise slot_down()
-    rules = shared.snapshot.lines.get(line.name)
-    if rules is not None and rules.held and not line.held:
+    rules = None if line.held else shared.snapshot.lines.get(line.name)
+    if rules is not None and rules.held:
         raise Unavailable(
             "the policy wants this line's signatures witnessed, and its key is not set up so",
             reason="HOLD_NOT_CONFIGURED",

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from independent.verifier import verify as independent_verify
 from kit.checkers import check_log
 from kit.node import DIRECT, PROOF, PROOF_P256, Node
 from kit.witnessed import Watched, log_vkey, trust_text, watched
@@ -52,6 +53,7 @@ def test_a_held_proof_satisfies_a_verifier_who_demands_the_quorum(held: Watched)
     with held.node.client() as client:
         answer = client.sign(DIGESTS[0], line=PROOF)
     verified = verify_proof(trust(held, PROOF), DigestAlgorithm.SHA256, DIGESTS[0], answer.proof)
+    independent_verify(trust_text(held.node, PROOF, held.witnesses, 2), "sha256", DIGESTS[0], answer.proof)
     head = parse_proof(answer.proof).note
 
     assert verified.line == PROOF

@@ -46,6 +46,7 @@ from sealpress.verify import note
 from sealpress.verify.anchors import NAMESPACE, AnchorKey, Officer, TrustAnchors
 from sealpress.verify.change import encode
 from sealpress.verify.evidence import Evidence
+from sealpress.verify.witness import Cosignature
 
 GOVERNANCE_LOG = "sign.example/ci"
 DEPLOYMENT = "test.sign.example"
@@ -124,8 +125,9 @@ class SoftSigner:
         """The mark."""
         self.heads[origin] = (size, root)
 
-    async def seal(self, origin: str, size: int, keys: list[str]) -> Sealed:
-        """Signature lines of log and keys."""
+    async def seal(self, origin: str, size: int, keys: list[str], *, hold: bool = False) -> Sealed:
+        """Signature lines of log and keys; nobody holds here."""
+        assert not hold
         await self.gate.wait()
         size, root = self.heads[origin]
         text = note.checkpoint_text(origin, size, root)
@@ -144,6 +146,10 @@ class SoftSigner:
             )
             self.signed[key] = self.signed.get(key, 0) + 1
         return Sealed(size, time, note.signature_line(origin, log_id, of_log.sign(text)), lines)
+
+    async def cosigned(self, origin: str, size: int, cosignatures: Sequence[Cosignature]) -> None:
+        """Never asked."""
+        raise NotImplementedError
 
     async def direct(self, key: str, items: list[DirectItem], size: int) -> list[DirectResult]:
         """A stand-in for a signature for each leaf."""

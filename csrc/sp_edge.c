@@ -24,27 +24,29 @@ int sp_edge_adopt(sp_edge *edge, uint64_t size, const uint8_t *frontier, uint32_
     return SP_OK;
 }
 
-/* The row stands at edge->row + 32. Parents take its place: the kernel reads a group before it writes one. */
-static void append_chunk(sp_edge *edge, size_t count, sp_edge_seen seen, void *arg)
+/* Parents take the place of a row: the kernel reads a group before it writes one. */
+static void append_chunk(sp_edge *edge, const uint8_t *row, size_t count, sp_edge_seen seen, void *arg)
 {
-    uint8_t *row = edge->row + 32;
     size_t nodes = count;
     for (uint32_t level = 0; nodes > 0; level++) {
         uint64_t first = edge->size >> level;
-        size_t odd = first & 1;
-        uint8_t *pairs = row - 32 * odd;
         if (seen != NULL) {
             seen(arg, level, first, row, nodes);
         }
+        uint8_t *above = edge->row;
+        size_t odd = first & 1;
+        uint8_t last[32];
+        memcpy(last, row + 32 * (nodes - 1), 32);
         if (odd) {
-            memcpy(pairs, edge->node[level], 32);
+            sp_merkle_node(edge->node[level], row, above);
         }
+        sp_sha256_nodes(row + 32 * odd, (nodes - odd) / 2, above + 32 * odd);
         nodes += odd;
         if (nodes & 1) {
-            memcpy(edge->node[level], pairs + 32 * (nodes - 1), 32);
+            memcpy(edge->node[level], last, 32);
         }
         nodes /= 2;
-        sp_sha256_nodes(pairs, nodes, row);
+        row = above;
     }
     edge->size += count;
 }
@@ -55,8 +57,7 @@ int sp_edge_append(sp_edge *edge, const uint8_t *leaf_hashes, uint64_t count, sp
     while (count > 0) {
         size_t chunk = SP_EDGE_CHUNK - (size_t)(edge->size % SP_EDGE_CHUNK);
         chunk = count < chunk ? (size_t)count : chunk;
-        memcpy(edge->row + 32, leaf_hashes, chunk * 32);
-        append_chunk(edge, chunk, seen, arg);
+        append_chunk(edge, leaf_hashes, chunk, seen, arg);
         leaf_hashes += chunk * 32;
         count -= chunk;
     }

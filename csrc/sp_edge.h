@@ -20,7 +20,7 @@ enum {
 typedef struct sp_edge {
     uint64_t size;
     uint8_t node[SP_EDGE_LEVELS][32];           /* of level l, where bit l of size is set */
-    uint8_t row[(SP_EDGE_CHUNK + 1) * 32];      /* room to work; a node of the edge fits in front of a row */
+    uint8_t row[SP_EDGE_CHUNK / 2 * 32];        /* room to work */
 } sp_edge;
 
 /* `count` nodes of `level` from number `first` on are complete. */

@@ -142,7 +142,9 @@ static int take_request(sp_gather *gather, const sp_frame *frame, const sp_head 
         wrong(gather, frame, "RECORD", "a REQUEST's digests do not match its count");
         return SP_OK;
     }
-    if (sp_items_root(columns->salt_seed, columns->names, columns->names_size, head->count, root) != SP_OK ||
+    memcpy(root, gather->nothing, 32);
+    if ((columns->names_size > 0 &&
+         sp_items_root(columns->salt_seed, columns->names, columns->names_size, head->count, root) != SP_OK) ||
         memcmp(root, head->items_root, 32) != 0) {
         wrong(gather, frame, "RECORD", "the names do not fold to the items_root of the head");
         return SP_OK;

@@ -46,12 +46,29 @@ static const char *const statuses[] = {"sealed", "signed", "partial", "unknown",
 
 /* ---- the forms of MessagePack that occur -------------------------------------- */
 
+/* As sp_reader_take and sp_reader_u8, for a reader that is made and moved in this file only; a head has some forty
+ * fields, and a call for each would cost more than their hash. */
+static inline int take(sp_reader *reader, size_t size, sp_span *out)
+{
+    SP_ENSURE(size <= reader->size - reader->at, SP_E_BOUNDS);
+    *out = (sp_span){reader->data + reader->at, size};
+    reader->at += size;
+    return SP_OK;
+}
+
+static inline int take_byte(sp_reader *reader, uint8_t *out)
+{
+    SP_ENSURE(reader->at < reader->size, SP_E_BOUNDS);
+    *out = reader->data[reader->at++];
+    return SP_OK;
+}
+
 /* A number of 8 << width_log2 bits that would not have fitted into the form below it. */
 static int wide(sp_reader *reader, unsigned width_log2, uint64_t least, uint64_t *out)
 {
     sp_span bytes;
     uint64_t value = 0;
-    SP_TRY(sp_reader_take(reader, (size_t)1 << width_log2, &bytes));
+    SP_TRY(take(reader, (size_t)1 << width_log2, &bytes));
     for (size_t i = 0; i < bytes.size; i++) {
         value = value << 8 | bytes.data[i];
     }
@@ -65,7 +82,7 @@ static int natural(sp_reader *reader, uint64_t max, uint64_t *out)
     static const uint64_t least[] = {UINT64_C(1) << 7, UINT64_C(1) << 8, UINT64_C(1) << 16, UINT64_C(1) << 32};
     uint8_t form;
     uint64_t value;
-    SP_TRY(sp_reader_u8(reader, &form));
+    SP_TRY(take_byte(reader, &form));
     if (form < 0x80) {
         value = form;
     } else {
@@ -82,18 +99,18 @@ static int binary(sp_reader *reader, size_t min, size_t max, sp_span *out)
     static const uint64_t least[] = {0, UINT64_C(1) << 8, UINT64_C(1) << 16};
     uint8_t form;
     uint64_t size;
-    SP_TRY(sp_reader_u8(reader, &form));
+    SP_TRY(take_byte(reader, &form));
     SP_ENSURE(form >= 0xc4 && form <= 0xc6, SP_E_ENCODING);
     SP_TRY(wide(reader, form - 0xc4u, least[form - 0xc4], &size));
     SP_ENSURE(size >= min && size <= max, SP_E_ENCODING);
-    return sp_reader_take(reader, (size_t)size, out);
+    return take(reader, (size_t)size, out);
 }
 
 static int array(sp_reader *reader, uint32_t *out)
 {
     uint8_t form;
     uint64_t count;
-    SP_TRY(sp_reader_u8(reader, &form));
+    SP_TRY(take_byte(reader, &form));
     if (form >= 0x90 && form < 0xa0) {
         count = form & 0x0fu;
     } else {
@@ -142,6 +159,10 @@ static size_t character(sp_span text, size_t at)
 static int utf8(sp_span text)
 {
     for (size_t at = 0; at < text.size;) {
+        if (text.data[at] < 0x80 && text.size - at < 8) {
+            at++;
+            continue;
+        }
         if (text.size - at >= 8 && (sp_load_u64le(text.data + at) & UINT64_C(0x8080808080808080)) == 0) {
             at += 8;
             continue;
@@ -158,21 +179,21 @@ static int text(sp_reader *reader, sp_span *out)
     static const uint64_t least[] = {32, UINT64_C(1) << 8, UINT64_C(1) << 16};
     uint8_t form;
     uint64_t size;
-    SP_TRY(sp_reader_u8(reader, &form));
+    SP_TRY(take_byte(reader, &form));
     if (form >= 0xa0 && form < 0xc0) {
         size = form & 0x1fu;
     } else {
         SP_ENSURE(form >= 0xd9 && form <= 0xdb, SP_E_ENCODING);
         SP_TRY(wide(reader, form - 0xd9u, least[form - 0xd9], &size));
     }
-    SP_TRY(sp_reader_take(reader, (size_t)size, out));
+    SP_TRY(take(reader, (size_t)size, out));
     return utf8(*out);
 }
 
 static int boolean(sp_reader *reader)
 {
     uint8_t form;
-    SP_TRY(sp_reader_u8(reader, &form));
+    SP_TRY(take_byte(reader, &form));
     SP_ENSURE(form == 0xc2 || form == 0xc3, SP_E_ENCODING);
     return SP_OK;
 }
@@ -328,6 +349,7 @@ int sp_head_read(uint8_t type, uint16_t version, sp_span head, sp_head *out)
 {
     SP_ENSURE(type >= SP_FRAME_REQUEST && type <= SP_FRAME_RECOVERY, SP_E_ENCODING);
     SP_ENSURE(version == SP_HEAD_VERSION, SP_E_VERSION);
+    SP_ENSURE(head.size > 0, SP_E_ENCODING);
     sp_head found = {0};
     sp_reader reader = sp_reader_of(head.data, head.size);
     SP_ENSURE(read_head(&reader, events[type], &found) == SP_OK, SP_E_ENCODING);

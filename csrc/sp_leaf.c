@@ -9,7 +9,7 @@
 #include "sp_sha256.h"
 #include "sp_span.h"
 
-enum { BATCH = 256 };           /* leaves hashed at a time: 20 KiB of stack */
+enum { BATCH = 256 };           /* leaves hashed at a time */
 
 /* Salts come two per compression, and the counter behind the seed has 32 bits. */
 #define SALTS_MAX (UINT64_C(1) << 33)
@@ -71,13 +71,11 @@ int sp_record(uint8_t type, uint8_t flags, uint16_t version, uint64_t seq, uint6
 static void salt_pairs(const uint8_t salt_seed[32], uint64_t first, size_t pairs, uint8_t *out)
 {
     uint8_t input[BATCH][36];
-    const uint8_t *tails[BATCH];
     for (size_t i = 0; i < pairs; i++) {
         memcpy(input[i], salt_seed, 32);
         sp_store_u32be(input[i] + 32, (uint32_t)(first + i));
-        tails[i] = input[i];
     }
-    sp_sha256_tail_many(sp_sha256_start, 0, tails, sizeof input[0], pairs, out);
+    sp_sha256_columns(sp_sha256_start, 0, input[0], sizeof input[0], NULL, 0, pairs, out);
 }
 
 int sp_salts(const uint8_t salt_seed[32], uint64_t first, uint64_t count, uint8_t *out)
@@ -88,10 +86,14 @@ int sp_salts(const uint8_t salt_seed[32], uint64_t first, uint64_t count, uint8_
     while (at < end) {
         uint64_t pairs = (end + 1) / 2 - at / 2;
         size_t batch = pairs < BATCH ? (size_t)pairs : BATCH;
-        uint8_t salts[BATCH * 32];
-        salt_pairs(salt_seed, at / 2, batch, salts);
         uint64_t stop = (at / 2 + batch) * 2 < end ? (at / 2 + batch) * 2 : end;
-        memcpy(out, salts + at % 2 * SP_LEAF_SALT, (size_t)(stop - at) * SP_LEAF_SALT);
+        if (at % 2 == 0 && stop - at == batch * 2) {
+            salt_pairs(salt_seed, at / 2, batch, out);
+        } else {
+            uint8_t salts[BATCH * 32];
+            salt_pairs(salt_seed, at / 2, batch, salts);
+            memcpy(out, salts + at % 2 * SP_LEAF_SALT, (size_t)(stop - at) * SP_LEAF_SALT);
+        }
         out += (size_t)(stop - at) * SP_LEAF_SALT;
         at = stop;
     }
@@ -163,21 +165,15 @@ int sp_leaf_hashes(const sp_leaf_spec *spec, const uint8_t *salt_seed, const uin
     uint32_t state[8];
     write_opening(spec, opening);
     shared_state(spec->kind, spec->key_id, spec->scope, opening, state);
-    uint8_t tail[BATCH][SP_LEAF_SALT + SP_DIGEST_MAX], salts[BATCH * SP_LEAF_SALT] = {0};
-    const uint8_t *tails[BATCH];
+    uint8_t salts[BATCH * SP_LEAF_SALT] = {0};
+    SP_STATIC_ASSERT(SP_LEAF_SALT + SP_DIGEST_MAX <= SP_SHA256_COLUMNS_MAX);
     for (uint64_t done = 0; done < count; done += BATCH) {
         size_t batch = count - done < BATCH ? (size_t)(count - done) : BATCH;
         if (!event) {
             SP_TRY(sp_salts(salt_seed, done, batch, salts));
         }
-        for (size_t i = 0; i < batch; i++) {
-            memcpy(tail[i], salts + i * SP_LEAF_SALT, SP_LEAF_SALT);
-            if (!event) {
-                memcpy(tail[i] + SP_LEAF_SALT, digests + (size_t)(done + i) * digest_size, digest_size);
-            }
-            tails[i] = tail[i];
-        }
-        sp_sha256_tail_many(state, 1 + SP_LEAF_HEAD, tails, SP_LEAF_SALT + digest_size, batch, out + (size_t)done * 32);
+        const uint8_t *part = event ? NULL : digests + (size_t)done * digest_size;
+        sp_sha256_columns(state, 1 + SP_LEAF_HEAD, salts, SP_LEAF_SALT, part, digest_size, batch, out + (size_t)done * 32);
     }
     return SP_OK;
 }

@@ -57,18 +57,16 @@ static int hash_records(sp_leaf_source *source, size_t count, sp_replay_work *wo
 static void hash_salts(const sp_leaf_source *const *single, size_t count, uint8_t (*salts)[SP_LEAF_SALT], sp_replay_work *work)
 {
     uint8_t input[GROUP][SALT_INPUT] = {{0}}, hashes[GROUP * 32];
-    const uint8_t *data[GROUP] = {NULL};
     size_t owner[GROUP], messages = 0;
     for (size_t i = 0; i < count; i++) {
         memset(salts[i], 0, SP_LEAF_SALT);
         if (single[i]->salt_seed != NULL) {
             memcpy(input[messages], single[i]->salt_seed, 32);
-            data[messages] = input[messages];
             owner[messages++] = i;
         }
     }
     sp_work_add(work, messages, SALT_INPUT);
-    sp_sha256_tail_many(sp_sha256_start, 0, data, SALT_INPUT, messages, hashes);
+    sp_sha256_columns(sp_sha256_start, 0, input[0], SALT_INPUT, NULL, 0, messages, hashes);
     for (size_t i = 0; i < messages; i++) {
         memcpy(salts[owner[i]], hashes + 32 * i, SP_LEAF_SALT);
     }

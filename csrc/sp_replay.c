@@ -17,7 +17,7 @@
 #include "sp_work.h"
 
 #define RUN_BYTES (UINT64_C(4) << 20)
-#define RUN_LEAVES (UINT64_C(1) << 16)
+#define RUN_LEAVES (UINT64_C(1) << 14)
 #define BATCHES SP_GATHER_BATCHES
 
 enum { STEP_MORE, STEP_SEALED, STEP_END, STEP_TORN, STEP_BAD };

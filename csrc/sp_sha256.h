@@ -9,9 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sp_bytes.h"
+
 #define SP_SHA256_SIZE 32
 #define SP_SHA256_BLOCK 64
 #define SP_SHA256_LANES_MAX 16
+
+static inline void sp_sha256_store(const uint32_t state[8], uint8_t out[SP_SHA256_SIZE])
+{
+    for (int i = 0; i < 8; i++) {
+        sp_store_u32be(out + 4 * i, state[i]);
+    }
+}
 
 typedef struct sp_sha256_impl {
     const char *name;
@@ -21,6 +30,8 @@ typedef struct sp_sha256_impl {
     void (*compress)(uint32_t state[8], const uint8_t *blocks, size_t count);
     /* `width` messages (1 to SP_SHA256_LANES_MAX), each `count` blocks from its own pointer */
     void (*compress_lanes)(uint32_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width);
+    /* the same from one state for all of them, to `width` digests end to end; the blocks hold the padding already */
+    void (*digest_lanes)(const uint32_t start[8], const uint8_t *const *blocks, size_t count, size_t width, uint8_t *out);
 } sp_sha256_impl;
 
 extern const sp_sha256_impl sp_sha256_portable, sp_sha256_shani;
@@ -50,5 +61,10 @@ void sp_sha256_nodes(const uint8_t *pairs, size_t count, uint8_t *out);
  * of 64. Leaves of one request share their first two blocks, so each costs the blocks of its tail only. */
 void sp_sha256_tail_many(const uint32_t state[8], uint64_t prefix_bytes, const uint8_t *const *tails, size_t tail_size,
                          size_t count, uint8_t *out);
+/* The same for tails that stand in two columns: tail i = first[i] | second[i], items of first_size and second_size bytes
+ * end to end; together at most SP_SHA256_COLUMNS_MAX. */
+#define SP_SHA256_COLUMNS_MAX 119u
+void sp_sha256_columns(const uint32_t state[8], uint64_t prefix_bytes, const uint8_t *first, size_t first_size,
+                       const uint8_t *second, size_t second_size, size_t count, uint8_t *out);
 
 #endif

@@ -44,13 +44,6 @@ static size_t pad_end(uint8_t pad[PAD], size_t held, uint64_t total)
     return blocks;
 }
 
-static void store(uint8_t *out, const uint32_t state[8])
-{
-    for (int i = 0; i < 8; i++) {
-        sp_store_u32be(out + 4 * i, state[i]);
-    }
-}
-
 static void lane_take(run *r, lane *l, uint32_t state[8])
 {
     const size_t item = r->taken++;
@@ -85,7 +78,7 @@ static size_t refill(run *r, lane **lanes, uint32_t (*states)[8], size_t busy)
         if (lane_more(lanes[i])) {
             i++;
         } else {
-            store(r->out + SP_SHA256_SIZE * lanes[i]->item, states[i]);
+            sp_sha256_store(states[i], r->out + SP_SHA256_SIZE * lanes[i]->item);
             if (r->taken < r->count) {
                 lane_take(r, lanes[i], states[i]);
             } else {
@@ -144,24 +137,50 @@ static void brief_open(brief *b, const uint32_t *start, uint64_t prefix, const u
     }
 }
 
-/* item(i) is at data[i], or at base + i * size if data is NULL. All items of a group are read before out is written. */
-static void brief_run(brief *b, const uint8_t *const *data, const uint8_t *base, size_t count, uint8_t *out)
+/* The lengths that come by the million are copied without a call. */
+static inline void copy(uint8_t *to, const uint8_t *from, size_t size)
 {
-    uint32_t states[LANES][8];
+    switch (size) {
+    case 16: memcpy(to, from, 16); break;
+    case 32: memcpy(to, from, 32); break;
+    case 36: memcpy(to, from, 36); break;
+    case 64: memcpy(to, from, 64); break;
+    default: memcpy(to, from, size);
+    }
+}
+
+/* Item i is at data[i]; or, if data is NULL, its first part at first + i * first_size and the rest at second. All items of
+ * a group are read before out is written. */
+typedef struct brief_source {
+    const uint8_t *const *data;
+    const uint8_t *first, *second;
+    size_t first_size, second_size;
+} brief_source;
+
+static inline void brief_take(const brief *b, const brief_source *source, size_t item, uint8_t *to)
+{
+    if (source->data != NULL) {
+        copy(to, source->data[item], b->size);
+    } else {
+        copy(to, source->first + item * source->first_size, source->first_size);
+        if (source->second_size > 0) {
+            copy(to + source->first_size, source->second + item * source->second_size, source->second_size);
+        }
+    }
+}
+
+static void brief_run(brief *b, const brief_source *source, size_t count, uint8_t *out)
+{
     const uint8_t *blocks[LANES];
+    for (size_t i = 0; i < LANES; i++) {
+        blocks[i] = b->arena[i];
+    }
     for (size_t done = 0; done < count; done += LANES) {
         const size_t width = count - done < LANES ? count - done : LANES;
         for (size_t i = 0; i < width && b->size > 0; i++) {
-            memcpy(b->arena[i] + b->front, data != NULL ? data[done + i] : base + (done + i) * b->size, b->size);
+            brief_take(b, source, done + i, b->arena[i] + b->front);
         }
-        for (size_t i = 0; i < width; i++) {
-            memcpy(states[i], b->start, sizeof states[i]);
-            blocks[i] = b->arena[i];
-        }
-        b->impl->compress_lanes(states, blocks, b->blocks, width);
-        for (size_t i = 0; i < width; i++) {
-            store(out + SP_SHA256_SIZE * (done + i), states[i]);
-        }
+        b->impl->digest_lanes(b->start, blocks, b->blocks, width, out + SP_SHA256_SIZE * done);
     }
 }
 
@@ -181,7 +200,18 @@ void sp_sha256_nodes(const uint8_t *pairs, size_t count, uint8_t *out)
         return;
     }
     brief_open(&b, sp_sha256_start, 0, &node_prefix, 1, 2 * SP_SHA256_SIZE);
-    brief_run(&b, NULL, pairs, count, out);
+    brief_run(&b, &(brief_source){.first = pairs, .first_size = 2 * SP_SHA256_SIZE}, count, out);
+}
+
+void sp_sha256_columns(const uint32_t state[8], uint64_t prefix_bytes, const uint8_t *first, size_t first_size,
+                       const uint8_t *second, size_t second_size, size_t count, uint8_t *out)
+{
+    brief b;
+    if (count == 0) {
+        return;
+    }
+    brief_open(&b, state, prefix_bytes, NULL, 0, first_size + second_size);
+    brief_run(&b, &(brief_source){NULL, first, second, first_size, second_size}, count, out);
 }
 
 void sp_sha256_tail_many(const uint32_t state[8], uint64_t prefix_bytes, const uint8_t *const *tails, size_t tail_size,
@@ -193,7 +223,7 @@ void sp_sha256_tail_many(const uint32_t state[8], uint64_t prefix_bytes, const u
     if (tail_size < PAD - LENGTH) {
         brief b;
         brief_open(&b, state, prefix_bytes, NULL, 0, tail_size);
-        brief_run(&b, tails, NULL, count, out);
+        brief_run(&b, &(brief_source){.data = tails}, count, out);
         return;
     }
     run r = {

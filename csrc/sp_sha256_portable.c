@@ -81,10 +81,21 @@ static void compress_lanes(uint32_t (*states)[8], const uint8_t *const *blocks, 
     }
 }
 
+static void digest_lanes(const uint32_t start[8], const uint8_t *const *blocks, size_t count, size_t width, uint8_t *out)
+{
+    for (size_t lane = 0; lane < width; lane++) {
+        uint32_t state[8];
+        memcpy(state, start, sizeof state);
+        compress(state, blocks[lane], count);
+        sp_sha256_store(state, out + SP_SHA256_SIZE * lane);
+    }
+}
+
 const sp_sha256_impl sp_sha256_portable = {
     .name = "portable",
     .needs = 0,
     .lanes = 1,
     .compress = compress,
     .compress_lanes = compress_lanes,
+    .digest_lanes = digest_lanes,
 };

@@ -4,6 +4,7 @@
  * from the four last groups by SHA256MSG1, one addition, SHA256MSG2. The loops have constant bounds and the compiler
  * unrolls them, so m[] lives in registers. */
 #include <immintrin.h>
+#include <string.h>
 
 #include "sp_cpu.h"
 #include "sp_sha256.h"
@@ -73,27 +74,61 @@ SHANI static void compress(uint32_t state[8], const uint8_t *blocks, size_t coun
     lane_close(&l, state);
 }
 
+INLINE void two_lanes(lane *x, lane *y, const uint8_t *a, const uint8_t *b, size_t count)
+{
+    for (size_t at = 0; at < count * SP_SHA256_BLOCK; at += SP_SHA256_BLOCK) {
+        const lane x0 = *x, y0 = *y;
+        lane_load(x, a + at);
+        lane_load(y, b + at);
+#pragma GCC unroll 16
+        for (int g = 0; g < 16; g++) {
+            lane_group(x, g);
+            lane_group(y, g);
+        }
+        x->abef = _mm_add_epi32(x->abef, x0.abef);
+        x->cdgh = _mm_add_epi32(x->cdgh, x0.cdgh);
+        y->abef = _mm_add_epi32(y->abef, y0.abef);
+        y->cdgh = _mm_add_epi32(y->cdgh, y0.cdgh);
+    }
+}
+
 SHANI static void compress_two(uint32_t first[8], uint32_t second[8], const uint8_t *a, const uint8_t *b, size_t count)
 {
     lane x, y;
     lane_open(&x, first);
     lane_open(&y, second);
-    for (size_t at = 0; at < count * SP_SHA256_BLOCK; at += SP_SHA256_BLOCK) {
-        const lane x0 = x, y0 = y;
-        lane_load(&x, a + at);
-        lane_load(&y, b + at);
-#pragma GCC unroll 16
-        for (int g = 0; g < 16; g++) {
-            lane_group(&x, g);
-            lane_group(&y, g);
-        }
-        x.abef = _mm_add_epi32(x.abef, x0.abef);
-        x.cdgh = _mm_add_epi32(x.cdgh, x0.cdgh);
-        y.abef = _mm_add_epi32(y.abef, y0.abef);
-        y.cdgh = _mm_add_epi32(y.cdgh, y0.cdgh);
-    }
+    two_lanes(&x, &y, a, b, count);
     lane_close(&x, first);
     lane_close(&y, second);
+}
+
+/* The state's words big-endian: the digest. */
+INLINE void lane_digest(const lane *l, uint8_t out[SP_SHA256_SIZE])
+{
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bll, 0x0405060700010203ll);
+    const __m128i feba = _mm_shuffle_epi32(l->abef, 0x1b);
+    const __m128i dchg = _mm_shuffle_epi32(l->cdgh, 0xb1);
+    _mm_storeu_si128((__m128i *)out, _mm_shuffle_epi8(_mm_blend_epi16(feba, dchg, 0xf0), swap));
+    _mm_storeu_si128((__m128i *)(out + 16), _mm_shuffle_epi8(_mm_alignr_epi8(dchg, feba, 8), swap));
+}
+
+SHANI static void digest_lanes(const uint32_t start[8], const uint8_t *const *blocks, size_t count, size_t width, uint8_t *out)
+{
+    lane fresh;
+    lane_open(&fresh, start);
+    size_t at = 0;
+    for (; at + 2 <= width; at += 2) {
+        lane x = fresh, y = fresh;
+        two_lanes(&x, &y, blocks[at], blocks[at + 1], count);
+        lane_digest(&x, out + SP_SHA256_SIZE * at);
+        lane_digest(&y, out + SP_SHA256_SIZE * (at + 1));
+    }
+    if (at < width) {
+        uint32_t state[8];
+        memcpy(state, start, sizeof state);
+        compress(state, blocks[at], count);
+        sp_sha256_store(state, out + SP_SHA256_SIZE * at);
+    }
 }
 
 static void compress_lanes(uint32_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
@@ -113,4 +148,5 @@ const sp_sha256_impl sp_sha256_shani = {
     .lanes = 2,
     .compress = compress,
     .compress_lanes = compress_lanes,
+    .digest_lanes = digest_lanes,
 };

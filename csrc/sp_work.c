@@ -27,13 +27,13 @@ uint64_t sp_work_cpu_ns(void)
 static double block_ns(size_t blocks, uint64_t sample_ns)
 {
     const sp_sha256_impl *impl = sp_sha256_pick();
-    uint8_t data[BLOCKS_MAX * SP_SHA256_BLOCK];
+    uint8_t data[SP_SHA256_LANES_MAX][BLOCKS_MAX * SP_SHA256_BLOCK];
     uint32_t states[SP_SHA256_LANES_MAX][8];
     const uint8_t *lanes[SP_SHA256_LANES_MAX];
     memset(data, 0x5a, sizeof data);
     for (size_t i = 0; i < SP_SHA256_LANES_MAX; i++) {
         memcpy(states[i], sp_sha256_start, sizeof states[i]);
-        lanes[i] = data;
+        lanes[i] = data[i];
     }
     uint64_t begun = sp_work_cpu_ns(), spent = 0, done = 0;
     while (spent < sample_ns || done == 0) {

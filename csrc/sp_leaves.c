@@ -12,6 +12,7 @@ enum {
     FRONT = 40,                         /* what stands in front of a head when it is hashed */
     ARENA = 64 << 10,                   /* heads that are copied; larger ones are hashed where they stand */
     SALT_INPUT = 36,
+    ALGORITHMS = 4,                     /* numbers 1 to 3; 0: events, which have no digest */
     LEAF_MAX = 1 + SP_LEAF_HEAD + SP_LEAF_SALT + SP_DIGEST_MAX
 };
 
@@ -72,24 +73,24 @@ static void hash_salts(const sp_leaf_source *const *single, size_t count, uint8_
     }
 }
 
-static void hash_singles(const sp_leaf_source *const *single, size_t count, uint8_t *out, sp_replay_work *work)
+/* Those of one digest length: their leaves have one length, and go through the kernel in step. */
+static void hash_singles(const sp_leaf_source *const *single, size_t count, size_t digest_size, uint8_t *out,
+                         sp_replay_work *work)
 {
     uint8_t leaf[GROUP][LEAF_MAX], salts[GROUP][SP_LEAF_SALT], hashes[GROUP * 32];
     const uint8_t *data[GROUP] = {NULL};
-    size_t sizes[GROUP];
+    size_t size = 1 + SP_LEAF_HEAD + SP_LEAF_SALT + digest_size;
     hash_salts(single, count, salts, work);
     for (size_t i = 0; i < count; i++) {
-        size_t digest_size = single[i]->digests == NULL ? 0 : sp_digest_size(single[i]->spec.algorithm);
         sp_leaf_head(&single[i]->spec, leaf[i]);
         memcpy(leaf[i] + 1 + SP_LEAF_HEAD, salts[i], SP_LEAF_SALT);
         if (digest_size > 0) {
             memcpy(leaf[i] + 1 + SP_LEAF_HEAD + SP_LEAF_SALT, single[i]->digests, digest_size);
         }
         data[i] = leaf[i];
-        sizes[i] = 1 + SP_LEAF_HEAD + SP_LEAF_SALT + digest_size;
-        sp_work_add(work, 1, sizes[i]);
     }
-    sp_sha256_many(count, data, sizes, hashes);
+    sp_work_add(work, count, size);
+    sp_sha256_tail_many(sp_sha256_start, 0, data, size, count, hashes);
     for (size_t i = 0; i < count; i++) {
         memcpy(out + 32 * single[i]->leaf_at, hashes + 32 * i, 32);
     }
@@ -106,18 +107,22 @@ static void count_request(const sp_leaf_source *one, sp_replay_work *work)
 int sp_leaves_hash(sp_leaf_source *source, size_t count, uint8_t *out, sp_replay_work *work)
 {
     SP_ENSURE(count <= GROUP, SP_E_BOUNDS);
-    const sp_leaf_source *single[GROUP];
-    size_t singles = 0;
+    const sp_leaf_source *single[ALGORITHMS][GROUP];
+    size_t singles[ALGORITHMS] = {0};
     SP_TRY(hash_records(source, count, work));
     for (size_t i = 0; i < count; i++) {
         const sp_leaf_source *one = &source[i];
         if (one->count == 1) {
-            single[singles++] = one;
+            uint8_t algorithm = one->digests == NULL ? 0 : one->spec.algorithm;
+            SP_ENSURE(algorithm < ALGORITHMS, SP_E_ALGORITHM);
+            single[algorithm][singles[algorithm]++] = one;
         } else {
             count_request(one, work);
             SP_TRY(sp_leaf_hashes(&one->spec, one->salt_seed, one->digests, one->count, out + 32 * one->leaf_at));
         }
     }
-    hash_singles(single, singles, out, work);
+    for (uint8_t algorithm = 0; algorithm < ALGORITHMS; algorithm++) {
+        hash_singles(single[algorithm], singles[algorithm], sp_digest_size(algorithm), out, work);
+    }
     return SP_OK;
 }

@@ -63,7 +63,7 @@ void sp_sha256_tail_many(const uint32_t state[8], uint64_t prefix_bytes, const u
                          size_t count, uint8_t *out);
 /* The same for tails that stand in two columns: tail i = first[i] | second[i], items of first_size and second_size bytes
  * end to end; together at most SP_SHA256_COLUMNS_MAX. */
-#define SP_SHA256_COLUMNS_MAX 119u
+#define SP_SHA256_COLUMNS_MAX 247u
 void sp_sha256_columns(const uint32_t state[8], uint64_t prefix_bytes, const uint8_t *first, size_t first_size,
                        const uint8_t *second, size_t second_size, size_t count, uint8_t *out);
 

@@ -8,6 +8,7 @@
 
 #define LANES SP_SHA256_LANES_MAX
 #define PAD (2 * SP_SHA256_BLOCK)
+#define BRIEF (4 * SP_SHA256_BLOCK)
 #define LENGTH 8                /* bytes of the message length at the end of the padding */
 
 typedef struct lane {
@@ -28,17 +29,12 @@ typedef struct run {
     uint8_t *out;
 } run;
 
-static size_t pad_blocks(size_t held)
+/* Writes 0x80, zeros and the length in bits behind the `held` bytes that pad begins with; it has room for them. Returns
+ * the blocks. */
+static size_t pad_end(uint8_t *pad, size_t held, uint64_t total)
 {
-    return held < SP_SHA256_BLOCK - LENGTH ? 1 : 2;
-}
-
-/* Writes 0x80, zeros and the length in bits behind the `held` bytes that pad begins with (fewer than a block, or
- * fewer than fit into two with the length). Returns the blocks. */
-static size_t pad_end(uint8_t pad[PAD], size_t held, uint64_t total)
-{
-    const size_t blocks = pad_blocks(held);
-    memset(pad + held, 0, PAD - held);
+    const size_t blocks = (held + LENGTH) / SP_SHA256_BLOCK + 1;
+    memset(pad + held, 0, blocks * SP_SHA256_BLOCK - held);
     pad[held] = 0x80;
     sp_store_u64be(pad + blocks * SP_SHA256_BLOCK - LENGTH, total * 8);
     return blocks;
@@ -115,21 +111,22 @@ static void run_mixed(run *r)
     }
 }
 
-/* Messages of one length that fit, padded, into two blocks. */
+/* Messages of one length that fit, padded, into four blocks. */
 typedef struct brief {
     const sp_sha256_impl *impl;
     const uint32_t *start;
     size_t front, size, blocks; /* bytes before the message, of the message, padded blocks */
-    uint8_t arena[LANES][PAD];
+    uint8_t arena[LANES][BRIEF];
 } brief;
 
-static void brief_open(brief *b, const uint32_t *start, uint64_t prefix, const uint8_t *front, size_t front_size, size_t size)
+static void brief_open(brief *b, const uint32_t *start, uint64_t prefix, const uint8_t *front, size_t front_size, size_t size,
+                       size_t count)
 {
     b->impl = sp_sha256_pick();
     b->start = start;
     b->front = front_size;
     b->size = size;
-    for (size_t i = 0; i < LANES; i++) {
+    for (size_t i = 0; i < LANES && i < count; i++) {
         if (front_size > 0) {
             memcpy(b->arena[i], front, front_size);
         }
@@ -199,7 +196,7 @@ void sp_sha256_nodes(const uint8_t *pairs, size_t count, uint8_t *out)
     if (count == 0) {
         return;
     }
-    brief_open(&b, sp_sha256_start, 0, &node_prefix, 1, 2 * SP_SHA256_SIZE);
+    brief_open(&b, sp_sha256_start, 0, &node_prefix, 1, 2 * SP_SHA256_SIZE, count);
     brief_run(&b, &(brief_source){.first = pairs, .first_size = 2 * SP_SHA256_SIZE}, count, out);
 }
 
@@ -210,7 +207,7 @@ void sp_sha256_columns(const uint32_t state[8], uint64_t prefix_bytes, const uin
     if (count == 0) {
         return;
     }
-    brief_open(&b, state, prefix_bytes, NULL, 0, first_size + second_size);
+    brief_open(&b, state, prefix_bytes, NULL, 0, first_size + second_size, count);
     brief_run(&b, &(brief_source){NULL, first, second, first_size, second_size}, count, out);
 }
 
@@ -220,9 +217,9 @@ void sp_sha256_tail_many(const uint32_t state[8], uint64_t prefix_bytes, const u
     if (count == 0) {
         return;
     }
-    if (tail_size < PAD - LENGTH) {
+    if (tail_size <= SP_SHA256_COLUMNS_MAX) {
         brief b;
-        brief_open(&b, state, prefix_bytes, NULL, 0, tail_size);
+        brief_open(&b, state, prefix_bytes, NULL, 0, tail_size, count);
         brief_run(&b, &(brief_source){.data = tails}, count, out);
         return;
     }

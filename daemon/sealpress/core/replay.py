@@ -148,11 +148,12 @@ class Replay:
         """Records by frame type."""
         return [int(count) for count in self._tell().records]
 
-    def work(self) -> Work:
-        """What all runs needed; measures the kernel, some tens of milliseconds."""
+    def work(self, *, measure: bool = True) -> Work:
+        """What all runs needed; to `measure` the kernel takes some tens of milliseconds (else `kernel_ns` is 0)."""
         state = self._tell()
         ns = ffi.new("uint64_t *")
-        check(lib.sp_replay_rate(ffi.addressof(state, "work"), RATE_SAMPLE_NS, ns))
+        if measure:
+            check(lib.sp_replay_rate(ffi.addressof(state, "work"), RATE_SAMPLE_NS, ns))
         return Work(sum(state.work.blocks), int(state.cpu_ns), int(ns[0]))
 
     def _tell(self) -> Any:

@@ -82,7 +82,7 @@ class Report:
     bytes_read: int = 0  # of frames
     compressions: int = 0  # of SHA-256, that the records and the tree need
     cpu_ns: int = 0  # processor time of the pass over the frames, all of its work included
-    kernel_ns: int = 0  # of the bare SHA-256 kernel for the same messages, measured in the same run
+    kernel_ns: int = 0  # of the bare SHA-256 kernel for the same messages, measured in the same run; 0: not measured
     heads_cpu_ns: int = 0  # beside the pass: decoding OUTCOMEs, parsing heads, verifying signatures
 
     @property
@@ -115,10 +115,14 @@ def check_log(
     keys: Sequence[str] = (),
     older: bytes | None = None,
     progress: Progress | None = None,
+    measure: bool = False,
     disk: Any = None,
 ) -> Report:
-    """Check everything. `keys`: vkeys of the log and of lines; `older`: a checkpoint or proof text kept from before."""
-    return _Check(directory, name, number, keys, older, progress, disk).run()
+    """Check everything. `keys`: vkeys of the log and of lines; `older`: a checkpoint or proof text kept from before.
+
+    `measure`: time the bare SHA-256 kernel too (`kernel_ns`), some tens of milliseconds.
+    """
+    return _Check(directory, name, number, keys, older, progress, measure, disk).run()
 
 
 def identity(directory: Path) -> tuple[str, int]:
@@ -146,11 +150,13 @@ class _Check:
         keys: Sequence[str],
         older: bytes | None,
         progress: Progress | None,
+        measure: bool,
         disk: Any,
     ) -> None:
         self._directory = directory
         self._older = older
         self._progress = progress
+        self._measure = measure
         self._disk = disk
         self._report = Report(f"{name}/{number}", live=_held(directory))
         self._replay = Replay(name)
@@ -183,7 +189,7 @@ class _Check:
         return report
 
     def _tell(self) -> None:
-        report, state, work = self._report, self._replay.state, self._replay.work()
+        report, state, work = self._report, self._replay.state, self._replay.work(measure=self._measure)
         report.frames, report.commits, report.next_seq = state.frames, state.commits, state.next_seq
         report.tree_size, report.root, report.chain = state.tree_size, state.root, state.chain
         report.last_time_ns = state.last_time_ns

@@ -1,0 +1,57 @@
+"""`sealpress log verify` says what it read, how quick, and where the first wrong position is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from kit.scribe import Scribe
+from sealpress.cli.app import build
+from sealpress.core.journal import segment_name
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A closed log with a few of everything."""
+    scribe = Scribe(tmp_path / "log", 5)
+    scribe.open()
+    scribe.history(30)
+    scribe.log.close()
+    return scribe.settings.directory
+
+
+def test_a_good_log_ends_with_0_and_both_rates(log: Path) -> None:
+    """The rate of the pass and that of the bare kernel stand in the text and in the document."""
+    done = CliRunner().invoke(build("log"), ["log", "verify", str(log)])
+    assert done.exit_code == 0, done.output
+    assert "the log holds" in done.output
+    assert done.output.count("M/s") == 2
+    told = json.loads(CliRunner().invoke(build("log"), ["log", "verify", str(log), "--json"]).stdout)
+
+    assert told["ok"]
+    assert not told["live"]
+    assert 0 < told["kernel_ns"] < told["cpu_ns"]
+    assert told["compressions"] > told["tree_size"] > 0
+
+
+def test_the_first_wrong_position_ends_with_3(log: Path) -> None:
+    """Segment, offset, seq and reason, as a document and in one line."""
+    path = log / "journal" / segment_name(0)
+    data = bytearray(path.read_bytes())
+    data[9_000] ^= 1
+    path.write_bytes(data)
+    done = CliRunner().invoke(build("log"), ["log", "verify", str(log), "--json"])
+    told = json.loads(done.stdout.splitlines()[0])
+
+    assert done.exit_code == 3
+    assert not told["ok"]
+    assert {"where", "seq", "reason", "message"} == set(told["bad"])
+    assert told["bad"]["where"][0] == 0
+    assert 8_192 <= told["bad"]["where"][1] <= 9_000
+    assert told["bad"]["reason"] == "FRAME"
+    text = CliRunner().invoke(build("log"), ["log", "verify", str(log)])
+    assert text.exit_code == 3
+    assert f"segment 0, offset {told['bad']['where'][1]}, seq " in text.output

@@ -112,7 +112,7 @@ def judged(ratio: Ratios, directory: Path, what: str, turns: int) -> float:
 def test_verify_a_log_of_batches(ratio: Ratios, tiny: bool, tmp_path: Path, count: int) -> None:
     """SHA-256 compressions a second of the whole pass, against those of the kernel alone; one core."""
     writer = Writer(tmp_path / "log")
-    for _ in range(2 if tiny else 3_000_000 // count):
+    for _ in range(2 if tiny else 300 if count > 1_000 else 5_000):
         writer.request(count)
     writer.close()
     near = judged(ratio, writer.directory, f"batches of {count:,}", 1 if tiny else TURNS)
@@ -124,7 +124,7 @@ def test_verify_a_log_of_batches(ratio: Ratios, tiny: bool, tmp_path: Path, coun
 def test_verify_a_log_of_single_requests(ratio: Ratios, tiny: bool, tmp_path: Path, requests: int, what: str) -> None:
     """The same where every request is one leaf: a head to decode for about fifteen compressions."""
     writer = Writer(tmp_path / "log")
-    for _ in range(20 if tiny else 20_000 if requests == 1 else 2_000):
+    for _ in range(20 if tiny else 5_000 if requests == 1 else 1_000):
         writer.request(1, requests)
     writer.close()
     judged(ratio, writer.directory, what, 1 if tiny else TURNS)
@@ -134,7 +134,7 @@ def test_verify_a_log_of_single_requests(ratio: Ratios, tiny: bool, tmp_path: Pa
 def test_second_hash(ratio: Ratios, tiny: bool, tmp_path: Path, count: int) -> None:
     """Time of the second hash in the commit thread (leaves, root, checksums), against that of the first."""
     writer = Writer(tmp_path / "log", second_hash=True)
-    for _ in range(3 if tiny else 200):
+    for _ in range(3 if tiny else 100):
         writer.request(count)
     writer.close()
     second, first = statistics.median(writer.check_ns[1:]), statistics.median(writer.hash_ns[1:])

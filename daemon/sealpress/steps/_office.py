@@ -44,7 +44,7 @@ Rule = Callable[[Desk], tuple[T, Sequence[Fact]]]
 
 LOOKS_MAX = 8  # of one tick
 SNAPSHOT_FACTS = 10_000
-SNAPSHOT_RECORDS = 1_000_000
+SNAPSHOT_RECORDS = 100_000  # a start counts the uses of what is younger, some 20 µs each
 NO_POLICY = Policy(b"", bytes(32), {}, frozenset(), {})
 KEY_STOPPED = frozenset({"suspended", "compromised", "destroyed", "destroyed_compromised"})
 STOPPING: dict[type[Fact], frozenset[str]] = {

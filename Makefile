@@ -18,6 +18,7 @@ PROTOC = $(PYTHON_HERE) -m grpc_tools.protoc -Iprotos -I$$($(PYTHON_HERE) -c 'im
 
 HISTORIES ?= 100000
 CYCLES ?= 1000
+IMAGES ?= 5000000
 
 .PHONY: help setup demo demo-governance wheel test test-sanitized test-native governance-soak kill lint bench bench-tiny proto clean governance-start explain-large
 
@@ -46,6 +47,15 @@ governance-start: $(READY) ## start after 100,000 facts of governance, from the 
 
 test-native: .stamp-system ## the C tests alone: plain, AddressSanitizer, UBSan; no Python
 	$(MAKE) -s -C csrc test asan ubsan
+
+.PHONY: crash flips
+crash: $(READY) ## 5,000,000 simulated power cuts; IMAGES=n for others, about 4,000 a second
+	SEALPRESS_CRASH_IMAGES=$(IMAGES) $(PYTHON_HERE) -m pytest tests/native/test_simulated.py -s -k power_cut \
+	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
+
+flips: $(READY) ## every flipped bit and every truncation of three logs; what may be repaired is, and goes on
+	SEALPRESS_FLIPPED_LOGS=3 $(PYTHON_HERE) -m pytest tests/native/test_simulated.py -s -k flipped \
+	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
 
 test-sanitized: $(READY) ## the test suite on an extension built under AddressSanitizer and UBSan
 	rm -rf $(SANITIZED)

@@ -67,12 +67,12 @@ static const uint8_t *random_bytes(uint64_t *random, uint32_t size)
 /* Most batches are small, some span pages, a few are as large as a batch may be. */
 static void random_step(uint64_t *random, sim_step *step)
 {
-    static const uint32_t sizes[] = {60, 200, 700, 1500, 4096, 9000, 15500};
+    static const uint32_t sizes[] = {60, 200, 60, 700, 200, 1500, 700, 4096, 9000, 15400};
     uint32_t left = BATCH_BYTES, wanted = 1 + (uint32_t)(sim_random(random) % 4);
     step->frame = calloc(FRAMES_MAX, sizeof *step->frame);
     for (step->frames = 0; step->frames < wanted; step->frames++) {
         sim_frame *frame = &step->frame[step->frames];
-        uint32_t kind = (uint32_t)(sim_random(random) % 16), size = sizes[kind % 7] + (uint32_t)(sim_random(random) % 50);
+        uint32_t kind = (uint32_t)(sim_random(random) % 20), size = sizes[kind % 10] + (uint32_t)(sim_random(random) % 50);
         if (size + 512 > left) {
             break;
         }

@@ -1,6 +1,6 @@
-/* Power cuts: every cut of a run of 200 batches, and at each cut what a disk may have kept.
+/* Power cuts: every cut of a run of many batches, and at each cut what a disk may have kept.
  *
- *     simtest_crash [--images N] [--seed S] [--script FILE] [--export DIR N] [--case ROUND IMAGE]
+ *     simtest_crash [--images N] [--seed S] [--script FILE | --steps N] [--export DIR N] [--case ROUND IMAGE]
  *
  * The run commits, changes and seals segments, closes, opens, and now and then really loses its power: it goes on from
  * one of the images, as does what follows. At every cut (each call that changed something, and each store through the
@@ -18,10 +18,10 @@
 #include "sim_log.h"
 #include "sim_threads.h"
 
-#define STEPS 200
 #define RANDOM_KEEPS 40             /* random choices at a cut */
 #define AGAIN_ONE_IN 32             /* images whose recovery is cut, too */
 #define DEPTH_MAX 3
+#define STEPS_LEFT (DEPTH_MAX + 1)  /* not committed by the run: what survives its last cut goes on with them */
 #define SEEN_START (1u << 16)
 
 typedef struct cutter {             /* one run being cut */
@@ -46,7 +46,7 @@ typedef struct crash {
     int only;                       /* judge one case */
     uint64_t only_round, only_image;
     const char *export_dir;
-    uint64_t exports_wanted, exports;
+    uint64_t exports_wanted, exports, steps;
 } crash;
 
 /* ---- which images were met already ------------------------------------------------------- */
@@ -200,7 +200,7 @@ static void one_round(crash *all)
     cut.run = &run;
     all->image = 0;
     open_watched(&run, &cut);
-    while (run.done + 2 < all->truth->steps) {
+    while (run.done + STEPS_LEFT < all->truth->steps) {
         if (run.done % 37 == 20) {
             cut.want_lost = 1 + (int)(sim_random(&cut.random) % 12);
         }
@@ -233,6 +233,8 @@ static void arguments(crash *all, int count, char **argument, const char **scrip
             all->images_wanted = strtoull(argument[++i], NULL, 10);
         } else if (strcmp(argument[i], "--seed") == 0 && left >= 1) {
             all->seed = strtoull(argument[++i], NULL, 10);
+        } else if (strcmp(argument[i], "--steps") == 0 && left >= 1) {
+            all->steps = strtoull(argument[++i], NULL, 10);
         } else if (strcmp(argument[i], "--script") == 0 && left >= 1) {
             *script = argument[++i];
         } else if (strcmp(argument[i], "--export") == 0 && left >= 2) {
@@ -252,9 +254,9 @@ static void arguments(crash *all, int count, char **argument, const char **scrip
 int main(int count, char **argument)
 {
     const char *script = NULL;
-    crash all = {.images_wanted = 3000, .seed = 1};
+    crash all = {.images_wanted = 1, .seed = 1, .steps = 50};
     arguments(&all, count, argument, &script);
-    sim_truth *truth = script != NULL ? sim_truth_read(script) : sim_truth_random(7, STEPS + 2);
+    sim_truth *truth = script != NULL ? sim_truth_read(script) : sim_truth_random(7, (uint32_t)all.steps + STEPS_LEFT);
     all.truth = truth;
     if (all.only) {
         all.round = all.only_round;

@@ -16,6 +16,13 @@ uint32_t sim_disk_units(const sim_disk *disk)
     return disk->units;
 }
 
+uint64_t sim_disk_unit_page(const sim_disk *disk, uint32_t number)
+{
+    const sim_unit *unit = &disk->unit[number];
+    uint64_t page = unit->kind == SIM_UNIT_SECTOR ? unit->at / (SP_DISK_PAGE / SIM_SECTOR) : UINT32_MAX + unit->id;
+    return (uint64_t)(unit->inode + 1) << 40 ^ page;
+}
+
 /* Which units count: the chosen ones, and of names all before a chosen one in its directory. */
 static void close_names(const sim_disk *disk, const uint64_t *keep, uint8_t *chosen)
 {
@@ -183,6 +190,18 @@ int sim_disk_count(const sim_disk *disk, const char *dir)
         count += sim_in_dir(disk->seen.name[i].path, dir);
     }
     return count;
+}
+
+int sim_disk_holds(const sim_disk *disk, const char *dir, const uint8_t *bytes, uint64_t size)
+{
+    for (int i = 0; i < disk->seen.count; i++) {
+        const sim_name *name = &disk->seen.name[i];
+        if (sim_in_dir(name->path, dir) && name->inode != SIM_ROOT_DIR && disk->inode[name->inode].size == size &&
+            memcmp(disk->inode[name->inode].cache->data, bytes, size) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 static void export_file(const char *path, const sim_inode *inode)

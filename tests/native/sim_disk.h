@@ -14,7 +14,7 @@
  * unmap of something else, misaligned mappings).
  *
  * Faults: the k-th call from now on, of one operation or of all, answers EIO (or another errno), once or for ever, its
- * work not done or done all the same. After a sync that failed the pages count as clean (fsyncgate): if it was not
+ * work not done or done all the same; of a pwrite that was not done every other one did half. After a sync that failed the pages count as clean (fsyncgate): if it was not
  * done, what it should have written is in the page cache only, and no later sync writes it. Names stay as they were:
  * their journal either writes them later or stops the whole file system.
  *
@@ -59,6 +59,8 @@ void sim_disk_restart(sim_disk *disk);
 
 /* Power cuts. `keep` has a bit for every unit. */
 uint32_t sim_disk_units(const sim_disk *disk);
+/* Equal for units that a disk with sectors of 4 KiB would keep or lose together. */
+uint64_t sim_disk_unit_page(const sim_disk *disk, uint32_t unit);
 sim_disk *sim_disk_cut(const sim_disk *disk, const uint64_t keep[SIM_KEEP_WORDS]);
 /* Equal for cuts of one disk that leave the same bytes and names. */
 uint64_t sim_disk_cut_key(const sim_disk *disk, const uint64_t keep[SIM_KEEP_WORDS]);
@@ -71,6 +73,8 @@ sim_disk *sim_disk_copy(const sim_disk *disk);                  /* of a disk at 
 void sim_disk_flip(sim_disk *disk, const char *path, uint64_t bit);
 void sim_disk_chop(sim_disk *disk, const char *path, uint64_t size);
 int sim_disk_count(const sim_disk *disk, const char *dir);      /* names in a directory */
+/* Whether a file in the directory has exactly these bytes. */
+int sim_disk_holds(const sim_disk *disk, const char *dir, const uint8_t *bytes, uint64_t size);
 void sim_disk_export(const sim_disk *disk, const char *dir);    /* all of it as real files below `dir` */
 
 #endif

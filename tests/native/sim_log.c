@@ -116,6 +116,10 @@ static int repair(sim_run *run, sp_journal_state *state)
     SIM_EXPECT(segment != NULL);
     uint8_t *torn = malloc(to - from + 1);
     memcpy(torn, segment + from, to - from);
+    if (run->torn != NULL) {
+        free(run->torn->bytes);
+        *run->torn = (sim_torn){.bytes = torn, .segment = state->damage_segment, .from = from, .to = to};
+    }
     snprintf(name, sizeof name, "%d.tail", ++copies);
     snprintf(path, sizeof path, SIM_LOG_DIR "/broken/%s", name);
     int status = sp_journal_repair(run->journal, name, state);
@@ -125,8 +129,18 @@ static int repair(sim_run *run, sp_journal_state *state)
         SIM_EXPECT(state->damage == 0);
         run->repaired = 1;
     }
-    free(torn);
+    if (run->torn == NULL) {
+        free(torn);
+    }
     return status;
+}
+
+int sim_torn_kept(const sim_disk *disk, const sim_torn *torn)
+{
+    uint64_t size, stamp, wanted = torn->to - torn->from;
+    const uint8_t *segment = segment_of(disk, torn->segment, &size, &stamp);
+    return (segment != NULL && torn->to <= size && memcmp(segment + torn->from, torn->bytes, wanted) == 0) ||
+           sim_disk_holds(disk, SIM_LOG_DIR "/broken", torn->bytes, wanted);
 }
 
 static int open_steps(sim_run *run, sp_journal_state *state)
@@ -236,10 +250,10 @@ int sim_run_step(sim_run *run)
     return SP_OK;
 }
 
-void sim_judge(const sim_truth *truth, sim_disk *disk, uint32_t done, uint32_t asked, uint64_t seed)
+void sim_judge(const sim_truth *truth, sim_disk *disk, uint32_t done, uint32_t asked, uint64_t seed, sim_torn *torn)
 {
     sim_world_enter(seed);
-    sim_run run = {.truth = truth, .disk = disk, .done = done, .asked = asked,
+    sim_run run = {.truth = truth, .disk = disk, .done = done, .asked = asked, .torn = torn,
                    .pwrite = (int)(seed & 1), .scan_recent = (seed / 32 & 7) != 0};
     SIM_EXPECT(sim_run_open(&run) == SP_OK);
     SIM_EXPECT(sim_run_step(&run) == SP_OK);

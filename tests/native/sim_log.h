@@ -47,6 +47,11 @@ sim_truth *sim_truth_read(const char *path);
 sim_truth *sim_truth_random(uint64_t seed, uint32_t steps);
 void sim_truth_free(sim_truth *truth);
 
+typedef struct sim_torn {           /* a tail that a repair took away: it is never lost */
+    uint8_t *bytes;                 /* NULL: there was none */
+    uint64_t segment, from, to;
+} sim_torn;
+
 typedef struct sim_run {            /* one process on the log */
     const sim_truth *truth;
     sim_disk *disk;
@@ -57,6 +62,7 @@ typedef struct sim_run {            /* one process on the log */
     uint32_t done;                  /* steps that the log holds for certain: acknowledged, or found at open */
     uint32_t asked;                 /* steps that may be in it */
     int repaired;                   /* by the last open */
+    sim_torn *torn;                 /* if not NULL: what it repaired, set before it begins */
 } sim_run;
 
 /* Opens, repairs, rebuilds the tree, starts. Stops the program unless the log holds the truth's first n steps with
@@ -66,7 +72,9 @@ int sim_run_open(sim_run *run);
 int sim_run_step(sim_run *run);
 void sim_run_close(sim_run *run);
 /* Open, one step, close, and (one in four, by the seed) open again: what every log that survived must be able to do. */
-void sim_judge(const sim_truth *truth, sim_disk *disk, uint32_t done, uint32_t asked, uint64_t seed);
+void sim_judge(const sim_truth *truth, sim_disk *disk, uint32_t done, uint32_t asked, uint64_t seed, sim_torn *torn);
+/* Whether the tail stands where it stood, or in broken/. */
+int sim_torn_kept(const sim_disk *disk, const sim_torn *torn);
 
 /* The disk as real files in dir/number/log, and beside it `mark`: size and root of what was acknowledged, the case. */
 void sim_export(const char *dir, uint64_t number, const sim_truth *truth, const sim_disk *disk, uint32_t done);

@@ -33,6 +33,7 @@ typedef struct cutter {             /* one run being cut */
     uint32_t done, asked;           /* when run is NULL: of the image whose recovery is cut */
     uint64_t *seen;                 /* keys of images met, a hash set; only where images may meet again */
     uint64_t seen_room, seen_count;
+    sim_torn torn;                  /* what the run being cut repaired at its last open */
     sim_disk *lost;                 /* an image that the run shall go on from */
     uint32_t lost_done, lost_asked;
     int want_lost;
@@ -102,7 +103,8 @@ static void judge_image(cutter *cut, sim_disk *image, uint32_t done, uint32_t as
         inner.asked += inner.asked < cut->truth->steps;     /* it commits one step more than it finds */
         sim_disk_watch(image, cut_here, &inner);
     }
-    sim_judge(cut->truth, image, done, asked, random);
+    sim_judge(cut->truth, image, done, asked, random, &inner.torn);
+    free(inner.torn.bytes);
     free(inner.seen);
     sim_disk_free(image);
 }
@@ -125,14 +127,23 @@ static void try_keep(cutter *cut, sim_disk *disk, const uint64_t *keep)
         snprintf(sim_case, sizeof sim_case, "seed %" PRIu64 ": --case %" PRIu64 " %" PRIu64 " (%" PRIu32
                  " steps acknowledged, %" PRIu32 " things unsynced)", all->seed, all->round, image, done, sim_disk_units(disk));
     }
-    judge_image(cut, sim_disk_cut(disk, keep), done, asked, random);
+    sim_disk *image = sim_disk_cut(disk, keep);
+    SIM_EXPECT(cut->torn.bytes == NULL || sim_torn_kept(image, &cut->torn));
+    judge_image(cut, image, done, asked, random);
 }
 
 /* ---- one cut --------------------------------------------------------------------------------- */
 
-static void random_keep(uint64_t *random, uint32_t units, uint64_t *keep)
+static uint64_t page_kept(uint64_t salt, uint64_t page)
 {
-    uint64_t kind = sim_random(random) % 8;
+    salt ^= page * UINT64_C(0x9e3779b97f4a7c15);
+    return sim_random(&salt) % 2;
+}
+
+static void random_keep(const sim_disk *disk, uint64_t *random, uint64_t *keep)
+{
+    uint32_t units = sim_disk_units(disk);
+    uint64_t kind = sim_random(random) % 9, salt = sim_random(random);
     uint32_t from = (uint32_t)(sim_random(random) % (units + 1)), to = (uint32_t)(sim_random(random) % (units + 1));
     for (uint32_t i = 0; i < units; i++) {
         uint64_t number = sim_random(random) % 16;
@@ -140,7 +151,8 @@ static void random_keep(uint64_t *random, uint32_t units, uint64_t *keep)
                       : kind < 4 ? number < 1               /* a few */
                       : kind < 6 ? number < 15              /* all but a few */
                       : kind < 7 ? i < from                 /* in order */
-                                 : (i < from) != (i < to);  /* a gap */
+                      : kind < 8 ? (i < from) != (i < to)   /* a gap */
+                                 : page_kept(salt, sim_disk_unit_page(disk, i));
         keep[i / 64] |= in << (i % 64);
     }
 }
@@ -162,14 +174,14 @@ static void cut_here(void *arg, sim_disk *disk)
     }
     for (uint32_t i = 0; units > 1 && i < randoms; i++) {
         memset(keep, 0, sizeof keep);
-        random_keep(&cut->random, units, keep);
+        random_keep(disk, &cut->random, keep);
         try_keep(cut, disk, keep);
     }
     memset(keep, 0xff, sizeof keep);
     try_keep(cut, disk, keep);
     if (cut->want_lost > 0 && --cut->want_lost == 0) {
         memset(keep, 0, sizeof keep);
-        random_keep(&cut->random, units, keep);
+        random_keep(disk, &cut->random, keep);
         cut->lost = sim_disk_cut(disk, keep);
         cut->lost_done = cut->run->done;
         cut->lost_asked = cut->run->asked;
@@ -198,6 +210,7 @@ static void one_round(crash *all)
     sim_world_enter(all->seed ^ (all->round << 32));
     sim_run run = {.truth = all->truth, .disk = first_disk(), .pwrite = (int)(all->round % 2), .scan_recent = 1};
     cut.run = &run;
+    run.torn = &cut.torn;
     all->image = 0;
     open_watched(&run, &cut);
     while (run.done + STEPS_LEFT < all->truth->steps) {
@@ -222,6 +235,7 @@ static void one_round(crash *all)
     sim_run_close(&run);
     sim_world_leave();
     sim_disk_free(run.disk);
+    free(cut.torn.bytes);
     free(cut.seen);
 }
 

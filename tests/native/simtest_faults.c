@@ -75,7 +75,7 @@ static void lose_power(faults *all, const sim_run *run, uint64_t seed)
         if (choice == 2 && all->exports < all->exports_wanted) {
             sim_export(all->export_dir, all->exports++, all->truth, image, run->done);
         }
-        sim_judge(all->truth, image, run->done, run->asked, sim_random(&seed));
+        sim_judge(all->truth, image, run->done, run->asked, sim_random(&seed), NULL);
         sim_disk_free(image);
     }
 }
@@ -100,7 +100,7 @@ static uint64_t one_case(faults *all, int pwrite, sim_fault fault)
     sim_disk_fault(run.disk, (sim_fault){0});
     sim_disk_restart(run.disk);
     lose_power(all, &run, fault.nth);
-    sim_judge(all->truth, run.disk, run.done, run.asked, fault.nth * 2 + (uint64_t)pwrite);
+    sim_judge(all->truth, run.disk, run.done, run.asked, fault.nth * 2 + (uint64_t)pwrite, NULL);
     run.done++;
     run.asked = run.asked >= run.done ? run.asked + 1 : run.done;
     lose_power(all, &run, fault.nth);
@@ -117,10 +117,11 @@ static int chosen(faults *all)
 /* k from 1 on, until the workload makes fewer calls than that. */
 static void every_k(faults *all, int pwrite, int op, int done, int forever)
 {
+    int error = op == SIM_ALLOCATE ? ENOSPC : EIO;
     uint64_t nth = 1, calls = one_case(all, pwrite, (sim_fault){.op = op});
     for (; nth <= calls; nth++) {
         if (chosen(all)) {
-            one_case(all, pwrite, (sim_fault){.op = op, .nth = nth, .error = EIO, .done = done, .forever = forever});
+            one_case(all, pwrite, (sim_fault){.op = op, .nth = nth, .error = error, .done = done, .forever = forever});
         }
     }
 }

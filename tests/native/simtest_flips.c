@@ -80,7 +80,7 @@ static void one_case(flips *all, uint32_t number, sim_disk *damaged)
         int copies = sim_disk_count(copy, SIM_LOG_DIR "/broken");
         uint64_t size;
         int empty = sim_disk_file(copy, FILE_PATH, &size) != NULL && size == 0;
-        sim_judge(all->truth, copy, steps, steps, number);
+        sim_judge(all->truth, copy, steps, steps, number, NULL);
         SIM_EXPECT(sim_disk_count(copy, SIM_LOG_DIR "/broken") == copies + (class == CUT && !empty));
         sim_disk_free(copy);
         all->repaired++;

@@ -26,7 +26,7 @@ static void tell(sim_disk *disk)
 }
 
 /* Begins a call: lets others run, looks at the mappings, asks the fault. 0, or the error that the call shall answer. */
-static int begin(sim_disk *disk, enum sim_op op, int *done)
+int sim_begin(sim_disk *disk, enum sim_op op, int *done)
 {
     sim_yield();
     sim_collect(disk);
@@ -44,14 +44,14 @@ static int begin(sim_disk *disk, enum sim_op op, int *done)
     return fault->error;
 }
 
-static int end(sim_disk *disk, int error)
+int sim_end(sim_disk *disk, int error)
 {
     tell(disk);
     return error;
 }
 
 /* Paths as the core builds them: "." and ".." only at the end. */
-static const char *plain(const char *path, char out[SIM_PATH])
+const char *sim_plain(const char *path, char out[SIM_PATH])
 {
     if (path[0] != '/' || strlen(path) >= SIM_PATH) {
         sim_stop("not a path of ours", path);
@@ -73,7 +73,7 @@ static const char *plain(const char *path, char out[SIM_PATH])
     return out;
 }
 
-static sim_file *file_of(sim_disk *disk, int number)
+sim_file *sim_file_of(sim_disk *disk, int number)
 {
     for (int i = 0; i < SIM_FILES; i++) {
         if (disk->file[i].used && disk->file[i].number == number) {
@@ -116,8 +116,8 @@ static int do_open(void *ctx, const char *given, uint32_t flags, int *file)
 {
     sim_disk *disk = ctx;
     char space[SIM_PATH];
-    const char *path = plain(given, space);
-    int done, inode, error = begin(disk, SIM_OPEN, &done);
+    const char *path = sim_plain(given, space);
+    int done, inode, error = sim_begin(disk, SIM_OPEN, &done);
     if (error == 0 || done) {
         int found = find_or_create(disk, path, flags, &inode);
         error = error != 0 ? error : found;
@@ -133,7 +133,7 @@ static int do_open(void *ctx, const char *given, uint32_t flags, int *file)
         disk->file[slot] = (sim_file){1, ++disk->next_file, inode, (flags & SP_DISK_WRITE) != 0};
         *file = disk->next_file;
     }
-    return end(disk, error);
+    return sim_end(disk, error);
 }
 
 static void close_file(sim_disk *disk, sim_file *file)
@@ -147,27 +147,27 @@ static void close_file(sim_disk *disk, sim_file *file)
 static int do_close(void *ctx, int number)
 {
     sim_disk *disk = ctx;
-    int done, error = begin(disk, SIM_CLOSE, &done);
-    sim_file *file = file_of(disk, number);
+    int done, error = sim_begin(disk, SIM_CLOSE, &done);
+    sim_file *file = sim_file_of(disk, number);
     if (done) {
         close_file(disk, file);
     }
-    return end(disk, error);
+    return sim_end(disk, error);
 }
 
 static int do_size(void *ctx, int number, uint64_t *size)
 {
     sim_disk *disk = ctx;
-    int done, error = begin(disk, SIM_SIZE, &done);
+    int done, error = sim_begin(disk, SIM_SIZE, &done);
     if (error == 0) {
-        *size = disk->inode[file_of(disk, number)->inode].size;
+        *size = disk->inode[sim_file_of(disk, number)->inode].size;
     }
-    return end(disk, error);
+    return sim_end(disk, error);
 }
 
-static sim_file *writable(sim_disk *disk, int number)
+sim_file *sim_file_writable(sim_disk *disk, int number)
 {
-    sim_file *file = file_of(disk, number);
+    sim_file *file = sim_file_of(disk, number);
     if (!file->writable) {
         sim_stop("a write to a file that was opened for reading", "");
     }
@@ -177,57 +177,57 @@ static sim_file *writable(sim_disk *disk, int number)
 static int do_allocate(void *ctx, int number, uint64_t offset, uint64_t size)
 {
     sim_disk *disk = ctx;
-    int done, error = begin(disk, SIM_ALLOCATE, &done);
-    const sim_file *file = writable(disk, number);
+    int done, error = sim_begin(disk, SIM_ALLOCATE, &done);
+    const sim_file *file = sim_file_writable(disk, number);
     if (done && offset + size > disk->inode[file->inode].size) {
         sim_resize(disk, file->inode, offset + size);
     }
-    return end(disk, error);
+    return sim_end(disk, error);
 }
 
 static int do_truncate(void *ctx, int number, uint64_t size)
 {
     sim_disk *disk = ctx;
-    int done, error = begin(disk, SIM_TRUNCATE, &done);
-    const sim_file *file = writable(disk, number);
+    int done, error = sim_begin(disk, SIM_TRUNCATE, &done);
+    const sim_file *file = sim_file_writable(disk, number);
     if (disk->inode[file->inode].maps > 0 && size < disk->inode[file->inode].size) {
         sim_stop("a mapped file is cut", "its next reader would get SIGBUS");
     }
     if (done && size != disk->inode[file->inode].size) {
         sim_resize(disk, file->inode, size);
     }
-    return end(disk, error);
+    return sim_end(disk, error);
 }
 
 static int do_pread(void *ctx, int number, void *data, size_t size, uint64_t offset)
 {
     sim_disk *disk = ctx;
-    int done, error = begin(disk, SIM_PREAD, &done);
-    const sim_inode *inode = &disk->inode[file_of(disk, number)->inode];
+    int done, error = sim_begin(disk, SIM_PREAD, &done);
+    const sim_inode *inode = &disk->inode[sim_file_of(disk, number)->inode];
     if (error == 0 && (offset > inode->size || size > inode->size - offset)) {
         error = EIO;
     }
     if (error == 0) {
         memcpy(data, inode->cache->data + offset, size);
     }
-    return end(disk, error);
+    return sim_end(disk, error);
 }
 
 static int do_pwrite(void *ctx, int number, const void *data, size_t size, uint64_t offset)
 {
     sim_disk *disk = ctx;
-    int done, error = begin(disk, SIM_PWRITE, &done);
-    const sim_file *file = writable(disk, number);
+    int done, error = sim_begin(disk, SIM_PWRITE, &done);
+    const sim_file *file = sim_file_writable(disk, number);
     if (!done && disk->fault.nth % 2 == 0) {
         size /= 2;                          /* what an interrupted loop of writes leaves */
     }
     if (done || disk->fault.nth % 2 == 0) {
         sim_put(disk, file->inode, offset, data, size);
     }
-    return end(disk, error);
+    return sim_end(disk, error);
 }
 
-static void note_failure(sim_disk *disk, enum sim_op op, int error)
+void sim_note_failure(sim_disk *disk, enum sim_op op, int error)
 {
     if (error != 0 && (disk->sync_failed == 0 || op == SIM_SYNC)) {
         disk->sync_failed = op + 1;
@@ -236,10 +236,10 @@ static void note_failure(sim_disk *disk, enum sim_op op, int error)
 
 static int sync_as(sim_disk *disk, enum sim_op op, int number)
 {
-    int done, error = begin(disk, op, &done);
-    sim_settle_file(disk, file_of(disk, number)->inode, !done);
-    note_failure(disk, op, error);
-    return end(disk, error);
+    int done, error = sim_begin(disk, op, &done);
+    sim_settle_file(disk, sim_file_of(disk, number)->inode, !done);
+    sim_note_failure(disk, op, error);
+    return sim_end(disk, error);
 }
 
 static int do_sync(void *ctx, int number)
@@ -252,212 +252,13 @@ static int do_sync_all(void *ctx, int number)
     return sync_as(ctx, SIM_SYNC_ALL, number);
 }
 
-/* ---- mappings ------------------------------------------------------------------------- */
-
-static void watch_stores(sim_inode *inode)
-{
-    if (inode->shadow == NULL) {
-        inode->shadow = sim_blob_zeros();
-        memcpy(sim_blob_own(&inode->shadow, inode->cache->capacity), inode->cache->data, inode->cache->capacity);
-    }
-}
-
-static int do_map(void *ctx, int number, uint64_t offset, uint64_t size, int write, void **out)
-{
-    sim_disk *disk = ctx;
-    int done, error = begin(disk, SIM_MAP, &done);
-    const sim_file *file = write ? writable(disk, number) : file_of(disk, number);
-    sim_inode *inode = &disk->inode[file->inode];
-    if (offset % SP_DISK_PAGE != 0 || size == 0 || offset + size > inode->size || size / SP_DISK_PAGE > SIM_PAGES) {
-        sim_stop("a mapping that is misaligned, empty, too long or behind the end", "");
-    }
-    if (error == 0) {
-        int slot = 0;
-        while (slot < SIM_MAPS && disk->map[slot].used) {
-            slot++;
-        }
-        if (slot == SIM_MAPS) {
-            sim_stop("too many mappings", "");
-        }
-        if (file->writable) {
-            (void)sim_blob_own(&inode->cache, inode->size);     /* nobody else's while it can be stored into */
-        }
-        if (write || (file->writable && disk->hook != NULL)) {
-            watch_stores(inode);
-        }
-        inode->maps++;
-        inode->writable_maps += write;
-        disk->map[slot] = (sim_map){.used = 1, .inode = file->inode, .writable = write, .offset = offset, .size = size,
-                                    .base = inode->cache->data + offset};
-        *out = disk->map[slot].base;
-    }
-    return end(disk, error);
-}
-
-static int do_map_at(void *ctx, int number, uint64_t offset, uint64_t size, void *at)
-{
-    (void)ctx, (void)number, (void)offset, (void)size, (void)at;
-    sim_stop("map_at", "trees on a simulated disk are not modelled: give them memory");
-}
-
-static void unmap(sim_disk *disk, sim_map *map)
-{
-    sim_inode *inode = &disk->inode[map->inode];
-    map->used = 0;
-    inode->maps--;
-    inode->writable_maps -= map->writable;
-    if (inode->maps == 0 && inode->shadow != NULL) {
-        sim_blob_drop(inode->shadow);
-        inode->shadow = NULL;
-    }
-}
-
-static int do_unmap(void *ctx, void *data, uint64_t size)
-{
-    sim_disk *disk = ctx;
-    int done, error = begin(disk, SIM_UNMAP, &done);
-    for (int i = 0; i < SIM_MAPS; i++) {
-        sim_map *map = &disk->map[i];
-        if (map->used && map->base == data && map->size == size) {
-            if (done) {
-                unmap(disk, map);
-            }
-            return end(disk, error);
-        }
-    }
-    sim_stop("an unmap of what is not mapped", "");
-}
-
-static int do_protect(void *ctx, void *data, uint64_t size, int write)
-{
-    sim_disk *disk = ctx;
-    int done, error = begin(disk, SIM_PROTECT, &done);
-    uint8_t *from = data;
-    for (int i = 0; i < SIM_MAPS; i++) {
-        sim_map *map = &disk->map[i];
-        if (!map->used || !map->writable || from < map->base || from >= map->base + map->size) {
-            continue;
-        }
-        uint64_t first = (uint64_t)(from - map->base);
-        if (first % SP_DISK_PAGE != 0 || size % SP_DISK_PAGE != 0 || first + size > map->size) {
-            sim_stop("a protection that does not fit its mapping", "");
-        }
-        if (done) {
-            memset(map->guarded + first / SP_DISK_PAGE, !write, size / SP_DISK_PAGE);
-        }
-        return end(disk, error);
-    }
-    sim_stop("a protection of what is not mapped for writing", "");
-}
-
-static int do_lock(void *ctx, int number)
-{
-    sim_disk *disk = ctx;
-    int done, error = begin(disk, SIM_LOCK, &done);
-    sim_inode *inode = &disk->inode[file_of(disk, number)->inode];
-    if (error == 0 && inode->locked != 0 && inode->locked != number) {
-        error = EWOULDBLOCK;
-    }
-    if (error == 0) {
-        inode->locked = number;
-    }
-    return end(disk, error);
-}
-
-/* ---- names ---------------------------------------------------------------------------- */
-
-static int do_rename(void *ctx, const char *given_source, const char *given_target)
-{
-    sim_disk *disk = ctx;
-    char one[SIM_PATH], two[SIM_PATH];
-    const char *source = plain(given_source, one), *target = plain(given_target, two);
-    int done, error = begin(disk, SIM_RENAME, &done);
-    const sim_name *name = sim_names_find(&disk->seen, source);
-    if (name == NULL) {
-        return end(disk, error != 0 ? error : ENOENT);
-    }
-    if (done) {
-        sim_unit_name(disk, SIM_UNIT_RENAME, name->inode, source, target);
-    }
-    return end(disk, error);
-}
-
-static int do_unlink(void *ctx, const char *given)
-{
-    sim_disk *disk = ctx;
-    char space[SIM_PATH];
-    const char *path = plain(given, space);
-    int done, error = begin(disk, SIM_UNLINK, &done);
-    const sim_name *name = sim_names_find(&disk->seen, path);
-    if (name == NULL) {
-        return end(disk, error != 0 ? error : ENOENT);
-    }
-    if (done) {
-        sim_unit_name(disk, SIM_UNIT_UNLINK, name->inode, path, "");
-    }
-    return end(disk, error);
-}
-
-static int do_mkdir(void *ctx, const char *given)
-{
-    sim_disk *disk = ctx;
-    char space[SIM_PATH];
-    const char *path = plain(given, space);
-    int done, error = begin(disk, SIM_MKDIR, &done);
-    if (sim_names_find(&disk->seen, path) != NULL) {
-        return end(disk, error != 0 ? error : EEXIST);
-    }
-    if (done) {
-        sim_unit_name(disk, SIM_UNIT_LINK, SIM_ROOT_DIR, path, "");
-    }
-    return end(disk, error);
-}
-
-static int do_sync_dir(void *ctx, const char *given)
-{
-    sim_disk *disk = ctx;
-    char space[SIM_PATH];
-    const char *path = plain(given, space);
-    int done, error = begin(disk, SIM_SYNC_DIR, &done);
-    if (done) {
-        sim_settle_dir(disk, path);
-    }
-    note_failure(disk, SIM_SYNC_DIR, error);
-    return end(disk, error);
-}
-
-static int do_list(void *ctx, const char *given, int (*each)(void *arg, const char *name), void *arg)
-{
-    sim_disk *disk = ctx;
-    char space[SIM_PATH];
-    const char *path = plain(given, space);
-    int done, error = begin(disk, SIM_LIST, &done);
-    for (int i = 0; error == 0 && i < disk->seen.count; i++) {
-        const char *name = disk->seen.name[i].path;
-        if (sim_in_dir(name, path)) {
-            error = each(arg, strrchr(name, '/') + 1);
-        }
-    }
-    return end(disk, error);
-}
-
-static int do_traits(void *ctx, const char *path, uint32_t *traits)
-{
-    (void)path;
-    int done, error = begin(ctx, SIM_TRAITS, &done);
-    if (error == 0) {
-        *traits = SP_DISK_MAPPED_WRITES;
-    }
-    return end(ctx, error);
-}
-
 /* ---- a disk as a whole ------------------------------------------------------------------ */
 
 static const sp_disk TABLE = {
     .open = do_open, .close = do_close, .size = do_size, .allocate = do_allocate, .truncate = do_truncate,
-    .pread = do_pread, .pwrite = do_pwrite, .sync = do_sync, .sync_all = do_sync_all, .map = do_map,
-    .map_at = do_map_at, .unmap = do_unmap, .protect = do_protect, .lock = do_lock, .rename = do_rename,
-    .unlink = do_unlink, .mkdir = do_mkdir, .sync_dir = do_sync_dir, .list = do_list, .traits = do_traits,
+    .pread = do_pread, .pwrite = do_pwrite, .sync = do_sync, .sync_all = do_sync_all, .map = sim_do_map,
+    .map_at = sim_do_map_at, .unmap = sim_do_unmap, .protect = sim_do_protect, .lock = sim_do_lock, .rename = sim_do_rename,
+    .unlink = sim_do_unlink, .mkdir = sim_do_mkdir, .sync_dir = sim_do_sync_dir, .list = sim_do_list, .traits = sim_do_traits,
 };
 
 sim_disk *sim_disk_new(void)
@@ -481,7 +282,7 @@ void sim_disk_restart(sim_disk *disk)
     sim_collect(disk);
     for (int i = 0; i < SIM_MAPS; i++) {
         if (disk->map[i].used) {
-            unmap(disk, &disk->map[i]);
+            sim_drop_map(disk, &disk->map[i]);
         }
     }
     for (int i = 0; i < SIM_FILES; i++) {

@@ -15,6 +15,7 @@
 #define BATCH_BYTES_MAX (SIM_SEGMENT_BYTES / SP_SEGMENT_BATCH_SHARE)
 #define COMPARED (1u << 14)
 #define REOPEN_ONE_IN 4
+#define RESERVE_ONE_IN 3            /* steps that may take the segment set aside, where one is */
 
 char sim_case[256];
 
@@ -150,6 +151,7 @@ static int open_steps(sim_run *run, sp_journal_state *state)
         .segment_bytes = SIM_SEGMENT_BYTES,
         .write_mode = (uint8_t)run->pwrite,
         .scan_recent = (uint8_t)run->scan_recent,
+        .keep_reserve = (uint8_t)run->keep_reserve,
         .disk = sim_disk_table(run->disk),
     };
     memcpy(options.log_id, run->truth->log_id, 32);
@@ -219,6 +221,9 @@ static int commit(sim_run *run, const sim_step *step, sp_commit_result *result)
         SP_TRY(sp_journal_seal(run->journal, step->time_ns));
     } else {
         fill(run->batch, step);
+        if (run->done % RESERVE_ONE_IN == 0) {
+            sp_batch_use_reserve(run->batch);
+        }
         SIM_EXPECT(sp_batch_bytes(run->batch) <= room);
         SP_TRY(sp_journal_submit(run->journal, run->batch, step->time_ns, seq, leaf));
     }
@@ -254,7 +259,8 @@ void sim_judge(const sim_truth *truth, sim_disk *disk, uint32_t done, uint32_t a
 {
     sim_world_enter(seed);
     sim_run run = {.truth = truth, .disk = disk, .done = done, .asked = asked, .torn = torn,
-                   .pwrite = (int)(seed & 1), .scan_recent = (seed / 32 & 7) != 0};
+                   .pwrite = (int)(seed & 1), .scan_recent = (seed / 32 & 7) != 0,
+                   .keep_reserve = (seed / 256 & 1) != 0};
     SIM_EXPECT(sim_run_open(&run) == SP_OK);
     SIM_EXPECT(sim_run_step(&run) == SP_OK);
     sim_run_close(&run);

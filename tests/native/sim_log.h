@@ -55,7 +55,7 @@ typedef struct sim_torn {           /* a tail that a repair took away: it is nev
 typedef struct sim_run {            /* one process on the log */
     const sim_truth *truth;
     sim_disk *disk;
-    int pwrite, scan_recent;
+    int pwrite, scan_recent, keep_reserve;
     sp_journal *journal;
     sp_tree *tree;
     sp_batch *batch;

@@ -105,4 +105,27 @@ void sim_collect(sim_disk *disk);
 void sim_settle_file(sim_disk *disk, int inode, int lost);
 void sim_settle_dir(sim_disk *disk, const char *dir);
 
+/* Around every call. begin lets others run, looks at the mappings and asks the fault: 0, or the error to answer, and
+ * then whether the work is done all the same. end tells the hook. */
+int sim_begin(sim_disk *disk, enum sim_op op, int *done);
+int sim_end(sim_disk *disk, int error);
+void sim_note_failure(sim_disk *disk, enum sim_op op, int error);       /* of a sync */
+const char *sim_plain(const char *path, char out[SIM_PATH]);            /* without "." and ".." at its end */
+sim_file *sim_file_of(sim_disk *disk, int number);
+sim_file *sim_file_writable(sim_disk *disk, int number);
+void sim_drop_map(sim_disk *disk, sim_map *map);
+
+/* The calls of sim_maps.c and sim_names.c, for the table. */
+int sim_do_map(void *ctx, int number, uint64_t offset, uint64_t size, int write, void **out);
+int sim_do_map_at(void *ctx, int number, uint64_t offset, uint64_t size, void *at);
+int sim_do_unmap(void *ctx, void *data, uint64_t size);
+int sim_do_protect(void *ctx, void *data, uint64_t size, int write);
+int sim_do_lock(void *ctx, int number);
+int sim_do_rename(void *ctx, const char *given_source, const char *given_target);
+int sim_do_unlink(void *ctx, const char *given);
+int sim_do_mkdir(void *ctx, const char *given);
+int sim_do_sync_dir(void *ctx, const char *given);
+int sim_do_list(void *ctx, const char *given, int (*each)(void *arg, const char *name), void *arg);
+int sim_do_traits(void *ctx, const char *path, uint32_t *traits);
+
 #endif

@@ -208,7 +208,8 @@ static void one_round(crash *all)
 {
     cutter cut = {.crash = all, .truth = all->truth, .depth = 1, .random = all->seed + all->round};
     sim_world_enter(all->seed ^ (all->round << 32));
-    sim_run run = {.truth = all->truth, .disk = first_disk(), .pwrite = (int)(all->round % 2), .scan_recent = 1};
+    sim_run run = {.truth = all->truth, .disk = first_disk(), .pwrite = (int)(all->round % 2), .scan_recent = 1,
+                   .keep_reserve = (int)(all->round / 2 % 2)};
     cut.run = &run;
     run.torn = &cut.torn;
     all->image = 0;

@@ -1,5 +1,6 @@
 /* Failing calls: for every operation of the disk and every k, the k-th call fails, once or from then on, its work not
- * done or done all the same; and from the k-th call of any kind on, all fail.
+ * done or done all the same; and from the k-th call of any kind on, all fail. Where the work is done all the same the
+ * journal keeps a reserved segment, where it is not it does not.
  *
  *     simtest_faults [--every N] [--script FILE] [--export DIR N] [--case MODE OPERATION K DONE FOREVER]
  *
@@ -83,7 +84,8 @@ static void lose_power(faults *all, const sim_run *run, uint64_t seed)
 /* One case; the calls that the fault counts, if there had been none. */
 static uint64_t one_case(faults *all, int pwrite, sim_fault fault)
 {
-    sim_run run = {.truth = all->truth, .disk = sim_disk_new(), .pwrite = pwrite, .scan_recent = 1};
+    sim_run run = {.truth = all->truth, .disk = sim_disk_new(), .pwrite = pwrite, .scan_recent = 1,
+                   .keep_reserve = fault.done};
     const sp_disk *table = sim_disk_table(run.disk);
     snprintf(sim_case, sizeof sim_case, "--case %d %s %" PRIu64 " %d %d", pwrite, sim_op_name[fault.op], fault.nth,
              fault.done, fault.forever);
@@ -118,7 +120,7 @@ static int chosen(faults *all)
 static void every_k(faults *all, int pwrite, int op, int done, int forever)
 {
     int error = op == SIM_ALLOCATE ? ENOSPC : EIO;
-    uint64_t nth = 1, calls = one_case(all, pwrite, (sim_fault){.op = op});
+    uint64_t nth = 1, calls = one_case(all, pwrite, (sim_fault){.op = op, .done = done});
     for (; nth <= calls; nth++) {
         if (chosen(all)) {
             one_case(all, pwrite, (sim_fault){.op = op, .nth = nth, .error = error, .done = done, .forever = forever});

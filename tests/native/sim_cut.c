@@ -34,10 +34,11 @@ static void close_names(const sim_disk *disk, const uint64_t *keep, uint8_t *cho
             continue;
         }
         strcpy(dir, unit->what.name.path);
-        *strrchr(dir, '/') = '\0';
+        char *slash = strrchr(dir, '/');
+        slash[slash == dir] = '\0';
         for (uint32_t later = i + 1; later < disk->units && !chosen[i]; later++) {
             const sim_unit *other = &disk->unit[later];
-            chosen[i] = chosen[later] && other->kind >= SIM_UNIT_LINK && sim_in_dir(other->what.name.path, dir[0] ? dir : "/");
+            chosen[i] = chosen[later] && other->kind >= SIM_UNIT_LINK && sim_in_dir(other->what.name.path, dir);
         }
     }
 }

@@ -14,9 +14,9 @@
  * unmap of something else, misaligned mappings).
  *
  * Faults: the k-th call from now on, of one operation or of all, answers EIO (or another errno), once or for ever, its
- * work not done or done all the same; of a pwrite that was not done every other one did half. After a sync that failed the pages count as clean (fsyncgate): if it was not
- * done, what it should have written is in the page cache only, and no later sync writes it. Names stay as they were:
- * their journal either writes them later or stops the whole file system.
+ * work not done or done all the same; of pwrites that were not done every other one did half. After a sync that failed
+ * the pages count as clean (fsyncgate): if it was not done, what it should have written is in the page cache only, and
+ * no later sync writes it. Names stay as they were: their journal writes them later, or stops the whole file system.
  *
  * What it does not model: sectors torn inside, bits that rot, directories that are renamed, hard links. */
 #ifndef SIM_DISK_H

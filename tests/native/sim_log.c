@@ -207,7 +207,8 @@ static void fill(sp_batch *batch, const sim_step *step)
             status = sp_batch_request(batch, frame->version, frame->head, frame->head_size, &frame->spec, frame->seed,
                                       frame->names, frame->names_size, frame->digests, frame->count);
         } else {
-            status = sp_batch_event(batch, frame->type, frame->version, frame->head, frame->head_size, frame->spec.scope);
+            status = sp_batch_event(batch, frame->type, frame->version, frame->head, frame->head_size,
+                                    frame->spec.scope);
         }
         SIM_EXPECT(status == SP_OK);
     }

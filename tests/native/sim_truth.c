@@ -72,7 +72,8 @@ static void random_step(uint64_t *random, sim_step *step)
     step->frame = calloc(FRAMES_MAX, sizeof *step->frame);
     for (step->frames = 0; step->frames < wanted; step->frames++) {
         sim_frame *frame = &step->frame[step->frames];
-        uint32_t kind = (uint32_t)(sim_random(random) % 20), size = sizes[kind % 10] + (uint32_t)(sim_random(random) % 50);
+        uint32_t kind = (uint32_t)(sim_random(random) % 20);
+        uint32_t size = sizes[kind % 10] + (uint32_t)(sim_random(random) % 50);
         if (size + 512 > left) {
             break;
         }

@@ -124,8 +124,9 @@ static void try_keep(cutter *cut, sim_disk *disk, const uint64_t *keep)
         if (all->only && image != all->only_image) {
             return;
         }
-        snprintf(sim_case, sizeof sim_case, "seed %" PRIu64 ": --case %" PRIu64 " %" PRIu64 " (%" PRIu32
-                 " steps acknowledged, %" PRIu32 " things unsynced)", all->seed, all->round, image, done, sim_disk_units(disk));
+        snprintf(sim_case, sizeof sim_case,
+                 "--seed %" PRIu64 " --case %" PRIu64 " %" PRIu64 " (%" PRIu32 " steps acknowledged, %" PRIu32
+                 " things unsynced)", all->seed, all->round, image, done, sim_disk_units(disk));
     }
     sim_disk *image = sim_disk_cut(disk, keep);
     SIM_EXPECT(cut->torn.bytes == NULL || sim_torn_kept(image, &cut->torn));
@@ -281,9 +282,10 @@ int main(int count, char **argument)
         one_round(&all);
         all.round++;
     }
-    printf("ok, %" PRIu64 " images: %" PRIu64 " of the run, %" PRIu64 " of a recovery, %" PRIu64 " of a recovery's recovery; "
-           "%" PRIu64 " cuts, %" PRIu64 " rounds, %" PRIu64 " choices that left an image met before\n", all.images,
-           all.by_depth[1], all.by_depth[2], all.by_depth[3], all.cuts, all.round, all.same);
+    printf("ok, %" PRIu64 " images: %" PRIu64 " of the run, %" PRIu64 " of a recovery, %" PRIu64
+           " of a recovery's recovery; %" PRIu64 " cuts, %" PRIu64 " rounds, %" PRIu64
+           " choices that left an image met before\n", all.images, all.by_depth[1], all.by_depth[2], all.by_depth[3],
+           all.cuts, all.round, all.same);
     sim_truth_free(truth);
     return 0;
 }

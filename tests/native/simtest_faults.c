@@ -169,11 +169,12 @@ int main(int count, char **argument)
     }
     for (int variant = 0; only.nth == 0 && variant < 8; variant++) {
         int forever = variant & 1, done = variant >> 1 & 1;
-        for (int op = 0; op < SIM_OPS + forever; op++) {            /* one failing call of any kind is one of some kind */
+        for (int op = 0; op < SIM_OPS + forever; op++) {        /* once, a call of any kind is one of some kind */
             every_k(&all, variant >> 2, op, done, forever);
         }
     }
-    printf("ok, %" PRIu64 " cases: %" PRIu64 " met their fault, %" PRIu64 " stopped the log\n", all.cases, all.met, all.stopped);
+    printf("ok, %" PRIu64 " cases: %" PRIu64 " met their fault, %" PRIu64 " stopped the log\n", all.cases, all.met,
+           all.stopped);
     sim_truth_free(truth);
     return 0;
 }

@@ -57,9 +57,13 @@ static enum flip_class look(const flips *all, sim_disk *disk, uint32_t *steps)
     int status = sp_journal_open(&options, &journal, &state);
     enum flip_class class = REFUSED;
     if (status == SP_OK) {
-        int copies = journal->survey.count > 0 && journal->survey.file[0].valid ? (int)journal->survey.file[0].copies : 2;
+        const sp_found *first = journal->survey.file;
+        int one_copy = journal->survey.count > 0 && first->valid && first->copies < 2;
         *steps = steps_of(all->truth, state.next_seq);
-        class = state.damage > 1 ? REFUSED : state.damage == 1 || *steps < all->steps ? CUT : copies < 2 ? HEADER : WHOLE;
+        class = state.damage > 1                                ? REFUSED
+                : state.damage == 1 || *steps < all->steps      ? CUT
+                : one_copy                                      ? HEADER
+                                                                : WHOLE;
         sp_journal_free(journal);
     }
     sim_world_leave();
@@ -70,7 +74,8 @@ static enum flip_class look(const flips *all, sim_disk *disk, uint32_t *steps)
 static void one_case(flips *all, uint32_t number, sim_disk *damaged)
 {
     uint32_t steps;
-    snprintf(sim_case, sizeof sim_case, "%s %" PRIu32, number < BITS ? "bit" : "length", number < BITS ? number : number - BITS);
+    snprintf(sim_case, sizeof sim_case, "%s %" PRIu32, number < BITS ? "bit" : "length",
+             number < BITS ? number : number - BITS);
     enum flip_class class = look(all, damaged, &steps);
     all->said[2 * number] = (uint8_t)class;
     all->said[2 * number + 1] = (uint8_t)steps;

@@ -21,8 +21,6 @@
 #include "sp_bytes.h"
 #include "sp_journal.h"
 
-#define RESERVED_LEAVES 8192u     /* room in the tree that is kept, as the reserved segment is, for batches that may use it */
-
 typedef struct commit {         /* one commit on its way */
     sp_journal *journal;
     sp_batch *batch;            /* NULL: a SEAL alone */
@@ -117,7 +115,7 @@ static int make_room(commit *work)
         SP_TRY(next_segment(work));
     }
     uint64_t leaves = work->batch == NULL ? 0 : work->batch->leaves;
-    leaves += journal->options.keep_reserve && !work->use_reserve ? RESERVED_LEAVES : 0;
+    leaves += journal->options.keep_reserve && !work->use_reserve ? SP_JOURNAL_RESERVED_LEAVES : 0;
     if (leaves > 0 && sp_tree_reserve(journal->tree, leaves) != SP_OK) {
         work->result.system_errno = errno;
         return SP_E_FULL;

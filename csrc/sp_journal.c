@@ -273,6 +273,11 @@ static int start_steps(sp_journal *journal)
         SP_TRY(sp_commit_open_active(journal, &survey->active_header, state->end_offset, survey->active.batches));
         journal->active.header_stored = 1;
     }
+    if (journal->options.keep_reserve) {
+        /* On a full disk there is what an earlier start has set aside. */
+        int status = sp_tree_reserve(journal->tree, SP_JOURNAL_RESERVED_LEAVES);
+        SP_ENSURE(status == SP_OK || status == SP_E_FULL, status);
+    }
     SP_TRY(sp_bus_install());
     SP_TRY(sp_spare_start(&journal->spare, journal->disk, journal->dir, journal->options.segment_bytes, journal->options.keep_reserve));
     if (survey->spare) {

@@ -14,6 +14,9 @@
 #include "sp_scan.h"
 #include "sp_spare.h"
 
+/* Room in the tree that is kept, as the reserved segment is, for batches that may use it. */
+#define SP_JOURNAL_RESERVED_LEAVES 8192u
+
 typedef struct sp_active {          /* the segment that is written */
     int open;                       /* 0: none, or the last one is sealed */
     int file;

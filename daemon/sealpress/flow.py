@@ -289,8 +289,8 @@ class Flow:
                 log = self.shared.governance
                 if log.facts_size > log.signed_size and not self._heads[log.id].opens:
                     await seal.seal_log(self._heads[log.id], self._signer, log)
-            except Refusal as error:
-                self.shared.telemetry.tick_failed(error.reason, error.message)
+            except (Refusal, OSError) as error:  # the second: no room for the snapshot file
+                self.shared.telemetry.tick_failed(getattr(error, "reason", "SNAPSHOT"), str(error))
 
     async def _watch(self, log: LogState) -> None:
         """Tell of a log that fills up, once each time, and when it has room again."""
@@ -407,7 +407,7 @@ class Flow:
         shared.telemetry.log_failed(log.id, error.message)
         for ticket in list(shared.live.values()):
             if ticket.phase is not Phase.DONE:
-                ticket.fail(admit.unavailable_log())
+                ticket.fail(admit.outcome_unknown())
         for other in shared.logs.values():
             for pending in other.take_events():
                 pending.on_failed(error)

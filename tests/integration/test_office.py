@@ -26,6 +26,7 @@ from kit.governed import (
     policy_text,
     until,
 )
+from sealpress.core.journal import segment_name
 from sealpress.errors import Busy, Internal, Malformed, NotPermitted, Precondition, Refusal
 from sealpress.governance import evidence_chain, stops
 from sealpress.governance import facts as f
@@ -364,3 +365,30 @@ async def test_explain_tells_the_whole_chain(tmp_path: Path) -> None:
         assert why["policy"]["in_force"] is True
         own = explain.for_requester(told[0])
         assert not {"fields", "rule", "verdict"} & set(own["event"])
+
+
+async def test_a_log_that_fills_up_is_an_alert_in_the_log(tmp_path: Path) -> None:
+    """At 75 % one event `alert.log.space` for those who look at alerts; not again while it stays so."""
+    disk = FaultDisk()
+    async with Governed(tmp_path, ticking=True, segment_bytes=256 << 10, disk=disk.address) as node:
+        await node.begin()
+        space, journal = node.logs["gov"].space, node.logs["gov"].settings.directory / "journal"
+        await until(lambda: {segment_name(1), "reserve"} <= {path.name for path in journal.iterdir()})
+        disk.fail("allocate", forever=True, error=28)
+        space.free = lambda: 0
+        number = 0
+        while space.level() is Level.ROOM:
+            number += 1
+            await node.sign(ask(LOW, *(digest(f"{number}/{item}") for item in range(100))))
+            node.clock.advance(1)
+        await until(lambda: alerts(node) == ["alert.log.space"])
+        await asyncio.sleep(1.2)
+        assert alerts(node) == ["alert.log.space"]
+        disk.heal("allocate")
+
+
+def alerts(node: Governed) -> list[str]:
+    """Names of the alerts in the governance log."""
+    facts = [f.decode(one.event.kind, one.event.body) for one in node.records(RecordType.GOVERNANCE)
+             if one.event.kind == "alert"]  # fmt: skip
+    return [fact.name for fact in facts if isinstance(fact, f.AlertRaised)]

@@ -52,11 +52,12 @@ class Tree:
     a reader on another thread uses it.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
-        """Makes the directory if it is missing; touches no level file."""
+    def __init__(self, directory: Path | None = None, disk: Any = None) -> None:
+        """Makes the directory if it is missing; touches no level file. `disk`: as `core.journal.Journal` takes it."""
         slot = ffi.new("sp_tree **")
         name = ffi.NULL if directory is None else str(directory).encode()
-        check(lib.sp_tree_open(lib.sp_disk_linux(), name, slot))
+        table = lib.sp_disk_linux() if disk is None else ffi.cast("const sp_disk *", disk)
+        check(lib.sp_tree_open(table, name, slot))
         self._tree: Any = ffi.gc(slot[0], lib.sp_tree_free)
 
     @property

@@ -234,11 +234,15 @@ def write_half(path: Path, raw: bytes) -> Path:
     """Write all but the name; the record may follow."""
     half = path.with_suffix(".new")
     half.parent.mkdir(exist_ok=True)
-    with half.open("wb") as file:
-        file.write(_HEADER.pack(MAGIC, 0, 0))
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with half.open("wb") as file:
+            file.write(_HEADER.pack(MAGIC, 0, 0))
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        half.unlink(missing_ok=True)  # on a full disk its part is not left to take room
+        raise
     return half
 
 

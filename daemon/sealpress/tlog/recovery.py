@@ -105,7 +105,7 @@ def open_log(settings: LogSettings, clock: Clock, entropy: Entropy, progress: Pr
         _refuse_clock(settings, clock, state)
         reader = LogReader(settings.directory, settings.name, settings.log_id, disk)
         reader.end = Where(state.active, state.end_offset)
-        tree = Tree(settings.directory / "tree")
+        tree = Tree(settings.directory / "tree", disk)
         recovered = _Recovery(settings, state, reader, tree, clock.now_ns(), progress).run()
         recovered.pwrite, recovered.memory_only = journal.pwrite, state.volatile_files
         return Opened(journal, state, tree, reader, recovered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from kit.checkers import check_log
 from kit.clock import VirtualClock
 from kit.disk import FaultDisk
+from kit.filesystems import tmpfs
 from kit.scribe import Scribe
 from sealpress.core.journal import segment_name
 from sealpress.errors import Busy
@@ -141,20 +143,27 @@ def test_outcomes_and_stops_have_a_segment_that_requests_cannot_take(tmp_path: P
     check_log(tmp_path / "log")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
 def test_a_log_opens_on_a_full_disk_and_still_has_its_reserve(tmp_path: Path) -> None:
-    """A start needs no new segment: the RECOVERY record and stops go into what was set aside before."""
-    disk = FaultDisk()
-    scribe = Scribe(tmp_path / "log")
-    scribe.open()
-    wait_for_files(tmp_path / "log", {"reserve", segment_name(1)})
-    scribe.log.close()
-    disk.fail("allocate", forever=True, error=errno.ENOSPC)
-    log = scribe.open(disk.address)
-    for _ in range(4):
-        log.commit_now(event_of(scribe, reserve=True))
-    log.close()
-    disk.heal("allocate")
-    check_log(tmp_path / "log")
+    """A start needs no new room: the RECOVERY record and stops go into what was set aside before."""
+    with tmpfs(tmp_path / "disk", 40) as place:
+        scribe = Scribe(place / "log")
+        log = scribe.open()
+        wait_for_files(place / "log", {"reserve", segment_name(1)})
+        log.close()
+        with (place / "filler").open("wb") as file:
+            found = os.statvfs(place)
+            os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize)
+        log = scribe.open()
+        for _ in range(7):  # the rest of the active segment, the spare, and some of the reserve
+            log.commit_now(event_of(scribe, reserve=True))
+        assert not (place / "log" / "journal" / "reserve").exists()
+        with pytest.raises(Busy):
+            log.commit_now(event_of(scribe, reserve=False))
+        (place / "filler").unlink()
+        log.commit_now(event_of(scribe, reserve=False))
+        log.close()
+        check_log(place / "log")
 
 
 def wait_for_files(directory: Path, names: set[str]) -> None:
@@ -163,3 +172,26 @@ def wait_for_files(directory: Path, names: set[str]) -> None:
     while not names <= {path.name for path in (directory / "journal").iterdir()}:
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def test_a_tree_that_cannot_grow_is_a_full_disk(tmp_path: Path) -> None:
+    """At the end of a step of the level files: LOG_FULL, nothing written; events have their reserve; it goes on."""
+    disk = FaultDisk()
+    scribe = Scribe(tmp_path / "log", segment_bytes=1 << 20)
+    log = scribe.open(disk.address)
+    steps = 8 << 20  # bytes of level 0 until it must grow
+    while log.size < steps // 32 - 16_000:
+        scribe.request(7_000)
+    wait_for_files(tmp_path / "log", {"reserve", segment_name(log.reader.end.segment + 1)})
+    disk.fail("allocate", forever=True, error=errno.ENOSPC)
+    size = log.size
+    with pytest.raises(Busy):
+        for _ in range(3):
+            scribe.request(7_000)
+    assert log.size - size in (0, 7_000, 14_000)
+    log.commit_now(event_of(scribe, reserve=True))
+    disk.heal("allocate")
+    scribe.request(7_000)
+    scribe.request(7_000)
+    log.close()
+    check_log(tmp_path / "log")

@@ -45,7 +45,8 @@ def from_rpc(error: grpc.RpcError, *, connected: bool) -> errors.SealpressError:
         if found is not None:
             return found
     broken = error.code() is grpc.StatusCode.INTERNAL and BROKEN_WRITE in (error.details() or "")
-    if error.code() is grpc.StatusCode.UNAVAILABLE or broken:
+    ended = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # the second by a server that stops, not by us
+    if error.code() in ended or broken:
         return _transport(error.details() or "", connected=connected)
     return _BY_CODE.get(error.code(), errors.Internal)(error.details() or error.code().name)
 

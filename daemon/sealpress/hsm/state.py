@@ -7,6 +7,7 @@ stands beside it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -156,7 +157,9 @@ class State:
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                os.write(descriptor, msgspec.msgpack.encode(value))
+                raw = msgspec.msgpack.encode(value)
+                if os.write(descriptor, raw) != len(raw):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # never half a file under the name
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

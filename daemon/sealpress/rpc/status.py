@@ -16,6 +16,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from sealpress import errors
+from sealpress.steps.admit import outcome_unknown
 
 DOMAIN = "sealpress"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -50,12 +51,7 @@ def to_refusal(error: BaseException) -> errors.Refusal:
     if isinstance(error, errors.Refusal):
         return error
     if isinstance(error, errors.Damaged):
-        return errors.Unavailable(
-            "the log cannot be written: this node signs nothing until it was started again",
-            reason="LOG_UNAVAILABLE",
-            hint="ask again later with the same request_id",
-            retry_after_ms=5_000,
-        )
+        return outcome_unknown()
     return INTERNAL
 
 

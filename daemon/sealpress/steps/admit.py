@@ -180,6 +180,16 @@ def unavailable_log() -> Unavailable:
     )
 
 
+def outcome_unknown() -> Unavailable:
+    """The log failed while a request was under way: it may be recorded or not, and the next start finds out."""
+    return Unavailable(
+        "the log failed under this request: its outcome is unknown, and this node signs nothing any more",
+        reason="LOG_UNAVAILABLE",
+        hint="ask again by request_id when the node is back: what is recorded is answered as it was recorded",
+        retry_after_ms=5_000,
+    )
+
+
 def sameness(ask: SignAsk, names: bytes) -> bytes:
     """SHA-256 over the length-prefixed fields that make two requests the same (DESIGN 6)."""
     artifact = ask.artifact

@@ -17,10 +17,12 @@ NATIVE := setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h)
 PROTOC = $(PYTHON_HERE) -m grpc_tools.protoc -Iprotos -I$$($(PYTHON_HERE) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 HISTORIES ?= 100000
+MOMENTS ?= 400
+FAILURES ?= 100
 CYCLES ?= 1000
 IMAGES ?= 5000000
 
-.PHONY: help setup demo demo-governance wheel test test-sanitized test-native governance-soak kill lint bench bench-tiny proto clean governance-start explain-large
+.PHONY: help setup demo demo-governance wheel test disk-full failing-disk test-sanitized test-native governance-soak kill lint bench bench-tiny proto clean governance-start explain-large
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -35,7 +37,7 @@ demo-governance: $(READY) ## officers, approvals, a firmware key from birth to e
 
 wheel: $(WHEEL) ## the package as one file for the stable ABI, in dist/
 
-test: $(READY) ## the whole test suite
+test: $(READY) .stamp-disks ## the whole test suite
 	$(PYTHON_HERE) -m pytest $(PYTEST_ARGS)
 
 explain-large: $(READY) ## open and explain a log of ten million leaves, two million of them asked one by one; minutes, 4 GB
@@ -44,6 +46,14 @@ explain-large: $(READY) ## open and explain a log of ten million leaves, two mil
 
 governance-start: $(READY) ## start after 100,000 facts of governance, from the snapshot file and without
 	SEALPRESS_GOVERNANCE_FACTS=100000 $(PYTHON_HERE) -m pytest tests/integration/test_governance_start.py -s $(PYTEST_ARGS)
+
+disk-full: $(READY) .stamp-disks ## MOMENTS=400 times another process fills a small disk under a node at work; as root
+	SEALPRESS_FULL_MOMENTS=$(MOMENTS) $(PYTHON_HERE) -m pytest tests/integration/test_full_disk.py -s \
+	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
+
+failing-disk: $(READY) .stamp-disks ## FAILURES=100 times a disk fails under a node at work, ext4 on nbdkit; as root
+	SEALPRESS_FAILURES=$(FAILURES) $(PYTHON_HERE) -m pytest tests/integration/test_failing_disk.py -s \
+	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
 
 test-native: .stamp-system ## the C tests alone: plain, AddressSanitizer, UBSan; no Python
 	$(MAKE) -s -C csrc test asan ubsan
@@ -106,6 +116,10 @@ clean: ## everything that make has made, but no system package
 
 .stamp-system: .ci/setup
 	.ci/setup system
+	@touch $@
+
+.stamp-disks: .stamp-system
+	.ci/setup disks
 	@touch $@
 
 .stamp-lint: .stamp-system

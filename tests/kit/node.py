@@ -103,7 +103,8 @@ class Node:
     @property
     def log_directory(self) -> Path:
         """The log's."""
-        return self.directory / "data" / "ci"
+        data: str = tomllib.loads(self.config.read_text())["node"]["data"]
+        return self.directory / data / "ci"
 
     @property
     def words(self) -> str:

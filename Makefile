@@ -21,8 +21,10 @@ MOMENTS ?= 400
 FAILURES ?= 100
 CYCLES ?= 1000
 IMAGES ?= 5000000
+RUNS ?= 10000000
 
-.PHONY: help setup demo demo-governance wheel test disk-full failing-disk test-sanitized test-native governance-soak kill lint bench bench-tiny proto clean governance-start explain-large
+.PHONY: help setup demo demo-governance wheel test explain-large governance-start disk-full failing-disk \
+    test-native crash flips test-sanitized governance-soak kill fuzz lint bench bench-tiny proto clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -58,7 +60,6 @@ failing-disk: $(READY) .stamp-disks ## FAILURES=100 times a disk fails under a n
 test-native: .stamp-system ## the C tests alone: plain, AddressSanitizer, UBSan; no Python
 	$(MAKE) -s -C csrc test asan ubsan
 
-.PHONY: crash flips
 crash: $(READY) ## 5,000,000 simulated power cuts; IMAGES=n for others, about 4,000 a second
 	SEALPRESS_CRASH_IMAGES=$(IMAGES) $(PYTHON_HERE) -m pytest tests/native/test_simulated.py -s -k power_cut \
 	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
@@ -86,6 +87,10 @@ governance-soak: $(READY) ## the invariants of governance over 100,000 histories
 kill: $(READY) ## kill -9 of a real node under load, 1,000 times; CYCLES=n for others, SEALPRESS_KILL_SEED=n to replay
 	SEALPRESS_KILL_CYCLES=$(CYCLES) $(PYTHON_HERE) -m pytest tests/integration/test_kill.py -s \
 	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
+
+fuzz: $(READY) .stamp-fuzz ## libFuzzer on every parser, 10,000,000 inputs each; RUNS=n for others
+	$(PYTHON_HERE) -m pip install -q --disable-pip-version-check atheris
+	$(MAKE) -s -C tests/fuzz all RUNS=$(RUNS) PYTHON=$(CURDIR)/$(PYTHON_HERE) BUILD=$(CURDIR)/build/fuzz
 
 lint: $(READY) .stamp-lint ## ruff, mypy, import rules, warnings as errors, generated code fresh
 	$(VENV)/bin/ruff check $(LINTED)
@@ -124,6 +129,10 @@ clean: ## everything that make has made, but no system package
 
 .stamp-lint: .stamp-system
 	.ci/setup lint
+	@touch $@
+
+.stamp-fuzz: .stamp-system
+	.ci/setup fuzz
 	@touch $@
 
 # An environment made elsewhere or by another Python is not repaired but made again.

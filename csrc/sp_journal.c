@@ -10,7 +10,7 @@
 #include "sp_bytes.h"
 #include "sp_merkle.h"
 
-#define COPY_CHUNK (1u << 20)
+#define COPY_CHUNK (64u << 10)
 #define COPY_NAME_MAX 128u
 
 static int below(const sp_journal *journal, const char *name, char out[SP_DISK_PATH_MAX])

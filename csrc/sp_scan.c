@@ -80,21 +80,6 @@ static int scan_batch(const sp_segment *segment, sp_scan *scan, uint64_t *bad)
     }
 }
 
-uint64_t sp_scan_written(sp_span bytes, uint64_t from)
-{
-    uint64_t end = bytes.size;
-    while (end > from && end % 8 != 0) {
-        if (bytes.data[end - 1] != 0) {
-            return end;
-        }
-        end--;
-    }
-    while (end >= from + 8 && sp_load_u64le(bytes.data + end - 8) == 0) {
-        end -= 8;
-    }
-    return end > from ? end : from;
-}
-
 /* A COMMIT of batch `batch_min` or later that begins between from and to. The batch before it was durable when it was written:
  * what is missing in front of it was not lost by a crash. */
 static int later_commit(const sp_segment *segment, uint64_t from, uint64_t to, uint32_t batch_min, uint64_t *where)
@@ -116,7 +101,7 @@ static int later_commit(const sp_segment *segment, uint64_t from, uint64_t to, u
 
 static void judge_tail(const sp_segment *segment, sp_scan *scan, int why, uint64_t bad)
 {
-    uint64_t written = sp_scan_written(segment->bytes, scan->end_offset);
+    uint64_t written = sp_span_written(segment->bytes, scan->end_offset);
     uint64_t expected = segment->header.segment_bytes;
     uint64_t commit_at;
     scan->damage_from = scan->end_offset;

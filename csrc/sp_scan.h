@@ -43,9 +43,6 @@ typedef struct sp_survey {      /* a whole log directory */
     uint64_t spare_number;
 } sp_survey;
 
-/* One past the last byte at or behind `from` (a multiple of 8) that is not zero, rounded up to a multiple of 8 where the
- * file has that many; `from` if there is none. */
-uint64_t sp_scan_written(sp_span bytes, uint64_t from);
 /* SP_OK with the damage in *out, or SP_E_VERSION (out->version). */
 int sp_scan_segment(const sp_segment *segment, sp_scan *out);
 /* SP_OK with the damage in *state; SP_E_VERSION (state->version), SP_E_MISMATCH: a segment of another log. */

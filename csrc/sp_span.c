@@ -51,6 +51,18 @@ int sp_span_find(sp_span span, size_t at, sp_span needle, size_t *found)
     return SP_OK;
 }
 
+size_t sp_span_written(sp_span span, size_t from)
+{
+    static const uint8_t zeros[4096];
+    size_t end = span.size;
+    for (size_t block = sizeof zeros; block > 0; block /= 64) {
+        while (end > from && end - from >= block && memcmp(span.data + end - block, zeros, block) == 0) {
+            end -= block;
+        }
+    }
+    return end > from ? end : from;
+}
+
 sp_reader sp_reader_of(const uint8_t *data, size_t size)
 {
     return (sp_reader){.data = data, .size = size, .at = 0};

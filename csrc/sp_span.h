@@ -36,6 +36,8 @@ SP_MUST_USE int sp_span_sub(sp_span span, size_t at, size_t size, sp_span *out);
 bool sp_span_equal(sp_span a, sp_span b);
 /* first place of needle at or after `at`; SP_E_END if there is none */
 SP_MUST_USE int sp_span_find(sp_span span, size_t at, sp_span needle, size_t *found);
+/* one past the last byte that is not zero, at least `from`; a file of zeros is passed over at the speed of memory */
+size_t sp_span_written(sp_span span, size_t from);
 
 sp_reader sp_reader_of(const uint8_t *data, size_t size);
 bool sp_reader_valid(const sp_reader *reader);

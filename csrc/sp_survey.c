@@ -94,10 +94,9 @@ static int measure(const sp_journal_options *options, const sp_found *file, uint
     sp_segment *segment;
     SP_TRY(sp_segment_path(options->dir, file->number, path));
     SP_TRY(sp_segment_map(options->disk, path, &segment));
-    uint64_t end = sp_scan_written(segment->bytes, 0);
     *size = segment->bytes.size;
-    *written = end;
-    *one_batch = !more_than_a_batch(segment->bytes, segment->bytes.size, end);
+    *written = sp_span_written(segment->bytes, 0);
+    *one_batch = !more_than_a_batch(segment->bytes, segment->bytes.size, *written);
     sp_segment_free(segment);
     return SP_OK;
 }

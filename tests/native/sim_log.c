@@ -52,7 +52,7 @@ static void compare(const sim_run *run, uint64_t active, uint64_t end)
             continue;
         }
         SIM_EXPECT(memcmp(found, truth, to) == 0);
-        SIM_EXPECT(sp_scan_written((sp_span){.data = found, .size = size}, to) == to);
+        SIM_EXPECT(sp_span_written((sp_span){.data = found, .size = size}, to) == to);
         compared[stamp % COMPARED] = number < active ? stamp : 0;
     }
 }

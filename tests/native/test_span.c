@@ -31,6 +31,20 @@ static void spans(void)
     EXPECT(sp_span_equal(needle, (sp_span){bytes + 4, 2}) && !sp_span_equal(needle, (sp_span){bytes + 3, 2}));
 }
 
+static void the_end_of_what_is_written(void)
+{
+    static uint8_t file[3 * 4096 + 5];
+    sp_span all = {.data = file, .size = sizeof file};
+    EXPECT(sp_span_written(all, 0) == 0 && sp_span_written(all, 77) == 77);
+    for (size_t at = 0; at < sizeof file; at++) {
+        file[at] = 1;
+        EXPECT(sp_span_written(all, 0) == at + 1);
+        EXPECT(sp_span_written(all, at) == at + 1 && sp_span_written(all, at + 1) == at + 1);
+        file[at] = 0;
+    }
+    EXPECT(sp_span_written((sp_span){.data = NULL, .size = 0}, 0) == 0);
+}
+
 static void writing_then_reading(void)
 {
     uint8_t room[34];
@@ -79,6 +93,7 @@ int main(void)
 {
     sizes_do_not_wrap();
     spans();
+    the_end_of_what_is_written();
     writing_then_reading();
     broken_cursors_are_refused();
     return check_done();

@@ -59,9 +59,9 @@ class TrustPolicy:
         """The key of the line."""
         return self.witnesses[LINE]
 
-    def satisfied(self, signed: Collection[str], name: str | None = None) -> bool:
-        """Do these witnesses make the quorum (or the group `name`)?"""
-        return _satisfied(self.groups, self.quorum if name is None else name, signed)
+    def satisfied(self, signed: Collection[str]) -> bool:
+        """Do these witnesses make the quorum?"""
+        return _satisfied(self.groups, self.quorum, signed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,13 @@ class WitnessPolicy:
         return self.quorum == NONE or _satisfied(self.groups, self.quorum, signed)
 
 
-def _satisfied(groups: Mapping[str, Group], name: str, signed: Collection[str]) -> bool:
-    group = groups.get(name)
-    if group is None:
-        return name in signed
-    return sum(_satisfied(groups, member, signed) for member in group.members) >= group.threshold
+def _satisfied(groups: Mapping[str, Group], quorum: str, signed: Collection[str]) -> bool:
+    """Each group is looked at once: its members stand above it in the text."""
+    met = set(signed) - groups.keys()
+    for name, group in groups.items():
+        if sum(member in met for member in group.members) >= group.threshold:
+            met.add(name)
+    return quorum in met
 
 
 def load_policy(path: Path) -> TrustPolicy:

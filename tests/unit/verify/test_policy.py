@@ -103,6 +103,26 @@ def test_wrong_policies_are_refused(case: str, tmp_path: Path) -> None:
         load_policy(path)
 
 
+def nested(world: World, groups: int, members: int) -> str:
+    """Groups of all groups of the step before, so many steps deep."""
+    lines = [f"log {world.log.vkey}", f"witness line {world.line.vkey}"]
+    above = ["line"]
+    for step in range(groups):
+        names = [f"g{step}-{number}" for number in range(members)]
+        lines += [f"group {name} all {' '.join(above)}" for name in names]
+        above = names
+    return "\n".join([*lines, f"quorum {above[0]}"])
+
+
+@pytest.mark.parametrize(("groups", "members"), [(2_000, 1), (60, 12)])
+def test_groups_of_groups_are_quick(groups: int, members: int) -> None:
+    """However deep or wide groups stand on groups, each is looked at once: no recursion, no explosion."""
+    policy = parse_policy(nested(World.make(), groups, members).encode())
+
+    assert policy.satisfied({"line"})
+    assert not policy.satisfied({"somebody"})
+
+
 def test_limits_are_read_strictly(tmp_path: Path) -> None:
     """Dates and seconds are both good; an unknown key is an error that names the file."""
     path = tmp_path / "limits.toml"

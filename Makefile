@@ -24,7 +24,7 @@ IMAGES ?= 5000000
 RUNS ?= 10000000
 
 .PHONY: help setup demo demo-governance wheel test explain-large governance-start disk-full failing-disk \
-    test-native crash flips test-sanitized governance-soak kill fuzz lint bench bench-tiny proto clean
+    test-native crash flips test-sanitized governance-soak kill fuzz seeded lint bench bench-tiny proto clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -91,6 +91,9 @@ kill: $(READY) ## kill -9 of a real node under load, 1,000 times; CYCLES=n for o
 fuzz: $(READY) .stamp-fuzz ## libFuzzer on every parser, 10,000,000 inputs each; RUNS=n for others
 	$(PYTHON_HERE) -m pip install -q --disable-pip-version-check atheris
 	$(MAKE) -s -C tests/fuzz all RUNS=$(RUNS) PYTHON=$(CURDIR)/$(PYTHON_HERE) BUILD=$(CURDIR)/build/fuzz
+
+seeded: $(READY) ## bugs put in on purpose, one after the other: a table of those that the tests catch
+	$(PYTHON_HERE) tests/seeded/seeding.py
 
 lint: $(READY) .stamp-lint ## ruff, mypy, import rules, warnings as errors, generated code fresh
 	$(VENV)/bin/ruff check $(LINTED)

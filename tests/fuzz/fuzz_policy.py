@@ -1,6 +1,7 @@
-"""Any bytes to the parser of trust policies: refused with Invalid, or a policy that means what its text says.
+"""Any bytes to the parsers of trust policies and of witness policies: refused with Invalid, or what the text says.
 
-The first byte says whether key ids, which are hashes, are mended; the rest is the text.
+The first byte: bit 0 says whether key ids, which are hashes, are mended, bit 1 whether it is a node's witness policy;
+the rest is the text.
 """
 
 from __future__ import annotations
@@ -10,25 +11,26 @@ import binascii
 import hashlib
 
 from sealpress.errors import Invalid
-from sealpress.verify.policy import TrustPolicy, parse_policy
+from sealpress.verify.policy import NONE, TrustPolicy, WitnessPolicy, parse_policy, parse_witnesses
 
 
 def one_input(data: bytes) -> None:
     """AssertionError, or an error that the parser did not mean to raise, is a finding."""
-    text = data[1:]
-    if data[:1] == b"\x01":
+    how, text = data[0] if data else 0, data[1:]
+    if how & 1:
         text = b"\n".join(b" ".join(map(mended, line.split(b" "))) for line in text.split(b"\n"))
+    parse = parse_witnesses if how & 2 else parse_policy
     try:
-        policy = parse_policy(text)
+        policy: TrustPolicy | WitnessPolicy = parse(text)
     except Invalid as error:
         assert error.reason == "POLICY"
         return
-    everybody = set(policy.witnesses)
-    assert policy.satisfied(everybody)
-    assert not policy.satisfied(set())
-    assert policy.line_key.name == f"{policy.log_name}/{policy.line}"
-    assert all(origin.startswith(policy.log_name + "/") for origin in policy.logs)
-    assert parse_policy(spelled(policy)) == policy
+    assert policy.satisfied(set(policy.witnesses))
+    assert policy.satisfied(set()) == (policy.quorum == NONE)
+    if isinstance(policy, TrustPolicy):
+        assert policy.line_key.name == f"{policy.log_name}/{policy.line}"
+        assert all(origin.startswith(policy.log_name + "/") for origin in policy.logs)
+    assert parse(spelled(policy)) == policy
 
 
 def mended(word: bytes) -> bytes:
@@ -42,10 +44,11 @@ def mended(word: bytes) -> bytes:
     return name + b"+" + hashlib.sha256(name + b"\n" + key).hexdigest()[:8].encode() + b"+" + material if plus else word
 
 
-def spelled(policy: TrustPolicy) -> bytes:
+def spelled(policy: TrustPolicy | WitnessPolicy) -> bytes:
     """The text of a policy, in our own words."""
+    urls = {} if isinstance(policy, TrustPolicy) else policy.urls
     lines = [f"log {key.vkey}" for key in policy.logs.values()]
-    lines += [f"witness {name} {key.vkey}" for name, key in policy.witnesses.items()]
+    lines += [f"witness {name} {key.vkey} {urls.get(name, '')}".rstrip() for name, key in policy.witnesses.items()]
     for name, group in policy.groups.items():
         lines.append(f"group {name} {group.threshold} {' '.join(group.members)}")
     return "\n".join([*lines, f"quorum {policy.quorum}"]).encode()

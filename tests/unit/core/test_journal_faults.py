@@ -94,6 +94,33 @@ def test_a_failed_sync_is_the_end(tmp_path: Path, pwrite: bool, done: bool) -> N
     judge(tmp_path / "log")
 
 
+@both_modes
+def test_a_sync_covers_the_whole_batch(tmp_path: Path, pwrite: bool) -> None:
+    """COMMIT included: where the sync did its work and only said that it failed, a restart finds the batch whole."""
+    disk = FaultDisk()
+    with Writer(tmp_path / "log", pwrite=pwrite, disk=disk.address).start() as log:
+        log.commit()
+        disk.fail("sync", 1, done=True)
+        assert log.commit().status_name == "SP_E_FAILED"
+    with Writer(tmp_path / "log", pwrite=pwrite) as log:
+        assert (log.state.damage, log.state.commits) == (core.DAMAGE_NONE, 2)
+
+
+def test_the_name_of_a_segment_is_durable_before_it_is_used(tmp_path: Path) -> None:
+    """Every file that the helper renames into place has its bytes synced before and its directory after."""
+    disk = FaultDisk()
+    with Writer(tmp_path / "log", disk=disk.address).start() as log:
+        spare_is_ready(tmp_path / "log", 0)
+        calls = {operation: disk.calls(operation) for operation in ("sync_all", "rename", "sync_dir")}
+        for _ in range(3):
+            fill_segment(log)
+            log.commit()
+    made = {operation: disk.calls(operation) - before for operation, before in calls.items()}
+    assert made["rename"] >= 3
+    assert made["sync_all"] >= made["rename"]
+    assert made["sync_dir"] >= made["rename"]
+
+
 def test_a_failed_write_is_the_end(tmp_path: Path) -> None:
     """pwrite mode: also ENOSPC in the middle of a batch, since bytes may be out already."""
     for error in (errno.EIO, errno.ENOSPC):

@@ -48,7 +48,7 @@ def spelled(policy: TrustPolicy | WitnessPolicy) -> bytes:
     """The text of a policy, in our own words."""
     urls = {} if isinstance(policy, TrustPolicy) else policy.urls
     lines = [f"log {key.vkey}" for key in policy.logs.values()]
-    lines += [f"witness {name} {key.vkey} {urls.get(name, '')}".rstrip() for name, key in policy.witnesses.items()]
+    lines += [f"witness {name} {key.vkey} {urls.get(name, '')}".rstrip(" ") for name, key in policy.witnesses.items()]
     for name, group in policy.groups.items():
         lines.append(f"group {name} {group.threshold} {' '.join(group.members)}")
     return "\n".join([*lines, f"quorum {policy.quorum}"]).encode()

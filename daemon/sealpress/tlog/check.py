@@ -36,6 +36,7 @@ from sealpress.tlog import checkpoint
 from sealpress.tlog.checkpoint import Checkpoint
 from sealpress.tlog.entry import GovernanceEvent, LogCreated, Where
 from sealpress.tlog.heads import Heads
+from sealpress.tlog.reader import unreadable
 from sealpress.tlog.record import from_frame
 from sealpress.values import RecordType
 
@@ -126,19 +127,22 @@ def check_log(
 
 
 def identity(directory: Path) -> tuple[str, int]:
-    """Name and number of a log as its first record tells them; Invalid if there is none."""
+    """Name and number of a log as its first record tells them. Invalid LOG_MISSING: no log is there; Damaged: it is."""
+    path = directory / "journal" / segment_name(0)
+    if not path.exists():
+        raise Invalid(f"{directory}: no log stands here", reason="LOG_MISSING", hint="the directory is <data>/<log>")
     try:
-        with Segment(directory / "journal" / segment_name(0)) as segment:
+        with Segment(path) as segment:
             frame = segment.frame()
             header = segment.header
-    except CoreError as error:
-        raise Invalid(f"{directory}: no log stands here: {error.message}", reason="LOG_MISSING") from error
-    event = from_frame(0, frame).event if frame is not None else None
-    if isinstance(event, GovernanceEvent) and event.kind == "log.created":
-        said = msgspec.json.decode(event.body, type=LogCreated)
-        if header.log_id == hashlib.sha256(f"{said.name}/{said.number}".encode()).digest():
-            return said.name, said.number
-    raise Invalid(f"{directory}: the first record does not tell the log's name", reason="LOG_MISSING")
+        event = from_frame(0, frame).event if frame is not None else None
+        if isinstance(event, GovernanceEvent) and event.kind == "log.created":
+            said = msgspec.json.decode(event.body, type=LogCreated)
+            if header.log_id == hashlib.sha256(f"{said.name}/{said.number}".encode()).digest():
+                return said.name, said.number
+    except (CoreError, Invalid, msgspec.DecodeError) as error:
+        raise unreadable(directory, Where(0, 0), error) from error
+    raise unreadable(directory, Where(0, 0), Invalid("the first record does not tell the log's name"))
 
 
 class _Check:

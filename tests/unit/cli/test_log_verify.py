@@ -55,3 +55,15 @@ def test_the_first_wrong_position_ends_with_3(log: Path) -> None:
     text = CliRunner().invoke(build("log"), ["log", "verify", str(log)])
     assert text.exit_code == 3
     assert f"segment 0, offset {told['bad']['where'][1]}, seq " in text.output
+
+
+def test_a_first_record_that_cannot_be_read_is_damage(log: Path) -> None:
+    """Exit 3 also where not even the log's name can be told; a directory without a log ends with 1."""
+    path = log / "journal" / segment_name(0)
+    data = bytearray(path.read_bytes())
+    data[8_250] ^= 1
+    path.write_bytes(data)
+    done = CliRunner().invoke(build("log"), ["log", "verify", str(log), "--json"])
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["error"]["reason"] == "LOG_DAMAGED"
+    assert CliRunner().invoke(build("log"), ["log", "verify", str(log.parent), "--json"]).exit_code == 1

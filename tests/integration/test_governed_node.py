@@ -26,7 +26,7 @@ from sealpress.cli.governing import sign_with
 from sealpress.client import load_client
 from sealpress.client.control import Item
 from sealpress.client.tls import credentials
-from sealpress.errors import Malformed, NotPermitted, Precondition, Refusal
+from sealpress.errors import Malformed, NotPermitted, Precondition, Refusal, TransportError
 from sealpress.governance import changes as c
 from sealpress.governance.roles import Role
 from sealpress.v1 import access_pb2, approval_pb2, issuance_pb2, policy_pb2, retirement_pb2
@@ -241,7 +241,7 @@ def test_what_waits_is_told_to_those_whom_it_waits_for(lab: Lab) -> None:
     listening = threading.Event()
 
     def listen() -> None:
-        with suppress(Refusal, grpc.RpcError):
+        with suppress(Refusal, TransportError, grpc.RpcError):
             for change in lab.people.of("oscar").watch():
                 heard.append(change.change_id)
                 listening.set()
@@ -279,7 +279,7 @@ def test_a_grant_is_watched_from_request_to_use(lab: Lab) -> None:
     states: list[str] = []
 
     def listen() -> None:
-        with suppress(Refusal, grpc.RpcError):
+        with suppress(Refusal, TransportError, grpc.RpcError):
             for grant in lab.people.of("ci").watch_grant(asked.change_id):
                 states.append(grant.state)
 

@@ -64,13 +64,12 @@ async def test_kills_at_any_moment_lose_nothing() -> None:
 
 async def killing(node: Node, crowd: Crowd, dice: random.Random, killed: Counter[str]) -> None:
     """All cycles; at the end a whole node, whose callers have compared everything."""
-    node.start("signer")
-    node.start("serve")
+    for command in ("signer", "serve"):
+        node.stand_by(command)
+        node.start(command)
     crowd.start(CALLERS)
     await crowd.connect()
     for cycle in range(CYCLES):
-        for command in ("serve", "signer"):
-            node.stand_by(command)
         victim = dice.choice(VICTIMS)
         killed[victim] += 1
         await crowd.watch(dice.uniform(0, LIFE_S_MAX))

@@ -21,7 +21,16 @@ from kit.node import Node
 from sealpress.client import AsyncClient, StreamItem
 from sealpress.core.merkle import Tree
 from sealpress.core.proof import parse_note, parse_proof
-from sealpress.errors import Busy, Conflict, NotPermitted, OutcomeUnknown, SealpressError, TransportError, Unavailable
+from sealpress.errors import (
+    Busy,
+    Conflict,
+    NotPermitted,
+    OutcomeUnknown,
+    SealpressError,
+    TimedOut,
+    TransportError,
+    Unavailable,
+)
 from sealpress.values import DigestAlgorithm
 from sealpress.verify.proof import verify_proof
 from sealpress.wiring.dev import PREFIX
@@ -223,11 +232,14 @@ class Crowd:
 
     async def _ask(self, act: Act) -> tuple[int, int, str, list[bytes]]:
         client, life = await self._connected(), self.life
-        if act.batch:
-            batch = await client.sign_batch(act.digests, act.algorithm, line=act.line, request_id=act.request_id)
-            return life, batch.first_leaf_index, batch.event_id, batch.documents
-        one = await client.sign(act.digests, act.algorithm, line=act.line, request_id=act.request_id)
-        return life, one.leaf_index, one.event_id, [one.document]
+        try:
+            if act.batch:
+                batch = await client.sign_batch(act.digests, act.algorithm, line=act.line, request_id=act.request_id)
+                return life, batch.first_leaf_index, batch.event_id, batch.documents
+            one = await client.sign(act.digests, act.algorithm, line=act.line, request_id=act.request_id)
+            return life, one.leaf_index, one.event_id, [one.document]
+        except TimedOut:
+            raise AssertionError(f"no answer in {TIMEOUT_S} s from daemon {life} (now {self.life}): {act}") from None
 
     def _told(self, caller: _Caller, act: Act, life: int, first_leaf: int, event_id: str, *documents: bytes) -> None:
         """Acknowledged: from here on it must never be lost."""

@@ -137,13 +137,8 @@ class Node:
 
     def start(self, command: str) -> Process:
         """Start `signer` or `serve` and wait until it is ready; CannotStart otherwise."""
-        standby = self._standbys.pop(command, None)
-        if standby is not None:
-            standby.go()
-            child = standby.ready()
-        else:
-            child = self._start(command)
-        self.children[command] = child
+        standby = self._standbys.get(command)
+        child = self.children[command] = standby.start() if standby is not None else self._start(command)
         if command == "serve":
             dev.write_clients(self.directory, child.ready)
         return child
@@ -158,16 +153,15 @@ class Node:
             os.environ.update(kept)
 
     def stand_by(self, command: str) -> None:
-        """Have the next `signer` or `serve` import its modules now, so that its start is quick."""
-        if command not in self._standbys:
-            self._standbys[command] = Standby(self.directory, command, self._words)
+        """From now on `signer` or `serve` is forked by a process that has read its modules: starts are quick."""
+        self._standbys[command] = Standby(self.directory, command, self._words)
 
     def start_and_kill(self, command: str, seconds: float) -> None:
         """Start one that stands by; kill -9 so much later, ready or not."""
-        standby = self._standbys.pop(command)
-        standby.go()
+        started = self._standbys[command].go()
         time.sleep(seconds)
-        standby.kill()
+        started.kill()
+        started.wait()
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run `signer` or `serve` until it ends by itself: for starts that must fail."""
@@ -224,7 +218,7 @@ class Node:
             if command in self.children:
                 self.stop(command)
         for standby in self._standbys.values():
-            standby.kill()
+            standby.close()
         self._words.close()
         if self.counters is not None:
             self.counters.close()

@@ -25,19 +25,22 @@ static inline void sp_sha256_store(const uint32_t state[8], uint8_t out[SP_SHA25
 typedef struct sp_sha256_impl {
     const char *name;
     uint32_t needs;             /* SP_CPU_* bits, all of them */
+    uint32_t width_min;         /* for fewer messages a narrower kernel is quicker */
     uint32_t lanes;             /* messages that it likes to work on at once, 1 to SP_SHA256_LANES_MAX */
-    /* one message: `count` blocks of 64 bytes */
+    /* one message: `count` blocks of 64 bytes; there if width_min is 0 */
     void (*compress)(uint32_t state[8], const uint8_t *blocks, size_t count);
     /* `width` messages (1 to SP_SHA256_LANES_MAX), each `count` blocks from its own pointer */
     void (*compress_lanes)(uint32_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width);
     /* the same from one state for all of them, to `width` digests end to end; the blocks hold the padding already */
     void (*digest_lanes)(const uint32_t start[8], const uint8_t *const *blocks, size_t count, size_t width, uint8_t *out);
+    /* SHA-256(0x01 | pair) of exactly `lanes` pairs end to end; out == pairs is allowed; NULL: it has no quicker way */
+    void (*nodes)(const uint8_t *pairs, uint8_t *out);
 } sp_sha256_impl;
 
-extern const sp_sha256_impl sp_sha256_portable, sp_sha256_shani;
+extern const sp_sha256_impl sp_sha256_portable, sp_sha256_shani, sp_sha256_avx2, sp_sha256_avx512;
 extern const uint32_t sp_sha256_start[8];     /* the initial state */
 extern const uint32_t sp_sha256_constants[64];
-const sp_sha256_impl *sp_sha256_pick(void);
+const sp_sha256_impl *sp_sha256_pick(size_t width);     /* the best kernel for so many messages */
 
 /* ---- one message ---- */
 typedef struct sp_sha256_ctx {

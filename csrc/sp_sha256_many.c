@@ -1,119 +1,19 @@
-/* SHA-256 of many messages: keeps the kernel's lanes full.
- *
- * Messages of different lengths share the lanes: all busy lanes advance by as many blocks as the shortest has left,
- * then a finished lane takes the next message. Short messages of one length take a quicker way: they are padded into
- * a small arena on the stack and go through the kernel in step. */
-#include "sp_bytes.h"
+/* SHA-256 of many messages: through the scheduler, or, where they are short and of one length, padded into a small arena
+ * on the stack and through the kernel in step. */
 #include "sp_sha256.h"
 
+#define WORD uint32_t
+#define STORE_WORD(at, word) sp_store_u32be(at, word)
+#define LENGTH 8
 #define LANES SP_SHA256_LANES_MAX
-#define PAD (2 * SP_SHA256_BLOCK)
+#define IMPL sp_sha256_impl
+#define PICK(width) sp_sha256_pick(width)
+#include "sp_sha2_many.h"
+
 #define BRIEF (4 * SP_SHA256_BLOCK)
-#define LENGTH 8                /* bytes of the message length at the end of the padding */
-
-typedef struct lane {
-    size_t item;
-    const uint8_t *next;        /* blocks to come from here */
-    size_t blocks;              /* how many */
-    size_t padded;              /* blocks in pad that follow them */
-    uint8_t pad[PAD];
-} lane;
-
-typedef struct run {
-    const sp_sha256_impl *impl;
-    const uint32_t *start;
-    uint64_t prefix;
-    const uint8_t *const *data;
-    const size_t *sizes;        /* NULL: all are `size` */
-    size_t size, count, taken;
-    uint8_t *out;
-} run;
-
-/* Writes 0x80, zeros and the length in bits behind the `held` bytes that pad begins with; it has room for them. Returns
- * the blocks. */
-static size_t pad_end(uint8_t *pad, size_t held, uint64_t total)
-{
-    const size_t blocks = (held + LENGTH) / SP_SHA256_BLOCK + 1;
-    memset(pad + held, 0, blocks * SP_SHA256_BLOCK - held);
-    pad[held] = 0x80;
-    sp_store_u64be(pad + blocks * SP_SHA256_BLOCK - LENGTH, total * 8);
-    return blocks;
-}
-
-static void lane_take(run *r, lane *l, uint32_t state[8])
-{
-    const size_t item = r->taken++;
-    const size_t size = r->sizes != NULL ? r->sizes[item] : r->size;
-    const size_t rest = size % SP_SHA256_BLOCK;
-    if (rest > 0) {
-        memcpy(l->pad, r->data[item] + (size - rest), rest);
-    }
-    memcpy(state, r->start, sizeof(uint32_t[8]));
-    l->item = item;
-    l->next = r->data[item];
-    l->blocks = size / SP_SHA256_BLOCK;
-    l->padded = pad_end(l->pad, rest, r->prefix + size);
-}
-
-/* Goes on to the padding when the whole blocks are done. Returns 0 when nothing is left. */
-static int lane_more(lane *l)
-{
-    if (l->blocks == 0) {
-        l->next = l->pad;
-        l->blocks = l->padded;
-        l->padded = 0;
-    }
-    return l->blocks > 0;
-}
-
-/* Stores what is finished and takes new messages; returns how many lanes are busy. They stand in front of `lanes`. */
-static size_t refill(run *r, lane **lanes, uint32_t (*states)[8], size_t busy)
-{
-    size_t i = 0;
-    while (i < busy) {
-        if (lane_more(lanes[i])) {
-            i++;
-        } else {
-            sp_sha256_store(states[i], r->out + SP_SHA256_SIZE * lanes[i]->item);
-            if (r->taken < r->count) {
-                lane_take(r, lanes[i], states[i]);
-            } else {
-                busy--;
-                lanes[i] = lanes[busy];
-                memmove(states[i], states[busy], sizeof states[i]);
-            }
-        }
-    }
-    return busy;
-}
-
-static void run_mixed(run *r)
-{
-    lane pool[LANES], *lanes[LANES];
-    uint32_t states[LANES][8];
-    const uint8_t *blocks[LANES];
-    size_t busy = 0;
-    for (; busy < r->impl->lanes && r->taken < r->count; busy++) {
-        lanes[busy] = &pool[busy];
-        lane_take(r, lanes[busy], states[busy]);
-    }
-    while ((busy = refill(r, lanes, states, busy)) > 0) {
-        size_t step = SIZE_MAX;
-        for (size_t i = 0; i < busy; i++) {
-            blocks[i] = lanes[i]->next;
-            step = lanes[i]->blocks < step ? lanes[i]->blocks : step;
-        }
-        r->impl->compress_lanes(states, blocks, step, busy);
-        for (size_t i = 0; i < busy; i++) {
-            lanes[i]->next += step * SP_SHA256_BLOCK;
-            lanes[i]->blocks -= step;
-        }
-    }
-}
 
 /* Messages of one length that fit, padded, into four blocks. */
 typedef struct brief {
-    const sp_sha256_impl *impl;
     const uint32_t *start;
     size_t front, size, blocks; /* bytes before the message, of the message, padded blocks */
     uint8_t arena[LANES][BRIEF];
@@ -122,7 +22,6 @@ typedef struct brief {
 static void brief_open(brief *b, const uint32_t *start, uint64_t prefix, const uint8_t *front, size_t front_size, size_t size,
                        size_t count)
 {
-    b->impl = sp_sha256_pick();
     b->start = start;
     b->front = front_size;
     b->size = size;
@@ -177,14 +76,14 @@ static void brief_run(brief *b, const brief_source *source, size_t count, uint8_
         for (size_t i = 0; i < width && b->size > 0; i++) {
             brief_take(b, source, done + i, b->arena[i] + b->front);
         }
-        b->impl->digest_lanes(b->start, blocks, b->blocks, width, out + SP_SHA256_SIZE * done);
+        sp_sha256_pick(width)->digest_lanes(b->start, blocks, b->blocks, width, out + SP_SHA256_SIZE * done);
     }
 }
 
 void sp_sha256_many(size_t count, const uint8_t *const *data, const size_t *sizes, uint8_t *out)
 {
     run r = {
-        .impl = sp_sha256_pick(), .start = sp_sha256_start, .data = data, .sizes = sizes, .count = count, .out = out,
+        .start = sp_sha256_start, .data = data, .sizes = sizes, .count = count, .out_size = SP_SHA256_SIZE, .out = out,
     };
     run_mixed(&r);
 }
@@ -192,10 +91,16 @@ void sp_sha256_many(size_t count, const uint8_t *const *data, const size_t *size
 void sp_sha256_nodes(const uint8_t *pairs, size_t count, uint8_t *out)
 {
     static const uint8_t node_prefix = 0x01;
-    brief b;
+    const sp_sha256_impl *impl = sp_sha256_pick(count);
+    for (; impl->nodes != NULL && count >= impl->lanes; count -= impl->lanes) {
+        impl->nodes(pairs, out);
+        pairs += 2 * SP_SHA256_SIZE * impl->lanes;
+        out += SP_SHA256_SIZE * impl->lanes;
+    }
     if (count == 0) {
         return;
     }
+    brief b;
     brief_open(&b, sp_sha256_start, 0, &node_prefix, 1, 2 * SP_SHA256_SIZE, count);
     brief_run(&b, &(brief_source){.first = pairs, .first_size = 2 * SP_SHA256_SIZE}, count, out);
 }
@@ -224,8 +129,8 @@ void sp_sha256_tail_many(const uint32_t state[8], uint64_t prefix_bytes, const u
         return;
     }
     run r = {
-        .impl = sp_sha256_pick(), .start = state, .prefix = prefix_bytes, .data = tails, .size = tail_size,
-        .count = count, .out = out,
+        .start = state, .prefix = prefix_bytes, .data = tails, .size = tail_size, .count = count,
+        .out_size = SP_SHA256_SIZE, .out = out,
     };
     run_mixed(&r);
 }

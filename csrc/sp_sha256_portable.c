@@ -94,6 +94,7 @@ static void digest_lanes(const uint32_t start[8], const uint8_t *const *blocks, 
 const sp_sha256_impl sp_sha256_portable = {
     .name = "portable",
     .needs = 0,
+    .width_min = 0,
     .lanes = 1,
     .compress = compress,
     .compress_lanes = compress_lanes,

@@ -145,6 +145,7 @@ static void compress_lanes(uint32_t (*states)[8], const uint8_t *const *blocks, 
 const sp_sha256_impl sp_sha256_shani = {
     .name = "shani",
     .needs = SP_CPU_SHANI,
+    .width_min = 0,
     .lanes = 2,
     .compress = compress,
     .compress_lanes = compress_lanes,

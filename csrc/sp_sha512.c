@@ -6,16 +6,18 @@
 
 #define LENGTH 16               /* bytes of the message length at the end of the padding */
 
-/* best first; the last one needs nothing */
+/* best first; the last one needs nothing and takes any number */
 static const sp_sha512_impl *const table[] = {
+    &sp_sha512_avx512,
+    &sp_sha512_avx2,
     &sp_sha512_portable,
 };
 
-const sp_sha512_impl *sp_sha512_pick(void)
+const sp_sha512_impl *sp_sha512_pick(size_t width)
 {
     const uint32_t usable = sp_cpu_usable();
     size_t row = 0;
-    while ((table[row]->needs & ~usable) != 0) {
+    while ((table[row]->needs & ~usable) != 0 || width < table[row]->width_min) {
         row++;
     }
     return table[row];
@@ -24,7 +26,7 @@ const sp_sha512_impl *sp_sha512_pick(void)
 void sp_sha512_init(sp_sha512_ctx *ctx, uint32_t out_size)
 {
     sp_bug_if(out_size != SP_SHA384_SIZE && out_size != SP_SHA512_SIZE);
-    ctx->impl = sp_sha512_pick();
+    ctx->impl = sp_sha512_pick(1);
     memcpy(ctx->state, out_size == SP_SHA384_SIZE ? sp_sha384_start : sp_sha512_start, sizeof ctx->state);
     ctx->size = 0;
     ctx->out_size = out_size;
@@ -69,16 +71,5 @@ void sp_sha512_final(sp_sha512_ctx *ctx, uint8_t *out)
     ctx->impl->compress(ctx->state, last, blocks);
     for (uint32_t i = 0; i < ctx->out_size / 8; i++) {
         sp_store_u64be(out + 8 * i, ctx->state[i]);
-    }
-}
-
-void sp_sha512_many(uint32_t out_size, size_t count, const uint8_t *const *data, const size_t *sizes, uint8_t *out)
-{
-    /* One by one: the only kernel there is has one lane. */
-    for (size_t i = 0; i < count; i++) {
-        sp_sha512_ctx ctx;
-        sp_sha512_init(&ctx, out_size);
-        sp_sha512_update(&ctx, data[i], sizes[i]);
-        sp_sha512_final(&ctx, out + out_size * i);
     }
 }

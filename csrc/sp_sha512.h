@@ -9,21 +9,23 @@
 #define SP_SHA384_SIZE 48
 #define SP_SHA512_SIZE 64
 #define SP_SHA512_BLOCK 128
+#define SP_SHA512_LANES_MAX 8
 
 typedef struct sp_sha512_impl {
     const char *name;
     uint32_t needs;             /* SP_CPU_* bits, all of them */
-    uint32_t lanes;             /* messages that it likes to work on at once */
-    /* one message: `count` blocks of 128 bytes */
+    uint32_t width_min;         /* for fewer messages a narrower kernel is quicker */
+    uint32_t lanes;             /* messages that it likes to work on at once, 1 to SP_SHA512_LANES_MAX */
+    /* one message: `count` blocks of 128 bytes; there if width_min is 0 */
     void (*compress)(uint64_t state[8], const uint8_t *blocks, size_t count);
-    /* `width` messages, each `count` blocks from its own pointer */
+    /* `width` messages (1 to lanes), each `count` blocks from its own pointer */
     void (*compress_lanes)(uint64_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width);
 } sp_sha512_impl;
 
-extern const sp_sha512_impl sp_sha512_portable;
+extern const sp_sha512_impl sp_sha512_portable, sp_sha512_avx2, sp_sha512_avx512;
 extern const uint64_t sp_sha384_start[8], sp_sha512_start[8];
 extern const uint64_t sp_sha512_constants[80];
-const sp_sha512_impl *sp_sha512_pick(void);
+const sp_sha512_impl *sp_sha512_pick(size_t width);     /* the best kernel for so many messages */
 
 typedef struct sp_sha512_ctx {
     const sp_sha512_impl *impl;

@@ -102,6 +102,7 @@ static void compress_lanes(uint64_t (*states)[8], const uint8_t *const *blocks, 
 const sp_sha512_impl sp_sha512_portable = {
     .name = "portable",
     .needs = 0,
+    .width_min = 0,
     .lanes = 1,
     .compress = compress,
     .compress_lanes = compress_lanes,

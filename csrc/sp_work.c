@@ -26,7 +26,7 @@ uint64_t sp_work_cpu_ns(void)
 /* ns for one block when every lane works on messages of `blocks` blocks. */
 static double block_ns(size_t blocks, uint64_t sample_ns)
 {
-    const sp_sha256_impl *impl = sp_sha256_pick();
+    const sp_sha256_impl *impl = sp_sha256_pick(SP_SHA256_LANES_MAX);
     uint8_t data[SP_SHA256_LANES_MAX][BLOCKS_MAX * SP_SHA256_BLOCK];
     uint32_t states[SP_SHA256_LANES_MAX][8];
     const uint8_t *lanes[SP_SHA256_LANES_MAX];

@@ -1,0 +1,73 @@
+/* SHA-256 of eight messages at once with AVX2. */
+#include "sp_cpu.h"
+#include "sp_sha256.h"
+#include "sp_wide_avx2.h"
+
+#define WORD uint32_t
+#define LANES 8
+#define ROUNDS 64
+#define CONSTANTS sp_sha256_constants
+#define ADD(x, y) _mm256_add_epi32(x, y)
+#define RIGHT(x, n) _mm256_srli_epi32(x, n)
+#define TURN(x, n) _mm256_or_si256(RIGHT(x, n), _mm256_slli_epi32(x, 32 - (n)))
+#define SPREAD(word) _mm256_set1_epi32((int)(word))
+#define BIG0 2, 13, 22
+#define BIG1 6, 11, 25
+#define SMALL0 7, 18, 3
+#define SMALL1 17, 19, 10
+#define WIDE_STORE(s, out) wide_store(s, out)
+
+WIDE void wide_load(vec w[16], const uint8_t *const *blocks, size_t at)
+{
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+        vec *v = w + 8 * half;
+#pragma GCC unroll 8
+        for (int lane = 0; lane < LANES; lane++) {
+            v[lane] = wide_swap32(_mm256_loadu_si256((const __m256i *)(blocks[lane] + at + 32 * half)));
+        }
+        wide_turn32(v, v + 1, v + 2, v + 3);
+        wide_turn32(v + 4, v + 5, v + 6, v + 7);
+        /* half h of vector 4 i + j: word 4 h + j of messages 4 i to 4 i + 3 */
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            wide_halves(v + j, v + 4 + j);
+        }
+    }
+}
+
+WIDE void wide_store(vec s[8], uint8_t *out)
+{
+    wide_turn32(s, s + 1, s + 2, s + 3);
+    wide_turn32(s + 4, s + 5, s + 6, s + 7);
+    /* half h of vector j: words 0 to 3 (j < 4) or 4 to 7 of message 4 h + j mod 4 */
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        vec low = wide_swap32(s[j]), high = wide_swap32(s[4 + j]);
+        wide_halves(&low, &high);
+        _mm256_storeu_si256((__m256i *)(out + 32 * j), low);
+        _mm256_storeu_si256((__m256i *)(out + 32 * (4 + j)), high);
+    }
+}
+
+#include "sp_sha2_wide.h"
+
+WIDE_TARGET static void compress_lanes(uint32_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
+{
+    wide_lanes(states, blocks, count, width);
+}
+
+WIDE_TARGET static void digest_lanes(const uint32_t start[8], const uint8_t *const *blocks, size_t count, size_t width,
+                                     uint8_t *out)
+{
+    wide_digests(start, blocks, count, width, out);
+}
+
+const sp_sha256_impl sp_sha256_avx2 = {
+    .name = "avx2",
+    .needs = SP_CPU_AVX2,
+    .width_min = 4,
+    .lanes = LANES,
+    .compress_lanes = compress_lanes,
+    .digest_lanes = digest_lanes,
+};

@@ -1,0 +1,101 @@
+/* SHA-256 of sixteen messages at once with AVX-512. */
+#include "sp_cpu.h"
+#include "sp_sha256.h"
+#include "sp_wide_avx512.h"
+
+#define WORD uint32_t
+#define LANES 16
+#define ROUNDS 64
+#define CONSTANTS sp_sha256_constants
+#define ADD(x, y) _mm512_add_epi32(x, y)
+#define RIGHT(x, n) _mm512_srli_epi32(x, n)
+#define TURN(x, n) _mm512_ror_epi32(x, n)
+#define SPREAD(word) _mm512_set1_epi32((int)(word))
+#define BIG0 2, 13, 22
+#define BIG1 6, 11, 25
+#define SMALL0 7, 18, 3
+#define SMALL1 17, 19, 10
+#define WIDE_STORE(s, out) wide_store(s, out)
+
+WIDE void wide_load(vec w[16], const uint8_t *const *blocks, size_t at)
+{
+#pragma GCC unroll 16
+    for (int lane = 0; lane < LANES; lane++) {
+        w[lane] = wide_swap32(_mm512_loadu_si512(blocks[lane] + at));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+        wide_turn32(w + i, w + i + 1, w + i + 2, w + i + 3);
+    }
+    /* quarter q of vector 4 i + j: word 4 q + j of messages 4 i to 4 i + 3 */
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        wide_quarters(w + j, w + 4 + j, w + 8 + j, w + 12 + j);
+    }
+}
+
+WIDE void wide_store(vec s[8], uint8_t *out)
+{
+    wide_turn32(s, s + 1, s + 2, s + 3);
+    wide_turn32(s + 4, s + 5, s + 6, s + 7);
+    /* quarter q of vector j: words 0 to 3 (j < 4) or 4 to 7 of message 4 q + j mod 4 */
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        const vec low = wide_swap32(s[j]), high = wide_swap32(s[4 + j]);
+        const vec first = _mm512_shuffle_i32x4(low, high, 0x44), last = _mm512_shuffle_i32x4(low, high, 0xee);
+        const vec even = _mm512_shuffle_i32x4(first, first, 0xd8), odd = _mm512_shuffle_i32x4(last, last, 0xd8);
+        _mm256_storeu_si256((__m256i *)(out + 32 * j), _mm512_castsi512_si256(even));
+        _mm256_storeu_si256((__m256i *)(out + 32 * (4 + j)), _mm512_extracti64x4_epi64(even, 1));
+        _mm256_storeu_si256((__m256i *)(out + 32 * (8 + j)), _mm512_castsi512_si256(odd));
+        _mm256_storeu_si256((__m256i *)(out + 32 * (12 + j)), _mm512_extracti64x4_epi64(odd, 1));
+    }
+}
+
+#include "sp_sha2_wide.h"
+
+WIDE_TARGET static void compress_lanes(uint32_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
+{
+    wide_lanes(states, blocks, count, width);
+}
+
+WIDE_TARGET static void digest_lanes(const uint32_t start[8], const uint8_t *const *blocks, size_t count, size_t width,
+                                     uint8_t *out)
+{
+    wide_digests(start, blocks, count, width, out);
+}
+
+/* The message of a node is one byte longer than its pair: each word takes a byte of the word before it. */
+WIDE_TARGET static void nodes(const uint8_t *pairs, uint8_t *out)
+{
+    const uint8_t *blocks[LANES];
+    vec state[8], w[16], last;
+    for (size_t lane = 0; lane < LANES; lane++) {
+        blocks[lane] = pairs + 64 * lane;
+    }
+    wide_start(state, sp_sha256_start);
+    wide_load(w, blocks, 0);
+    last = _mm512_or_si512(_mm512_slli_epi32(w[15], 24), SPREAD(0x00800000));
+#pragma GCC unroll 15
+    for (int i = 15; i > 0; i--) {
+        w[i] = _mm512_or_si512(_mm512_slli_epi32(w[i - 1], 24), RIGHT(w[i], 8));
+    }
+    w[0] = _mm512_or_si512(SPREAD(0x01000000), RIGHT(w[0], 8));
+    wide_block(state, w);
+    w[0] = last;
+    for (int i = 1; i < 15; i++) {
+        w[i] = _mm512_setzero_si512();
+    }
+    w[15] = SPREAD(8 * 65);
+    wide_block(state, w);
+    wide_store(state, out);
+}
+
+const sp_sha256_impl sp_sha256_avx512 = {
+    .name = "avx512",
+    .needs = SP_CPU_AVX512,
+    .width_min = 9,
+    .lanes = LANES,
+    .compress_lanes = compress_lanes,
+    .digest_lanes = digest_lanes,
+    .nodes = nodes,
+};

@@ -1,0 +1,60 @@
+/* SHA-384 and SHA-512 of eight messages at once with AVX-512. */
+#include "sp_cpu.h"
+#include "sp_sha512.h"
+#include "sp_wide_avx512.h"
+
+#define WORD uint64_t
+#define LANES 8
+#define ROUNDS 80
+#define CONSTANTS sp_sha512_constants
+#define ADD(x, y) _mm512_add_epi64(x, y)
+#define RIGHT(x, n) _mm512_srli_epi64(x, n)
+#define TURN(x, n) _mm512_ror_epi64(x, n)
+#define SPREAD(word) _mm512_set1_epi64((long long)(word))
+#define BIG0 28, 34, 39
+#define BIG1 14, 18, 41
+#define SMALL0 1, 8, 7
+#define SMALL1 19, 61, 6
+
+/* Eight vectors as an 8 x 8 matrix of words of 64 bits, transposed: pairs of words, then quarters. */
+WIDE void wide_turn64(vec v[8])
+{
+    vec t[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm512_unpacklo_epi64(v[i], v[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi64(v[i], v[i + 1]);
+    }
+    /* quarter q of t[2 i + j]: word 2 q + j of messages 2 i and 2 i + 1 */
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; j++) {
+        wide_quarters(t + j, t + 2 + j, t + 4 + j, t + 6 + j);
+        v[j] = t[j], v[2 + j] = t[2 + j], v[4 + j] = t[4 + j], v[6 + j] = t[6 + j];
+    }
+}
+
+WIDE void wide_load(vec w[16], const uint8_t *const *blocks, size_t at)
+{
+#pragma GCC unroll 8
+    for (int lane = 0; lane < LANES; lane++) {
+        w[lane] = wide_swap64(_mm512_loadu_si512(blocks[lane] + at));
+        w[8 + lane] = wide_swap64(_mm512_loadu_si512(blocks[lane] + at + 64));
+    }
+    wide_turn64(w);
+    wide_turn64(w + 8);
+}
+
+#include "sp_sha2_wide.h"
+
+WIDE_TARGET static void compress_lanes(uint64_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
+{
+    wide_lanes(states, blocks, count, width);
+}
+
+const sp_sha512_impl sp_sha512_avx512 = {
+    .name = "avx512",
+    .needs = SP_CPU_AVX512,
+    .width_min = 3,
+    .lanes = LANES,
+    .compress_lanes = compress_lanes,
+};

@@ -1,0 +1,51 @@
+/* Vectors of 512 bits for the wide SHA-2 kernels: sixteen words of 32 bits or eight of 64, one message in each.
+ * What sp_sha2_wide.h asks of an instruction set, in AVX-512 F and BW. */
+#ifndef SP_WIDE_AVX512_H
+#define SP_WIDE_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define WIDE_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
+#define WIDE static inline __attribute__((always_inline)) WIDE_TARGET
+
+typedef __m512i vec;
+
+#define XOR3(x, y, z) _mm512_ternarylogic_epi64(x, y, z, 0x96)
+#define CHOOSE(e, f, g) _mm512_ternarylogic_epi64(e, f, g, 0xca)
+#define MAJORITY(a, b, c) _mm512_ternarylogic_epi64(a, b, c, 0xe8)
+
+/* Reverses the bytes of each word of 32 or 64 bits. */
+WIDE vec wide_swap32(vec x)
+{
+    return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203)));
+}
+
+WIDE vec wide_swap64(vec x)
+{
+    return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090a0b0c0d0e0f, 0x0001020304050607)));
+}
+
+/* Among vectors 4 i to 4 i + 3, exchanges quarters of 128 bits so that vector q of four holds their quarters q. */
+WIDE void wide_quarters(vec *a, vec *b, vec *c, vec *d)
+{
+    const vec ab_low = _mm512_shuffle_i32x4(*a, *b, 0x44), ab_high = _mm512_shuffle_i32x4(*a, *b, 0xee);
+    const vec cd_low = _mm512_shuffle_i32x4(*c, *d, 0x44), cd_high = _mm512_shuffle_i32x4(*c, *d, 0xee);
+    *a = _mm512_shuffle_i32x4(ab_low, cd_low, 0x88);
+    *b = _mm512_shuffle_i32x4(ab_low, cd_low, 0xdd);
+    *c = _mm512_shuffle_i32x4(ab_high, cd_high, 0x88);
+    *d = _mm512_shuffle_i32x4(ab_high, cd_high, 0xdd);
+}
+
+/* Inside each quarter: four vectors as a 4 x 4 matrix of words of 32 bits, transposed. */
+WIDE void wide_turn32(vec *a, vec *b, vec *c, vec *d)
+{
+    const vec ab_low = _mm512_unpacklo_epi32(*a, *b), ab_high = _mm512_unpackhi_epi32(*a, *b);
+    const vec cd_low = _mm512_unpacklo_epi32(*c, *d), cd_high = _mm512_unpackhi_epi32(*c, *d);
+    *a = _mm512_unpacklo_epi64(ab_low, cd_low);
+    *b = _mm512_unpackhi_epi64(ab_low, cd_low);
+    *c = _mm512_unpacklo_epi64(ab_high, cd_high);
+    *d = _mm512_unpackhi_epi64(ab_high, cd_high);
+}
+
+#endif

@@ -141,7 +141,7 @@ class Flow:
             # Stop here: signatures may exist that nobody has and no record names: the next start says `unknown`.
             settle.settle_direct(self.shared, line, ticket, parts)
             durable.tickets.pop(0)
-        line.durable.popleft()
+        line.durable.remove(durable)  # older leaves may have come before it meanwhile
 
     # ------------------------------------------------------------------ around it
 

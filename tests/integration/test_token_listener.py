@@ -224,7 +224,7 @@ def test_a_message_is_not_read_before_its_token(tokens: TokenNode) -> None:
                 signing.SignBatch(big, timeout=30)
             assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
-    assert _peak_kb(serve) - before < 40 << 10
+    assert _peak_kb(serve) - before < 60 << 10  # not even one of the four; what fits into the windows was on its way
 
 
 def _field_kb(pid: int, name: str) -> int:

@@ -3,13 +3,15 @@
 `algorithm` is the number that stands in leaves: 1 sha256, 2 sha384, 3 sha512.
 
 Guarantees: digests come back end to end in the order of the input; the GIL is free while C hashes.
-Does not: copy inputs. A buffer must not change while a call works on it.
+Does not: copy long inputs. A buffer must not change while a call works on it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from sealpress.core._native import ffi, lib
@@ -18,6 +20,11 @@ from sealpress.core.status import check
 Buffer = bytes | bytearray | memoryview
 
 _READ_BYTES = 1 << 20
+_HASHLIB = {1: hashlib.sha256, 2: hashlib.sha384, 3: hashlib.sha512}
+# Measured: from where on the core is quicker (bench/bench_digest.py).
+_ALONE = {1: 1, 2: 2, 3: 2}  # so many buffers gain nothing from lanes
+_FEW_BYTES = 4 << 10  # in all
+_SHORT_BYTES = 4 << 10  # each: cheaper to copy than to point at
 
 
 def digest_size(algorithm: int) -> int:
@@ -34,13 +41,25 @@ def _known(algorithm: int) -> int:
 
 
 def digest_many(algorithm: int, buffers: Sequence[Buffer]) -> bytes:
-    """Digests of `buffers`, end to end. For documents; for thousands of small items use `digest_arena`."""
-    out = ffi.new("uint8_t[]", max(1, _known(algorithm) * len(buffers)))
+    """Digests of `buffers`, end to end. For documents; for thousands of small items use `digest_arena`.
+
+    Too few for the lanes of a wide kernel, or too short to be worth the way into C: hashlib does those.
+    """
+    size = _known(algorithm)
+    total = sum(map(len, buffers))
+    if len(buffers) <= _ALONE[algorithm] or total <= _FEW_BYTES:
+        make = _HASHLIB[algorithm]
+        return b"".join([make(buffer).digest() for buffer in buffers])
+    if total <= _SHORT_BYTES * len(buffers):
+        arena = b"".join(buffers)
+        if len(arena) == total:  # not where a view counts other things than bytes
+            return digest_arena(algorithm, arena, array("Q", accumulate(map(len, buffers))))
+    out = ffi.new("uint8_t[]", size * len(buffers))
     held = [ffi.from_buffer("uint8_t[]", buffer) for buffer in buffers]
     data = ffi.new("const uint8_t *[]", held)
     sizes = ffi.new("size_t[]", [len(view) for view in held])
     check(lib.sp_digest_many(algorithm, len(held), data, sizes, out))
-    return bytes(ffi.buffer(out, digest_size(algorithm) * len(held)))
+    return bytes(ffi.buffer(out))
 
 
 def digest_arena(algorithm: int, arena: Buffer, ends: Sequence[int]) -> bytes:

@@ -160,7 +160,7 @@ class Ticket:
         return RequestRef(self.act.seq, self.act.first_leaf, self.act.count)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Durable:
     """The tickets of one line in one commit: durable, not yet signed."""
 

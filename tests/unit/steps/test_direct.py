@@ -1,0 +1,60 @@
+"""The order of a direct line's work, when older leaves come back to it."""
+
+from __future__ import annotations
+
+from asyncio import Event
+from collections import deque
+from typing import Any
+
+import pytest
+
+from sealpress import flow
+from sealpress.flow import Flow
+from sealpress.steps._state import Durable, Line
+
+
+class _Line(Line):
+    """A line with nothing but its row."""
+
+    def __init__(self) -> None:
+
+        self.durable = deque()
+        self.changed = Event()
+
+
+class _Flow(Flow):
+    """A flow with nothing but the one loop's turn."""
+
+    def __init__(self) -> None:
+        self.shared: Any = None
+        self._signer: Any = None
+
+    def _held(self, line: Line) -> bool:
+        return False
+
+
+async def test_leaves_offered_again_while_the_token_works_are_signed_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry that comes in front of the batch under way neither ends it nor is lost."""
+    line = _Line()
+    signed: list[Any] = []
+    first: Any = "young"
+    second: Any = "again"
+    young, again = Durable([first], 1, 0, 0), Durable([second], 1, 0, 0)
+    line.offer(young)
+
+    async def sign(_heads: Any, _signer: Any, _line: Line, ticket: Any, *_: Any) -> str:
+        signed.append(ticket)
+        if ticket == "young":
+            line.offer_again(again)
+        return "parts"
+
+    monkeypatch.setattr(flow.seal, "sign_direct", sign)
+    monkeypatch.setattr(flow.settle, "settle_direct", lambda *_: None)
+    turn = _Flow()
+    heads: Any = None
+    await turn._sign_direct(heads, line, None)
+    assert list(line.durable) == [again]
+    await turn._sign_direct(heads, line, None)
+
+    assert signed == ["young", "again"]
+    assert not line.durable

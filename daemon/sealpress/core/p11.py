@@ -40,7 +40,7 @@ class Outcome:
     elapsed_ns: int
 
 
-def library_path() -> str:
+def own_path() -> str:
     """What python-pkcs11 is to load: this extension, which hands out the vendor's table with locking made sure."""
     return str(_native.__file__)
 

@@ -74,7 +74,7 @@ def _load(name: TokenName) -> Any:
     try:
         p11.open_module(name.module, name.reserved)
         p11.initialize()
-        return pkcs11.lib(p11.library_path())
+        return pkcs11.lib(p11.own_path())
     except TokenError as error:
         raise CannotStart(f"{name.module}: {error.message}", reason="TOKEN_FAILED") from None
     except CoreError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from kit import shim
 from kit.clock import VirtualClock
 from kit.firmware import KEY, Office, OpenedLog, make_firmware_node
-from kit.signer import KEYS, ORIGIN, OTHER_ORIGIN, SOFTHSM, FakeLog, LocalSigner, Node, line_of, make_node
+from kit.front import DIGEST, NOW, Front, accepted
+from kit.signer import KEYS, ORIGIN, OTHER_ORIGIN, SOFTHSM, LocalSigner, Node, line_of, make_node
 from sealpress.core.proof import parse_note
 from sealpress.errors import ConfigError, Refusal
 from sealpress.hsm.link import DirectItem, SignerLink
@@ -22,8 +22,6 @@ from sealpress.values import LeafKind
 from sealpress.verify import note
 from sealpress.verify.witness import Cosignature
 
-NOW = 1_800_000_000
-DIGEST = hashlib.sha256(b"artifact").digest()
 HELD = ("proof-p256", "direct-p256")
 KEYS_USED = {name: KEYS[name] for name in ("proof-ed25519", *HELD)}
 WITNESSES = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in range(1, 5)]  # 4: a stranger
@@ -41,17 +39,8 @@ def policy_text(quorum: str = "2 w0 w1 w2") -> str:
     return f"{named}group enough {quorum}\nquorum enough\n"
 
 
-@dataclass
-class Front:
+class Held(Front):
     """A front end whose log has an accepted head with a direct leaf in it."""
-
-    node: Node
-    link: SignerLink
-    log: FakeLog
-    clock: VirtualClock
-    signer: LocalSigner
-    counters: shim.Counters
-    leaf: tuple[int, bytes]
 
     @property
     def size(self) -> int:
@@ -105,30 +94,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Node:
 
 
 @pytest.fixture
-async def front(template: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Front]:
+async def front(template: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Held]:
     """A guard with an accepted head; no token operation so far."""
-    node = template.copy(tmp_path / "n")
-    clock = VirtualClock(NOW)
-    with shim.Counters(tmp_path / "counters", SOFTHSM) as counters:
-        for name, value in {**counters.env, "SOFTHSM2_CONF": node.env["SOFTHSM2_CONF"]}.items():
-            monkeypatch.setenv(name, value)
-        async with LocalSigner(node, clock) as signer:
-            link = SignerLink(node.socket, 5_000)
-            await link.connect()
-            log = FakeLog()
-            log.event(NOW, 4)
-            leaf = log.direct(node.public("direct-p256"), line_of("direct-p256"), DIGEST, NOW)
-            size, root, path = log.growth()
-            await link.advance(ORIGIN, size, root, path, NOW)
-            yield Front(node, link, log, clock, signer, counters, leaf)
-            await link.close()
+    async with accepted(Held, template, tmp_path, monkeypatch) as made:
+        yield made
 
 
 async def _unproposed(front: Front) -> None:
     await front.show(front.size, 0, 1)
 
 
-async def _wrong(front: Front, *numbers: int, text: bytes | None = None, time: int = NOW) -> None:
+async def _wrong(front: Held, *numbers: int, text: bytes | None = None, time: int = NOW) -> None:
     size = await front.propose()
     with pytest.raises(Refusal) as caught:
         await front.show(size, *numbers, text=text, time=time)
@@ -179,7 +155,7 @@ async def _direct(front: Front) -> None:
     await front.link.direct("direct-p256", [item], await front.propose())
 
 
-LIES: dict[str, tuple[str, Callable[[Front], Awaitable[object]]]] = {
+LIES: dict[str, tuple[str, Callable[[Held], Awaitable[object]]]] = {
     "no witness was asked": ("NOT_WITNESSED", lambda front: front.seal(front.size)),
     "no witness answered": ("NOT_WITNESSED", _wrong),
     "a head that was not proposed": ("NOT_WITNESSED", _unproposed),
@@ -202,7 +178,7 @@ LIES: dict[str, tuple[str, Callable[[Front], Awaitable[object]]]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_a_held_key_signs_nothing_unwitnessed(front: Front, lie: str) -> None:
+async def test_a_held_key_signs_nothing_unwitnessed(front: Held, lie: str) -> None:
     """Refused with its reason; the module sees no C_Sign, and the log's own key goes on."""
     reason, attempt = LIES[lie]
     with pytest.raises(Refusal) as caught:
@@ -263,7 +239,7 @@ async def test_a_firmware_line_is_approved_and_witnessed(tmp_path: Path, monkeyp
             await link.connect()
             opened = log.opened(office.evidence(office.release(digest)))
             await link.advance(ORIGIN, *log.growth(), NOW, opened)
-            front = Front(node, link, log, clock, signer, counters, (0, b""))
+            front = Held(node, link, log, clock, signer, counters, (0, b"", b""))
             size = await front.propose()
             with pytest.raises(Refusal) as caught:
                 await link.seal(ORIGIN, size, [KEY])

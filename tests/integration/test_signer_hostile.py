@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from kit import shim
-from kit.clock import VirtualClock
-from kit.signer import KEYS, ORIGIN, OTHER_ORIGIN, SOFTHSM, FakeLog, LocalSigner, Node, line_of, make_node
+from kit.front import DIGEST, NOW, Front, accepted
+from kit.signer import KEYS, ORIGIN, OTHER_ORIGIN, FakeLog, Node, line_of, make_node
 from sealpress.core import leaf
 from sealpress.errors import Damaged, Refusal
 from sealpress.hsm import messages as m
-from sealpress.hsm.link import DirectItem, EventLeaf, Openings, SignerLink
+from sealpress.hsm.link import DirectItem, EventLeaf, Openings
 from sealpress.verify.evidence import Evidence
 
-NOW = 1_800_000_000
-DIGEST = hashlib.sha256(b"artifact").digest()
 KEYS_USED = {name: KEYS[name] for name in ("proof-p256", "direct-p256", "other-p256")}
 DIRECT_LINE = line_of("direct-p256")
 
 
-@dataclass
-class Front:
+class Liar(Front):
     """A front end with an honest log, an accepted head, and every means to lie."""
-
-    node: Node
-    link: SignerLink
-    log: FakeLog
-    clock: VirtualClock
-    signer: LocalSigner
-    counters: shim.Counters
-    leaf: tuple[int, bytes, bytes]  # an honest direct leaf of the accepted head: index, opening, digest
 
     def item(self) -> DirectItem:
         """The honest ask for it."""
@@ -93,24 +81,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Node:
 
 
 @pytest.fixture
-async def front(template: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Front]:
+async def front(template: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Liar]:
     """A guard with an accepted head that holds one direct leaf; no token operation so far."""
-    node = template.copy(tmp_path / "n")
-    clock = VirtualClock(NOW)
-    with shim.Counters(tmp_path / "counters", SOFTHSM) as counters:
-        for name, value in {**counters.env, "SOFTHSM2_CONF": node.env["SOFTHSM2_CONF"]}.items():
-            monkeypatch.setenv(name, value)
-        async with LocalSigner(node, clock) as signer:
-            link = SignerLink(node.socket, 5_000)
-            await link.connect()
-            log = FakeLog()
-            log.event(NOW, 4)
-            honest = (*log.direct(node.public("direct-p256"), DIRECT_LINE, DIGEST, NOW), DIGEST)
-            size, root, path = log.growth()
-            await link.advance(ORIGIN, size, root, path, NOW)
-            assert counters["C_Sign"] == 0
-            yield Front(node, link, log, clock, signer, counters, honest)
-            await link.close()
+    async with accepted(Liar, template, tmp_path, monkeypatch) as made:
+        yield made
 
 
 def raw_message(**fields: object) -> bytes:
@@ -179,7 +153,7 @@ async def _wrong_half(front: Front) -> None:
     await front.link.advance(ORIGIN, other.tree.size, other.tree.root(), path, NOW)
 
 
-Shape = Callable[[Front], Awaitable[None]]
+Shape = Callable[[Liar], Awaitable[None]]
 SHAPES: dict[str, tuple[str, Shape]] = {
     "smaller size": ("SIZE_NOT_GROWING", lambda f: f.advance(size=3)),
     "same size, other root": ("SIZE_NOT_GROWING", lambda f: f.advance(size=f.log.told, root=bytes(32))),
@@ -230,12 +204,12 @@ SHAPES: dict[str, tuple[str, Shape]] = {
 }
 
 
-async def _seal(front: Front, origin: str, size: int, *keys: str) -> None:
+async def _seal(front: Liar, origin: str, size: int, *keys: str) -> None:
     await front.link.seal(origin, size, list(keys) or ["proof-p256"])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_a_lie_reaches_no_token(front: Front, shape: str) -> None:
+async def test_a_lie_reaches_no_token(front: Liar, shape: str) -> None:
     """Refused with its reason and counted; the module sees no C_Sign; the mark moves only by honest growth."""
     reason, attempt = SHAPES[shape]
     before = front.signer.guard.refused[reason]
@@ -271,7 +245,7 @@ async def test_a_leaf_of_an_earlier_accepted_head_is_signed(front: Front) -> Non
     assert result.signature
 
 
-async def test_a_mark_that_cannot_be_written_ends_all_signing(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mark_that_cannot_be_written_ends_all_signing(front: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk fails under the mark: no signature leaves, then or later, and the process is told to end."""
 
     def fail(_: object) -> None:

@@ -13,16 +13,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kit.disk import FaultDisk
+from kit.inside import start_inside
 from kit.node import DIRECT, PROOF, Node
-from sealpress.config import load
 from sealpress.errors import Busy, Damaged, SealpressError
-from sealpress.wiring.dev import write_clients
-from sealpress.wiring.serve import Daemon
 
 SEGMENT = 64 << 10
 
@@ -91,13 +88,7 @@ async def fail_under(node: Node, operation: str, line: str) -> None:
     """The daemon in this process, on a disk that fails from now on."""
     assert node.counters is not None
     disk = FaultDisk()
-    daemon = Daemon(load(node.config), node.config, as_json=False, disk=disk.address)
-    life = asyncio.create_task(daemon.run())
-    ready: dict[str, Any] = {}
-    while not ready:
-        await asyncio.sleep(0.02)
-        ready = dict(daemon.addresses)
-    write_clients(node.directory, ready)
+    daemon, life = await start_inside(node, disk)
     async with node.aclient(attempts_max=1, timeout_s=3) as client:
         await client.sign(digest(0), line=line)
         await asyncio.sleep(0.3)  # its outcome is recorded, so that no commit is under way

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Any
 
 import pytest
 
 from kit.checkers import check_log
 from kit.disk import FaultDisk
+from kit.inside import start_inside
 from kit.node import PROOF, Node
 from sealpress.cli.output import exit_code
-from sealpress.config import load
 from sealpress.errors import Damaged, SealpressError
-from sealpress.wiring.dev import write_clients
-from sealpress.wiring.serve import Daemon
 
 
 def digest(number: int) -> bytes:
@@ -39,13 +36,7 @@ async def bend_under(node: Node) -> None:
     """The daemon in this process; the next bytes that it writes lose a bit."""
     assert node.counters is not None
     disk = FaultDisk()
-    daemon = Daemon(load(node.config), node.config, as_json=False, disk=disk.address)
-    life = asyncio.create_task(daemon.run())
-    ready: dict[str, Any] = {}
-    while not ready:
-        await asyncio.sleep(0.02)
-        ready = dict(daemon.addresses)
-    write_clients(node.directory, ready)
+    daemon, life = await start_inside(node, disk)
     async with node.aclient(attempts_max=1, timeout_s=5) as client:
         await client.sign(digest(0), line=PROOF)
         await asyncio.sleep(0.3)  # its outcome is recorded, so that no commit is under way

@@ -3,18 +3,12 @@
 #include "sp_sha256.h"
 #include "sp_wide_avx2.h"
 
-#define WORD uint32_t
+#define WORD_BITS 32
 #define LANES 8
-#define ROUNDS 64
-#define CONSTANTS sp_sha256_constants
 #define ADD(x, y) _mm256_add_epi32(x, y)
 #define RIGHT(x, n) _mm256_srli_epi32(x, n)
 #define TURN(x, n) _mm256_or_si256(RIGHT(x, n), _mm256_slli_epi32(x, 32 - (n)))
 #define SPREAD(word) _mm256_set1_epi32((int)(word))
-#define BIG0 2, 13, 22
-#define BIG1 6, 11, 25
-#define SMALL0 7, 18, 3
-#define SMALL1 17, 19, 10
 #define WIDE_STORE(s, out) wide_store(s, out)
 
 WIDE void wide_load(vec w[16], const uint8_t *const *blocks, size_t at)
@@ -51,17 +45,6 @@ WIDE void wide_store(vec s[8], uint8_t *out)
 }
 
 #include "sp_sha2_wide.h"
-
-WIDE_TARGET static void compress_lanes(uint32_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
-{
-    wide_lanes(states, blocks, count, width);
-}
-
-WIDE_TARGET static void digest_lanes(const uint32_t start[8], const uint8_t *const *blocks, size_t count, size_t width,
-                                     uint8_t *out)
-{
-    wide_digests(start, blocks, count, width, out);
-}
 
 const sp_sha256_impl sp_sha256_avx2 = {
     .name = "avx2",

@@ -1,17 +1,36 @@
 /* SHA-2 of as many messages as a vector has words, in step: word i of message m stands in lane m of vector i. It is
  * the same text for SHA-256 and SHA-512 and for every instruction set; who includes it says first
- *   vec, WIDE, WIDE_TARGET, XOR3, CHOOSE, MAJORITY        (sp_wide_*.h)
- *   WORD, LANES, ROUNDS, ADD, RIGHT(x, n), TURN(x, n), SPREAD(word), CONSTANTS,
- *   BIG0, BIG1 (three turns), SMALL0, SMALL1 (two turns and a shift)
+ *   WORD_BITS                      32: SHA-256, 64: SHA-384 and SHA-512
+ *   vec, WIDE, WIDE_TARGET, XOR3, CHOOSE, MAJORITY                 (sp_wide_*.h)
+ *   LANES, ADD, RIGHT(x, n), TURN(x, n), SPREAD(word)
  *   wide_load(w, blocks, at)       the sixteen words of the blocks at blocks[lane] + at, in the processor's order
- * and gets wide_block, wide_lanes; with
+ * and gets wide_block and a kernel's compress_lanes; with
  *   WIDE_STORE(s, out)             eight words of each lane, big endian, one message behind the other
- * also wide_digests. */
+ * also wide_start and digest_lanes. */
 #ifndef SP_SHA2_WIDE_H
 #define SP_SHA2_WIDE_H
 
 #include <stddef.h>
 #include <string.h>
+
+/* FIPS 180-4, 4.1.2, 4.1.3 and 4.2 */
+#if WORD_BITS == 32
+#define WORD uint32_t
+#define ROUNDS 64
+#define CONSTANTS sp_sha256_constants
+#define BIG0 2, 13, 22
+#define BIG1 6, 11, 25
+#define SMALL0 7, 18, 3
+#define SMALL1 17, 19, 10
+#else
+#define WORD uint64_t
+#define ROUNDS 80
+#define CONSTANTS sp_sha512_constants
+#define BIG0 28, 34, 39
+#define BIG1 14, 18, 41
+#define SMALL0 1, 8, 7
+#define SMALL1 19, 61, 6
+#endif
 
 #define BLOCK (16 * sizeof(WORD))
 #define SIGMA(x, p, q, r) XOR3(TURN(x, p), TURN(x, q), TURN(x, r))
@@ -97,8 +116,7 @@ WIDE void wide_close(const vec state[8], WORD (*states)[8], size_t width)
     }
 }
 
-/* compress_lanes of a kernel. */
-WIDE void wide_lanes(WORD (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
+WIDE_TARGET static void compress_lanes(WORD (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
 {
     for (size_t at = 0; at < width; at += LANES) {
         const uint8_t *filled[LANES];
@@ -119,8 +137,8 @@ WIDE void wide_start(vec state[8], const WORD start[8])
     }
 }
 
-/* digest_lanes of a kernel. */
-WIDE void wide_digests(const WORD start[8], const uint8_t *const *blocks, size_t count, size_t width, uint8_t *out)
+WIDE_TARGET static void digest_lanes(const WORD start[8], const uint8_t *const *blocks, size_t count, size_t width,
+                                     uint8_t *out)
 {
     for (size_t at = 0; at < width; at += LANES) {
         const uint8_t *filled[LANES];

@@ -3,18 +3,12 @@
 #include "sp_sha512.h"
 #include "sp_wide_avx512.h"
 
-#define WORD uint64_t
+#define WORD_BITS 64
 #define LANES 8
-#define ROUNDS 80
-#define CONSTANTS sp_sha512_constants
 #define ADD(x, y) _mm512_add_epi64(x, y)
 #define RIGHT(x, n) _mm512_srli_epi64(x, n)
 #define TURN(x, n) _mm512_ror_epi64(x, n)
 #define SPREAD(word) _mm512_set1_epi64((long long)(word))
-#define BIG0 28, 34, 39
-#define BIG1 14, 18, 41
-#define SMALL0 1, 8, 7
-#define SMALL1 19, 61, 6
 
 /* Eight vectors as an 8 x 8 matrix of words of 64 bits, transposed: pairs of words, then quarters. */
 WIDE void wide_turn64(vec v[8])
@@ -45,11 +39,6 @@ WIDE void wide_load(vec w[16], const uint8_t *const *blocks, size_t at)
 }
 
 #include "sp_sha2_wide.h"
-
-WIDE_TARGET static void compress_lanes(uint64_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
-{
-    wide_lanes(states, blocks, count, width);
-}
 
 const sp_sha512_impl sp_sha512_avx512 = {
     .name = "avx512",

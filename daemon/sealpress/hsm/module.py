@@ -76,7 +76,11 @@ def _load(name: TokenName) -> Any:
         p11.initialize()
         return pkcs11.lib(p11.own_path())
     except TokenError as error:
-        raise CannotStart(f"{name.module}: {error.message}", reason="TOKEN_FAILED") from None
+        raise CannotStart(
+            f"{name.module}: {error.message}",
+            reason="TOKEN_FAILED",
+            hint="see the module's own configuration and log (SoftHSM: SOFTHSM2_CONF); it is tried again",
+        ) from None
     except CoreError as error:
         raise CannotStart(
             f"{name.module}: {error.message}",

@@ -191,7 +191,8 @@ class Slot:
                 self._state.reject(self.name, message.tag)
                 failure = CannotStart(f"slot {self.name}: {message.message}", reason=message.reason, hint=message.hint)
                 if self._first is not None and (self._first.done() or not message.lasting):
-                    _log.error("slot %s: %s: %s", self.name, message.reason, message.message)
+                    hint = f" ({message.hint})" if message.hint else ""
+                    _log.error("slot %s: %s: %s%s", self.name, message.reason, message.message, hint)
                 self._settle(failure if message.lasting else None)
                 self._on_change()
             case m.WorkerSigned() | m.WorkerPong():

@@ -49,13 +49,14 @@ def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | Job
     now_ns = shared.clock.now_ns()
     now = now_ns // NANOSECONDS
     _check_caller(caller, now)
+    usage.again(shared.snapshot, caller.identity, ask, now)  # before anything that costs: strangers may send much
+    _check_held(shared, ask.line)
     names = leaf.pack_names(ask.names, ask.sizes) if ask.names or ask.sizes else b""
     same = sameness(ask, names)
     known = _known(shared, ask, caller, same)
     if known is not None:
         return known
     decision = decide(shared, caller, ask, now)
-    _check_held(shared, ask.line)
     if decision.automatic:
         return JobWanted(decision.rule)
     _check_veto(shared, caller, ask, decision)
@@ -256,7 +257,6 @@ def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes) -> Ticket 
     """What the id stands for already; Conflict if for other fields; None: it is new, or its leaf lapsed."""
     live = shared.live.get((caller.identity.id, ask.request_id))
     if live is not None:
-        _check_again(shared, ask, caller)
         if live.same != same:
             raise _reused()
         if shared.office is not None:
@@ -269,17 +269,10 @@ def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes) -> Ticket 
         known = log.known.get(caller.identity.id, ask.request_id, shared.clock.now_ns())
         if known is None:
             continue
-        _check_again(shared, ask, caller)
         if known.same != same:
             raise _reused()
         return _judge(shared, Replay(log, shared.lines[ask.line], known))
     return None
-
-
-def _check_again(shared: Shared, ask: SignAsk, caller: Caller) -> None:
-    """A known id is answered only to who may ask now (DESIGN 6)."""
-    usage.again(shared.snapshot, caller.identity, ask, shared.clock.now_ns() // NANOSECONDS)
-    _check_held(shared, ask.line)
 
 
 def _judge(shared: Shared, replay: Replay) -> Replay | None:

@@ -23,8 +23,8 @@ from types import MappingProxyType
 
 from sealpress.core.digests import crc32c
 from sealpress.core.merkle import EMPTY_ROOT
+from sealpress.core.names import sync_directory
 from sealpress.errors import Damaged
-from sealpress.hsm.state import sync_directory
 
 SLOT_BYTES = 4096
 KEYS_MAX = 64  # of one log: what a slot has room for

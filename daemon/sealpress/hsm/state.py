@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from sealpress.core.names import sync_directory
 from sealpress.errors import Busy, CannotStart, Damaged
 from sealpress.ports import Entropy
 
@@ -167,12 +168,3 @@ class State:
             sync_directory(self.directory)
         except OSError as error:
             raise Damaged(f"{path}: {error.strerror}", reason="SIGNER_STATE", hint="free space on its disk") from None
-
-
-def sync_directory(directory: Path) -> None:
-    """Make a rename or a new file durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

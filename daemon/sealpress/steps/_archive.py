@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from sealpress.core.names import sync_directory
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, SealpressError
 from sealpress.governance import facts as f
 from sealpress.governance.state import State, apply
@@ -253,11 +254,7 @@ def finish(path: Path, half: Path, record: Where) -> None:
         file.flush()
         os.fsync(file.fileno())
     half.rename(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(path.parent)
 
 
 def read(path: Path, reader: LogReader) -> tuple[Body, Where] | None:

@@ -28,10 +28,11 @@ from pathlib import Path
 import msgspec
 
 from sealpress.core.journal import segment_name
+from sealpress.core.names import sync_directory
 from sealpress.errors import CannotStart, Damaged, Invalid
 from sealpress.tlog import check, entry
 from sealpress.tlog.record import NANOSECONDS, from_frame
-from sealpress.tlog.standing import CHUNK, Standing, frames, look, make_directory, put, read, sync_directory
+from sealpress.tlog.standing import CHUNK, Standing, frames, look, make_directory, put, read
 from sealpress.values import RecordType
 
 NAME = "archived.json"

@@ -19,10 +19,11 @@ from pathlib import Path
 import msgspec
 
 from sealpress.core.journal import segment_name
+from sealpress.core.names import sync_directory
 from sealpress.errors import ConfigError, Damaged, Invalid
 from sealpress.tlog import archive, checkpoint
 from sealpress.tlog.check import Progress, Report, check_log
-from sealpress.tlog.standing import Standing, look, make_directory, no_use, put, read, sync_directory
+from sealpress.tlog.standing import Standing, look, make_directory, no_use, put, read
 
 NAME = "backup.json"
 

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealpress.core.names import sync_directory
 from sealpress.core.proof import Note, parse_note
 from sealpress.errors import CoreError, Invalid
 from sealpress.ports import Clock
@@ -87,11 +88,7 @@ def write(directory: Path, text: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(target)
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_directory(directory)
 
 
 def read(directory: Path) -> Checkpoint | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealpress.core.journal import FIRST_FRAME, Frame, Segment, SegmentHeader, segment_name
+from sealpress.core.names import sync_directory
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid
 from sealpress.tlog.entry import Where
 from sealpress.values import RecordType
@@ -120,15 +121,6 @@ def make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
         raise no_use(path, error) from error
-
-
-def sync_directory(path: Path) -> None:
-    """Make names durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def no_use(path: Path, error: OSError) -> CannotStart:

@@ -1,0 +1,150 @@
+"""The harness of all benchmarks: two sides race in turns under pytest-benchmark, and rows are collected for one table.
+
+Guarantees: product and baseline take turns in one run, so that a machine that gets slower slows both; the first turn of
+each warms caches and does not count; a number is the median of the others. Does not: compare with another run.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from copy import copy
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_benchmark.stats import Metadata
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+TURNS_MIN = 5
+TINY_TURNS = 2
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a number, the baseline's number from the same run, and what they say together."""
+
+    name: str
+    value: float
+    unit: str
+    baseline: str
+    baseline_value: float
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measurement of a curve: what a load generator saw at `x` clients, items or milliseconds."""
+
+    curve: str
+    x: float
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Collected:
+    """What all benchmarks of a run have left."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.rows: list[Row] = []
+        self.points: list[Point] = []
+
+
+class Ratios:
+    """Where one benchmark leaves its rows; pytest-benchmark keeps the times of the product's turns."""
+
+    def __init__(self, benchmark: BenchmarkFixture, collected: Collected, entries: list[Metadata], tiny: bool) -> None:
+        """`entries` are pytest-benchmark's; in tiny mode two turns are enough."""
+        self._benchmark = benchmark
+        self._unused = copy(benchmark)
+        self._collected = collected
+        self._entries = entries
+        self._turns = TINY_TURNS if tiny else TURNS_MIN
+        self._races = 0
+        self._apart: list[Row] = []  # rows that were not raced
+        self._started = time.perf_counter()
+
+    def row(self, name: str, value: float, unit: str, baseline: str, baseline_value: float) -> Row:
+        """Records two numbers that were measured in one run, in another way than by a race."""
+        row = self._row(name, value, unit, baseline, baseline_value)
+        self._apart.append(row)
+        return row
+
+    def point(self, curve: str, x: float, per_s: float, p50_ms: float, p99_ms: float) -> Point:
+        """Records a point of one of the plot's curves."""
+        point = Point(curve, x, per_s, p50_ms, p99_ms)
+        self._collected.points.append(point)
+        return point
+
+    def race(
+        self,
+        name: str,
+        unit: str,
+        *,
+        amount: float,
+        product: Callable[[], object],
+        baseline: Callable[[], object],
+        baseline_name: str,
+        turns: int | None = None,
+        before: Callable[[], object] | None = None,
+    ) -> Row:
+        """Runs both in turns and records `amount` per second of the median turn. `before` precedes each, unmeasured."""
+        theirs: list[float] = []
+
+        def their_turn() -> None:
+            if before is not None:
+                before()
+            started = time.perf_counter()
+            baseline()
+            theirs.append(time.perf_counter() - started)
+            if before is not None:
+                before()
+
+        side = self._side(name)
+        side.pedantic(product, setup=their_turn, rounds=turns or self._turns, warmup_rounds=1)
+        if side.disabled:  # --benchmark-disable: both ran once, and nothing was measured
+            return Row(name, 0.0, unit, baseline_name, 0.0, 0.0)
+        ours_s, theirs_s = statistics.median(side.stats.stats.data), statistics.median(theirs[1:])
+        row = self._row(name, amount / ours_s, unit, baseline_name, amount / theirs_s)
+        side.extra_info |= asdict(row)
+        self._enter(self._like(f"{side.name}: {baseline_name}", name), theirs[1:])
+        return row
+
+    def close(self) -> None:
+        """What was measured apart goes into pytest-benchmark's report: with the race, or with the test's whole time."""
+        if not self._apart or self._benchmark.disabled:
+            return
+        if not self._races:
+            self._enter(self._benchmark, [time.perf_counter() - self._started])
+        self._benchmark.extra_info["rows"] = [asdict(row) for row in self._apart]
+
+    def _row(self, name: str, value: float, unit: str, baseline: str, baseline_value: float) -> Row:
+        row = Row(name, value, unit, baseline, baseline_value, value / baseline_value if baseline_value else 0.0)
+        self._collected.rows.append(row)
+        return row
+
+    def _side(self, name: str) -> Any:
+        """pytest-benchmark's fixture, which runs once; for another race of the same test one like it."""
+        self._races += 1
+        if self._races > 1:
+            return self._like(f"{self._benchmark.name} ({self._races})", name)
+        self._benchmark.group = name
+        return self._benchmark
+
+    def _like(self, name: str, group: str) -> Any:
+        made: Any = copy(self._unused)
+        made.name, made.group, made.extra_info = name, group, {}
+        made.fullname = made.fullname.replace(self._benchmark.name, name)
+        return made
+
+    def _enter(self, side: Any, seconds: list[float]) -> None:
+        entry = Metadata(side, iterations=1, options={})
+        for one in seconds:
+            entry.update(one)
+        self._entries.append(entry)

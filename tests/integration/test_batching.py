@@ -36,11 +36,10 @@ async def sign_all(node: Node, lines: list[str]) -> dict[bytes, tuple[str, bytes
 def test_one_token_operation_seals_a_batch(lines: list[str]) -> None:
     """64 unary callers, 5 ms an operation: at most one per batch and line, under a quarter of the requests."""
     with Node(shim=True) as node:
-        assert node.counters is not None
-        node.counters.delay_sign(5_000)
-        before = node.counters["C_Sign"]
+        node.shim.delay("C_Sign", 5)
+        before = node.shim["C_Sign"]
         found = asyncio.run(sign_all(node, lines))
-        operations = node.counters["C_Sign"] - before
+        operations = node.shim["C_Sign"] - before
         batches = node.metrics()['sealpress_batch_requests_count{log="ci"}']
         policies = {line: node.trust(line) for line in lines}
 

@@ -148,7 +148,6 @@ def test_a_failing_disk_under_the_mark_lets_no_signature_out(tmp_path: Path) -> 
     place, image, kept = tmp_path / "disk", tmp_path / "image", tmp_path / "kept"
     make_image(image, DISK_MIB)
     with Node(settings={"signer": {"state": str(place / "state")}}, start=False, shim=True) as node:
-        assert node.counters is not None
         with failing(image, place) as disk:
             node.start("signer")
             node.start("serve")
@@ -156,11 +155,11 @@ def test_a_failing_disk_under_the_mark_lets_no_signature_out(tmp_path: Path) -> 
             assert node.children["signer"].process.wait(20) == DAMAGED
             node.stop("signer")
             disk.copy(kept)
-        operations = node.counters["C_Sign"]
+        operations = node.shim["C_Sign"]
         with node.client(attempts_max=1, timeout_s=3) as client, pytest.raises(SealpressError) as refusal:
             client.sign(digest_of("after"), line=PROOF)
         assert refusal.value.reason == "SLOT_DOWN"
-        assert node.counters["C_Sign"] == operations
+        assert node.shim["C_Sign"] == operations
         with mounted(kept, place):
             node.start("signer")
             ask_again(node, ledger, random.Random(SEED))

@@ -48,7 +48,6 @@ def test_a_full_disk_signs_nothing(small: Path, line: str) -> None:
     """No room for another segment: no signature comes back and no C_Sign for what is not durable; room: it goes on."""
     settings = {"node": {"data": str(small / "data")}, "journal": {"segment_bytes": SEGMENT}}
     with Node(settings=settings, shim=True) as node, node.client(attempts_max=1, timeout_s=3) as client:
-        assert node.counters is not None
         client.sign(digest(0), line=line)
         filler = small / "filler"
         with filler.open("wb") as file:
@@ -61,12 +60,12 @@ def test_a_full_disk_signs_nothing(small: Path, line: str) -> None:
                 signed += 1
         with node.client(attempts_max=1, timeout_s=3) as other:
             leaves = other.get_status().logs[0].tree_size
-            before = node.counters["C_Sign"]
+            before = node.shim["C_Sign"]
             for number in range(10):
                 with pytest.raises(SealpressError):
                     client.sign(digest(10_000 + number), line=line)
             assert other.get_status().logs[0].tree_size == leaves  # nothing became durable ...
-            assert node.counters["C_Sign"] == before  # ... and nothing was signed
+            assert node.shim["C_Sign"] == before  # ... and nothing was signed
         assert signed < 1_999
         assert isinstance(refusal.value, Busy) or refusal.value.reason in ("DEADLINE", "LOG_FULL")
         filler.unlink()
@@ -86,14 +85,13 @@ def test_a_failing_disk_signs_nothing(operation: str, line: str) -> None:
 
 async def fail_under(node: Node, operation: str, line: str) -> None:
     """The daemon in this process, on a disk that fails from now on."""
-    assert node.counters is not None
     disk = FaultDisk()
     daemon, life = await start_inside(node, disk)
     async with node.aclient(attempts_max=1, timeout_s=3) as client:
         await client.sign(digest(0), line=line)
         await asyncio.sleep(0.3)  # its outcome is recorded, so that no commit is under way
         disk.fail(operation, forever=True)
-        before, refused = node.counters["C_Sign"], 0
+        before, refused = node.shim["C_Sign"], 0
         answered = 0
         while refused < 5:  # the spare segment may still take some
             try:
@@ -102,7 +100,7 @@ async def fail_under(node: Node, operation: str, line: str) -> None:
             except SealpressError:
                 refused += 1
         durable = daemon.tree_size
-        assert node.counters["C_Sign"] - before <= answered * (100 if line == DIRECT else 1)
+        assert node.shim["C_Sign"] - before <= answered * (100 if line == DIRECT else 1)
         assert operation != "sync" or answered == 0
     if operation == "sync":
         with pytest.raises(Damaged):  # exit 3

@@ -34,17 +34,16 @@ def test_a_flipped_bit_is_never_under_a_signed_head() -> None:
 
 async def bend_under(node: Node) -> None:
     """The daemon in this process; the next bytes that it writes lose a bit."""
-    assert node.counters is not None
     disk = FaultDisk()
     daemon, life = await start_inside(node, disk)
     async with node.aclient(attempts_max=1, timeout_s=5) as client:
         await client.sign(digest(0), line=PROOF)
         await asyncio.sleep(0.3)  # its outcome is recorded, so that no commit is under way
-        before, size = node.counters["C_Sign"], daemon.tree_size
+        before, size = node.shim["C_Sign"], daemon.tree_size
         disk.bend(1)
         with pytest.raises(SealpressError):
             await client.sign(digest(1), line=PROOF)
         with pytest.raises(Damaged, match="not what was hashed") as ended:
             await life
     assert exit_code(ended.value) == 3
-    assert (before, size) == (node.counters["C_Sign"], daemon.tree_size)
+    assert (before, size) == (node.shim["C_Sign"], daemon.tree_size)

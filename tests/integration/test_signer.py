@@ -51,9 +51,9 @@ def node(template: Node, tmp_path: Path) -> Node:
 
 
 @pytest.fixture
-def counters(tmp_path: Path) -> Iterator[shim.Counters]:
+def counters(tmp_path: Path) -> Iterator[shim.Shim]:
     """What the module saw."""
-    with shim.Counters(tmp_path / "counters", SOFTHSM) as page:
+    with shim.Shim(tmp_path / "counters", SOFTHSM) as page:
         yield page
 
 
@@ -96,7 +96,7 @@ def check_head(node: Node, log: FakeLog, sealed: Sealed) -> None:
         assert note.verify_line(line_key, text, line.signature) == sealed.time
 
 
-async def test_every_kind_of_key_signs(tmp_path: Path, shim_module: Path, counters: shim.Counters) -> None:
+async def test_every_kind_of_key_signs(tmp_path: Path, shim_module: Path, counters: shim.Shim) -> None:
     """Proof keys sign heads, direct keys sign leaves, one token operation each, with locking on; all of it verifies."""
     node = make_node(tmp_path / "full", module=str(shim_module))
     direct = {
@@ -127,7 +127,7 @@ async def test_every_kind_of_key_signs(tmp_path: Path, shim_module: Path, counte
         assert signer.stop() == 0
 
 
-async def test_a_killed_worker_is_replaced(node: Node, counters: shim.Counters) -> None:
+async def test_a_killed_worker_is_replaced(node: Node, counters: shim.Shim) -> None:
     """kill -9 of the worker: calls fail in a retryable way, and within 5 s the key signs again."""
 
     async def work(link: SignerLink) -> None:
@@ -153,19 +153,18 @@ async def test_a_killed_worker_is_replaced(node: Node, counters: shim.Counters) 
         await linked(node, work)
 
 
-async def test_a_hanging_worker_is_killed(node: Node, counters: shim.Counters) -> None:
+async def test_a_hanging_worker_is_killed(node: Node, counters: shim.Shim) -> None:
     """An operation that outlasts its deadline is given up on time, and its worker replaced."""
     node.edit("sessions = 2", "sessions = 2\ndeadline_ms = 300")
 
     async def work(link: SignerLink) -> None:
         log = FakeLog()
         log.event(now())
-        counters.delay_sign(60_000_000)
+        counters.inject("C_Sign", shim.Kind.HANG, shim.ONCE)
         began = time.monotonic()
         sealed = await advance_and_seal(link, log, ["proof-p256"])
         assert time.monotonic() - began < 1
         assert sealed.lines["proof-p256"].reason == "OUTCOME_UNKNOWN"
-        counters.delay_sign(0)
         while not sealed.lines["proof-p256"].line:
             await asyncio.sleep(0.05)
             sealed = await link.seal(ORIGIN, 1, ["proof-p256"])
@@ -175,7 +174,7 @@ async def test_a_hanging_worker_is_killed(node: Node, counters: shim.Counters) -
         await linked(node, work)
 
 
-async def test_a_killed_signer_keeps_its_mark(node: Node, counters: shim.Counters) -> None:
+async def test_a_killed_signer_keeps_its_mark(node: Node, counters: shim.Shim) -> None:
     """kill -9 of everything: the mark stands, T goes on, and what was under way is never signed a second time."""
     log = FakeLog()
     leaf = log.direct(node.public("direct-p256"), line_of("direct-p256"), DIGEST, now())
@@ -204,7 +203,7 @@ async def test_a_killed_signer_keeps_its_mark(node: Node, counters: shim.Counter
         await linked(node, after)
 
 
-async def test_a_stop_outlives_the_signer(node: Node, counters: shim.Counters) -> None:
+async def test_a_stop_outlives_the_signer(node: Node, counters: shim.Shim) -> None:
     """A stopped key signs no more, after a restart either; stopping everything silences the log key too."""
 
     async def stop_one(link: SignerLink) -> None:
@@ -233,7 +232,7 @@ async def test_a_stop_outlives_the_signer(node: Node, counters: shim.Counters) -
             signer.stop()
 
 
-def test_a_wrong_pin_is_tried_once(node: Node, counters: shim.Counters) -> None:
+def test_a_wrong_pin_is_tried_once(node: Node, counters: shim.Shim) -> None:
     """However often a supervisor starts it: one C_Login; the right PIN then works."""
     right = (node.directory / "pin").read_text()
     (node.directory / "pin").write_text("not-the-pin")
@@ -262,7 +261,7 @@ def test_a_wrong_pin_is_tried_once(node: Node, counters: shim.Counters) -> None:
         ('pin_file = "pin"', 'pin_file = "empty"', "PIN_FILE"),
     ],
 )
-def test_what_is_missing_is_named(node: Node, counters: shim.Counters, before: str, after: str, reason: str) -> None:
+def test_what_is_missing_is_named(node: Node, counters: shim.Shim, before: str, after: str, reason: str) -> None:
     """One line on standard error with reason and hint, exit code 4, and no login that could fail."""
     (node.directory / "empty").write_text("\n")
     node.edit(before, after)
@@ -275,7 +274,7 @@ def test_what_is_missing_is_named(node: Node, counters: shim.Counters, before: s
     assert counters["C_Sign"] == 0
 
 
-def test_another_key_behind_the_label_is_refused(node: Node, counters: shim.Counters) -> None:
+def test_another_key_behind_the_label_is_refused(node: Node, counters: shim.Shim) -> None:
     """The token's key is not the pinned one: it signs nothing."""
     other = Ed25519PrivateKey.generate().public_key()
     pem = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -287,7 +286,7 @@ def test_another_key_behind_the_label_is_refused(node: Node, counters: shim.Coun
     assert counters["C_Sign"] == 0
 
 
-def test_a_damaged_mark_stops_the_signer(node: Node, counters: shim.Counters) -> None:
+def test_a_damaged_mark_stops_the_signer(node: Node, counters: shim.Shim) -> None:
     """Exit 3 and the next step, never a fresh start."""
     with Signer(node, counters.env) as signer:
         signer.stop()
@@ -299,7 +298,7 @@ def test_a_damaged_mark_stops_the_signer(node: Node, counters: shim.Counters) ->
     assert err.startswith("MARK_DAMAGED: ")
 
 
-def test_two_signers_never_share_a_directory(node: Node, counters: shim.Counters) -> None:
+def test_two_signers_never_share_a_directory(node: Node, counters: shim.Shim) -> None:
     """The second one leaves, and the first one's socket stays."""
     with Signer(node, counters.env):
         code, err = Signer(node, counters.env).fails()
@@ -313,7 +312,7 @@ def test_two_signers_never_share_a_directory(node: Node, counters: shim.Counters
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 @pytest.mark.parametrize("known", [False, True])
-def test_a_stranger_is_not_heard(node: Node, counters: shim.Counters, known: bool) -> None:
+def test_a_stranger_is_not_heard(node: Node, counters: shim.Shim, known: bool) -> None:
     """Another user who can reach the socket is hung up on, unless the configuration names him."""
     stranger = 65_534
     with tempfile.TemporaryDirectory(prefix="sealpress-") as name:
@@ -352,7 +351,7 @@ async def test_no_signer_is_a_clear_answer(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="reads another process's memory")
 @pytest.mark.skipif("SEALPRESS_SANITIZED" in os.environ, reason="the shadow memory of ASan fills the address space")
-def test_no_pin_stays_in_memory(node: Node, counters: shim.Counters) -> None:
+def test_no_pin_stays_in_memory(node: Node, counters: shim.Shim) -> None:
     """A second after login neither the guard nor the worker holds the PIN anywhere."""
     pin = (node.directory / "pin").read_text().strip().encode()
     with Signer(node, counters.env) as signer:

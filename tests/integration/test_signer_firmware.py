@@ -47,7 +47,7 @@ class Front:
     log: OpenedLog
     clock: VirtualClock
     signer: LocalSigner
-    counters: shim.Counters
+    counters: shim.Shim
     kind: LeafKind
 
     @property
@@ -127,7 +127,7 @@ async def front(
     mode = getattr(request, "param", "direct")
     node = templates[mode].copy(tmp_path / "n")
     clock = VirtualClock(NOW)
-    with shim.Counters(tmp_path / "counters", SOFTHSM) as counters:
+    with shim.Shim(tmp_path / "counters", SOFTHSM) as counters:
         for name, value in {**counters.env, "SOFTHSM2_CONF": node.env["SOFTHSM2_CONF"]}.items():
             monkeypatch.setenv(name, value)
         async with LocalSigner(node, clock) as signer:

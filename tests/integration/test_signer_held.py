@@ -230,7 +230,7 @@ async def test_a_firmware_line_is_approved_and_witnessed(tmp_path: Path, monkeyp
     (node.directory / "witness.policy").write_text(policy_text())
     digest, log = hashlib.sha256(b"firmware").digest(), OpenedLog(ORIGIN)
     log.sign(LeafKind.PROOF, node.public(KEY), digest, NOW)
-    with shim.Counters(tmp_path / "counters", SOFTHSM) as counters:
+    with shim.Shim(tmp_path / "counters", SOFTHSM) as counters:
         for name, value in {**counters.env, "SOFTHSM2_CONF": node.env["SOFTHSM2_CONF"]}.items():
             monkeypatch.setenv(name, value)
         clock = VirtualClock(NOW)

@@ -262,7 +262,7 @@ async def test_a_mark_that_cannot_be_written_ends_all_signing(front: Liar, monke
 
 async def test_a_stop_beats_a_signature_under_way(front: Front) -> None:
     """The token is busy when the stop comes: what it returns is thrown away."""
-    front.counters.delay_sign(300_000)
+    front.counters.delay("C_Sign", 300)
     asked = asyncio.create_task(front.link.direct("direct-p256", [front.item()], front.log.told))
     sealing = asyncio.create_task(front.link.seal(ORIGIN, front.log.told, ["proof-p256"]))
     await asyncio.sleep(0.1)

@@ -78,7 +78,6 @@ def test_what_is_wrong_is_said_in_one_line(case: str) -> None:
 def test_a_wrong_pin_is_tried_once() -> None:
     """Exit 4 each time a supervisor starts it again, but one C_Login in all; a new PIN is tried again."""
     with Node(shim=True, start=False) as node:
-        assert node.counters is not None
         pin = node.directory / "token" / "pin"
         right = pin.read_text()
         pin.write_text("not-the-pin\n")
@@ -86,10 +85,10 @@ def test_a_wrong_pin_is_tried_once() -> None:
             done = node.run("signer")
             assert (done.returncode, "PIN" in done.stderr) == (CANNOT_START, True), done.stderr
             assert "not-the-pin" not in done.stderr + done.stdout
-        assert node.counters["C_Login"] == 1
+        assert node.shim["C_Login"] == 1
         pin.write_text(right)
         node.start("signer")
-        assert node.counters["C_Login"] == 2
+        assert node.shim["C_Login"] == 2
 
 
 def test_a_port_in_use_is_said() -> None:

@@ -29,7 +29,7 @@ class Front:
     log: FakeLog
     clock: VirtualClock
     signer: LocalSigner
-    counters: shim.Counters
+    counters: shim.Shim
     leaf: tuple[int, bytes, bytes]
 
 
@@ -41,7 +41,7 @@ async def accepted(kind: type[F], template: Node, directory: Path, monkeypatch: 
     """A guard on a copy of `template`, with an accepted head that holds one direct leaf; no token operation so far."""
     node = template.copy(directory / "n")
     clock = VirtualClock(NOW)
-    with shim.Counters(directory / "counters", SOFTHSM) as counters:
+    with shim.Shim(directory / "counters", SOFTHSM) as counters:
         for name, value in {**counters.env, "SOFTHSM2_CONF": node.env["SOFTHSM2_CONF"]}.items():
             monkeypatch.setenv(name, value)
         async with LocalSigner(node, clock) as signer:

@@ -27,7 +27,7 @@ from typing import Any
 
 import tomli_w
 
-from kit.shim import Counters, build
+from kit.shim import Shim, build
 from kit.standby import Standby
 from sealpress.client import AsyncClient, Client, load_client
 from sealpress.hsm.provision import softhsm_conf
@@ -68,18 +68,18 @@ class Node:
     """A development node with its signer and daemon as separate processes."""
 
     def __init__(self, *, settings: Mapping[str, Any] | None = None, shim: bool = False, start: bool = True) -> None:
-        """`settings` are merged into sealpress.toml; with `shim` every PKCS#11 call is counted in `counters`."""
+        """`settings` are merged into sealpress.toml; with `shim` the token stands behind it."""
         # a Unix socket's path must be short, so not below pytest's directories
         self.place = Path(tempfile.mkdtemp(prefix="sp-", dir="/tmp"))
         self.directory = self.place / "n"
         shutil.copytree(_template(), self.directory)
         softhsm_conf(self.directory / "token")
-        self.counters: Counters | None = None
+        self._shim: Shim | None = None
         self._environment: dict[str, str] = {}
         if shim:
             real = tomllib.loads((self.directory / "sealpress.toml").read_text())["slot"]["soft"]["module"]
-            self.counters = Counters(self.place / "counters", real)
-            self._environment = self.counters.env
+            self._shim = Shim(self.place / "shim", real)
+            self._environment = self._shim.env
             self.configure({"slot": {"soft": {"module": str(_shim())}}})
         self.configure(settings or {})
         self.children: dict[str, Process] = {}
@@ -110,6 +110,12 @@ class Node:
     def words(self) -> str:
         """What both processes said on stderr."""
         return (self.place / "words").read_text(errors="replace")
+
+    @property
+    def shim(self) -> Shim:
+        """What counts and disturbs the token's calls; of a node that was made with it."""
+        assert self._shim is not None
+        return self._shim
 
     def configure(self, settings: Mapping[str, Any], name: str = "sealpress.toml") -> None:
         """Merge into sealpress.toml, or policy.toml; for the next start."""
@@ -220,9 +226,9 @@ class Node:
         for standby in self._standbys.values():
             standby.close()
         self._words.close()
-        if self.counters is not None:
-            self.counters.close()
-            self.counters = None
+        if self._shim is not None:
+            self._shim.close()
+            self._shim = None
         shutil.rmtree(self.place, ignore_errors=True)
 
     def __enter__(self) -> Node:

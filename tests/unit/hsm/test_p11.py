@@ -113,7 +113,7 @@ pool = p11.Pool([token.open_session().handle for _ in range(2)])
 assert all(not outcome.rv for outcome in pool.sign([job(private(token.open_session()))] * 20))
 pool.close()
 """
-    with shim.Counters(tmp_path / "counters", SOFTHSM) as counters:
+    with shim.Shim(tmp_path / "counters", SOFTHSM) as counters:
         run(node, script, module=str(shim.build(tmp_path)), env=counters.env)
         names = ("C_Initialize", "C_Login", "C_SignInit", "C_Sign")
         assert [counters[name] for name in names] == [1, 1, 20, 20]

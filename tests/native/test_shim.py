@@ -139,3 +139,208 @@ took = time.monotonic() - began
 assert 0.3 <= took < 0.4, took
 """
     run(node, module, tmp_path, script)
+
+
+def test_an_answer_keeps_the_call_from_the_token(node: Node, module: Path, tmp_path: Path) -> None:
+    """Any CK_RV for any function: the caller is told, the token hears nothing; all is well once the rule is spent."""
+    script = """
+key = private(session)
+cases = [("C_SignInit", 0x30, DeviceError, lambda: sign(key)),
+         ("C_Verify", 0x101, UserNotLoggedIn, lambda: good(session, bytes(64))),
+         ("C_FindObjectsInit", 0xB3, SessionHandleInvalid, lambda: private(session)),
+         ("C_OpenSession", 0xB1, CannotStart, token.open_session),
+         ("C_Sign", 0x5, GeneralError, lambda: sign(private(token.open_session())))]
+for function, rv, kind, call in cases:
+    rule = shim.inject(function, answer(rv), ONCE)
+    assert fails(kind, call), function
+    assert (rule.seen, rule.met, shim.failures(function)) == (1, 1, 1)
+fresh = token.open_session()                # the other's C_VerifyInit was never followed up
+assert good(fresh, sign(private(fresh)))
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_a_rule_meets_the_calls_that_it_names(node: Node, module: Path, tmp_path: Path) -> None:
+    """The third; two after four; every third; for all functions; none when it is removed. Two rules add up."""
+    script = """
+def met(when, calls=12):
+    rule = shim.inject("C_GenerateRandom", answer(0x30), when)
+    found = [number for number in range(1, calls + 1) if fails(DeviceError, session.generate_random, 64)]
+    rule.remove()
+    assert (rule.seen, rule.met) == (calls, len(found))
+    return found
+assert met(nth(3)) == [3]
+assert met(burst(2, skip=4)) == [5, 6]
+assert met(When(every=3)) == [3, 6, 9, 12]
+assert met(When(skip=1, every=2, count=2)) == [3, 5]
+assert met(ALWAYS) == list(range(1, 13))
+rules = [shim.inject(None, answer(0x30), ONCE), shim.inject("C_GenerateRandom", answer(0x5), ONCE)]
+assert fails(DeviceError, session.generate_random, 64) and fails(GeneralError, session.generate_random, 64)
+session.generate_random(64)
+for _ in range(200): shim.inject("C_Sign", Kind.HANG).remove()      # the table never fills
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_chance_follows_from_the_seed(node: Node, module: Path, tmp_path: Path) -> None:
+    """The same seed, the same calls of 400; another seed, others; about as many as the chance says."""
+    script = """
+shim.inject("C_GenerateRandom", answer(0x30), When(chance=0.25))
+print([number for number in range(400) if fails(DeviceError, session.generate_random, 64)])
+"""
+    first, again, other = (run(node, module, tmp_path, script, seed=seed) for seed in (1, 1, 2))
+
+    assert first == again != other
+    assert 60 < first.count(",") < 140
+
+
+def test_a_lost_reply_comes_after_the_deed(node: Node, module: Path, tmp_path: Path) -> None:
+    """The token has signed, so its session takes another operation; where it never heard, the old one is in the way."""
+    script = """
+pool = p11.Pool([session.handle])
+work = jobs(token.open_session(), 1)
+for fault, then in ((lost_reply(0x30), 0), (answer(0x30), 0x90)):
+    shim.inject("C_Sign", fault, ONCE)
+    told, = pool.sign(work)
+    assert (told.rv, told.signature) == (0x30, b"")
+    pool.replace(0, session.handle)
+    assert pool.sign(work)[0].rv == then
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_a_hang_is_one_calls_until_the_rule_goes(node: Node, module: Path, tmp_path: Path) -> None:
+    """One session hangs, the others sign; when the rule is removed it signs too."""
+    script = """
+pool = p11.Pool([token.open_session().handle for _ in range(2)])
+work = jobs(session, 1)
+rule = shim.inject("C_Sign", Kind.HANG, ONCE)
+hung = []
+thread = threading.Thread(target=lambda: hung.extend(pool.sign(work)))
+thread.start()
+while not rule.met: time.sleep(0.001)
+assert all(outcome.rv == 0 for outcome in pool.sign(work * 50))
+assert hung == []
+rule.remove()
+thread.join(10)
+assert hung[0].rv == 0 and hung[0].elapsed_ns > 1e6
+"""
+    run(node, module, tmp_path, script)
+
+
+@pytest.mark.parametrize(("fault", "code"), [("crash()", -11), ("crash(9, after=True)", -9)])
+def test_a_crash_is_the_end_of_the_process(node: Node, module: Path, tmp_path: Path, fault: str, code: int) -> None:
+    """By the signal that was asked for, at the call that was named."""
+    script = f"""
+key = private(session)
+shim.inject("C_Sign", {fault}, nth(2))
+print(sign(key))
+"""
+    assert run(node, module, tmp_path, script, code) == ""
+
+
+def test_outputs_are_spoiled(node: Node, module: Path, tmp_path: Path) -> None:
+    """One bit flipped, the first signature given again, or another one's bytes: none of them verifies."""
+    script = """
+key = private(session)
+other = hashlib.sha256(b"other").digest()
+whole = sign(key)
+rule = shim.inject("C_Sign", corrupt(77))
+assert not good(session, sign(key))
+rule.remove()
+rule = shim.inject("C_Sign", Kind.REPEAT)
+first = sign(key)
+assert good(session, first) and sign(key, other) == first and not good(session, first, other)
+rule.remove()
+shim.inject("C_Sign", replace(whole), nth(2))
+assert sign(key, other) == whole
+assert good(session, sign(key, other), other)
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_a_lost_login_is_lost_for_all_sessions(node: Node, module: Path, tmp_path: Path) -> None:
+    """At one call on one session; after another login the keys have other handles, and sign."""
+    script = """
+sessions = [token.open_session() for _ in range(2)]
+keys = [private(one) for one in sessions]
+shim.inject("C_SignInit", Kind.LOGOUT, ONCE)
+assert all(fails(PKCS11Error, sign, key) for key in keys)
+assert list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})) == []
+token.login(str(directory / "pin"), bytes(32), ())
+assert all(fails(PKCS11Error, sign, key) for key in keys)
+assert all(good(one, sign(private(one))) for one in sessions)
+assert shim["C_Login"] == 2
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_handles_become_invalid(node: Node, module: Path, tmp_path: Path) -> None:
+    """Those of objects: looked up again they are good. Those of sessions: all of the slot, and the login with them."""
+    script = """
+key = private(session)
+shim.inject("C_SignInit", Kind.FORGET_OBJECTS, ONCE)
+assert fails(ObjectHandleInvalid, sign, key) and fails(ObjectHandleInvalid, sign, key)
+assert private(session).handle != key.handle
+assert good(session, sign(private(session)))
+assert shim.sessions_open == 2
+shim.inject("C_SignInit", Kind.CLOSE_SESSIONS, ONCE)
+assert fails(SessionHandleInvalid, sign, private(session)) and fails(SessionHandleInvalid, public, session)
+assert shim.sessions_open == 0
+again = opened()
+assert good(again.open_session(), sign(private(again.open_session())))
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_slots_change(node: Node, module: Path, tmp_path: Path) -> None:
+    """None are left; their order turns; their numbers are others, and the old ones are refused."""
+    script = """
+library = pkcs11.lib(p11.own_path())
+numbers = lambda: [slot.slot_id for slot in library.get_slots()]
+before = numbers()
+assert len(before) == 2
+rule = shim.inject("C_GetSlotList", Kind.REVERSE_SLOTS)
+assert numbers() == before[::-1]
+rule.remove()
+rule = shim.inject("C_GetSlotList", Kind.NO_SLOTS)
+assert numbers() == [] and fails(CannotStart, opened)
+rule.remove()
+shim.inject("C_GetSlotList", Kind.RENUMBER_SLOTS, ONCE)
+after = numbers()
+assert set(after).isdisjoint(before) and len(after) == 2
+assert fails(CannotStart, token.open_session)
+assert good(session, sign(private(session)))            # what is open stays open
+again = opened()
+assert again.slot_id in after and good(again.open_session(), sign(private(session)))
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_the_token_shows_limits(node: Node, module: Path, tmp_path: Path) -> None:
+    """A number of sessions, which it keeps; a PIN that is about to lock, so that nobody shows it one."""
+    script = """
+for function in ("C_OpenSession", "C_GetTokenInfo"): shim.inject(function, session_cap(3))
+assert token.sessions_max == 2
+third = token.open_session()
+assert fails(CannotStart, token.open_session) and shim.sessions_open == 3
+third.close()
+token.open_session()
+shim.inject("C_GetTokenInfo", token_flags(TokenFlag.USER_PIN_FINAL_TRY))
+assert fails(CannotStart, lambda: token.login(str(directory / "pin"), bytes(32), ()))
+assert shim["C_Login"] == 1
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_a_module_without_locks_gets_one_thread(node: Node, module: Path, tmp_path: Path) -> None:
+    """CKR_CANT_LOCK at C_Initialize: the core tries again without the flag, and its pool refuses a second session."""
+    script = """
+p11.finalize()
+shim.inject("C_Initialize", answer(0xA), ONCE)
+session = opened().open_session()
+assert p11.single_threaded() and shim.initialize_flags == 0
+assert fails(Exception, p11.Pool, [session.handle, session.handle])
+assert p11.Pool([session.handle]).sign(jobs(session, 1))[0].rv == 0
+"""
+    run(node, module, tmp_path, script)

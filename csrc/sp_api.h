@@ -146,7 +146,7 @@ typedef struct sp_journal_options {
     uint8_t log_id[32];         /* SHA-256(origin) */
     uint8_t salt_key[32];       /* segment salt = SHA-256(salt_key | u64 number)[:16] */
     uint64_t segment_bytes;     /* 64 KiB .. 1 GiB, multiple of 4 KiB */
-    uint8_t write_mode;         /* 0 map, 1 pwrite */
+    uint8_t write_mode;         /* 0: only where the file system keeps what is allocated (SP_DISK_MAPPED_WRITES); 1: anywhere */
     uint8_t scan_recent;        /* 1: of all sealed segments but the last look at the headers only */
     uint8_t keep_reserve;       /* 1: an empty segment is set aside for batches with sp_batch_use_reserve; without it none else is written */
     const sp_disk *disk;

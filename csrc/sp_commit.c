@@ -1,11 +1,10 @@
 /* The commit thread: one batch at a time goes from the caller's buffer to durable bytes and a grown tree.
  *
  *   room     a segment that takes the batch, and tree levels that take its leaves: all that can fail for want of space
- *   store    headers, checksums, bytes into the mapping (or pwrite)
+ *   store    headers, checksums, bytes into the segment: one pwrite, read back through the read-only mapping
  *   hash     leaves from the stored bytes, tree, root
  *   check    the same a second time, by code that knows nothing but the stored bytes (sp_replay.h); then the COMMIT
  *   sync     one fdatasync; then the stored bytes must still pass their checksums
- *   protect  committed pages become read-only
  *   publish  position and result, one write to the eventfd
  *
  * Until `store` begins a failure is SP_E_FULL and nothing has happened. From then on any failure is latched as
@@ -13,7 +12,8 @@
  *
  * A bit that flips between hashing and storing would end a log: its root could never be reproduced (DigiCert Yeti 2022).
  * Found by `check` it leaves a batch without COMMIT, or one whose checksums fail: a torn tail, which the next start cuts
- * away, and no head of it was ever signed. */
+ * away, and no head of it was ever signed. Nothing of this process can store into a segment: no mapping of one is
+ * writable, so a stray store faults instead of destroying a record. */
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,7 +56,7 @@ int sp_commit_open_active(sp_journal *journal, const sp_segment_header *header, 
     int file;
     void *map;
     SP_TRY(sp_disk_status(disk->open(disk->ctx, path, SP_DISK_WRITE, &file)));
-    int error = disk->map(disk->ctx, file, 0, header->segment_bytes, journal->options.write_mode == 0, &map);
+    int error = disk->map(disk->ctx, file, 0, header->segment_bytes, 0, &map);
     if (error != 0) {
         disk->close(disk->ctx, file);
         return sp_disk_status(error);
@@ -137,12 +137,16 @@ static int make_room(commit *work)
 
 static int store(sp_journal *journal, uint64_t offset, const uint8_t *data, uint64_t size)
 {
-    sp_active *active = &journal->active;
-    if (journal->options.write_mode == 0) {
-        memcpy(active->map + offset, data, size);
-        return SP_OK;
-    }
-    return sp_disk_status(journal->disk->pwrite(journal->disk->ctx, active->file, data, size, offset));
+    return sp_disk_status(journal->disk->pwrite(journal->disk->ctx, journal->active.file, data, size, offset));
+}
+
+/* pwrite would lengthen a segment that somebody cut short, and nobody would see what is missing. */
+static int check_length(const sp_journal *journal)
+{
+    uint64_t size;
+    SP_TRY(sp_disk_status(journal->disk->size(journal->disk->ctx, journal->active.file, &size)));
+    SP_ENSURE(size == journal->active.header.segment_bytes, SP_E_CORRUPT);
+    return SP_OK;
 }
 
 static int store_header(sp_journal *journal)
@@ -170,6 +174,7 @@ static int store_frames(commit *work)
 {
     sp_journal *journal = work->journal;
     sp_active *active = &journal->active;
+    SP_TRY(check_length(journal));
     SP_TRY(store_header(journal));
     if (work->batch != NULL) {
         sp_batch_stamp(work->batch, active->header.salt, active->offset, journal->at.next_seq, active->batch, work->time_ns);
@@ -260,22 +265,7 @@ static int store_commit(commit *work)
     return store(journal, offset, frame, sizeof frame);
 }
 
-/* ---- sync, protect, publish ------------------------------------------------------ */
-
-/* From here on the committed pages can be read, not written: a stray store faults instead of destroying a record.
- * The last page stays writable, the next batch begins in it. */
-static int protect(sp_journal *journal)
-{
-    sp_active *active = &journal->active;
-    uint64_t whole = active->offset & ~(uint64_t)(SP_DISK_PAGE - 1);
-    if (journal->options.write_mode == 0 && whole > active->protected_to) {
-        const sp_disk *disk = journal->disk;
-        int error = disk->protect(disk->ctx, active->map + active->protected_to, whole - active->protected_to, 0);
-        SP_TRY(sp_disk_status(error));
-        active->protected_to = whole;
-    }
-    return SP_OK;
-}
+/* ---- sync, publish --------------------------------------------------------------- */
 
 /* Everything after which there is no way back. */
 static int write_batch(commit *work)
@@ -305,7 +295,7 @@ static int write_batch(commit *work)
     work->result.write_ns = stored - begun;
     work->result.hash_ns = hashed - stored;
     work->result.sync_ns = synced - checked;
-    return protect(journal);
+    return SP_OK;
 }
 
 static int run(commit *work)

@@ -20,9 +20,8 @@
 typedef struct sp_active {          /* the segment that is written */
     int open;                       /* 0: none, or the last one is sealed */
     int file;
-    uint8_t *map;                   /* read-write; read-only in pwrite mode */
+    uint8_t *map;                   /* read-only: bytes go in with pwrite */
     uint64_t offset;                /* where the next frame goes */
-    uint64_t protected_to;          /* pages below are read-only for good */
     uint32_t batch;                 /* commits so far */
     int header_stored;
     sp_segment_header header;

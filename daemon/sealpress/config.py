@@ -167,7 +167,9 @@ class JournalSection(_Strict, frozen=True, kw_only=True):
     """`[journal]`."""
 
     segment_bytes: Annotated[int, Meta(ge=64 << 10, le=1 << 30)] = 64 << 20
-    write: Literal["auto", "map", "pwrite"] = "map"  # auto: pwrite where the file system needs it (dev and demo)
+    # map: only where the file system keeps what is set aside (ext4, xfs); pwrite: anywhere, and a full disk may end the
+    # log; auto: pwrite where map cannot be (dev and demo)
+    write: Literal["auto", "map", "pwrite"] = "map"
     space_bytes_max: Natural = 0  # of each log, journal and tree; 0: as much as the file system gives (tlog/space.py)
     release: Literal["leaf", "outcome"] = "leaf"
     outcome_delay_ms: Natural = 50  # how long outcomes wait for another batch to ride in

@@ -237,7 +237,7 @@ class Telemetry:
     def log_storage(self, log: str, *, pwrite: bool, memory_only: bool) -> None:
         """The log's file system is not one of the best."""
         if pwrite:
-            self._log("info", "log_pwrite", log=log, message="written with pwrite, not through a mapping: slower")
+            self._log("info", "log_pwrite", log=log, message="on no ext4 or xfs a full disk may end it")
         if memory_only:
             message = "the file system is in memory: nothing of this log outlives the machine"
             self._log("warning", "log_not_durable", log=log, message=message)

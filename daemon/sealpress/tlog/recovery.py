@@ -357,7 +357,7 @@ def _cannot_open(directory: Path, error: CoreError) -> CannotStart | Damaged:
         )
     if error.name == "SP_E_FILESYSTEM":
         return CannotStart(
-            f"{directory}: this file system cannot be written through a mapping without risk",
+            f"{directory}: this file system may run out of space where space was set aside, and that would end the log",
             reason="LOG_FILESYSTEM",
             hint='use ext4 or xfs, or set [journal] write = "pwrite"',
         )

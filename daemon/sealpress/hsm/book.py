@@ -133,7 +133,7 @@ class LogBook:
             self._wake.clear()
             wanted, mark = self._wanted, self.mark
             try:
-                await asyncio.to_thread(self._file.write, mark)
+                await asyncio.get_running_loop().run_in_executor(None, self._file.write, mark)
             except Damaged as failure:
                 self._fail(failure)
                 return

@@ -184,10 +184,17 @@ class Guard:
             book.propose(self._now())
         text = note.checkpoint_text(ask.origin, ask.size, book.mark.root if held is None else held.root)
         message = note.cosignature_message(text, time)
-        (log_line, _), signed = await asyncio.gather(
-            asyncio.gather(asyncio.to_thread(sign_log, log, text), _release(book)),
-            asyncio.gather(*(self._cosign(key, message) for key in willing)),
-        )
+        # The tokens work from here on, the disk since the head was accepted; the log key signs meanwhile.
+        tokens = [asyncio.ensure_future(self._cosign(key, message)) for key in willing]
+        try:
+            await asyncio.sleep(0)
+            log_line = sign_log(log, text)
+            await _release(book)
+            signed = [await token for token in tokens]
+        except BaseException:
+            for token in tokens:
+                token.cancel()
+            raise
         if self._state.stopped_all:
             raise NotPermitted("the signer is stopped", reason="STOPPED")
         by_key = dict(zip((key.name for key in willing), signed, strict=True))
@@ -341,7 +348,8 @@ class Guard:
         cosigner = key.cosigner
         assert cosigner is not None
         results, slot = await self._operate(key, [cosigner.job(key.name, message)])
-        return (await asyncio.to_thread(finish, results, slot, [lambda raw: cosigner.finish(message, raw)]))[0]
+        # On the loop: one verification costs less than the way to a thread and back.
+        return finish(results, slot, [lambda raw: cosigner.finish(message, raw)])[0]
 
     async def _sign_digests(self, key: GuardKey, leaves: Sequence[Opened]) -> list[Signed]:
         scheme = key.scheme

@@ -13,8 +13,10 @@ import os
 import socket
 import stat
 import struct
+from collections import deque
 from collections.abc import Collection
 from pathlib import Path
+from typing import cast
 
 from sealpress.errors import CannotStart, Malformed
 from sealpress.hsm import messages as m
@@ -36,7 +38,7 @@ class GuardServer:
         self._users = {os.geteuid(), *users}
         self._shared = len(self._users) > 1
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._connections: set[_Connection] = set()
         self._push_due = False
 
     async def start(self) -> None:
@@ -48,7 +50,9 @@ class GuardServer:
                     self._path.unlink()  # left by a signer that died: the lock of the state directory says so
             before = os.umask(0o117 if self._shared else 0o177)
             try:
-                self._server = await asyncio.start_unix_server(self._serve, str(self._path))
+                self._server = await asyncio.get_running_loop().create_unix_server(
+                    lambda: _Connection(self._guard, self._users, self._connections), str(self._path)
+                )
             finally:
                 os.umask(before)
         except OSError as error:
@@ -61,65 +65,9 @@ class GuardServer:
         """Stop listening and hang up."""
         if self._server is not None:
             self._server.close()
-            for writer in self._connections:
-                writer.close()
+            for connection in tuple(self._connections):
+                connection.close()
             self._path.unlink(missing_ok=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self._may(writer) or len(self._connections) >= CONNECTIONS_MAX:
-            self._guard.refused["PEER"] += 1
-            writer.close()
-            return
-        self._connections.add(writer)
-        try:
-            await self._talk(reader, writer)
-        except Malformed as error:
-            self._guard.refused[error.reason] += 1
-            self._answer(writer, m.Refused(0, error.reason, error.message))
-        except OSError:
-            pass
-        finally:
-            self._connections.discard(writer)
-            writer.close()
-
-    def _may(self, writer: asyncio.StreamWriter) -> bool:
-        peer = writer.get_extra_info("socket")
-        _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-        return uid in self._users
-
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        frames = m.Frames(m.ask_decoder)
-        room = asyncio.Semaphore(CALLS_MAX)
-        calls: set[asyncio.Task[None]] = set()
-        greeted = False
-        while data := await reader.read(1 << 18):
-            for ask in frames.feed(data):
-                if not greeted:
-                    if not isinstance(ask, m.Hello) or ask.version != m.VERSION:
-                        raise Malformed(f"this signer speaks version {m.VERSION}", reason="VERSION")
-                    greeted = True
-                    self._answer(writer, m.Hello(m.VERSION))
-                    self._answer(writer, self._guard.status(0))
-                    continue
-                await room.acquire()
-                call = asyncio.create_task(self._call(ask, writer, room))  # tasks start in the order they are made
-                calls.add(call)
-                call.add_done_callback(calls.discard)
-
-    async def _call(self, ask: m.Ask, writer: asyncio.StreamWriter, room: asyncio.Semaphore) -> None:
-        try:
-            answer = await self._guard.handle(ask)
-        finally:
-            room.release()
-        self._answer(writer, answer)
-
-    def _answer(self, writer: asyncio.StreamWriter, answer: m.Answer) -> None:
-        if writer.is_closing():
-            return
-        if writer.transport.get_write_buffer_size() > _ANSWERS_BYTES_MAX:
-            writer.transport.abort()  # it does not read what it asked for
-            return
-        writer.write(m.frame(answer))
 
     def _push_soon(self) -> None:
         if not self._push_due:
@@ -129,5 +77,89 @@ class GuardServer:
     def _push(self) -> None:
         self._push_due = False
         view = self._guard.status(0)
-        for writer in self._connections:
-            self._answer(writer, view)
+        for connection in self._connections:
+            connection.answer(view)
+
+
+class _Connection(asyncio.Protocol):
+    """One front end. Its calls are tasks, which start in the order they are made."""
+
+    def __init__(self, guard: Guard, users: Collection[int], others: set[_Connection]) -> None:
+        self._guard = guard
+        self._users = users
+        self._others = others
+        self._frames = m.Frames(m.ask_decoder)
+        self._greeted = False
+        self._waiting: deque[m.Ask] = deque()  # read and not begun: what one chunk holds at most
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if not self._may() or len(self._others) >= CONNECTIONS_MAX:
+            self._guard.refused["PEER"] += 1
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(_ANSWERS_BYTES_MAX)
+        self._others.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._others.discard(self)
+        self._waiting.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self not in self._others:
+            return
+        try:
+            for ask in self._frames.feed(data):
+                self._take(ask)
+        except Malformed as error:
+            self._guard.refused[error.reason] += 1
+            self.answer(m.Refused(0, error.reason, error.message))
+            self.close()
+
+    def pause_writing(self) -> None:
+        self._transport.abort()  # it does not read what it asked for
+
+    def answer(self, answer: m.Answer) -> None:
+        """Send it, unless nobody is there."""
+        if not self._transport.is_closing():
+            self._transport.write(m.frame(answer))
+
+    def close(self) -> None:
+        """Hang up; what is under way comes to its end unheard."""
+        self._others.discard(self)
+        self._transport.close()
+
+    def _may(self) -> bool:
+        peer = self._transport.get_extra_info("socket")
+        _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        return uid in self._users
+
+    def _take(self, ask: m.Ask) -> None:
+        if not self._greeted:
+            if not isinstance(ask, m.Hello) or ask.version != m.VERSION:
+                raise Malformed(f"this signer speaks version {m.VERSION}", reason="VERSION")
+            self._greeted = True
+            self.answer(m.Hello(m.VERSION))
+            self.answer(self._guard.status(0))
+        elif len(self._calls) < CALLS_MAX:
+            self._begin(ask)
+        else:
+            self._waiting.append(ask)
+            self._transport.pause_reading()
+
+    def _begin(self, ask: m.Ask) -> None:
+        call = asyncio.get_running_loop().create_task(self._call(ask))
+        self._calls.add(call)
+        call.add_done_callback(self._ended)
+
+    def _ended(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    async def _call(self, ask: m.Ask) -> None:
+        self.answer(await self._guard.handle(ask))

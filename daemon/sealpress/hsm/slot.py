@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from sealpress.config import SlotSection
 from sealpress.errors import CannotStart, Malformed
@@ -33,6 +34,14 @@ class SlotLost(Exception):
         """Raised within the guard only."""
         super().__init__("the slot's worker is lost")
         self.unknown = unknown
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call in the worker's hands: it stands here until the worker has answered it, or died."""
+
+    answer: asyncio.Future[m.WorkerSigned | m.WorkerPong]
+    timer: asyncio.TimerHandle
 
 
 class Slot:
@@ -55,7 +64,7 @@ class Slot:
         self._backoff_ms = backoff_ms
         self._on_change = on_change
         self._writer: asyncio.StreamWriter | None = None
-        self._calls: dict[int, asyncio.Future[m.WorkerSigned | m.WorkerPong]] = {}
+        self._calls: dict[int, _Call] = {}
         self._next_id = 0
         self._pid = 0
         self._task: asyncio.Task[None] | None = None
@@ -114,18 +123,22 @@ class Slot:
         if writer is None or not self.up:
             raise SlotLost(unknown=False)
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[m.WorkerSigned | m.WorkerPong] = loop.create_future()
-        self._calls[ask.id] = future
+        call = _Call(loop.create_future(), loop.call_later(self._deadline_s, self._late, writer, ask.id))
+        self._calls[ask.id] = call
         writer.write(m.frame(ask))
-        kill = loop.call_later(2 * self._deadline_s, self._hung, writer, ask.id)
-        future.add_done_callback(lambda _: kill.cancel())
-        done, _ = await asyncio.wait([future], timeout=self._deadline_s)
-        if not done:
-            raise SlotLost(unknown=True)  # the future stays: if it is not done at twice the deadline, the worker dies
-        return future.result()
+        return await call.answer
 
-    def _hung(self, writer: asyncio.StreamWriter, call: int) -> None:
-        if self._writer is writer and call in self._calls:
+    def _late(self, writer: asyncio.StreamWriter, id_: int) -> None:
+        """Its caller waits no longer. The worker may answer until twice the deadline, then it dies."""
+        call = self._calls.get(id_)
+        if self._writer is not writer or call is None:
+            return
+        if not call.answer.done():
+            call.answer.set_exception(SlotLost(unknown=True))
+        call.timer = asyncio.get_running_loop().call_later(self._deadline_s, self._hung, writer, id_)
+
+    def _hung(self, writer: asyncio.StreamWriter, id_: int) -> None:
+        if self._writer is writer and id_ in self._calls:
             self.reason = "WORKER_HUNG"
             self._kill()
 
@@ -199,9 +212,11 @@ class Slot:
                 if self.sessions != message.sessions:
                     self.sessions = message.sessions
                     self._on_change()
-                future = self._calls.pop(message.id, None)
-                if future is not None and not future.done():
-                    future.set_result(message)
+                call = self._calls.pop(message.id, None)
+                if call is not None:
+                    call.timer.cancel()
+                    if not call.answer.done():
+                        call.answer.set_result(message)
 
     def _settle(self, failure: CannotStart | None) -> None:
         if self._first is not None and not self._first.done():
@@ -214,10 +229,11 @@ class Slot:
         was_up = self.up
         self._writer, self.sessions = None, 0
         self.reason = self.reason or "WORKER_LOST"
-        for future in self._calls.values():
-            if not future.done():
-                future.set_exception(SlotLost(unknown=True))
-                future.exception()  # seen, even if its caller has gone
+        for call in self._calls.values():
+            call.timer.cancel()
+            if not call.answer.done():
+                call.answer.set_exception(SlotLost(unknown=True))
+                call.answer.exception()  # seen, even if its caller has gone
         self._calls.clear()
         if was_up and not self._closing:
             _log.error("slot %s: %s; another worker is started", self.name, self.reason)

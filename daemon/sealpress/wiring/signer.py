@@ -12,6 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
+from sealpress import loop as event_loop
 from sealpress.clock import SystemClock
 from sealpress.config import Config, load, resolve
 from sealpress.core import p11
@@ -30,7 +31,7 @@ def run_signer(config_path: Path, json_output: bool) -> int:
     config = load(config_path)
     state = State(resolve(config_path, config.signer.state), SystemEntropy())
     try:
-        return asyncio.run(_run(config, config_path, state, json_output))
+        return event_loop.run(_run(config, config_path, state, json_output))
     finally:
         state.close()
 

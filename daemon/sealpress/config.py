@@ -155,6 +155,8 @@ class Limits(_Strict, frozen=True, kw_only=True):
     batch_items_max: Positive = 262_144
     batch_bytes_max: Positive = 16 << 20
     seal_pending_max: Positive = 4
+    seals_per_line_max: Annotated[int, Meta(ge=1, le=8)] = 2  # under way: the next one waits at the token, not here
+    line_wait_ms_max: Positive = 2_000  # of a direct line: whoever would wait longer for his turn is refused at once
     streams_per_connection_max: Positive = 128
     connections_max: Positive = 1_024
     stream_items_pending_max: Positive = 1_024

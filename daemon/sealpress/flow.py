@@ -28,6 +28,9 @@ from sealpress.verify.evidence import Evidence
 
 RETRY_MS = 100  # between tries of a line whose seal failed; doubles
 RETRY_MS_MAX = 2_000
+DIRECT_ROUNDS = 2  # of one line under way
+COMPANY_MAX = 1_024  # requests that make a commit large enough
+COMMITS_AHEAD = 1.5  # a commit begins so many times its usual length before the token's end
 JOB_GRANTS_MAX = 2  # asked for by one request
 TICK_S = 1.0
 RECORDED = (NotPermitted, Precondition)  # lack of right, or of what must happen first
@@ -82,6 +85,7 @@ class Flow:
         turn = False
         while True:
             await self._work(log)
+            await self._company(log)
             turn = not turn or not log.queue.has_work(self._blocked)
             if turn and log.facts:
                 await commit.commit_facts(self.shared, log, log.facts.popleft())
@@ -93,6 +97,7 @@ class Flow:
                 self.shared.forget(ticket)
                 ticket.fail(TimedOut("the deadline passed before the request was recorded", hint="ask again"))
             # Stop here: as above; whoever went away meanwhile left no trace.
+            begun_ns = self.shared.clock.monotonic_ns()
             try:
                 durable = await commit.commit(
                     self.shared, log, tickets, log.take_events(), self._recheck, self._explain
@@ -105,10 +110,11 @@ class Flow:
             # `unknown`.
             for line, batch in durable:
                 line.offer(batch)
+            log.commit_ns += (self.shared.clock.monotonic_ns() - begun_ns - log.commit_ns) / 4
             await _notify(log)
 
     async def _seals(self, line: Line) -> None:
-        """A line's own pace: while the token works, its next leaves become durable."""
+        """A line's own pace: while the token works, its next leaves become durable. Several of these pipeline seals."""
         heads, wait_ms = self._heads[line.log.id], RETRY_MS
         while True:
             await self._durable(line)
@@ -116,32 +122,58 @@ class Flow:
                 held = await _witnesses.wait(self.shared, heads, self._signer, line) if line.held else None
                 # Stop here: witnesses may have cosigned a head of the log; the line key has signed nothing.
                 if line.mode is Mode.PROOF:
-                    head = await seal.seal_proof(heads, self._signer, line, held)
-                    # Stop here: a signature exists, under a mark that covers it, and nobody has it. The next start
-                    # seals a later head for the same leaves.
-                    settle.settle_proof(self.shared, line, head)
+                    await self._seal_proof(heads, line, held)
                 else:
                     await self._sign_direct(heads, line, held)
                 # Stop here: callers may have their answers; an outcome not yet in the log is derived again from the
                 # leaf (proof) or recorded as unknown (direct).
                 wait_ms = RETRY_MS
             except Refusal as error:
+                line.asked = 0
                 self._seal_failed(line, error)
                 await self._again(line, wait_ms)
                 wait_ms = min(2 * wait_ms, RETRY_MS_MAX)
 
+    async def _seal_proof(self, heads: seal.Heads, line: Line, held: seal.Witnessed | None) -> None:
+        """One token operation for everything durable; answers are settled in the order in which they were asked for."""
+        before, mine = line.turn()
+        try:
+            with line.pace.working(self.shared.clock):
+                head = await seal.seal_proof(heads, self._signer, line, held)
+            # Stop here: a signature exists, under a mark that covers it, and nobody has it. The next start seals a
+            # later head for the same leaves.
+            if before is not None:
+                await before.wait()
+            settle.settle_proof(self.shared, line, head)
+        finally:
+            mine.set()
+
     async def _sign_direct(self, heads: seal.Heads, line: Line, held: seal.Witnessed | None) -> None:
-        """One token operation per leaf, ticket after ticket."""
+        """One token operation per leaf, in rounds; while one is signed, another is sent, verified or settled."""
         durable = line.durable[0]
-        while durable.tickets:
-            if self._held(line):
-                return
-            ticket = durable.tickets[0]
-            parts = await seal.sign_direct(heads, self._signer, line, ticket, held)
-            # Stop here: signatures may exist that nobody has and no record names: the next start says `unknown`.
-            settle.settle_direct(self.shared, line, ticket, parts)
-            durable.tickets.pop(0)
-        line.durable.remove(durable)  # older leaves may have come before it meanwhile
+        line.asked = durable.end
+        done: set[Ticket] = set()
+        rounds = seal.rounds(durable.tickets)
+
+        async def work() -> None:
+            for tickets in rounds:
+                if self._held(line):
+                    return
+                signed = await seal.sign_round(heads, self._signer, line, tickets, held)
+                # Stop here: signatures may exist that nobody has and no record names: the next start says `unknown`.
+                for ticket, parts in zip(tickets, signed, strict=True):
+                    settle.settle_direct(self.shared, line, ticket, parts)
+                done.update(tickets)
+
+        with line.pace.working(self.shared.clock, sum(ticket.ask.count for ticket in durable.tickets)):
+            ended = await asyncio.gather(*(work() for _ in range(DIRECT_ROUNDS)), return_exceptions=True)
+            durable.tickets = [ticket for ticket in durable.tickets if ticket not in done]
+            for error in ended:
+                if error is not None:
+                    raise error
+        line.asked = 0
+        if not durable.tickets:
+            line.durable.remove(durable)  # older leaves may have come before it meanwhile
 
     # ------------------------------------------------------------------ around it
 
@@ -175,7 +207,9 @@ class Flow:
             self._spawn(f"space {log.id}", log, partial(self._watch, log))
             self._spawn(f"commits {log.id}", log, partial(self._commits, log))
             for line in log.lines:
-                self._spawn(f"seals {line.name} {line.key}", log, partial(self._seals, line))
+                alone = line.held or line.mode is Mode.DIRECT or self._heads[log.id].opens
+                for _ in range(1 if alone else self.shared.limits.seals_per_line_max):
+                    self._spawn(f"seals {line.name} {line.key}", log, partial(self._seals, line))
             if log.witnessed:
                 self._spawn(f"witnesses {log.id}", log, partial(_witnesses.show, self.shared, log))
         if self.shared.office is not None:
@@ -241,8 +275,10 @@ class Flow:
     def _enqueue(self, ticket: Ticket) -> Ticket:
         log = ticket.line.log
         log.queue.put(ticket)
+        ticket.enter()
         self.shared.live[ticket.key] = ticket
-        log.changed.set()
+        if not (log.lingers and ticket.line.pace.due_ns):
+            log.changed.set()
         return ticket
 
     async def _replay(self, replay: admit.Replay, ask: SignAsk, caller: Caller) -> Settled | Ticket:
@@ -260,6 +296,25 @@ class Flow:
         while not log.facts and not (log.events and log.urgent) and not log.queue.has_work(self._blocked):
             log.changed.clear()
             await log.changed.wait()
+
+    async def _company(self, log: LogState) -> None:
+        """While the token works: a commit just before its end is as early as one now, and has more to carry."""
+        while (spare_ns := self._spare_ns(log)) > 0:
+            log.changed.clear()
+            log.lingers = True
+            try:
+                async with asyncio.timeout(spare_ns / NANOSECONDS):
+                    await log.changed.wait()
+            except TimeoutError:
+                return
+            finally:
+                log.lingers = False
+
+    def _spare_ns(self, log: LogState) -> int:
+        if log.facts or (log.events and log.urgent) or len(log.queue) >= COMPANY_MAX:
+            return 0
+        due_ns = min((line.pace.due_ns for line in log.queue.lines() if not self._blocked(line)), default=0)
+        return due_ns - self.shared.clock.monotonic_ns() - int(COMMITS_AHEAD * log.commit_ns)
 
     def _blocked(self, line: Line) -> bool:
         """Whether a line's requests must wait; not where they would be refused."""
@@ -325,16 +380,19 @@ class Flow:
         """Until the line has leaves that can still be signed; those that cannot are recorded as lapsed."""
         while True:
             self._lapse(line)
-            if line.durable and not self._held(line):
+            spare_ns = line.pace.spare_ns(self.shared.clock.monotonic_ns())
+            if line.unasked and not self._held(line) and spare_ns == 0:
                 return
             line.changed.clear()
             if not line.durable:
                 await line.changed.wait()
                 continue
-            for ticket in [ticket for durable in line.durable for ticket in durable.tickets]:
-                ticket.turn_away(admit.key_stopped())
+            if self._held(line):
+                for ticket in [ticket for durable in line.durable for ticket in durable.tickets]:
+                    ticket.turn_away(admit.key_stopped())
+            wait_s = spare_ns / NANOSECONDS if spare_ns else TICK_S
             try:
-                async with asyncio.timeout(TICK_S):  # its leaves grow too old to be signed
+                async with asyncio.timeout(min(wait_s, TICK_S)):  # at a tick, its leaves may be too old to be signed
                     await line.changed.wait()
             except TimeoutError:
                 continue
@@ -344,7 +402,7 @@ class Flow:
 
     def _lapse(self, line: Line) -> None:
         oldest = self.shared.clock.now_ns() // NANOSECONDS - self.shared.leaf_age_s_max
-        while line.durable and line.durable[0].time < oldest:
+        while line.durable and line.durable[0].time < oldest and line.durable[0].end > line.asked:
             settle.lapse(self.shared, line, line.durable.popleft())
             line.log.changed.set()
 

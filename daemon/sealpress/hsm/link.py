@@ -1,7 +1,8 @@
 """The socket from `serve` to the signer: typed calls out, signature lines back. No bytes to sign cross it.
 
 Calls of one link are pipelined: the guard handles them in the order of the calls, so `advance` and the `seal` of the
-same head may be sent without waiting between them. A lost connection fails the calls under way with Unavailable and is
+same head may be sent without waiting between them. These and `direct` are sent when they return; what they return is
+awaited for the answer. A lost connection fails the calls under way with Unavailable and is
 made again in the background; `ready(key)` is false until the guard has said otherwise.
 
 Guarantees: an answer is the guard's, or an error of the tree; no call waits longer than its deadline. Does not: load a
@@ -12,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
 from sealpress.hsm import messages as m
@@ -169,6 +170,9 @@ def _refusal(answer: m.Refused) -> Refusal:
 
 
 A = TypeVar("A", m.Done, m.Sealed, m.Directed, m.StatusView, m.Probed)
+T = TypeVar("T")
+Ask: TypeAlias = m.Advance | m.Seal | m.Cosigned | m.Direct | m.Stop | m.Lift | m.Probe | m.Status
+Call: TypeAlias = Coroutine[Any, Any, T]  # of a call that was sent: its answer
 
 
 class SignerLink:
@@ -236,7 +240,7 @@ class SignerLink:
         self._status = status
         return status
 
-    async def advance(
+    def advance(
         self,
         origin: str,
         size: int,
@@ -244,8 +248,8 @@ class SignerLink:
         consistency: bytes,
         newest_leaf_time: int,
         opened: Openings | None = None,
-    ) -> None:
-        """Have the guard accept a new head; `consistency` as of `advance_path`. Returns when its mark is durable.
+    ) -> Call[object]:
+        """Have the guard accept a new head; `consistency` as of `advance_path`. Answered when its mark is durable.
 
         A log of class firmware or root wants its leaves `opened` instead.
         """
@@ -253,46 +257,26 @@ class SignerLink:
         if opened is not None:
             leaves, evidence = tuple(map(_leaf, opened.leaves)), tuple(map(_evidence, opened.evidence))
             ask = m.Advance(ask.id, origin, size, root, consistency, newest_leaf_time, leaves, evidence)
-        await self._call(ask, m.Done)
+        return self._call(ask, m.Done)
 
-    async def seal(self, origin: str, size: int, keys: Sequence[str], *, hold: bool = False) -> Sealed:
+    def seal(self, origin: str, size: int, keys: Sequence[str], *, hold: bool = False) -> Call[Sealed]:
         """Signature lines of the log key and of these proof keys under the last accepted head.
 
         `hold`: the guard remembers the head, so that it may be `cosigned`; held keys sign such a head.
         """
-        answer = await self._call(m.Seal(self._id(), origin, size, tuple(keys), hold), m.Sealed)
-        lines = {by.key: SealedLine(by.line, by.rv, by.latency_us, by.slot, by.reason) for by in answer.lines}
-        return Sealed(answer.size, answer.time, answer.log_line, lines)
+        return _sealed(self._call(m.Seal(self._id(), origin, size, tuple(keys), hold), m.Sealed))
 
     async def cosigned(self, origin: str, size: int, cosignatures: Sequence[Cosignature]) -> None:
         """Show the guard that the quorum has cosigned a head that was sealed with `hold`."""
         shown = tuple(m.Cosignature(one.key_id, one.time, one.signature) for one in cosignatures)
         await self._call(m.Cosigned(self._id(), origin, size, shown), m.Done)
 
-    async def direct(self, key: str, items: Sequence[DirectItem], size: int) -> list[DirectResult]:
+    def direct(self, key: str, items: Sequence[DirectItem], size: int) -> Call[list[DirectResult]]:
         """A direct signature for each leaf, in order; `size`: of the accepted head that the paths lead to."""
-        calls = []
-        for at in range(0, len(items), m.DIRECT_ITEMS_MAX):
-            part = items[at : at + m.DIRECT_ITEMS_MAX]
-            asks = tuple(m.DirectAsk(item.opening, item.digest, item.index, item.path) for item in part)
-            calls.append(self._call(m.Direct(self._id(), key, size, asks), m.Directed))
-        results: list[DirectResult] = []
-        for answer, at in zip(
-            await asyncio.gather(*calls, return_exceptions=True),
-            range(0, len(items), m.DIRECT_ITEMS_MAX),
-            strict=True,
-        ):
-            if isinstance(answer, m.Directed):
-                results += (
-                    DirectResult(one.signature, one.rv, one.latency_us, one.slot, one.reason) for one in answer.results
-                )
-            elif isinstance(answer, Refusal) and len(calls) > 1:
-                reason = answer.reason
-                results += [DirectResult(b"", 0, 0, "", reason)] * len(items[at : at + m.DIRECT_ITEMS_MAX])
-            else:
-                assert isinstance(answer, BaseException)
-                raise answer
-        return results
+        asks = [m.DirectAsk(item.opening, item.digest, item.index, item.path) for item in items]
+        parts = [tuple(asks[at : at + m.DIRECT_ITEMS_MAX]) for at in range(0, len(asks), m.DIRECT_ITEMS_MAX)]
+        calls = [self._call(m.Direct(self._id(), key, size, part), m.Directed) for part in parts]
+        return _directed(calls, [len(part) for part in parts])
 
     async def stop(self, key: str | None) -> None:
         """No more signatures with this key (None: with any); durable when this returns."""
@@ -312,16 +296,18 @@ class SignerLink:
         self._next_id += 1
         return self._next_id
 
-    async def _call(
-        self, ask: m.Advance | m.Seal | m.Cosigned | m.Direct | m.Stop | m.Lift | m.Probe | m.Status, want: type[A]
-    ) -> A:
-        writer = self._writer
-        if writer is None or not self._up.is_set():
+    def _call(self, ask: Ask, want: type[A]) -> Call[A]:
+        """Sent when this returns, if there is a connection."""
+        writer, future = self._writer, None
+        if writer is not None and self._up.is_set():
+            data = m.frame(ask)
+            future = self._calls[ask.id] = asyncio.get_running_loop().create_future()
+            writer.write(data)
+        return self._answered(future, ask, want)
+
+    async def _answered(self, future: asyncio.Future[m.Answer] | None, ask: Ask, want: type[A]) -> A:
+        if future is None:
             raise _lost(self._path)
-        data = m.frame(ask)
-        future: asyncio.Future[m.Answer] = asyncio.get_running_loop().create_future()
-        self._calls[ask.id] = future
-        writer.write(data)
         try:
             async with asyncio.timeout(self._deadline_s):
                 answer = await future
@@ -390,9 +376,35 @@ class SignerLink:
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(_lost(self._path))
+                future.exception()  # seen, even if nobody waits for it any more
         self._calls.clear()
         if self._on_change is not None:
             self._on_change(SignerStatus("", {}, {}, {}, {}))
+
+
+async def _sealed(call: Call[m.Sealed]) -> Sealed:
+    answer = await call
+    lines = {by.key: SealedLine(by.line, by.rv, by.latency_us, by.slot, by.reason) for by in answer.lines}
+    return Sealed(answer.size, answer.time, answer.log_line, lines)
+
+
+async def _directed(calls: Sequence[Call[m.Directed]], counts: Sequence[int]) -> list[DirectResult]:
+    """The results of all parts; if one of several was refused, that is the result of each of its leaves."""
+    if len(calls) == 1:
+        return _results(await calls[0])
+    results: list[DirectResult] = []
+    for answer, count in zip(await asyncio.gather(*calls, return_exceptions=True), counts, strict=True):
+        if isinstance(answer, Refusal):
+            results += [DirectResult(b"", 0, 0, "", answer.reason)] * count
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            results += _results(answer)
+    return results
+
+
+def _results(answer: m.Directed) -> list[DirectResult]:
+    return [DirectResult(one.signature, one.rv, one.latency_us, one.slot, one.reason) for one in answer.results]
 
 
 def _leaf(leaf: EventLeaf | SignatureLeaf) -> m.EventLeaf | m.SignatureLeaf:

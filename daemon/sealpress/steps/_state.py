@@ -18,6 +18,7 @@ from sealpress.errors import Damaged, SealpressError
 from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision, Ledger
 from sealpress.ports import Clock, Entropy
+from sealpress.steps._pace import Pace
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import Event, GovernanceEvent, RequestRef, Where
 from sealpress.tlog.record import Stored
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 NANOSECONDS = 1_000_000_000
 MILLISECONDS = 1_000_000
+MERGED_BYTES_MAX = 4 << 20  # of commits that wait for a token as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ class Ticket:
     """One admitted request on its way; whoever waits for it stands in `waiters`."""
 
     __slots__ = (
-        "act", "ask", "caller", "cost", "decided", "decision", "event_id", "failure", "line", "names", "phase", "same",
-        "settled", "signatures", "snapshot", "started_ns", "waiters",
+        "act", "ask", "caller", "cost", "decided", "decision", "event_id", "failure", "line", "names", "pace", "phase",
+        "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -105,11 +107,17 @@ class Ticket:
         self.signatures: dict[int, bytes] = {}  # direct: position → signature, as far as recorded
         self.settled: Settled | None = None
         self.failure: SealpressError | None = None
+        self.pace: Pace | None = None  # that it counts in
 
     @property
     def key(self) -> tuple[str, str]:
         """Its place in `live`."""
         return self.caller.identity.id, self.ask.request_id
+
+    def enter(self) -> None:
+        """From now on its line has it to do."""
+        self.pace = self.line.pace
+        self.pace.pending += self.ask.count
 
     def join(self) -> asyncio.Future[Settled]:
         """One more who waits."""
@@ -133,7 +141,7 @@ class Ticket:
 
     def resolve(self, settled: Settled) -> None:
         """The answer is there."""
-        self.phase = Phase.DONE
+        self._end()
         self.settled = settled
         waiters, self.waiters = self.waiters, []
         for future in waiters:
@@ -142,9 +150,15 @@ class Ticket:
 
     def fail(self, error: SealpressError) -> None:
         """There will be no answer."""
-        self.phase = Phase.DONE
+        self._end()
         self.failure = error
         self.turn_away(error)
+
+    def _end(self) -> None:
+        self.phase = Phase.DONE
+        if self.pace is not None:
+            self.pace.pending -= self.ask.count
+            self.pace = None
 
     def turn_away(self, error: SealpressError) -> None:
         """Those who wait now get an error; the ticket goes on and may be joined again."""
@@ -162,12 +176,13 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class Durable:
-    """The tickets of one line in one commit: durable, not yet signed."""
+    """Tickets of one line that are durable and not yet signed: those of one commit, or of several within a second."""
 
     tickets: list[Ticket]
     end: int  # one past their last leaf
     time: int  # Unix seconds in their leaves
     since_ns: int  # monotonic; from when its callers wait, or were last told that it takes longer
+    cost: int = 0  # bytes in the journal, about
 
 
 class Line:
@@ -192,14 +207,31 @@ class Line:
         self.log = log
         self.held = section.hold == HELD  # the key signs only heads that witnesses have cosigned
         self.durable: deque[Durable] = deque()
+        self.pace = Pace()
+        self.asked = 0  # leaves below it are in the token's hands, or signed
         self.sealed: SignedHead | None = None  # its newest head
         self.cosigned: SignedHead | None = None  # its newest head that witnesses cosigned
         self.changed = asyncio.Event()
+        self._last: asyncio.Event | None = None  # set when the seal that was asked for last is settled
+
+    def turn(self) -> tuple[asyncio.Event | None, asyncio.Event]:
+        """For the next seal: what to wait for before it is settled, and what to set then."""
+        before, self._last = self._last, asyncio.Event()
+        return before, self._last
 
     def offer(self, durable: Durable) -> None:
-        """More to sign."""
-        self.durable.append(durable)
+        """More to sign: one with what waits already, so that commits do not pile up before a slow token."""
+        last = self.durable[-1] if self.durable else None
+        if last is not None and self._merges(last, durable):
+            last.tickets += durable.tickets
+            last.end, last.cost = durable.end, last.cost + durable.cost
+        else:
+            self.durable.append(durable)
         self.changed.set()
+
+    def _merges(self, last: Durable, durable: Durable) -> bool:
+        waits = last.end > self.asked and not self.held
+        return waits and last.time == durable.time and last.cost + durable.cost <= MERGED_BYTES_MAX
 
     def turn_away(self, now_ns: int, before_ns: int, error: SealpressError) -> None:
         """Those who have waited since before then get an error; on a held line whoever comes back may wait again."""
@@ -210,9 +242,15 @@ class Line:
                 if self.held:
                     durable.since_ns = now_ns
 
+    @property
+    def unasked(self) -> bool:
+        """Whether there is more to sign than the token has in hand."""
+        return bool(self.durable) and self.durable[-1].end > self.asked
+
     def offer_again(self, durable: Durable) -> None:
         """Older leaves that still have no signature."""
         self.durable.appendleft(durable)
+        self.asked = 0
         self.changed.set()
 
 
@@ -278,6 +316,8 @@ class LogState:
         self.events: deque[PendingEvent] = deque()
         self.urgent = False  # an event must not wait for company
         self.changed = asyncio.Event()
+        self.lingers = False  # the next commit waits for a token, and requests of its line need not wake it
+        self.commit_ns = 0.0  # how long one takes, smoothed
         self.grown = asyncio.Condition()  # notified after each commit, for Tail
         self.signed_size = 0  # newest head with the log's signature ...
         self.signed_note = b""  # ... and that note, without any other signature

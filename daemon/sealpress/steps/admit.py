@@ -62,6 +62,7 @@ def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | Job
     _check_veto(shared, caller, ask, decision)
     line = shared.lines[ask.line]
     check_ready(shared, line)
+    _check_wait(shared, line, caller)
     line.log.queue.check_room()
     line.log.log.space.check()
     event_id = new_event_id(now_ns, shared.entropy.bytes(10))
@@ -154,6 +155,20 @@ def check_ready(shared: Shared, line: Line) -> None:
             "the policy wants this line's signatures witnessed, and its key is not set up so",
             reason="HOLD_NOT_CONFIGURED",
             hint='[key.<id>] hold = "witnessed", at serve and at the signer',
+        )
+
+
+def _check_wait(shared: Shared, line: Line, caller: Caller) -> None:
+    """Busy QUEUE_FULL if those before him take longer than anybody may wait, or than he does."""
+    wait_ms = line.pace.wait_ms()
+    if not wait_ms:
+        return
+    end_ns = shared.clock.monotonic_ns() + wait_ms * MILLISECONDS
+    if wait_ms > shared.limits.line_wait_ms_max or 0 < caller.expires_ns < end_ns:
+        raise Busy(
+            "the key has more to sign than it can in the time that a request may wait",
+            hint="come back after the delay, with the same request_id",
+            retry_after_ms=wait_ms,
         )
 
 

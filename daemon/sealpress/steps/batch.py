@@ -2,7 +2,7 @@
 
 Round robin by deficit: each turn a tenant may take QUANTUM_BYTES of journal, and among its lines each in turn; so a
 hundred thousand digests of one tenant do not stand before the single digest of another. There is no fixed linger: flow
-cuts whenever the disk is free.
+cuts when the disk is free, and a token is free too or soon will be.
 
 Guarantees: at most `pending_max` requests; a full queue refuses with a delay and grows no further; a request that
 nobody waits for is never cut; requests of a blocked line stay where they are. Does not: decide, record or time out.
@@ -11,7 +11,7 @@ nobody waits for is never cut; requests of a blocked line stay where they are. D
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sealpress.errors import Busy
 from sealpress.steps._state import Line, Phase, Ticket
@@ -69,8 +69,11 @@ class Queue:
 
     def has_work(self, blocked: Callable[[Line], bool]) -> bool:
         """Whether a cut now could take anything."""
-        rows = (row for tenant in self._tenants.values() for row in tenant.lines.values())
-        return any(not blocked(row[0].line) for row in rows if row)
+        return any(not blocked(line) for line in self.lines())
+
+    def lines(self) -> Iterator[Line]:
+        """Those that requests wait for."""
+        return (row[0].line for tenant in self._tenants.values() for row in tenant.lines.values() if row)
 
     def cut(self, now_ns: int, blocked: Callable[[Line], bool]) -> tuple[list[Ticket], list[Ticket]]:
         """Take the next batch: (tickets, dropped because nobody waits for them any more)."""

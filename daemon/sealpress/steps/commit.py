@@ -269,6 +269,7 @@ def _stored(shared: Shared, log: LogState, drafted: _Drafted, committed: Committ
             found = lines[ticket.line.key] = (ticket.line, Durable([], 0, time, since_ns))
         found[1].tickets.append(ticket)
         found[1].end = first + count
+        found[1].cost += ticket.cost
     return list(lines.values())
 
 

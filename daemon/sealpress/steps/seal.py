@@ -19,8 +19,9 @@ or hold anything that could be signed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Protocol, TypeVar
 
 from sealpress.core import leaf
@@ -28,6 +29,7 @@ from sealpress.core.leaf import OPENING_SHARED_SIZE, SALT_SIZE
 from sealpress.core.proof import Note, parse_note
 from sealpress.errors import CoreError, Damaged, Internal, Refusal, SealpressError, Unavailable
 from sealpress.hsm.link import (
+    Call,
     DirectItem,
     DirectResult,
     EventLeaf,
@@ -49,14 +51,15 @@ from sealpress.verify.witness import Cosignature
 RETRYABLE = frozenset({"SLOT_DOWN", "HEAD_NOT_CURRENT", "SIGNER_STOPPING", "EVIDENCE_MISSING", "NOT_WITNESSED"})
 LEAVES_MAX = 2_048  # opened in one advance, unless the configuration says otherwise
 DIRECT_PART = 512  # items of one call: the loop stays free, and a lost answer leaves few unknown
+DIRECT_ROUND = 64  # items of one call for several tickets: none waits long for the others' signatures
 
 T = TypeVar("T")
 
 
 class Signer(Protocol):
-    """What this step needs of hsm.link.SignerLink."""
+    """What this step needs of hsm.link.SignerLink; a `Call` was sent when it is there."""
 
-    async def advance(
+    def advance(
         self,
         origin: str,
         size: int,
@@ -64,11 +67,11 @@ class Signer(Protocol):
         consistency: bytes,
         newest_leaf_time: int,
         opened: Openings | None = None,
-    ) -> None:
-        """Durable in the mark when it returns."""
+    ) -> Call[object]:
+        """Durable in the mark when it is answered."""
         ...
 
-    async def seal(self, origin: str, size: int, keys: list[str], *, hold: bool = False) -> Sealed:
+    def seal(self, origin: str, size: int, keys: list[str], *, hold: bool = False) -> Call[Sealed]:
         """Signature lines of the log key and these keys under the last accepted head; held keys: a witnessed one."""
         ...
 
@@ -76,7 +79,7 @@ class Signer(Protocol):
         """The quorum has cosigned a head that was sealed with `hold`."""
         ...
 
-    async def direct(self, key: str, items: list[DirectItem], size: int) -> list[DirectResult]:
+    def direct(self, key: str, items: list[DirectItem], size: int) -> Call[list[DirectResult]]:
         """One result per item, in order."""
         ...
 
@@ -152,7 +155,7 @@ class Heads:
         """Whether the signer looks at every leaf of this log."""
         return any(line.section.class_.opened for line in self._log.lines)
 
-    async def under_newest(self, call: Callable[[int], Awaitable[T]]) -> tuple[Head, T]:
+    async def under_newest(self, call: Callable[[int], Call[T]]) -> tuple[Head, T]:
         """Tell the newest head if it is news, and make the call under it in the same breath."""
         if self.opens:
             return await self._under_opened(call)
@@ -168,17 +171,19 @@ class Heads:
                 raise
         self._told = head.size
         path = advance_path(self._log.log.tree, told, head.size)
-        advance = self._signer.advance(self._log.log.origin, head.size, head.root, path, head.time)
-        # Both are written to the socket in this order before either is answered.
-        done, answer = await asyncio.gather(advance, call(head.size), return_exceptions=True)
-        for outcome in (done, answer):
-            if isinstance(outcome, BaseException):
-                self._told = None
-                raise outcome
-        assert not isinstance(answer, BaseException)
-        return head, answer
+        # Both are on their way, in this order, before either is answered, and before anybody else runs: those whom the
+        # last seal woke have their answers made while the token works on this one.
+        advanced = self._signer.advance(self._log.log.origin, head.size, head.root, path, head.time)
+        answer = call(head.size)
+        try:
+            await advanced
+            return head, await answer
+        except BaseException:
+            self._told = None
+            answer.close()
+            raise
 
-    async def _under_opened(self, call: Callable[[int], Awaitable[T]]) -> tuple[Head, T]:
+    async def _under_opened(self, call: Callable[[int], Call[T]]) -> tuple[Head, T]:
         """The same, for a log that opens its leaves: first part after part, then the call."""
         async with self._opening:
             if self._told is None:
@@ -254,7 +259,12 @@ async def seal_proof(heads: Heads, signer: Signer, line: Line, held: Witnessed |
     origin, key = line.log.log.origin, line.key
     if held is not None:
         return _signed_head(line, held.size, held.text, await signer.seal(origin, held.size, [key]), held.cosignatures)
-    head, sealed = await heads.under_newest(lambda size: signer.seal(origin, size, [key]))
+
+    def call(size: int) -> Call[Sealed]:
+        line.asked = size
+        return signer.seal(origin, size, [key])
+
+    head, sealed = await heads.under_newest(call)
     return _signed_head(line, head.size, checkpoint_text(origin, head.size, head.root), sealed, b"")
 
 
@@ -290,23 +300,49 @@ async def propose(heads: Heads, signer: Signer, log: LogState, *, hold: bool = T
     return head.size, signed
 
 
+def rounds(tickets: Sequence[Ticket]) -> Iterator[list[Ticket]]:
+    """The tickets of a batch, in order, a call's worth at a time; one with many leaves is a round of its own."""
+    taken: list[Ticket] = []
+    leaves = 0
+    for ticket in tickets:
+        if taken and leaves + ticket.ask.count > DIRECT_ROUND:
+            yield taken
+            taken, leaves = [], 0
+        taken.append(ticket)
+        leaves += ticket.ask.count
+    if taken:
+        yield taken
+
+
 async def sign_direct(
     heads: Heads, signer: Signer, line: Line, ticket: Ticket, held: Witnessed | None = None
 ) -> list[DirectPart]:
-    """Sign every leaf of a ticket that has no recorded signature yet, part by part. Refusals per part, never raised.
+    """One ticket as a round."""
+    return (await sign_round(heads, signer, line, [ticket], held))[0]
 
-    Of a held line the leaves are shown in the head that its witnesses have cosigned.
+
+async def sign_round(
+    heads: Heads, signer: Signer, line: Line, tickets: Sequence[Ticket], held: Witnessed | None = None
+) -> list[list[DirectPart]]:
+    """Sign every leaf of these tickets that has no recorded signature yet, part by part; what came of it, per ticket.
+
+    Refusals per part, never raised, unless nothing was signed yet and trying again may help. Of a held line the leaves
+    are shown in the head that its witnesses have cosigned.
     """
-    act = ticket.act
-    assert act is not None
-    missing = [position for position in range(act.count) if position not in ticket.signatures]
-    salts = leaf.salts(act.salt_seed, 0, act.count)
-    parts: list[DirectPart] = []
-    for at in range(0, len(missing), DIRECT_PART):
-        positions = missing[at : at + DIRECT_PART]
+    leaves = [
+        (of, position)
+        for of, ticket in enumerate(tickets)
+        for position in range(_act(ticket).count)
+        if position not in ticket.signatures
+    ]
+    salts = [leaf.salts(_act(ticket).salt_seed, 0, _act(ticket).count) for ticket in tickets]
+    parts: list[list[DirectPart]] = [[] for _ in tickets]
+    for at in range(0, len(leaves), DIRECT_PART):
+        some = leaves[at : at + DIRECT_PART]
 
-        async def call(size: int, positions: list[int] = positions) -> list[DirectResult]:
-            return await signer.direct(line.key, _items(line, act, salts, positions, size), size)
+        def call(size: int, some: list[tuple[int, int]] = some) -> Call[list[DirectResult]]:
+            items = [_item(line, _act(tickets[of]), salts[of], position, size) for of, position in some]
+            return signer.direct(line.key, items, size)
 
         try:
             if held is not None:
@@ -314,27 +350,32 @@ async def sign_direct(
             else:
                 head, results = await heads.under_newest(call)
                 size = head.size
-            if len(results) != len(positions):
+            if len(results) != len(some):
                 raise Internal("the signer answered another number of items", reason="OUTCOME_UNKNOWN")
         except Refusal as error:
-            if not parts and error.reason in RETRYABLE:
-                raise  # nothing was signed: the whole ticket is tried again while its leaves are young
-            results, size = [DirectResult(b"", 0, 0, "", error.reason)] * len(positions), line.log.head.size
-        parts.append(DirectPart(tuple(positions), tuple(results), size))
+            if at == 0 and error.reason in RETRYABLE:
+                raise  # nothing was signed: all is tried again while its leaves are young
+            results, size = [DirectResult(b"", 0, 0, "", error.reason)] * len(some), line.log.head.size
+        for of, group in groupby(zip(some, results, strict=True), key=lambda one: one[0][0]):
+            of_ticket = list(group)
+            positions = tuple([position for (_, position), _ in of_ticket])
+            parts[of].append(DirectPart(positions, tuple([result for _, result in of_ticket]), size))
     return parts
 
 
-def _items(line: Line, act: Stored, salts: bytes, positions: list[int], size: int) -> list[DirectItem]:
-    shared, tree, digest_size = act.opening, line.log.log.tree, act.event.algorithm.size
-    return [
-        DirectItem(
-            shared + salts[16 * position : 16 * position + 16],
-            act.digests[digest_size * position : digest_size * (position + 1)],
-            act.first_leaf + position,
-            tree.inclusion(act.first_leaf + position, size),
-        )
-        for position in positions
-    ]
+def _act(ticket: Ticket) -> Stored:
+    assert ticket.act is not None
+    return ticket.act
+
+
+def _item(line: Line, act: Stored, salts: bytes, position: int, size: int) -> DirectItem:
+    digest_size, index = act.event.algorithm.size, act.first_leaf + position
+    return DirectItem(
+        act.opening + salts[SALT_SIZE * position : SALT_SIZE * (position + 1)],
+        act.digests[digest_size * position : digest_size * (position + 1)],
+        index,
+        line.log.log.tree.inclusion(index, size),
+    )
 
 
 def _read_leaves(log: Log, first: int, end: int, at: Where | None) -> tuple[list[_Leaf], Where]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from asyncio import Event
 from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sealpress import flow
+from sealpress.clock import SystemClock
 from sealpress.flow import Flow
-from sealpress.steps._state import Durable, Line
+from sealpress.steps._pace import Pace
+from sealpress.steps._state import Durable, Line, Ticket
 
 
 class _Line(Line):
@@ -20,13 +23,24 @@ class _Line(Line):
 
         self.durable = deque()
         self.changed = Event()
+        self.pace = Pace()
+
+
+class _Ticket(Ticket):
+    """A ticket with nothing but a name and one leaf."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ask: Any = SimpleNamespace(count=1)
 
 
 class _Flow(Flow):
     """A flow with nothing but the one loop's turn."""
 
     def __init__(self) -> None:
-        self.shared: Any = None
+        self.shared: Any = SimpleNamespace(clock=SystemClock())
         self._signer: Any = None
 
     def _held(self, line: Line) -> bool:
@@ -37,18 +51,17 @@ async def test_leaves_offered_again_while_the_token_works_are_signed_next(monkey
     """A retry that comes in front of the batch under way neither ends it nor is lost."""
     line = _Line()
     signed: list[Any] = []
-    first: Any = "young"
-    second: Any = "again"
+    first, second = _Ticket("young"), _Ticket("again")
     young, again = Durable([first], 1, 0, 0), Durable([second], 1, 0, 0)
     line.offer(young)
 
-    async def sign(_heads: Any, _signer: Any, _line: Line, ticket: Any, *_: Any) -> str:
-        signed.append(ticket)
-        if ticket == "young":
+    async def sign(_heads: Any, _signer: Any, _line: Line, tickets: Any, *_: Any) -> list[str]:
+        signed.extend(ticket.name for ticket in tickets)
+        if tickets == [first]:
             line.offer_again(again)
-        return "parts"
+        return ["parts"]
 
-    monkeypatch.setattr(flow.seal, "sign_direct", sign)
+    monkeypatch.setattr(flow.seal, "sign_round", sign)
     monkeypatch.setattr(flow.settle, "settle_direct", lambda *_: None)
     turn = _Flow()
     heads: Any = None

@@ -56,7 +56,7 @@ static int level_open(sp_level *level, const sp_level_home *home, uint32_t numbe
 }
 
 /* From the end of what is mapped to `bytes`: allocated, written with zeros, mapped. */
-static int grow_file(sp_level *level, const sp_level_home *home, uint64_t bytes)
+static int extend(sp_level *level, const sp_level_home *home, uint64_t bytes)
 {
     static const uint8_t zeros[ZERO_BYTES];
     const sp_disk *disk = home->disk;
@@ -71,6 +71,24 @@ static int grow_file(sp_level *level, const sp_level_home *home, uint64_t bytes)
     return SP_OK;
 }
 
+/* ext4 keeps what it could allocate of a request that fails: given back, so that a full disk is not filled by us. */
+static int grow_file(sp_level *level, const sp_level_home *home, uint64_t bytes)
+{
+    int status = extend(level, home, bytes);
+    if (status != SP_OK) {
+        int error = errno;
+        home->disk->truncate(home->disk->ctx, level->file, level->mapped);
+        errno = error;
+    }
+    return status;
+}
+
+static uint64_t in_steps(const sp_level *level, uint64_t hashes, uint64_t step)
+{
+    uint64_t bytes = (hashes * 32 + step - 1) / step * step;
+    return bytes < level->reserved ? bytes : level->reserved;
+}
+
 int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes)
 {
     SP_TRY(level_reserve(level, home, number));
@@ -78,16 +96,15 @@ int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, u
     if (hashes * 32 <= level->mapped) {
         return SP_OK;
     }
-    uint64_t step = step_of(number);
-    uint64_t bytes = (hashes * 32 + step - 1) / step * step;
-    bytes = bytes < level->reserved ? bytes : level->reserved;
+    uint64_t bytes = in_steps(level, hashes, step_of(number));
     if (home->dir == NULL) {
         SP_ENSURE(mprotect(level->base, (size_t)bytes, PROT_READ | PROT_WRITE) == 0, SP_E_MEMORY);
         level->mapped = bytes;
         return SP_OK;
     }
     SP_TRY(level_open(level, home, number, SP_DISK_CREATE));
-    return grow_file(level, home, bytes);
+    int status = grow_file(level, home, bytes);
+    return status == SP_E_FULL ? grow_file(level, home, in_steps(level, hashes, STEP_BYTES_MIN)) : status;
 }
 
 int sp_level_load(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes)

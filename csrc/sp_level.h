@@ -5,7 +5,8 @@
  * allocated and filled with zeros before it is mapped: a later store can neither meet ENOSPC nor a hole.
  *
  * A step is 8 MiB at level 0 and half of that at each level above, down to 64 KiB: all levels grow after the same
- * 262,144 leaves, and a small log does not pay 8 MiB for each of its twenty levels. */
+ * 262,144 leaves, and a small log does not pay 8 MiB for each of its twenty levels. Where the disk has no room for a
+ * step it is as many times 64 KiB as are needed; if these fail too, nothing is kept of what could be allocated. */
 #ifndef SP_LEVEL_H
 #define SP_LEVEL_H
 

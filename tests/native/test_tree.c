@@ -11,6 +11,7 @@
 enum { LEAVES = 3000 };
 
 static uint8_t leaves[LEAVES * 32];
+static uint64_t room = UINT64_MAX;       /* bytes that a file may have; like ext4, what fits is kept of what does not */
 static int allocate_errors, write_errors, map_errors, sync_errors, open_errors;
 static uint32_t traits;
 
@@ -26,6 +27,10 @@ static int double_open(void *ctx, const char *path, uint32_t flags, int *file)
 
 static int double_allocate(void *ctx, int file, uint64_t offset, uint64_t size)
 {
+    if (offset + size > room) {
+        EXPECT(offset >= room || sp_disk_linux()->allocate(ctx, file, offset, room - offset) == 0);
+        return ENOSPC;
+    }
     return failing(&allocate_errors) ? ENOSPC : sp_disk_linux()->allocate(ctx, file, offset, size);
 }
 
@@ -96,8 +101,10 @@ static int root_is(sp_tree *tree, uint64_t size)
 /* Each step of growing fails once, at the first level and at a later one; nothing is appended, and the next try works. */
 static void growing(void)
 {
-    static const struct { int *switch_; int status; } steps[] = {
-        {&open_errors, SP_E_SYSTEM}, {&allocate_errors, SP_E_FULL}, {&write_errors, SP_E_SYSTEM}, {&map_errors, SP_E_SYSTEM},
+    /* room is asked for twice: for a whole step, and for what is needed */
+    static const struct { int *switch_, times, status; } steps[] = {
+        {&open_errors, 1, SP_E_SYSTEM}, {&allocate_errors, 2, SP_E_FULL},
+        {&write_errors, 1, SP_E_SYSTEM}, {&map_errors, 1, SP_E_SYSTEM},
     };
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         char path[64];
@@ -106,9 +113,9 @@ static void growing(void)
         EXPECT(sp_tree_open(&disk, fresh(path), &tree) == SP_OK);
         for (uint64_t size = 0; size < LEAVES;) {
             uint64_t more = size == 0 ? 1 : size < 2000 ? size : LEAVES - size;
-            *steps[i].switch_ = 1;
+            *steps[i].switch_ = steps[i].times;
             int status = sp_tree_append(tree, leaves + size * 32, more);
-            EXPECT(status == steps[i].status || *steps[i].switch_ == 1);
+            EXPECT(status == steps[i].status || *steps[i].switch_ == steps[i].times);
             if (status != SP_OK) {
                 EXPECT(sp_tree_size(tree) == size && root_is(tree, size));
                 EXPECT(sp_tree_append(tree, leaves + size * 32, more) == SP_OK);
@@ -120,6 +127,36 @@ static void growing(void)
         sp_tree_free(tree);
         clear(path);
     }
+}
+
+static uint64_t level_bytes(const char *dir)
+{
+    char path[128];
+    int file;
+    uint64_t size;
+    snprintf(path, sizeof path, "%s/level-00", dir);
+    EXPECT(sp_disk_linux()->open(NULL, path, SP_DISK_READ, &file) == 0);
+    EXPECT(sp_disk_linux()->size(NULL, file, &size) == 0 && sp_disk_linux()->close(NULL, file) == 0);
+    return size;
+}
+
+/* On a disk that is nearly full a level takes what it needs and no whole step; what it cannot use it gives back. */
+static void filling(void)
+{
+    char path[64];
+    sp_disk disk = disk_double();
+    sp_tree *tree;
+    room = 100 << 10;
+    EXPECT(sp_tree_open(&disk, fresh(path), &tree) == SP_OK);
+    EXPECT(sp_tree_append(tree, leaves, 2000) == SP_OK && level_bytes(path) == 64 << 10);
+    EXPECT(sp_tree_append(tree, leaves + 2000 * 32, 1000) == SP_E_FULL && level_bytes(path) == 64 << 10);
+    EXPECT(sp_tree_size(tree) == 2000 && root_is(tree, 2000));
+    room = 128 << 10;
+    EXPECT(sp_tree_append(tree, leaves + 2000 * 32, 1000) == SP_OK && level_bytes(path) == 128 << 10);
+    EXPECT(root_is(tree, 3000));
+    room = UINT64_MAX;
+    sp_tree_free(tree);
+    clear(path);
 }
 
 /* After one failed sync no later one may say that all is well, though the disk has forgotten the error. */
@@ -183,6 +220,7 @@ int main(void)
         leaves[i] = (uint8_t)(i * 251 % 257);
     }
     growing();
+    filling();
     syncing();
     without_mapped_writes();
     adopting();

@@ -351,6 +351,7 @@ class Flow:
         """Tell of a log that fills up, once each time, and when it has room again."""
         told = Level.ROOM
         while True:
+            log.log.reader.let_go()
             room, level = log.log.space.room(), log.log.space.level()
             self.shared.telemetry.space(log.id, room.share(), room.left)
             if level is not told:

@@ -30,7 +30,7 @@ import msgspec
 from sealpress.core.journal import segment_name
 from sealpress.core.names import sync_directory
 from sealpress.errors import CannotStart, Damaged, Invalid
-from sealpress.tlog import check, entry
+from sealpress.tlog import check, entry, index
 from sealpress.tlog.record import NANOSECONDS, from_frame
 from sealpress.tlog.standing import CHUNK, Standing, frames, look, make_directory, put, read
 from sealpress.values import RecordType
@@ -133,6 +133,8 @@ def archive(
             if governed and needed_from is None:
                 raise _governed(directory)
             part = _copy(standing, segment, to)
+            # Derived, and of no use without the segment: on a full disk the list is written to its blocks.
+            index.path_of(directory, segment).unlink(missing_ok=True)
             archived = msgspec.structs.replace(
                 archived,
                 sealed_size=max(archived.sealed_size, sealed_size),
@@ -279,9 +281,10 @@ def _expanded(part: Part, source: Path | None) -> Iterator[bytes]:
 
 
 def _remove(standing: Standing, archived: Archived) -> None:
-    """Take listed segments out of the journal, lowest first."""
+    """Take listed segments out of the journal, lowest first, and what was derived from them."""
     for part in archived.parts:
         standing.path(part.number).unlink(missing_ok=True)
+        index.path_of(standing.directory, part.number).unlink(missing_ok=True)
     sync_directory(standing.directory / "journal")
 
 

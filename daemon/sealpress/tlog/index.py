@@ -21,6 +21,11 @@ from sealpress.errors import CoreError
 OPEN_MAX = 256  # mapped at the same time
 
 
+def path_of(directory: Path, number: int) -> Path:
+    """Where the index of a segment of this log stands."""
+    return directory / "index" / f"{number:020}.idx"
+
+
 class SegmentIndexes:
     """Of one log directory. Any thread."""
 
@@ -62,6 +67,12 @@ class SegmentIndexes:
         """Those of these segments that have no file."""
         present = {path.stem for path in (self._directory / "index").glob("*.idx")}
         return [number for number in numbers if f"{number:020}" not in present]
+
+    def let_go(self, gone: Callable[[int], bool]) -> None:
+        """Unmap those whose segment is gone."""
+        with self._lock:
+            for number in [number for number in self._open if gone(number)]:
+                del self._open[number]
 
     def close(self) -> None:
         """Let go of the mappings."""

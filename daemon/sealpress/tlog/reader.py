@@ -58,6 +58,16 @@ class LogReader:
             self._open.move_to_end(number)
             return found
 
+    def let_go(self) -> None:
+        """Unmap what has left the journal: while it is mapped, an archived segment still takes its room on the disk."""
+        with self._lock:
+            for number in [number for number in self._open if self._gone(number)]:
+                del self._open[number]
+        self.indexes.let_go(self._gone)
+
+    def _gone(self, number: int) -> bool:
+        return not (self.directory / "journal" / segment_name(number)).exists()
+
     def frames(self, number: int, start: int = 0) -> Iterator[Frame]:
         """All frames of a segment from `start` (0: the first), up to `end` if it is the active one."""
         end = self.end

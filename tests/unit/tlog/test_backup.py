@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import pytest
 
 from kit.checkers import check_log
 from kit.disk import FaultDisk
+from kit.filesystems import tmpfs
 from kit.logs import flip, segment_path
 from kit.scribe import Scribe
-from sealpress.core.journal import FIRST_FRAME
+from sealpress.core.journal import FIRST_FRAME, segment_name
 from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
 from sealpress.tlog import archive, backup
 from sealpress.tlog.log import Log
@@ -189,6 +192,40 @@ def test_only_what_is_old_and_sealed_is_archived(scribe: Scribe, tmp_path: Path)
     assert [part.number for part in archived(scribe, tmp_path / "cold", keep=2)] == list(range(last - 2))
     assert archived(scribe, tmp_path / "cold", keep=2) == []
     assert [part.number for part in archived(scribe, tmp_path / "cold", keep=0)] == [last - 2]
+
+
+def test_archived_segments_give_their_room_back(tmp_path: Path) -> None:
+    """Beside an open log that has read them: no index is left of them, and once it let go no mapping."""
+    scribe = aged(tmp_path)
+    reader, journal = scribe.log.reader, scribe.settings.directory / "journal"
+    for number in reader.numbers()[:-1]:
+        reader.indexes.make(number)
+    moved = archived(scribe, tmp_path / "cold")
+    left = {path.stem for path in (scribe.settings.directory / "index").glob("*.idx")}
+    assert left == {path.stem for path in journal.glob("*.seg") if int(path.stem) < reader.end.segment}
+    reader.let_go()
+    mapped = Path("/proc/self/maps").read_text()
+    assert [part.number for part in moved if segment_name(part.number) in mapped] == []
+    assert segment_name(reader.end.segment) in mapped
+    scribe.log.close()
+
+
+def test_a_disk_without_a_free_byte_can_be_archived(tmp_path: Path) -> None:
+    """The list is written to the blocks of an index: archiving is what an operator does with a full disk."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system needs root")
+    with tmpfs(tmp_path / "disk", 32) as place:
+        scribe = aged(place)
+        for number in scribe.log.reader.numbers()[:-1]:
+            scribe.log.reader.indexes.make(number)
+        with (place / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        assert os.statvfs(place).f_bfree == 0
+        scribe.log.reader.indexes.close()
+        assert len(archived(scribe, tmp_path / "cold")) >= 2
+        assert os.statvfs(place).f_bfree > 0
+        scribe.log.close()
 
 
 def test_archived_segments_come_back_byte_by_byte(tmp_path: Path) -> None:

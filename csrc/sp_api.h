@@ -34,6 +34,19 @@ int sp_hasher_final(sp_hasher *hasher, uint8_t *out);   /* afterwards the hasher
 void sp_hasher_free(sp_hasher *hasher);
 /* Hashes an open file from its start with large reads. *progress, if given, counts the bytes done (relaxed atomic). */
 int sp_digest_fd(uint8_t algorithm, int fd, uint8_t *out, uint64_t *size_out, uint64_t *progress);
+/* Many files (sp_files). paths: `count` of them, each ended by a zero byte, end to end; they and the three columns belong to
+ * the caller and outlive the object. errors[i]: EINPROGRESS at first, then 0, or the errno of what went wrong: EISDIR or
+ * ENOTSUP for what is no regular file, ESTALE if it changed while it was read, ECANCELED. Digest and size (the bytes hashed)
+ * are there if it is 0. At most `workers` threads call sp_files_work, once each; it returns when no file is left. */
+typedef struct sp_files sp_files;
+int sp_files_new(uint8_t algorithm, size_t count, const char *paths, size_t paths_size, size_t workers, uint8_t *digests,
+                 uint64_t *sizes, int32_t *errors, sp_files **out);
+int sp_files_work(sp_files *files);
+/* For one other thread: sleeps until the first `count` files are finished, or for timeout_ms. Those in front of *finished are;
+ * *bytes counts what was hashed so far, of all. */
+int sp_files_wait(sp_files *files, size_t count, uint32_t timeout_ms, size_t *finished, uint64_t *bytes);
+void sp_files_stop(sp_files *files);    /* from any thread: what is not finished ends with ECANCELED or is left as it is */
+void sp_files_free(sp_files *files);    /* when no thread is in sp_files_work any more */
 uint32_t sp_crc32c(uint32_t crc, const uint8_t *data, size_t size);   /* start with 0; Castagnoli, reflected */
 
 /* ---- tree (sp_tree): RFC 6962, levels stored ----------------------------- */

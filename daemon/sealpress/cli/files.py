@@ -1,22 +1,26 @@
 """Files of the command line: which ones are meant, their digests, and writing an answer beside them.
 
-Guarantees: hashing is done in C, several files at once; a written file is whole or absent. Does not: sign or verify.
+Guarantees: hashing is done in C, many files at once; a written file is whole or absent, for who looks at it while we
+write. Does not: sign or verify; sync what it writes: after a power cut, sign again.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from sealpress.core.digests import digest_file
+from sealpress.core.files import CHANGED, NO_FILE, FileDigests
 from sealpress.errors import ConfigError
 from sealpress.values import DigestAlgorithm
 
 ANSWERS = (".tlog-proof", ".sig")
+TICK_S = 0.1  # how often progress is told
 _LIST_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}|[0-9a-fA-F]{96}|[0-9a-fA-F]{128}) [ *](.+)")
 _BY_HEX_SIZE = {2 * algorithm.size: algorithm for algorithm in DigestAlgorithm}
 _ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
@@ -46,23 +50,78 @@ def meant(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def hash_files(
-    paths: Sequence[Path], algorithm: DigestAlgorithm, done: Callable[[int], None] | None = None
-) -> Iterator[Hashed]:
-    """Digests in the order of the paths; `done` is told the bytes of each file that is finished."""
+class Hashing:
+    """Files that are hashed while the caller does something else, and their digests in order as they come.
 
-    def one(path: Path) -> Hashed:
-        try:
-            digest, size = digest_file(algorithm, path)
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}", hint="give files that can be read") from error
-        return Hashed(path, algorithm, digest, size)
+    Use as a context manager: leaving it stops what still runs.
+    """
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for hashed in pool.map(one, paths):
-            if done is not None:
-                done(hashed.size)
-            yield hashed
+    def __init__(self, paths: Sequence[Path], algorithm: DigestAlgorithm) -> None:
+        """Begins at once."""
+        self.algorithm = algorithm
+        self._paths = paths
+        self._running = FileDigests(algorithm, paths)
+
+    def use(self, algorithm: DigestAlgorithm) -> None:
+        """The algorithm that is wanted: begins again if it is not the one it began with."""
+        if algorithm is not self.algorithm:
+            self._running.close()
+            self.algorithm = algorithm
+            self._running = FileDigests(algorithm, self._paths)
+
+    def parts(self, items_max: int, done: Callable[[int], None] | None = None) -> Iterator[list[Hashed]]:
+        """In order, `items_max` at a time; `done` is told every now and then how many bytes are hashed.
+
+        ConfigError for the first file that cannot be hashed: FILE_MISSING, FILE_UNREADABLE, FILE_KIND, FILE_CHANGED.
+        """
+        running = self._running
+        for start in range(0, len(self._paths), items_max):
+            end = min(start + items_max, len(self._paths))
+            finished = 0
+            while finished < end:
+                finished, total = running.wait(end, TICK_S)
+                if done is not None:
+                    done(total)
+            yield [self._one(running, position) for position in range(start, end)]
+
+    def _one(self, running: FileDigests, position: int) -> Hashed:
+        path, error = self._paths[position], running.error(position)
+        if error:
+            raise _unhashed(path, error)
+        return Hashed(path, self.algorithm, running.digest(position), running.size(position))
+
+    def close(self) -> None:
+        """Stop."""
+        self._running.close()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.close()
+
+
+def _unhashed(path: Path, error: int) -> ConfigError:
+    """Why a file has no digest, and what to do."""
+    if error == CHANGED:
+        text, reason, hint = "changed while it was read", "FILE_CHANGED", "sign it when nobody writes to it any more"
+    elif error in NO_FILE:
+        text, reason, hint = "not a regular file", "FILE_KIND", "sign its content with --digest"
+    elif error in (errno.ENOENT, errno.ENOTDIR):
+        text, reason, hint = "no such file", "FILE_MISSING", "give files or directories"
+    else:
+        text, reason, hint = os.strerror(error), "FILE_UNREADABLE", "give files that can be read"
+    return ConfigError(f"{path}: {text}", reason=reason, hint=hint)
+
+
+def hash_files(paths: Sequence[Path], algorithm: DigestAlgorithm) -> list[Hashed]:
+    """Digests in the order of the paths; errors as `Hashing.parts` raises them."""
+    with Hashing(paths, algorithm) as hashing:
+        return [hashed for part in hashing.parts(len(paths) or 1) for hashed in part]
 
 
 def parse_digest(text: str) -> Hashed:
@@ -106,15 +165,35 @@ def answer_path(path: Path, suffix: str, output: Path | None) -> Path:
     return output / inside.with_name(inside.name + suffix)
 
 
+def write_all(paths: Sequence[Path], contents: Sequence[bytes]) -> None:
+    """Each as `write_whole` does."""
+    made: set[Path] = set()
+    for path, content in zip(paths, contents, strict=True):
+        try:
+            if path.parent not in made:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                made.add(path.parent)
+            _replace(path, content)
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}", hint="choose a directory with --output DIR") from error
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Through a temporary file and a rename: nobody ever sees half an answer. ConfigError if it cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write_all([path], [content])
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = f"{path.parent}{os.sep}.{path.name}.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
         finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="choose a directory with --output DIR") from error
+            os.close(descriptor)
+        os.replace(temporary, path)  # noqa: PTH105 - ten thousand times
+    except BaseException:
+        os.unlink(temporary)  # noqa: PTH108
+        raise

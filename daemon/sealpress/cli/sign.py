@@ -1,29 +1,45 @@
 """`sealpress sign`: hash locally, ask in batches, check every answer, then write it beside the file.
 
-Guarantees: no file is written whose content did not verify against the digest computed here; a second run after an
-interruption asks again for what is missing. Does not: send any content of a file.
+Guarantees: no file is written whose content did not verify against the digest computed here; memory does not grow with
+the size of files. Does not: send any content of a file; look at a file again: one that changes after it was read keeps
+the proof of what it was, and `verify` says so. Of more than 10,000 files the first are signed while the rest is hashed,
+so a file that cannot be read stops the command when others are signed already; a second run signs all of them again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from sealpress.cli import files
-from sealpress.cli.files import Hashed
+from sealpress.cli.files import Hashed, Hashing
 from sealpress.cli.output import ClientFile, JsonFlag, emit, reporting, say
-from sealpress.client import Client, load_client
 from sealpress.errors import ConfigError, NotPermitted
 from sealpress.values import DigestAlgorithm, Mode
 
+if TYPE_CHECKING:
+    from sealpress.client import Client, SignedBatch
+
 BATCH_ITEMS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """How everything of one command is signed, and where the answers go."""
+
+    line: str
+    algorithm: DigestAlgorithm
+    output: Path | None
+    grant: str
+    security_version: int
 
 
 def register(app: typer.Typer) -> None:
@@ -53,15 +69,18 @@ def sign(
         found = files.meant(paths or [])
         if not found and not given:
             raise ConfigError("nothing to sign", hint="give PATH…, --digest or --digests-file")
-        with Client(load_client(client)) as daemon:
-            line = key or daemon.config.line
-            algorithm = _algorithm(daemon, line, given)
-            items = [*_hash(found, algorithm, quiet=as_json), *given]
-            results = (
-                list(_dry(items))
-                if dry_run
-                else list(_sign(daemon, line, algorithm, items, output, grant, security_version))
-            )
+        with files.Hashing(found, given[0].algorithm if given else DigestAlgorithm.SHA256) as hashing:
+            from sealpress.client import Client, load_client  # takes its time, in which files are hashed
+
+            with Client(load_client(client)) as daemon:
+                line = key or daemon.config.line
+                hashing.use(_algorithm(daemon, line, given))
+                parts = _parts(hashing, found, given, quiet=as_json)
+                if dry_run:
+                    results = [_shown(item) for part in parts for item in part]
+                else:
+                    act = Act(line, hashing.algorithm, output, grant, security_version)
+                    results = _sign(daemon, act, parts)
         if as_json:
             emit({"line": line, "dry_run": dry_run, "files": results})
         else:
@@ -81,52 +100,73 @@ def _algorithm(daemon: Client, line: str, given: list[Hashed]) -> DigestAlgorith
         return DigestAlgorithm.SHA256  # we may not even look; asking to sign is what gets recorded
 
 
-def _hash(found: list[Path], algorithm: DigestAlgorithm, *, quiet: bool) -> list[Hashed]:
-    if quiet or not sys.stderr.isatty():
-        return list(files.hash_files(found, algorithm))
+def _parts(hashing: Hashing, found: list[Path], given: list[Hashed], *, quiet: bool) -> Iterator[list[Hashed]]:
+    """What one call signs: files as they are hashed, then the digests given."""
+    with _progress(found, quiet=quiet or not sys.stderr.isatty()) as done:
+        yield from hashing.parts(BATCH_ITEMS, done)
+    for start in range(0, len(given), BATCH_ITEMS):
+        yield given[start : start + BATCH_ITEMS]
+
+
+@contextmanager
+def _progress(found: list[Path], *, quiet: bool) -> Iterator[Callable[[int], None] | None]:
+    """A bar on a terminal."""
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
     columns = (TextColumn("hashing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("hashing", total=sum(path.stat().st_size for path in found))
-        return list(files.hash_files(found, algorithm, lambda size: progress.advance(task, size)))
+        yield lambda done: progress.update(task, completed=done)
 
 
-def _dry(items: list[Hashed]) -> Iterator[dict[str, Any]]:
-    for item in items:
-        yield {"path": str(item.path), "digest": f"{item.algorithm.label}:{item.digest.hex()}", "size": item.size}
+def _shown(item: Hashed) -> dict[str, Any]:
+    return {"path": str(item.path), "digest": f"{item.algorithm.label}:{item.digest.hex()}", "size": item.size}
 
 
-def _sign(
-    daemon: Client,
-    line: str,
-    algorithm: DigestAlgorithm,
-    items: list[Hashed],
-    output: Path | None,
-    grant: str,
-    security_version: int,
-) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(items), BATCH_ITEMS):
-        part = items[start : start + BATCH_ITEMS]
-        answer = daemon.sign_batch(
-            b"".join(item.digest for item in part),
-            algorithm,
-            line=line,
-            names=tuple(_name(item.path) for item in part),
-            sizes=tuple(item.size for item in part),
-            grant_id=grant,
-            security_version=security_version,
-        )
-        suffix = ".tlog-proof" if daemon.key(line).mode is Mode.PROOF else ".sig"
-        for position, (item, document) in enumerate(zip(part, answer.documents, strict=True)):
-            target = files.answer_path(item.path, suffix, output)
-            files.write_whole(target, document)
-            yield {
-                "path": str(item.path),
-                "written": str(target),
-                "digest": f"{algorithm.label}:{item.digest.hex()}",
-                "leaf_index": answer.first_leaf_index + position,
-                "event_id": answer.event_id,
-                "sha256": hashlib.sha256(document).hexdigest(),
-            }
+def _sign(daemon: Client, act: Act, parts: Iterator[list[Hashed]]) -> list[dict[str, Any]]:
+    """Ask part by part; the answers of one are written while the next is hashed and asked for."""
+    results: list[dict[str, Any]] = []
+    with ThreadPoolExecutor(1) as writer:
+        writing: Future[list[dict[str, Any]]] | None = None
+        for part in parts:
+            answer = daemon.sign_batch(
+                b"".join([item.digest for item in part]),
+                act.algorithm,
+                line=act.line,
+                names=tuple(_name(item.path) for item in part),
+                sizes=tuple(item.size for item in part),
+                grant_id=act.grant,
+                security_version=act.security_version,
+            )
+            suffix = ".tlog-proof" if daemon.key(act.line).mode is Mode.PROOF else ".sig"
+            if writing is not None:
+                results += writing.result()
+            writing = writer.submit(_write, act, suffix, part, answer)
+        if writing is not None:
+            results += writing.result()
+    return results
+
+
+def _write(act: Act, suffix: str, part: list[Hashed], answer: SignedBatch) -> list[dict[str, Any]]:
+    """Each answer beside its file."""
+    targets = [files.answer_path(item.path, suffix, act.output) for item in part]
+    files.write_all(targets, answer.documents)
+    label = act.algorithm.label
+    return [
+        {
+            "path": str(item.path),
+            "written": str(target),
+            "digest": f"{label}:{item.digest.hex()}",
+            "leaf_index": answer.first_leaf_index + position,
+            "event_id": answer.event_id,
+            "sha256": hashlib.sha256(document).hexdigest(),
+        }
+        for position, (item, target, document) in enumerate(zip(part, targets, answer.documents, strict=True))
+    ]
 
 
 def _name(path: Path) -> str:

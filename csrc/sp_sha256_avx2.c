@@ -6,6 +6,7 @@
 #define WORD_BITS 32
 #define LANES 8
 #define ADD(x, y) _mm256_add_epi32(x, y)
+#define ADD_WORD(x, word) ADD(x, SPREAD(*(word)))
 #define RIGHT(x, n) _mm256_srli_epi32(x, n)
 #define TURN(x, n) _mm256_or_si256(RIGHT(x, n), _mm256_slli_epi32(x, 32 - (n)))
 #define SPREAD(word) _mm256_set1_epi32((int)(word))

@@ -5,9 +5,10 @@
 
 #define WORD_BITS 32
 #define LANES 16
-#define ADD(x, y) _mm512_add_epi32(x, y)
-#define RIGHT(x, n) _mm512_srli_epi32(x, n)
-#define TURN(x, n) _mm512_ror_epi32(x, n)
+#define ADD(x, y) IN_ORDER("vpaddd %2, %1, %0", x, "v"(y))
+#define ADD_WORD(x, word) IN_ORDER("vpaddd %2%{1to16%}, %1, %0", x, "m"(*(word)))
+#define RIGHT(x, n) IN_ORDER("vpsrld %2, %1, %0", x, "i"(n))
+#define TURN(x, n) IN_ORDER("vprord %2, %1, %0", x, "i"(n))
 #define SPREAD(word) _mm512_set1_epi32((int)(word))
 #define WIDE_STORE(s, out) wide_store(s, out)
 

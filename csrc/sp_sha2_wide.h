@@ -2,7 +2,7 @@
  * the same text for SHA-256 and SHA-512 and for every instruction set; who includes it says first
  *   WORD_BITS                      32: SHA-256, 64: SHA-384 and SHA-512
  *   vec, WIDE, WIDE_TARGET, XOR3, CHOOSE, MAJORITY                 (sp_wide_*.h)
- *   LANES, ADD, RIGHT(x, n), TURN(x, n), SPREAD(word)
+ *   LANES, ADD, ADD_WORD(x, pointer), RIGHT(x, n), TURN(x, n), SPREAD(word)
  *   wide_load(w, blocks, at)       the sixteen words of the blocks at blocks[lane] + at, in the processor's order
  * and gets wide_block and a kernel's compress_lanes; with
  *   WIDE_STORE(s, out)             eight words of each lane, big endian, one message behind the other
@@ -42,16 +42,46 @@ WIDE void wide_round(vec s[8], int i, vec constant_and_word)
 {
     const vec a = s[(0 - i) & 7], b = s[(1 - i) & 7], c = s[(2 - i) & 7];
     const vec e = s[(4 - i) & 7], f = s[(5 - i) & 7], g = s[(6 - i) & 7];
-    const vec t1 = ADD(ADD(ADD(s[(7 - i) & 7], constant_and_word), CHOOSE(e, f, g)), WITH(SIGMA, e, BIG1));
-    s[(3 - i) & 7] = ADD(s[(3 - i) & 7], t1);
-    s[(7 - i) & 7] = ADD(ADD(t1, MAJORITY(a, b, c)), WITH(SIGMA, a, BIG0));
+    vec sum = ADD(s[(7 - i) & 7], constant_and_word);
+    sum = ADD(sum, CHOOSE(e, f, g));
+    sum = ADD(sum, WITH(SIGMA, e, BIG1));
+    s[(3 - i) & 7] = ADD(s[(3 - i) & 7], sum);
+    sum = ADD(sum, MAJORITY(a, b, c));
+    s[(7 - i) & 7] = ADD(sum, WITH(SIGMA, a, BIG0));
 }
 
-WIDE vec wide_next(vec w[16], int i)
+/* Word i + 16 in the place of word i, which its round has used. */
+WIDE void wide_next(vec w[16], int i)
 {
     const vec early = w[(i + 1) & 15], late = w[(i + 14) & 15];
-    const vec sum = ADD(w[i & 15], w[(i + 9) & 15]);
-    return w[i & 15] = ADD(ADD(sum, WITH(SMALL, early, SMALL0)), WITH(SMALL, late, SMALL1));
+    vec sum = ADD(w[i & 15], w[(i + 9) & 15]);
+    sum = ADD(sum, WITH(SMALL, early, SMALL0));
+    w[i & 15] = ADD(sum, WITH(SMALL, late, SMALL1));
+}
+
+/* Rounds from `base` on, to the end, of the words that w holds for them. A word is made sixteen rounds before it is
+ * needed: the processor always finds work beside the chain of additions from round to round. */
+WIDE void wide_rounds(vec s[8], vec w[16], int base)
+{
+    for (; base < ROUNDS - 16; base += 16) {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            wide_round(s, i, ADD_WORD(w[i], CONSTANTS + base + i));
+            wide_next(w, i);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        wide_round(s, i, ADD_WORD(w[i], CONSTANTS + base + i));
+    }
+}
+
+WIDE void wide_add(vec state[8], const vec s[8])
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        state[i] = ADD(state[i], s[i]);
+    }
 }
 
 /* One block of each lane; w is used up. */
@@ -59,20 +89,8 @@ WIDE void wide_block(vec state[8], vec w[16])
 {
     vec s[8];
     memcpy(s, state, sizeof s);
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i++) {
-        wide_round(s, i, ADD(w[i], SPREAD(CONSTANTS[i])));
-    }
-    for (int base = 16; base < ROUNDS; base += 16) {
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) {
-            wide_round(s, i, ADD(wide_next(w, i), SPREAD(CONSTANTS[base + i])));
-        }
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        state[i] = ADD(state[i], s[i]);
-    }
+    wide_rounds(s, w, 0);
+    wide_add(state, s);
 }
 
 WIDE void wide_blocks(vec state[8], const uint8_t *const *blocks, size_t count)

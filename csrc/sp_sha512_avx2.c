@@ -6,6 +6,7 @@
 #define WORD_BITS 64
 #define LANES 4
 #define ADD(x, y) _mm256_add_epi64(x, y)
+#define ADD_WORD(x, word) ADD(x, SPREAD(*(word)))
 #define RIGHT(x, n) _mm256_srli_epi64(x, n)
 #define TURN(x, n) _mm256_or_si256(RIGHT(x, n), _mm256_slli_epi64(x, 64 - (n)))
 #define SPREAD(word) _mm256_set1_epi64x((long long)(word))

@@ -5,9 +5,10 @@
 
 #define WORD_BITS 64
 #define LANES 8
-#define ADD(x, y) _mm512_add_epi64(x, y)
-#define RIGHT(x, n) _mm512_srli_epi64(x, n)
-#define TURN(x, n) _mm512_ror_epi64(x, n)
+#define ADD(x, y) IN_ORDER("vpaddq %2, %1, %0", x, "v"(y))
+#define ADD_WORD(x, word) IN_ORDER("vpaddq %2%{1to8%}, %1, %0", x, "m"(*(word)))
+#define RIGHT(x, n) IN_ORDER("vpsrlq %2, %1, %0", x, "i"(n))
+#define TURN(x, n) IN_ORDER("vprorq %2, %1, %0", x, "i"(n))
 #define SPREAD(word) _mm512_set1_epi64((long long)(word))
 
 /* Eight vectors as an 8 x 8 matrix of words of 64 bits, transposed: pairs of words, then quarters. */

@@ -48,7 +48,7 @@ struct sp_disk {
     int (*sync)(void *ctx, int file);       /* fdatasync: the bytes, and what is needed to find them again */
     int (*sync_all)(void *ctx, int file);   /* fsync */
     int (*map)(void *ctx, int file, uint64_t offset, uint64_t size, int writable, void **out);   /* shared */
-    /* Shared and writable, at this very address, in place of what was mapped there: the caller reserved the range, watches
+    /* Shared and read-only, at this very address, in place of what was mapped there: the caller reserved the range, watches
      * it (sp_bus.h) and unmaps it as a whole. For the tree, whose readers' pointers must stay true while a file grows. */
     int (*map_at)(void *ctx, int file, uint64_t offset, uint64_t size, void *at);
     int (*unmap)(void *ctx, void *data, uint64_t size);

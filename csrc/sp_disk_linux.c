@@ -142,7 +142,7 @@ static int linux_map(void *ctx, int file, uint64_t offset, uint64_t size, int wr
 static int linux_map_at(void *ctx, int file, uint64_t offset, uint64_t size, void *at)
 {
     (void)ctx;
-    void *data = mmap(at, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, (off_t)offset);
+    void *data = mmap(at, (size_t)size, PROT_READ, MAP_SHARED | MAP_FIXED, file, (off_t)offset);
     return data == MAP_FAILED ? errno : 0;
 }
 

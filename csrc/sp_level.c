@@ -14,7 +14,6 @@
 
 #define STEP_BYTES (UINT64_C(8) << 20)
 #define STEP_BYTES_MIN (UINT64_C(64) << 10)
-#define ZERO_BYTES (256u << 10)
 
 uint32_t sp_level_count(const sp_level_home *home)
 {
@@ -55,17 +54,12 @@ static int level_open(sp_level *level, const sp_level_home *home, uint32_t numbe
     return sp_disk_status(home->disk->open(home->disk->ctx, path, SP_DISK_WRITE | flags, &level->file));
 }
 
-/* From the end of what is mapped to `bytes`: allocated, written with zeros, mapped. */
+/* From the end of what is mapped to `bytes`: allocated and mapped. */
 static int extend(sp_level *level, const sp_level_home *home, uint64_t bytes)
 {
-    static const uint8_t zeros[ZERO_BYTES];
     const sp_disk *disk = home->disk;
     uint64_t from = level->mapped;
     SP_TRY(sp_disk_status(disk->allocate(disk->ctx, level->file, from, bytes - from)));
-    for (uint64_t at = from; at < bytes; at += ZERO_BYTES) {
-        size_t size = bytes - at < ZERO_BYTES ? (size_t)(bytes - at) : ZERO_BYTES;
-        SP_TRY(sp_disk_status(disk->pwrite(disk->ctx, level->file, zeros, size, at)));
-    }
     SP_TRY(sp_disk_status(disk->map_at(disk->ctx, level->file, from, bytes - from, level->base + from)));
     level->mapped = bytes;
     return SP_OK;
@@ -127,6 +121,16 @@ int sp_level_load(sp_level *level, const sp_level_home *home, uint32_t number, u
     SP_TRY(sp_disk_status(disk->map_at(disk->ctx, level->file, 0, bytes, level->base)));
     level->mapped = bytes;
     return SP_OK;
+}
+
+int sp_level_store(sp_level *level, const sp_level_home *home, uint64_t first, const uint8_t *hashes, uint64_t count)
+{
+    sp_bug_if(first > level->mapped / 32 || count > level->mapped / 32 - first);
+    if (home->dir == NULL) {
+        memcpy(level->base + first * 32, hashes, (size_t)count * 32);
+        return SP_OK;
+    }
+    return sp_disk_status(home->disk->pwrite(home->disk->ctx, level->file, hashes, (size_t)count * 32, first * 32));
 }
 
 int sp_level_sync(sp_level *level, const sp_level_home *home)

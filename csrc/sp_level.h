@@ -2,7 +2,8 @@
  *
  * An address range is reserved without access when the first hash comes, and file (or anonymous memory) is mapped into
  * it step by step; so a pointer that a reader holds stays true while the appender grows the level. Disk space is
- * allocated and filled with zeros before it is mapped: a later store can neither meet ENOSPC nor a hole.
+ * allocated before it is mapped: a later store cannot meet ENOSPC. Files are mapped read-only and written with pwrite: a
+ * page that is stored into through a mapping faults once after each write-back, which then has to interrupt every core.
  *
  * A step is 8 MiB at level 0 and half of that at each level above, down to 64 KiB: all levels grow after the same
  * 262,144 leaves, and a small log does not pay 8 MiB for each of its twenty levels. Where the disk has no room for a
@@ -22,7 +23,7 @@
 typedef struct sp_level {
     uint8_t *base;              /* the reserved range; NULL before the first hash */
     uint64_t reserved;          /* its bytes */
-    uint64_t mapped;            /* bytes from base on that can be stored into */
+    uint64_t mapped;            /* bytes from base on that are there */
     int file;                   /* -1 in memory */
 } sp_level;
 
@@ -37,6 +38,8 @@ uint32_t sp_level_count(const sp_level_home *home);      /* levels that such a t
 SP_MUST_USE int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes);
 /* Maps what the file holds; SP_E_MISMATCH unless that is at least `hashes` hashes. Nothing in memory: SP_E_MISMATCH. */
 SP_MUST_USE int sp_level_load(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes);
+/* Hashes [first, first + count), for which there is room. */
+SP_MUST_USE int sp_level_store(sp_level *level, const sp_level_home *home, uint64_t first, const uint8_t *hashes, uint64_t count);
 SP_MUST_USE int sp_level_sync(sp_level *level, const sp_level_home *home);
 void sp_level_close(sp_level *level, const sp_level_home *home);
 

@@ -24,6 +24,24 @@ static void make_one(sp_spare *spare)
     pthread_cond_broadcast(&spare->changed);
 }
 
+/* A sync that fails here is not reported again to whoever syncs the file later: it is the end, as any other. */
+static void flush_some(sp_spare *spare)
+{
+    int files[SP_SPARE_FLUSH], error = 0;
+    uint32_t count = spare->flushes;
+    memcpy(files, spare->flush, sizeof files);
+    spare->flushes = 0;
+    pthread_mutex_unlock(&spare->mutex);
+    for (uint32_t i = 0; error == 0 && i < count; i++) {
+        error = spare->disk->sync(spare->disk->ctx, files[i]);
+    }
+    pthread_mutex_lock(&spare->mutex);
+    if (error != 0) {
+        spare->status = SP_E_FAILED;
+        spare->system_errno = error;
+    }
+}
+
 static void *spare_main(void *arg)
 {
     sp_spare *spare = arg;
@@ -31,6 +49,8 @@ static void *spare_main(void *arg)
     while (!spare->stop) {
         if (spare->wanted || spare->reserve_wanted) {
             make_one(spare);
+        } else if (spare->flushes > 0) {
+            flush_some(spare);
         } else {
             pthread_cond_wait(&spare->changed, &spare->mutex);
         }
@@ -73,6 +93,16 @@ void sp_spare_want(sp_spare *spare, uint64_t number)
         spare->wanted = 1;
         pthread_cond_broadcast(&spare->changed);
     }
+    pthread_mutex_unlock(&spare->mutex);
+}
+
+void sp_spare_flush(sp_spare *spare, const int *files, uint32_t count)
+{
+    sp_bug_if(count > SP_SPARE_FLUSH);
+    pthread_mutex_lock(&spare->mutex);
+    memcpy(spare->flush, files, count * sizeof *files);
+    spare->flushes = count;
+    pthread_cond_broadcast(&spare->changed);
     pthread_mutex_unlock(&spare->mutex);
 }
 

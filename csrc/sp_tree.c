@@ -7,8 +7,9 @@
 #include "sp_merkle.h"
 #include "sp_sha256.h"
 
-/* Leaves that go through all levels together: their hashes stay in the second-level cache. */
-enum { CHUNK = 8192 };
+/* Leaves that go through all levels together: their hashes stay in the second-level cache. The nodes that they complete
+ * are fewer, but for one more at each level above the chunk's own. */
+enum { CHUNK = 8192, SCRATCH = (CHUNK + SP_LEVEL_COUNT) * 32 };
 
 /* Makes the directory and finds out whether its file system can be stored into through a mapping. Where it cannot, the
  * levels stay in memory: they are derived, and a SIGBUS in the middle of a commit would be worse than a rebuild. */
@@ -34,7 +35,8 @@ int sp_tree_open(const sp_disk *disk, const char *dir, sp_tree **out)
     for (uint32_t i = 0; i < SP_LEVEL_COUNT; i++) {
         tree->level[i].file = -1;
     }
-    int status = dir == NULL ? SP_OK : tree_home(tree, disk, dir);
+    tree->scratch = malloc(SCRATCH);
+    int status = tree->scratch == NULL ? SP_E_MEMORY : dir == NULL ? SP_OK : tree_home(tree, disk, dir);
     if (status != SP_OK) {
         sp_tree_free(tree);
         return status;
@@ -49,6 +51,7 @@ void sp_tree_free(sp_tree *tree)
         for (uint32_t i = 0; i < SP_LEVEL_COUNT; i++) {
             sp_level_close(&tree->level[i], &tree->home);
         }
+        free(tree->scratch);
         free(tree->dir);
         free(tree);
     }
@@ -60,7 +63,7 @@ uint64_t sp_tree_size(const sp_tree *tree)
 }
 
 /* A complete node: the caller has checked that it is one. */
-static uint8_t *node_at(const sp_tree *tree, uint32_t level, uint64_t index)
+static const uint8_t *node_at(const sp_tree *tree, uint32_t level, uint64_t index)
 {
     return tree->level[level].base + (size_t)index * 32;
 }
@@ -97,14 +100,31 @@ int sp_tree_reserve(sp_tree *tree, uint64_t count)
     return SP_OK;
 }
 
-/* Leaves [from, to) and every node that they complete. */
-static void store(sp_tree *tree, uint64_t from, uint64_t to, const uint8_t *leaf_hashes)
+/* Parents of the nodes [from, to) of `level`, which stand at `nodes`: all that they complete. */
+static uint8_t *parents(const sp_tree *tree, uint32_t level, uint64_t from, uint64_t to, const uint8_t *nodes, uint8_t *out)
 {
-    memcpy(node_at(tree, 0, from), leaf_hashes, (size_t)(to - from) * 32);
-    for (uint32_t level = 1; to >> level > from >> level; level++) {
-        uint64_t first = from >> level, end = to >> level;
-        sp_sha256_nodes(node_at(tree, level - 1, first * 2), (size_t)(end - first), node_at(tree, level, first));
+    if (from % 2 == 1 && from < to) {           /* the first one's sibling was stored before */
+        sp_merkle_node(node_at(tree, level, from - 1), nodes, out);
+        nodes += 32;
+        out += 32;
+        from++;
     }
+    uint64_t whole = (to - from) / 2;
+    sp_sha256_nodes(nodes, (size_t)whole, out);
+    return out + whole * 32;
+}
+
+/* Leaves [from, to), at most a chunk, and every node that they complete. */
+static int store(sp_tree *tree, uint64_t from, uint64_t to, const uint8_t *nodes)
+{
+    uint8_t *above = tree->scratch;
+    for (uint32_t level = 0; from < to; level++, from >>= 1, to >>= 1) {
+        SP_TRY(sp_level_store(&tree->level[level], &tree->home, from, nodes, to - from));
+        uint8_t *end = parents(tree, level, from, to, nodes, above);
+        nodes = above;
+        above = end;
+    }
+    return SP_OK;
 }
 
 int sp_tree_append(sp_tree *tree, const uint8_t *leaf_hashes, uint64_t count)
@@ -115,7 +135,7 @@ int sp_tree_append(sp_tree *tree, const uint8_t *leaf_hashes, uint64_t count)
     while (at < end) {
         uint64_t stop = (at / CHUNK + 1) * CHUNK;
         stop = stop < end ? stop : end;
-        store(tree, at, stop, leaf_hashes);
+        SP_TRY(store(tree, at, stop, leaf_hashes));
         leaf_hashes += (size_t)(stop - at) * 32;
         at = stop;
     }

@@ -1,6 +1,6 @@
 /* The stored tree: every node that is complete stands in its level, once, for good.
  *
- * One appender; any number of readers on other threads. The appender writes hashes behind the published size and then
+ * One appender; any number of readers on other threads. The appender stores hashes behind the published size and then
  * publishes the new size with release; a reader takes the size with acquire and touches complete nodes below it only,
  * which nobody writes again. Nodes on the ragged right edge are folded from complete ones when asked for.
  *
@@ -17,6 +17,7 @@ struct sp_tree {
     uint64_t size;              /* published; __atomic */
     uint64_t synced;            /* leaves that a sync has covered */
     int failed;                 /* a sync failed: no later one may say that all is well */
+    uint8_t *scratch;           /* the appender's: nodes before they are stored */
     sp_level level[SP_LEVEL_COUNT];
 };
 

@@ -98,7 +98,7 @@ static int root_is(sp_tree *tree, uint64_t size)
     return memcmp(stored, expected, 32) == 0;
 }
 
-/* Each step of growing fails once, at the first level and at a later one; nothing is appended, and the next try works. */
+/* Each step of growing and storing fails once, at the first level and at a later one; nothing is appended, and the next try works. */
 static void growing(void)
 {
     /* room is asked for twice: for a whole step, and for what is needed */

@@ -23,6 +23,7 @@ COMMANDS = {
     "sign": "sign",
     "verify": "verify",
     "log": "log",
+    "hsm": "hsm",
     "custodian": "custodian",
     "key": "key",
     "change": "change",

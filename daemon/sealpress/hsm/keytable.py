@@ -164,13 +164,18 @@ def _check_room(keys: Iterable[GuardKey], config: Config) -> None:
             lines[line] = state
 
 
-def _spki(where: str, path: Path, seen: dict[bytes, str]) -> bytes:
+def read_spki(where: str, path: Path) -> bytes:
+    """Canonical SPKI of a PEM file; ConfigError says where it is named."""
     try:
-        spki = note.canonical_spki(path.read_bytes())
+        return note.canonical_spki(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{where}: {path}: {error.strerror}") from None
     except Invalid as error:
         raise ConfigError(f"{where}: {path}: {error.message}") from None
+
+
+def _spki(where: str, path: Path, seen: dict[bytes, str]) -> bytes:
+    spki = read_spki(where, path)
     if spki in seen:
         raise ConfigError(f"{where}: its public key is that of {seen[spki]}", hint="one key, one role")
     seen[spki] = where

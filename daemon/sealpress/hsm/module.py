@@ -70,7 +70,8 @@ class TokenName:
     label: str
 
 
-def _load(name: TokenName) -> Any:
+def load(name: TokenName) -> Any:
+    """The module as python-pkcs11 sees it, through the core's table. CannotStart: MODULE_MISSING, TOKEN_FAILED."""
     try:
         p11.open_module(name.module, name.reserved)
         p11.initialize()
@@ -96,9 +97,20 @@ def answered(what: str, error: PKCS11Error) -> CannotStart:
     return CannotStart(f"{what}: {type(error).__name__} {error}".rstrip(), reason="TOKEN_FAILED")
 
 
-def _serial(token: Any) -> str:
+def serial_of(token: Any) -> str:
+    """A token's serial number as text."""
     serial = token.serial.decode(errors="replace") if isinstance(token.serial, bytes) else str(token.serial)
     return serial.strip("\0 ")
+
+
+def tokens_of(library: Any) -> Iterator[Any]:
+    """Every token that a loaded module shows, as python-pkcs11 has it. CannotStart TOKEN_FAILED."""
+    try:
+        for slot in library.get_slots(token_present=True):
+            with contextlib.suppress(PKCS11Error):  # an empty or broken slot is no candidate
+                yield slot.get_token()
+    except PKCS11Error as error:
+        raise answered("the module's slots cannot be listed", error) from None
 
 
 class Token:
@@ -106,14 +118,14 @@ class Token:
 
     def __init__(self, name: TokenName) -> None:
         """Load, find, open the anchor. CannotStart: MODULE_MISSING, TOKEN_NOT_FOUND, TOKEN_AMBIGUOUS, TOKEN_FAILED."""
-        self._lib = _load(name)
+        self._lib = load(name)
         self._token = self._find(name)
         self._anchor = self.open_session()
 
     def _find(self, name: TokenName) -> Any:
         found = []
-        for token in self._tokens():
-            if token.label.strip() == name.label and name.serial in ("", _serial(token)):
+        for token in tokens_of(self._lib):
+            if token.label.strip() == name.label and name.serial in ("", serial_of(token)):
                 found.append(token)
         if not found:
             raise CannotStart(
@@ -130,13 +142,10 @@ class Token:
             )
         return found[0]
 
-    def _tokens(self) -> Iterator[Any]:
-        try:
-            for slot in self._lib.get_slots(token_present=True):
-                with contextlib.suppress(PKCS11Error):  # an empty or broken slot is no candidate
-                    yield slot.get_token()
-        except PKCS11Error as error:
-            raise answered("the module's slots cannot be listed", error) from None
+    @property
+    def raw(self) -> Any:
+        """The token as python-pkcs11 has it."""
+        return self._token
 
     @property
     def maker(self) -> str:
@@ -146,11 +155,11 @@ class Token:
     @property
     def serial(self) -> str:
         """Its serial number."""
-        return _serial(self._token)
+        return serial_of(self._token)
 
     def others(self) -> list[TokenName]:
         """Every token that the module shows, by serial and label."""
-        return [TokenName("", "", _serial(token), token.label.strip()) for token in self._tokens()]
+        return [TokenName("", "", serial_of(token), token.label.strip()) for token in tokens_of(self._lib)]
 
     @property
     def slot_id(self) -> int:
@@ -305,7 +314,7 @@ def generate_pair(
 
 def free_slot(module: str, reserved: str, label: str) -> int:
     """The first slot whose token is not initialised; refuses a label that is there already."""
-    library = _load(TokenName(module, reserved, "", label))
+    library = load(TokenName(module, reserved, "", label))
     try:
         for slot in library.get_slots(token_present=True):
             token = slot.get_token()

@@ -43,6 +43,15 @@ class _Pins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rejected: dict[str, tuple[bytes, ...]]  # by slot
 
 
+def known_pins(directory: Path) -> tuple[bytes, dict[str, tuple[bytes, ...]]] | None:
+    """Key of the tags and rejected tags by slot, for a reader that is not the signer; None: nothing can be read."""
+    try:
+        pins = msgspec.msgpack.decode((directory / "pins").read_bytes(), type=_Pins)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return pins.key, pins.rejected
+
+
 class State:
     """The files of one signer."""
 

@@ -1,0 +1,363 @@
+"""Looks at every token of one module and says what it is and can: the first thing to run with a new HSM.
+
+A process of its own per module, because a process has one. It is told on standard input what is configured, and answers
+on standard output. A configured key signs a random text under a prefix of ours, which is no artifact and no checkpoint;
+the signature is verified and thrown away. A key that nobody configured is listed and never used.
+
+Guarantees: one C_Login at most per token, none with a PIN that was rejected before or while the token is about to lock;
+nothing on the token is changed. Does not: say what to do about it (advice.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from pkcs11 import Attribute, Mechanism, ObjectClass, TokenFlag
+from pkcs11.exceptions import PKCS11Error
+
+from sealpress.core import p11
+from sealpress.errors import CannotStart, ConfigError, SealpressError
+from sealpress.hsm import objects
+from sealpress.hsm.messages import WorkerJob
+from sealpress.hsm.module import PinRefused, Token, TokenName, answered, load, public_spki, serial_of, tokens_of
+from sealpress.hsm.signatures import Cosigner, WrongSignature, direct_scheme
+from sealpress.values import DigestAlgorithm, Format, Mode
+
+CHECK_S_MAX = 120
+_TEXT = b"sealpress/hsm-check\n"
+_RATE_NS = 100_000_000  # how long each number of sessions is kept busy, about
+_JOBS = (16, 4_096)
+
+
+class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A `[key.<id>]` of the slot."""
+
+    key: str
+    spki: bytes
+    format: Format
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """A `[slot.<id>]`; `rejected` are tags of PINs that its token rejected."""
+
+    slot: str
+    label: str
+    serial: str
+    pin_file: str
+    sessions: int
+    rejected: tuple[bytes, ...]
+    keys: tuple[KnownKey, ...]
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What is configured of one module; `every_key`: nothing is, and each key that shows itself is tried."""
+
+    module: str
+    reserved: str
+    tag_key: bytes
+    nonce: bytes  # makes the text that is signed a new one
+    known: tuple[Known, ...]
+    every_key: bool = False
+
+
+class KeyFound(msgspec.Struct, frozen=True, kw_only=True):
+    """A private key that may sign. `key` is empty where nobody configured it."""
+
+    key: str
+    label: str
+    cka_id: str
+    kind: str
+    spki: bytes
+    attributes: Mapping[str, bool]
+    deviation: str  # from what GR-03 demands; empty: none
+    signature: str  # good, untried, or what went wrong
+    latency_us: int
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """Signatures a second with so many sessions at work."""
+
+    sessions: int
+    per_s: float
+
+
+class TokenFound(msgspec.Struct, frozen=True, kw_only=True):
+    """A token. `problem`: how far the look at it came; empty: to the end."""
+
+    slot: str
+    label: str
+    serial: str
+    maker: str
+    model: str
+    firmware: str
+    flags: tuple[str, ...]
+    sessions_max: int | None  # beside the anchor; None: it does not say
+    mechanisms: tuple[str, ...]
+    logged_in: bool = False
+    keys: tuple[KeyFound, ...] = ()
+    rates: tuple[Rate, ...] = ()  # of the first of `keys` that signs
+    missing: tuple[str, ...] = ()  # configured keys that are not there
+    problem: str = ""
+    rejected: bytes = b""  # the tag of a PIN that the token has just rejected
+
+
+class ModuleFound(msgspec.Struct, frozen=True, kw_only=True):
+    """A module and its tokens. `problem` as of a token."""
+
+    module: str
+    maker: str = ""
+    description: str = ""
+    version: str = ""
+    locks: bool = True
+    tokens: tuple[TokenFound, ...] = ()
+    problem: str = ""
+
+
+# ---- the process that asks -------------------------------------------------------------------------------------------
+
+
+def check_module(ask: Ask) -> ModuleFound:
+    """In a process of its own; one that crashes or hangs is a finding."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "sealpress.hsm.check"],
+            input=msgspec.json.encode(ask),
+            capture_output=True,
+            timeout=CHECK_S_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return ModuleFound(module=ask.module, problem=f"it did not answer within {CHECK_S_MAX} s")
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        return ModuleFound(module=ask.module, problem=words[-1] if words else f"it ended with {done.returncode}")
+    return msgspec.json.decode(done.stdout, type=ModuleFound)
+
+
+# ---- the process that looks ------------------------------------------------------------------------------------------
+
+
+def look(ask: Ask) -> ModuleFound:
+    """Every configured token, then every other one that the module shows."""
+    tokens: list[TokenFound] = []
+    library = load(TokenName(ask.module, ask.reserved, "", ""))
+    for known in ask.known:
+        try:
+            tokens.append(_look_at(ask, known))
+        except CannotStart as error:
+            tokens.append(_unseen(known, error))
+    seen = {(one.serial, one.label) for one in tokens}
+    for raw in tokens_of(library):
+        label = str(raw.label).strip()
+        if label and (serial_of(raw), label) not in seen:
+            tokens.append(_facts(Token(TokenName(ask.module, ask.reserved, serial_of(raw), label)), ""))
+    return ModuleFound(
+        module=ask.module,
+        maker=str(library.manufacturer_id).strip("\0 "),
+        description=str(library.library_description).strip("\0 "),
+        version=".".join(map(str, library.library_version)),
+        locks=not p11.single_threaded(),
+        tokens=tuple(tokens),
+    )
+
+
+def _unseen(known: Known, error: SealpressError) -> TokenFound:
+    return TokenFound(
+        slot=known.slot, label=known.label, serial=known.serial, maker="", model="", firmware="", flags=(),
+        sessions_max=None, mechanisms=(), problem=f"{error.reason}: {error.message}",
+    )  # fmt: skip
+
+
+def _facts(token: Token, slot: str) -> TokenFound:
+    raw = token.raw
+    try:
+        mechanisms = sorted(raw.slot.get_mechanisms())
+    except PKCS11Error as error:
+        raise answered("the token does not list its mechanisms", error) from None
+    return TokenFound(
+        slot=slot,
+        label=str(raw.label).strip(),
+        serial=token.serial,
+        maker=token.maker,
+        model=str(raw.model).strip("\0 "),
+        firmware=".".join(map(str, raw.firmware_version)),
+        flags=tuple(flag.name for flag in TokenFlag if flag in TokenFlag(raw.flags) and flag.name is not None),
+        sessions_max=token.sessions_max,
+        mechanisms=tuple(one.name if isinstance(one, Mechanism) else f"0x{int(one):x}" for one in mechanisms),
+    )
+
+
+def _look_at(ask: Ask, known: Known) -> TokenFound:
+    token = Token(TokenName(ask.module, ask.reserved, known.serial, known.label))
+    found = _facts(token, known.slot)
+    if not known.pin_file:
+        return msgspec.structs.replace(found, problem="no PIN file is given: private keys cannot be seen")
+    try:
+        token.login(known.pin_file, ask.tag_key, known.rejected)
+    except PinRefused as error:
+        return msgspec.structs.replace(found, problem=f"{error.reason}: {error.message}", rejected=error.tag)
+    except CannotStart as error:
+        return msgspec.structs.replace(found, problem=f"{error.reason}: {error.message}")
+    tried = [_try(ask, token, one, known.keys) for one in _private_keys(token)]
+    keys = tuple(key for key, _ in tried)
+    there = {key.key for key in keys}
+    able = [job for key, job in tried if key.signature == "good" and job is not None]
+    return msgspec.structs.replace(
+        found,
+        logged_in=True,
+        keys=keys,
+        missing=tuple(one.key for one in known.keys if one.key not in there),
+        rates=tuple(_rates(token, able[0], known.sessions)) if able else (),
+    )
+
+
+def _private_keys(token: Token) -> list[tuple[Any, bytes]]:
+    """Private key objects that may sign, with the SPKI of the public object of the same id and label; or no bytes."""
+    session = token.open_session()
+    try:
+        found = list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.SIGN: True}))
+        pairs: list[tuple[Any, bytes]] = []
+        for private in sorted(found, key=lambda one: (str(one.label), bytes(one.id))):
+            same = {Attribute.ID: private.id, Attribute.LABEL: private.label}
+            public = list(session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, **same}))
+            pairs.append((private, (public_spki(public[0]) or b"") if len(public) == 1 else b""))
+    except PKCS11Error as error:
+        raise answered("the token's keys cannot be listed", error) from None
+    return pairs
+
+
+def _try(
+    ask: Ask, token: Token, pair: tuple[Any, bytes], known: tuple[KnownKey, ...]
+) -> tuple[KeyFound, p11.Job | None]:
+    """What a key is, and whether it signs; the job that it did, to measure with."""
+    private, spki = pair
+    ours = next((one for one in known if one.spki == spki), None)
+    told = objects.attributes(private)
+    found = KeyFound(
+        key=ours.key if ours is not None else "",
+        label=str(private.label),
+        cka_id=bytes(private.id).hex(),
+        kind=_kind(spki),
+        spki=spki,
+        attributes=told,
+        deviation=objects.deviation(told, adopted=True),
+        signature="untried",
+        latency_us=0,
+    )
+    if not spki or (ours is None and not ask.every_key):
+        return found, None
+    try:
+        scheme = _Scheme(spki, ours.format if ours is not None else None, _TEXT + ask.nonce)
+    except ConfigError as error:
+        return msgspec.structs.replace(found, signature=error.message), None
+    job = scheme.job(int(private.handle))
+    pool = p11.Pool([int(token.open_session().handle)])
+    try:
+        (outcome,) = pool.sign([job])
+    finally:
+        pool.close()
+    signature = f"CKR 0x{outcome.rv:x}" if outcome.rv else scheme.judge(outcome.signature)
+    return msgspec.structs.replace(found, signature=signature, latency_us=outcome.elapsed_ns // 1_000), job
+
+
+class _Scheme:
+    """How a key signs our text: as its format says, or as its kind suggests."""
+
+    def __init__(self, spki: bytes, format_: Format | None, text: bytes) -> None:
+        self._text = text
+        public = load_der_public_key(spki)
+        self._cosigner: Cosigner | None = None
+        self._direct = None
+        if isinstance(public, ed25519.Ed25519PublicKey) or format_ is Format.TLOG_PROOF:
+            self._cosigner = Cosigner(spki)
+        else:
+            suggested = Format.RSA_PKCS1V15 if isinstance(public, rsa.RSAPublicKey) else Format.ECDSA_DER
+            self._direct = direct_scheme(Mode.DIRECT, format_ or suggested, spki)
+        wide = isinstance(public, ec.EllipticCurvePublicKey) and public.curve.key_size > 256
+        self._algorithm = DigestAlgorithm.SHA384 if wide else DigestAlgorithm.SHA256
+
+    def job(self, handle: int) -> p11.Job:
+        made = self._made()
+        return p11.Job(handle, made.mechanism, made.parameter, made.size, made.data)
+
+    def judge(self, raw: bytes) -> str:
+        try:
+            if self._cosigner is not None:
+                self._cosigner.finish(self._text, raw)
+            elif self._direct is not None:
+                self._direct.finish(self._algorithm, self._digest(), raw)
+        except WrongSignature:
+            return "WRONG: it does not verify"
+        return "good"
+
+    def _made(self) -> WorkerJob:
+        if self._cosigner is not None:
+            return self._cosigner.job("", self._text)
+        assert self._direct is not None
+        return self._direct.job("", self._algorithm, self._digest())
+
+    def _digest(self) -> bytes:
+        return hashlib.new(self._algorithm.label, self._text).digest()
+
+
+def _rates(token: Token, job: p11.Job, most: int) -> Iterator[Rate]:
+    """With 1, 2, 4, … sessions, up to what is configured and allowed. A busy session's rate is one over its latency."""
+    most = 1 if p11.single_threaded() else min(most, token.sessions_max or most)
+    counts = [count for count in (1, 2, 4, 8, 16, 32, 64) if count < most] + [most]
+    for count in counts:
+        sessions = [token.open_session() for _ in range(count)]
+        pool = p11.Pool([int(session.handle) for session in sessions])
+        try:
+            mean_ns = _mean_ns(pool, job, _JOBS[0] * count)
+            if mean_ns:
+                jobs = min(max(_RATE_NS * count // mean_ns, _JOBS[0]), _JOBS[1])
+                yield Rate(count, round(count * 1e9 / (_mean_ns(pool, job, jobs) or mean_ns), 1))
+        finally:
+            pool.close()
+            for session in sessions:
+                session.close()
+
+
+def _mean_ns(pool: p11.Pool, job: p11.Job, count: int) -> int:
+    good = [outcome.elapsed_ns for outcome in pool.sign([job] * count) if outcome.rv == 0]
+    return sum(good) // len(good) if good else 0
+
+
+def _kind(spki: bytes) -> str:
+    if not spki:
+        return "unknown"
+    match load_der_public_key(spki):
+        case ed25519.Ed25519PublicKey():
+            return "ed25519"
+        case ec.EllipticCurvePublicKey() as public:
+            return f"p{public.curve.key_size}"
+        case rsa.RSAPublicKey() as public:
+            return f"rsa{public.key_size}"
+        case _:
+            return "unknown"
+
+
+def main() -> int:
+    """Read the question, answer it."""
+    p11.harden_process()
+    ask = msgspec.json.decode(sys.stdin.buffer.read(), type=Ask)
+    try:
+        found = look(ask)
+    except CannotStart as error:
+        found = ModuleFound(module=ask.module, problem=f"{error.reason}: {error.message}")
+    sys.stdout.buffer.write(msgspec.json.encode(found))
+    sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    os._exit(code)  # without the module's exit handlers, which may hang like the token that they belong to

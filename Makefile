@@ -23,7 +23,7 @@ CYCLES ?= 1000
 IMAGES ?= 5000000
 RUNS ?= 10000000
 
-.PHONY: help setup demo demo-governance wheel test explain-large governance-start disk-full failing-disk \
+.PHONY: help setup demo demo-governance wheel test large-file explain-large governance-start disk-full failing-disk \
     test-native crash flips test-sanitized governance-soak kill fuzz seeded lint bench bench-tiny proto clean
 
 help: ## this list
@@ -48,6 +48,10 @@ explain-large: $(READY) ## open and explain a log of ten million leaves, two mil
 
 governance-start: $(READY) ## start after 100,000 facts of governance, from the snapshot file and without
 	SEALPRESS_GOVERNANCE_FACTS=100000 $(PYTHON_HERE) -m pytest tests/integration/test_governance_start.py -s $(PYTEST_ARGS)
+
+large-file: $(READY) ## hash one sparse file of 8 GiB within 200 MiB of memory
+	SEALPRESS_LARGE_FILE_BYTES=8589934592 $(PYTHON_HERE) -m pytest tests/unit/core/test_files.py -k memory \
+	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
 
 disk-full: $(READY) .stamp-disks ## MOMENTS=400 times another process fills a small disk under a node at work; as root
 	SEALPRESS_FULL_MOMENTS=$(MOMENTS) $(PYTHON_HERE) -m pytest tests/integration/test_full_disk.py -s \

@@ -6,6 +6,7 @@ Does not: decide anything.
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 
@@ -62,4 +63,7 @@ def _root(
 def main() -> None:
     """Entry point."""
     wanted = sys.argv[1] if len(sys.argv) > 1 else None
-    build(wanted)(prog_name="sealpress")
+    try:
+        build(wanted)(prog_name="sealpress")
+    finally:
+        gc.freeze()  # the interpreter's last search for cycles takes longer than to sign a file, and frees nothing

@@ -41,13 +41,28 @@ def meant(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            below = (Path(folder) / name for folder, _, names in os.walk(path) for name in sorted(names))
-            found.extend(file for file in below if file.is_file() and file.suffix not in ANSWERS)
+            found.extend(_below(path))
         elif path.is_file():
             found.append(path)
         else:
             raise ConfigError(f"{path}: no such file", hint="give files or directories")
     return list(dict.fromkeys(found))
+
+
+def _below(top: Path) -> Iterator[Path]:
+    """Regular files below a directory; links to directories are not followed."""
+    folders = [str(top)]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise ConfigError(f"{folder}: {error.strerror}", hint="give directories that can be read") from error
+        folders.extend(entry.path for entry in reversed(inside) if entry.is_dir(follow_symlinks=False))
+        for entry in inside:
+            if not entry.name.endswith(ANSWERS) and entry.is_file():
+                yield Path(entry.path)
 
 
 class Hashing:
@@ -87,7 +102,8 @@ class Hashing:
     def _one(self, running: FileDigests, position: int) -> Hashed:
         path, error = self._paths[position], running.error(position)
         if error:
-            raise _unhashed(path, error)
+            text, reason, hint = why_unhashed(error)
+            raise ConfigError(f"{path}: {text}", reason=reason, hint=hint)
         return Hashed(path, self.algorithm, running.digest(position), running.size(position))
 
     def close(self) -> None:
@@ -105,17 +121,15 @@ class Hashing:
         self.close()
 
 
-def _unhashed(path: Path, error: int) -> ConfigError:
-    """Why a file has no digest, and what to do."""
+def why_unhashed(error: int) -> tuple[str, str, str]:
+    """Why a file has no digest: text, reason code, and what to do."""
     if error == CHANGED:
-        text, reason, hint = "changed while it was read", "FILE_CHANGED", "sign it when nobody writes to it any more"
-    elif error in NO_FILE:
-        text, reason, hint = "not a regular file", "FILE_KIND", "sign its content with --digest"
-    elif error in (errno.ENOENT, errno.ENOTDIR):
-        text, reason, hint = "no such file", "FILE_MISSING", "give files or directories"
-    else:
-        text, reason, hint = os.strerror(error), "FILE_UNREADABLE", "give files that can be read"
-    return ConfigError(f"{path}: {text}", reason=reason, hint=hint)
+        return "changed while it was read", "FILE_CHANGED", "try again when nobody writes to it any more"
+    if error in NO_FILE:
+        return "not a regular file", "FILE_KIND", "give files or directories; of other content give the --digest"
+    if error in (errno.ENOENT, errno.ENOTDIR):
+        return "no such file", "FILE_MISSING", "give files or directories"
+    return os.strerror(error), "FILE_UNREADABLE", "give files that can be read"
 
 
 def hash_files(paths: Sequence[Path], algorithm: DigestAlgorithm) -> list[Hashed]:
@@ -155,6 +169,11 @@ def parse_digests_file(path: Path) -> list[Hashed]:
             name = re.sub(r"\\[\\nr]", lambda found: _ESCAPES[found.group()], name)
         found.append(Hashed(Path(name), _BY_HEX_SIZE[len(hexadecimal)], bytes.fromhex(hexadecimal), 0))
     return found
+
+
+def told(path: Path) -> str:
+    """The path as text; each byte that is no UTF-8 as its backslash escape."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def answer_path(path: Path, suffix: str, output: Path | None) -> Path:

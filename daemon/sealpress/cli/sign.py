@@ -21,7 +21,7 @@ import typer
 
 from sealpress.cli import files
 from sealpress.cli.files import Hashed, Hashing
-from sealpress.cli.output import ClientFile, JsonFlag, emit, reporting, say
+from sealpress.cli.output import ClientFile, JsonFlag, emit, printable, reporting, say
 from sealpress.errors import ConfigError, NotPermitted
 from sealpress.values import DigestAlgorithm, Mode
 
@@ -124,7 +124,7 @@ def _progress(found: list[Path], *, quiet: bool) -> Iterator[Callable[[int], Non
 
 
 def _shown(item: Hashed) -> dict[str, Any]:
-    return {"path": str(item.path), "digest": f"{item.algorithm.label}:{item.digest.hex()}", "size": item.size}
+    return {"path": files.told(item.path), "digest": f"{item.algorithm.label}:{item.digest.hex()}", "size": item.size}
 
 
 def _sign(daemon: Client, act: Act, parts: Iterator[list[Hashed]]) -> list[dict[str, Any]]:
@@ -158,8 +158,8 @@ def _write(act: Act, suffix: str, part: list[Hashed], answer: SignedBatch) -> li
     label = act.algorithm.label
     return [
         {
-            "path": str(item.path),
-            "written": str(target),
+            "path": files.told(item.path),
+            "written": files.told(target),
             "digest": f"{label}:{item.digest.hex()}",
             "leaf_index": answer.first_leaf_index + position,
             "event_id": answer.event_id,
@@ -177,11 +177,11 @@ def _name(path: Path) -> str:
 def _tell(line: str, results: list[dict[str, Any]], *, dry_run: bool) -> None:
     if dry_run:
         for result in results:
-            say(f"{result['digest']}  {result['path']}")
+            say(f"{result['digest']}  {printable(result['path'])}")
         say(f"{len(results)} would be signed with {line}; nothing was asked")
         return
     for result in results[:20]:
-        say(result["written"])
+        say(printable(result["written"]))
     if len(results) > 20:
         say(f"… and {len(results) - 20} more")
     say(f"{len(results)} signed with {line}")

@@ -6,9 +6,8 @@ Does not: use the network.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from sealpress.cli import files
+from sealpress.cli.files import TICK_S
 from sealpress.cli.output import REFUSED, USAGE, JsonFlag, emit, fail, printable, reporting, say
-from sealpress.core.digests import digest_file
+from sealpress.core.files import FileDigests
 from sealpress.errors import ConfigError, Invalid
 from sealpress.values import DigestAlgorithm, Format
 from sealpress.verify import direct
@@ -26,8 +26,16 @@ from sealpress.verify.policy import load_policy
 from sealpress.verify.proof import verify_proof
 
 ANSWER_BYTES_MAX = 64 << 10
+PART_FILES = 1_000  # whose answers are in memory at once, twice over
 
-Judge = Callable[[Path, bytes], dict[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What is asked of each file; both raise Invalid."""
+
+    suffix: str
+    algorithm: Callable[[bytes], DigestAlgorithm]  # with which the file must be hashed, by its answer
+    verdict: Callable[[bytes, DigestAlgorithm, bytes], dict[str, Any]]  # digest, algorithm, answer
 
 
 def register(app: typer.Typer) -> None:
@@ -51,45 +59,101 @@ def verify(
         if not found:
             fail(Invalid("no file to verify", reason="NO_FILE", hint="give PATH…"), as_json=as_json, code=USAGE)
         if trust is not None:
-            suffix, judge = ".tlog-proof", _proof_judge(trust, limits)
+            judge = _proof_judge(trust, limits)
         else:
             assert public_key is not None
-            suffix, judge = ".sig", _signature_judge(public_key)
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            results = list(pool.map(lambda path: _one(path, files.answer_path(path, suffix, output), judge), found))
+            judge = _signature_judge(public_key)
+        results = list(_judged(found, judge, output))
         bad = sum("error" in result for result in results)
         _tell(results, bad, as_json=as_json)
         if bad:
             raise typer.Exit(REFUSED)
 
 
-def _one(path: Path, answer: Path, judge: Judge) -> dict[str, Any]:
-    try:
+class Part:
+    """Some files whose answers are read and which are being hashed."""
+
+    def __init__(self, paths: list[Path], judge: Judge, output: Path | None) -> None:
+        """Begins at once."""
+        self._paths = paths
+        self._judge = judge
+        self._answers: list[tuple[DigestAlgorithm, bytes] | Invalid] = [self._answer(path, output) for path in paths]
+        self._places: dict[DigestAlgorithm, list[int]] = {}
+        for place, answer in enumerate(self._answers):
+            if not isinstance(answer, Invalid):
+                self._places.setdefault(answer[0], []).append(place)
+        self._hashing = {
+            algorithm: FileDigests(algorithm, [paths[place] for place in places])
+            for algorithm, places in self._places.items()
+        }
+
+    def _answer(self, path: Path, output: Path | None) -> tuple[DigestAlgorithm, bytes] | Invalid:
+        answer = files.answer_path(path, self._judge.suffix, output)
         try:
             with answer.open("rb") as file:
                 text = file.read(ANSWER_BYTES_MAX + 1)
+            return self._judge.algorithm(text), text
         except OSError as error:
-            raise Invalid(f"{answer}: {error.strerror}", reason="NO_ANSWER", hint="sign it first") from None
-        return {"path": str(path), **judge(path, text)}
-    except Invalid as error:
-        return {"path": str(path), "error": {"reason": error.reason, "message": error.message, "hint": error.hint}}
+            return Invalid(f"{answer}: {error.strerror}", reason="NO_ANSWER", hint="sign it first")
+        except Invalid as error:
+            return error
+
+    def results(self) -> list[dict[str, Any]]:
+        """In the order of the files."""
+        digests: dict[int, bytes | Invalid] = {}
+        for algorithm, hashing in self._hashing.items():
+            while not hashing.finished(TICK_S):
+                pass
+            for position, place in enumerate(self._places[algorithm]):
+                error = hashing.error(position)
+                digests[place] = _unhashed(self._paths[place], error) if error else hashing.digest(position)
+        return [self._result(place, digests.get(place, b"")) for place in range(len(self._paths))]
+
+    def close(self) -> None:
+        """Stop what is still being hashed."""
+        for hashing in self._hashing.values():
+            hashing.close()
+
+    def _result(self, place: int, digest: bytes | Invalid) -> dict[str, Any]:
+        shown, answer = files.told(self._paths[place]), self._answers[place]
+        try:
+            if isinstance(answer, Invalid):
+                raise answer
+            if isinstance(digest, Invalid):
+                raise digest
+            return {"path": shown, **self._judge.verdict(digest, *answer)}
+        except Invalid as error:
+            return {"path": shown, "error": {"reason": error.reason, "message": error.message, "hint": error.hint}}
 
 
-def _digest(path: Path, algorithm: DigestAlgorithm) -> bytes:
+def _unhashed(path: Path, error: int) -> Invalid:
+    text, reason, hint = files.why_unhashed(error)
+    return Invalid(f"{path}: {text}", reason="NO_FILE" if reason != "FILE_CHANGED" else reason, hint=hint)
+
+
+def _judged(found: list[Path], judge: Judge, output: Path | None) -> Iterator[dict[str, Any]]:
+    """Each file's result, in order; a part is hashed while the one before it is judged."""
+    under_way: list[Part] = []
     try:
-        return digest_file(algorithm, path)[0]
-    except OSError as error:
-        raise Invalid(f"{path}: {error.strerror}", reason="NO_FILE") from None
+        for start in range(0, len(found), PART_FILES):
+            under_way.append(Part(found[start : start + PART_FILES], judge, output))
+            if len(under_way) > 1:
+                yield from under_way[0].results()
+                under_way.pop(0).close()
+        for part in under_way:
+            yield from part.results()
+    finally:
+        for part in under_way:
+            part.close()
 
 
 def _proof_judge(trust: Path, limits_file: Path | None) -> Judge:
     policy = load_policy(trust)
     limits = load_limits(limits_file) if limits_file is not None else None
 
-    def judge(path: Path, text: bytes) -> dict[str, Any]:
+    def verdict(digest: bytes, algorithm: DigestAlgorithm, text: bytes) -> dict[str, Any]:
         # The opening only says with what to hash; verify_proof compares it with the digest's own algorithm.
-        algorithm = _claimed_algorithm(text)
-        verified = verify_proof(policy, algorithm, _digest(path, algorithm), text, limits)
+        verified = verify_proof(policy, algorithm, digest, text, limits)
         return {
             "line": verified.line,
             "log": verified.origin,
@@ -100,7 +164,7 @@ def _proof_judge(trust: Path, limits_file: Path | None) -> Judge:
             "security_version": verified.security_version,
         }
 
-    return judge
+    return Judge(".tlog-proof", _claimed_algorithm, verdict)
 
 
 def _claimed_algorithm(text: bytes) -> DigestAlgorithm:
@@ -120,11 +184,10 @@ def _signature_judge(path: Path) -> Judge:
     if not formats:
         raise ConfigError(f"{path}: an Ed25519 key makes no raw signatures here", hint="use --trust for proof lines")
 
-    def judge(file: Path, signature: bytes) -> dict[str, Any]:
-        digest = _digest(file, algorithm)
+    def verdict(digest: bytes, _: DigestAlgorithm, signature: bytes) -> dict[str, Any]:
         return {"format": _format(public, formats, algorithm, digest, signature).value}
 
-    return judge
+    return Judge(".sig", lambda _: algorithm, verdict)
 
 
 def _format(

@@ -58,6 +58,10 @@ class FileDigests:
         check(lib.sp_files_wait(self._files, count, int(timeout_s * 1000), finished, done))
         return int(finished[0]), int(done[0])
 
+    def finished(self, timeout_s: float) -> bool:
+        """Whether all are, after waiting for so long at most."""
+        return self.wait(len(self.paths), timeout_s)[0] == len(self.paths)
+
     def digest(self, position: int) -> bytes:
         """Of a finished file without error."""
         return bytes(ffi.buffer(self._digests + position * self._size, self._size))

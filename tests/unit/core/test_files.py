@@ -30,9 +30,7 @@ SIZES = (
 def all_of(running: FileDigests, count: int) -> list[tuple[bytes, int] | int]:
     """Digest and size, or the error, of each."""
     with running:
-        finished = 0
-        while finished < count:
-            finished, _ = running.wait(count, 10)
+        assert running.finished(60)
         return [running.error(place) or (running.digest(place), running.size(place)) for place in range(count)]
 
 

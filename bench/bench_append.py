@@ -19,7 +19,7 @@ from sealpress.core.leaf import LeafSpec
 from sealpress.core.merkle import Tree
 
 if TYPE_CHECKING:
-    from conftest import Ratios
+    from bench.harness import Ratios
 
 MIB = 1 << 20
 TIME_NS = 1_700_000_000_000_000_000

@@ -25,7 +25,7 @@ from sealpress.tlog.record import request_spec
 from sealpress.values import DigestAlgorithm, Format, Mode, RecordType
 
 if TYPE_CHECKING:
-    from conftest import Ratios
+    from bench.harness import Ratios
 
 MIB = 1 << 20
 NAME, NUMBER = "bench.example/log", 1
@@ -56,10 +56,10 @@ class Writer:
         log_id = hashlib.sha256(f"{NAME}/{NUMBER}".encode()).digest()
         self._event_fd = os.eventfd(0)
         directory.mkdir(exist_ok=True)
-        self._tree = Tree(directory / "tree")
+        self.tree = Tree(directory / "tree")
         name = NAME if second_hash else None
         self._journal = Journal(directory, log_id, bytes(32), 64 * MIB, log_name=name)
-        self._journal.start(self._tree, self._event_fd)
+        self._journal.start(self.tree, self._event_fd)
         self._batch = Batch(8 * MIB)
         body = b'{"format":1,"name":"%s","number":%d,"segment_bytes":%d}' % (NAME.encode(), NUMBER, 64 * MIB)
         created = GovernanceEvent("log.created", body, hashlib.sha256(body).digest())
@@ -92,7 +92,7 @@ class Writer:
     def close(self) -> None:
         """Stops the thread."""
         self._journal.close()
-        self._tree.close()
+        self.tree.close()
         os.close(self._event_fd)
 
 

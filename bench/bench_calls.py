@@ -26,7 +26,7 @@ from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc, types_pb2
 
 if TYPE_CHECKING:
-    from conftest import Ratios
+    from bench.harness import Ratios
 
 IN_FLIGHT = 64
 BATCH_ITEMS = 10_000

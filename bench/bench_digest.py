@@ -11,7 +11,7 @@ import pytest
 from sealpress.core import digests
 
 if TYPE_CHECKING:
-    from conftest import Ratios
+    from bench.harness import Ratios
 
 KIB, MIB = 1 << 10, 1 << 20
 NAMES = {1: "sha256", 2: "sha384", 3: "sha512"}

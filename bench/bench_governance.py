@@ -36,7 +36,7 @@ from sealpress.values import KeyClass
 from sealpress.wiring import dev
 
 if TYPE_CHECKING:
-    from conftest import Ratios
+    from bench.harness import Ratios
 
 DECISION_US_MAX = 5.0
 OVERHEAD_MAX = 1.05

@@ -12,7 +12,7 @@ from kit.policies import AUDIENCE, FIRMWARE, GITHUB, LINE, ask, compiled, token
 from sealpress.values import DigestAlgorithm, Identity, SignAsk
 
 if TYPE_CHECKING:
-    from conftest import Ratios
+    from bench.harness import Ratios
 
 NOW = 1_795_608_000
 P99_US_MAX = 5.0  # GR-45

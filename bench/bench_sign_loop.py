@@ -19,7 +19,7 @@ from sealpress.core import p11
 from sealpress.hsm import module
 
 if TYPE_CHECKING:
-    from conftest import Ratios
+    from bench.harness import Ratios
 
 KEYS = {"p256": ("p256", "main", "direct", "ecdsa-der"), "rsa3072": ("rsa3072", "main", "direct", "rsa-pkcs1v15")}
 PKCS1 = bytes.fromhex("3031300d060960864801650304020105000420")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sealpress.core import leaf, merkle
 
 if TYPE_CHECKING:
-    from conftest import Ratios
+    from bench.harness import Ratios
 
 
 def hashlib_root(leaf_hashes: bytes) -> bytes:

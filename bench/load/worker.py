@@ -16,6 +16,7 @@ import random
 import resource
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class Load:
         self._numbers = itertools.count()
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: list[Any] = []
-        self._clock = asyncio.get_running_loop().time  # CLOCK_MONOTONIC
+        self._clock = time.monotonic  # not the loop's, which counts milliseconds
         self._from = self._until = 0.0
         self._answers, self._refusals, self._late = Histogram(), Histogram(), Histogram()
         self._seen = Part(per_second=[0] * max(1, round(plan.seconds)), refused={}, failed={})
@@ -240,6 +241,7 @@ async def _main() -> int:
     threading.Thread(target=_read, args=(running.call_soon_threadsafe, lines.put_nowait), daemon=True).start()
     load = Load(msgspec.json.decode(await lines.get(), type=Plan))
     await load.connect()
+    loop.settled()
     print("ready", flush=True)
     begin = float(await lines.get())
     seen = await load.run(begin)

@@ -28,8 +28,10 @@ from sealpress.verify.evidence import Evidence
 
 RETRY_MS = 100  # between tries of a line whose seal failed; doubles
 RETRY_MS_MAX = 2_000
-DIRECT_ROUNDS = 2  # of one line under way
-COMPANY_MAX = 1_024  # requests that make a commit large enough
+DIRECT_ROUNDS = 4  # of one line under way
+COMPANY_MAX = 64  # requests that make a commit large enough, and keep the loop for some milliseconds
+COMMITS_GATHERED = 4  # ... as many, at most, are waited for a busy loop
+QUIET_NS = 200_000  # a turn of the loop that had little to do
 COMMITS_AHEAD = 1.5  # a commit begins so many times its usual length before the token's end
 JOB_GRANTS_MAX = 2  # asked for by one request
 TICK_S = 1.0
@@ -150,10 +152,11 @@ class Flow:
 
     async def _sign_direct(self, heads: seal.Heads, line: Line, held: seal.Witnessed | None) -> None:
         """One token operation per leaf, in rounds; while one is signed, another is sent, verified or settled."""
-        durable = line.durable[0]
-        line.asked = durable.end
+        batches = list(line.durable)
+        line.asked = max(batch.end for batch in batches)
+        tickets_now = [ticket for batch in batches for ticket in batch.tickets]
         done: set[Ticket] = set()
-        rounds = seal.rounds(durable.tickets)
+        rounds = seal.rounds(tickets_now)
 
         async def work() -> None:
             for tickets in rounds:
@@ -165,15 +168,16 @@ class Flow:
                     settle.settle_direct(self.shared, line, ticket, parts)
                 done.update(tickets)
 
-        with line.pace.working(self.shared.clock, sum(ticket.ask.count for ticket in durable.tickets)):
+        with line.pace.working(self.shared.clock, sum(ticket.ask.count for ticket in tickets_now)):
             ended = await asyncio.gather(*(work() for _ in range(DIRECT_ROUNDS)), return_exceptions=True)
-            durable.tickets = [ticket for ticket in durable.tickets if ticket not in done]
+            for batch in batches:
+                batch.tickets = [ticket for ticket in batch.tickets if ticket not in done]
+                if not batch.tickets:
+                    line.durable.remove(batch)  # older leaves may have come before it meanwhile
             for error in ended:
                 if error is not None:
                     raise error
         line.asked = 0
-        if not durable.tickets:
-            line.durable.remove(durable)  # older leaves may have come before it meanwhile
 
     # ------------------------------------------------------------------ around it
 
@@ -277,7 +281,7 @@ class Flow:
         log.queue.put(ticket)
         ticket.enter()
         self.shared.live[ticket.key] = ticket
-        if not (log.lingers and ticket.line.pace.due_ns):
+        if not (log.lingers and ticket.line.pace.due_ns) or len(log.queue) >= COMPANY_MAX:
             log.changed.set()
         return ticket
 
@@ -298,7 +302,17 @@ class Flow:
             await log.changed.wait()
 
     async def _company(self, log: LogState) -> None:
-        """While the token works: a commit just before its end is as early as one now, and has more to carry."""
+        """While the token works: a commit just before its end is as early as one now, and has more to carry.
+
+        And while the loop has other work, as long as some commits take: requests that are here are read first.
+        """
+        clock = self.shared.clock
+        begun_ns = turn_ns = clock.monotonic_ns()
+        while self._may_gather(log):
+            await asyncio.sleep(0)
+            before_ns, turn_ns = turn_ns, clock.monotonic_ns()
+            if turn_ns - before_ns < QUIET_NS or turn_ns - begun_ns > COMMITS_GATHERED * log.commit_ns:
+                break
         while (spare_ns := self._spare_ns(log)) > 0:
             log.changed.clear()
             log.lingers = True
@@ -310,8 +324,11 @@ class Flow:
             finally:
                 log.lingers = False
 
+    def _may_gather(self, log: LogState) -> bool:
+        return not (log.facts or (log.events and log.urgent) or len(log.queue) >= COMPANY_MAX)
+
     def _spare_ns(self, log: LogState) -> int:
-        if log.facts or (log.events and log.urgent) or len(log.queue) >= COMPANY_MAX:
+        if not self._may_gather(log):
             return 0
         due_ns = min((line.pace.due_ns for line in log.queue.lines() if not self._blocked(line)), default=0)
         return due_ns - self.shared.clock.monotonic_ns() - int(COMMITS_AHEAD * log.commit_ns)

@@ -17,6 +17,12 @@ T = TypeVar("T")
 GC_OBJECTS = 50_000  # allocations between young collections: the hot path makes few cycles
 
 
+def settled() -> None:
+    """What stands now stays: modules and tables of a started process are not looked through again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run to completion on uvloop."""
     gc.set_threshold(GC_OBJECTS, 20, 50)

@@ -51,7 +51,7 @@ from sealpress.verify.witness import Cosignature
 RETRYABLE = frozenset({"SLOT_DOWN", "HEAD_NOT_CURRENT", "SIGNER_STOPPING", "EVIDENCE_MISSING", "NOT_WITNESSED"})
 LEAVES_MAX = 2_048  # opened in one advance, unless the configuration says otherwise
 DIRECT_PART = 512  # items of one call: the loop stays free, and a lost answer leaves few unknown
-DIRECT_ROUND = 64  # items of one call for several tickets: none waits long for the others' signatures
+DIRECT_ROUND = 32  # items of one call for several tickets: none waits long for the others' signatures
 
 T = TypeVar("T")
 

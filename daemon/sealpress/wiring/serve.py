@@ -108,6 +108,7 @@ class Daemon:
             flow = await self._start_flow(snapshot)
             running.add_signal_handler(signal.SIGHUP, self._reload)
             addresses = self.addresses = await self._listen(flow)
+            event_loop.settled()
             self._telemetry.serving(addresses)
             if self._as_json:
                 sys.stdout.write(json.dumps({"ready": True, **addresses}) + "\n")

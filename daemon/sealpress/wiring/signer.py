@@ -52,6 +52,7 @@ async def _run(config: Config, config_path: Path, state: State, json_output: boo
         if not await _started(guard, ended):
             return 0
         await server.start()
+        event_loop.settled()
         if json_output:
             sys.stdout.write(json.dumps({"ready": True, "socket": str(path_of(config.signer.socket))}) + "\n")
             sys.stdout.flush()

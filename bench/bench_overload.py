@@ -1,0 +1,76 @@
+"""What does a node do when more is asked than can be had?
+
+A direct line costs a token operation each, so its key is what runs out: a shim holds the token at a rate, and twice
+that rate arrives, open loop. The unary peak is the processor's: twice the calls in flight must not cost answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.load.plan import Plan, Result
+from bench.load.run import Running, run
+from bench.memory import Memory
+from kit.node import DIRECT, PROOF, Node
+
+if TYPE_CHECKING:
+    from bench.harness import Ratios
+
+HELD_PER_S = 500
+CONNECTIONS = 512
+SECONDS = 300.0
+GOODPUT_MIN = 0.9
+REFUSAL_MS_MAX = 50
+GROWTH_MAX = 1.05
+WIDTHS = (32, 64, 128, 256, 512)
+
+
+def plan(node: Node, line: str, **settings: object) -> Plan:
+    """For this node."""
+    return Plan(client=str(node.directory / "client.toml"), line=line, **settings)  # type: ignore[arg-type]
+
+
+def test_a_line_asked_for_twice_its_capacity(ratio: Ratios, tiny: bool) -> None:
+    """512 connections offer 1,000/s to a key held at 500/s: goodput, refusals, memory."""
+    seconds, connections = (2.0, 16) if tiny else (SECONDS, CONNECTIONS)
+    with Node(shim=True) as node:
+        node.shim.hold_rate("C_Sign", HELD_PER_S)
+        load = plan(node, DIRECT, rate=2.0 * HELD_PER_S, in_flight=8_192, connections=connections, processes=2,
+                    seconds=seconds, warmup_s=0.5 if tiny else 10.0)  # fmt: skip
+        with Running(load) as running, Memory(node, 0.2 if tiny else 1.0) as memory:
+            running.begin()
+            result = running.result()
+    name = f"{CONNECTIONS} connections offer {2 * HELD_PER_S:,}/s"
+    goodput = ratio.row(f"{name}: goodput", result.per_s, "call/s", "capacity", HELD_PER_S)
+    refusal = ratio.row(f"{name}: refusal p99", result.refusals.quantile(0.99), "ms", "bound", REFUSAL_MS_MAX)
+    before, after = memory.quarters()
+    growth = ratio.row(f"{name}: memory at the end", after, "MiB", "at the beginning", before)
+
+    assert not result.failed
+    if not tiny:
+        assert goodput.ratio >= GOODPUT_MIN
+        assert refusal.ratio <= 1
+        assert growth.ratio <= GROWTH_MAX
+        assert set(result.refused) == {"QUEUE_FULL"}
+        assert result.delays == sum(result.refused.values()) > 0
+
+
+def test_twice_the_calls_of_the_peak(ratio: Ratios, tiny: bool) -> None:
+    """Unary calls, closed loop: answers a second with twice the calls in flight that give the most."""
+    widths = (4, 8) if tiny else WIDTHS
+    with Node() as node:
+
+        def ask(width: int) -> Result:
+            return run(plan(node, PROOF, in_flight=width, connections=max(1, width // 64), processes=1,
+                            seconds=0.3 if tiny else 5.0))  # fmt: skip
+
+        ask(widths[-1])  # warm
+        found = {width: ask(width) for width in widths}
+        for width, result in found.items():
+            latency = result.answers
+            ratio.point("clients: Sign", width, result.per_s, latency.quantile(0.5), latency.quantile(0.99))
+        peak = max(found, key=lambda width: found[width].per_s)
+        best, twice = ask(peak), ask(2 * peak)
+    row = ratio.row(f"Sign, {2 * peak} in flight", twice.per_s, "call/s", f"peak, {peak} in flight", best.per_s)
+
+    assert tiny or row.ratio >= GOODPUT_MIN

@@ -156,7 +156,7 @@ class Flow:
         line.asked = max(batch.end for batch in batches)
         tickets_now = [ticket for batch in batches for ticket in batch.tickets]
         done: set[Ticket] = set()
-        rounds = seal.rounds(tickets_now)
+        rounds = seal.rounds(tickets_now, line.pace.round_leaves())
 
         async def work() -> None:
             for tickets in rounds:

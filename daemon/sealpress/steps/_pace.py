@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from sealpress.ports import Clock
 
 SAMPLE_MIN = 16  # leaves of a batch that shows how fast a key signs one after the other
+ROUND_MIN, ROUND_MAX = 4, 32  # leaves of one call for several direct tickets ...
+ROUND_NS = 25_000_000  # ... and what the token takes for them, about
 LEAD = 0.25  # of an operation: so long before its end the next one is sent
 MILLISECONDS = 1_000_000
 
@@ -56,6 +58,12 @@ class Pace:
     def wait_ms(self) -> int:
         """How long those before a new request take."""
         return int(self.pending * self._each_ns) // MILLISECONDS if self._sure else 0
+
+    def round_leaves(self) -> int:
+        """How many leaves one call should carry: answers that come back together keep the loop from everybody else."""
+        if not self._each_ns:
+            return ROUND_MAX
+        return min(ROUND_MAX, max(ROUND_MIN, int(ROUND_NS / self._each_ns)))
 
     def _learn(self, took_ns: int, count: int) -> None:
         sure = count >= SAMPLE_MIN

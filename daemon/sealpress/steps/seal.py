@@ -51,7 +51,6 @@ from sealpress.verify.witness import Cosignature
 RETRYABLE = frozenset({"SLOT_DOWN", "HEAD_NOT_CURRENT", "SIGNER_STOPPING", "EVIDENCE_MISSING", "NOT_WITNESSED"})
 LEAVES_MAX = 2_048  # opened in one advance, unless the configuration says otherwise
 DIRECT_PART = 512  # items of one call: the loop stays free, and a lost answer leaves few unknown
-DIRECT_ROUND = 32  # items of one call for several tickets: none waits long for the others' signatures
 
 T = TypeVar("T")
 
@@ -300,12 +299,12 @@ async def propose(heads: Heads, signer: Signer, log: LogState, *, hold: bool = T
     return head.size, signed
 
 
-def rounds(tickets: Sequence[Ticket]) -> Iterator[list[Ticket]]:
+def rounds(tickets: Sequence[Ticket], leaves_max: int) -> Iterator[list[Ticket]]:
     """The tickets of a batch, in order, a call's worth at a time; one with many leaves is a round of its own."""
     taken: list[Ticket] = []
     leaves = 0
     for ticket in tickets:
-        if taken and leaves + ticket.ask.count > DIRECT_ROUND:
+        if taken and leaves + ticket.ask.count > leaves_max:
             yield taken
             taken, leaves = [], 0
         taken.append(ticket)

@@ -210,35 +210,19 @@ static int grow_tree(commit *work)
     return sp_tree_root(journal->tree, work->next.tree_size, work->next.root);
 }
 
-/* The second hash, of nothing but the stored bytes; a large batch's runs while the first does. */
-static int hash_twice(commit *work)
+/* Does the batch, as it stands in the segment, lead to the root that the tree says? */
+static int check_root(commit *work)
 {
     sp_journal *journal = work->journal;
     const sp_active *active = &journal->active;
-    sp_checker *checker = &journal->checker;
-    const sp_checker_batch batch = {
-        .segment = {active->map, active->header.segment_bytes},
-        .salt = active->header.salt,
-        .offset = active->offset,
-        .end = active->offset + work->bytes,
-        .first_seq = journal->at.next_seq,
-        .number = active->batch,
-    };
-    int checked = work->batch != NULL && checker->running;
-    int beside = checked && work->batch->leaves >= SP_CHECKER_LEAVES;
-    uint8_t root[32] = {0};
-    uint64_t begun = clock_ns();
-    if (beside) {
-        sp_checker_begin(checker, &batch);
+    if (work->batch == NULL || journal->replay == NULL) {
+        return SP_OK;
     }
-    int grown = grow_tree(work);
-    uint64_t hashed = clock_ns();
-    int found = !checked ? SP_OK : beside ? sp_checker_end(checker, root) : sp_checker_now(checker, &batch, root);
-    work->result.hash_ns = hashed - begun;
-    work->result.check_ns = clock_ns() - hashed;
-    SP_TRY(grown);
-    /* Does the batch, as it stands in the segment, lead to the root that the tree says? */
-    work->result.differs = checked && (found != SP_OK || memcmp(root, work->next.root, sizeof root) != 0);
+    uint8_t root[32] = {0};
+    sp_span segment = {active->map, active->header.segment_bytes};
+    int status = sp_replay_batch(journal->replay, segment, active->header.salt, active->offset, active->offset + work->bytes,
+                                 journal->at.next_seq, active->batch, root);
+    work->result.differs = status != SP_OK || memcmp(root, work->next.root, sizeof root) != 0;
     SP_ENSURE(!work->result.differs, SP_E_CORRUPT);
     return SP_OK;
 }
@@ -294,8 +278,10 @@ static int write_batch(commit *work)
     uint64_t begun = clock_ns();
     SP_TRY(store_frames(work));
     /* If we stop here: frames without COMMIT, a torn tail. */
-    work->result.write_ns = clock_ns() - begun;
-    SP_TRY(hash_twice(work));
+    uint64_t stored = clock_ns();
+    SP_TRY(grow_tree(work));
+    uint64_t hashed = clock_ns();
+    SP_TRY(check_root(work));
     uint64_t checked = clock_ns();
     SP_TRY(store_commit(work));
     /* If we stop here: the batch may be found whole or not at all; nobody was told. */
@@ -303,12 +289,14 @@ static int write_batch(commit *work)
     /* Durable. If we stop here: found whole; nobody was told, and asking again finds it. */
     uint64_t synced = clock_ns();
     SP_TRY(check_stored(work));
-    work->result.check_ns += clock_ns() - synced;
+    work->result.check_ns = checked - hashed + (clock_ns() - synced);
     work->next.next_seq = journal->at.next_seq + work->frames + 1;
     work->next.durable_seq = work->next.next_seq - 1;
     work->next.last_time_ns = work->time_ns;
     active->offset += work->bytes + SP_COMMIT_BYTES;
     active->batch++;
+    work->result.write_ns = stored - begun;
+    work->result.hash_ns = hashed - stored;
     work->result.sync_ns = synced - checked;
     return SP_OK;
 }

@@ -279,7 +279,6 @@ static int start_steps(sp_journal *journal)
         SP_ENSURE(status == SP_OK || status == SP_E_FULL, status);
     }
     SP_TRY(sp_bus_install());
-    SP_TRY(sp_checker_start(&journal->checker, journal->replay));
     SP_TRY(sp_spare_start(&journal->spare, journal->disk, journal->dir, journal->options.segment_bytes, journal->options.keep_reserve));
     if (survey->spare) {
         sp_spare_found(&journal->spare, survey->spare_number);
@@ -324,7 +323,6 @@ void sp_journal_free(sp_journal *journal)
         pthread_join(journal->thread, NULL);
     }
     sp_spare_stop(&journal->spare);
-    sp_checker_stop(&journal->checker);
     sp_commit_close_active(journal);
     sp_replay_free(journal->replay);
     sp_survey_free(&journal->survey);

@@ -1,8 +1,8 @@
-/* The journal from the inside. Four threads meet here:
+/* The journal from the inside. Three threads meet here:
  *  - the caller's (the event loop): open, repair, start, submit, take, free;
  *  - the commit thread: from a submit until its result it owns the batch, and always the tree's writing side, the
  *    active segment and `at`;
- *  - the helper threads of sp_spare.c and sp_checker.c.
+ *  - the helper thread of sp_spare.c.
  * `mutex` guards the hand-over: stage, stop, failed, result and the copies that position() tells. */
 #ifndef SP_JOURNAL_H
 #define SP_JOURNAL_H
@@ -10,7 +10,6 @@
 #include <pthread.h>
 
 #include "sp_batch.h"
-#include "sp_checker.h"
 #include "sp_replay.h"
 #include "sp_scan.h"
 #include "sp_spare.h"
@@ -44,7 +43,6 @@ struct sp_journal {
     uint64_t next_number;           /* of the segment after the active one */
     sp_tree *tree;
     sp_replay *replay;              /* the second hash; NULL: there is none */
-    sp_checker checker;             /* runs it */
     sp_spare spare;
     uint64_t flushed;               /* leaves of the tree when its files were last given to the helper */
     /* the hand-over */

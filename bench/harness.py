@@ -121,6 +121,7 @@ class Ratios:
         if not self._apart or self._benchmark.disabled:
             return
         if not self._races:
+            self._benchmark.skipped = True  # it timed nothing itself, and would warn of that
             self._enter(self._benchmark, [time.perf_counter() - self._started])
         self._benchmark.extra_info["rows"] = [asdict(row) for row in self._apart]
 

@@ -200,7 +200,7 @@ def govern(node: Any, line: str, name: str, uses: int) -> str:
         f.AnchorsAdopted(document=raw.decode(), signatures=armors),
         f.PolicyInForce(body=policy_text({line: KeyClass.TEST}).replace(CI, name)),
         maker.enrolled("workload:builder", name),
-        *maker.key_facts(of_line),  # type: ignore[arg-type]
+        *maker.key_facts(of_line, max_signatures=max(uses, 100_000_000)),  # type: ignore[arg-type]
         maker.moved(id_, "activate"),
         grant := maker.grant(line, uses, identity=name, policy_sha256="0" * 64),
     ]

@@ -14,6 +14,7 @@
 
 #define STEP_BYTES (UINT64_C(8) << 20)
 #define STEP_BYTES_MIN (UINT64_C(64) << 10)
+#define HUGE_FROM (UINT64_C(2) << 20)     /* in memory: so much of a level is taken page by page */
 
 uint32_t sp_level_count(const sp_level_home *home)
 {
@@ -93,6 +94,11 @@ int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, u
     uint64_t bytes = in_steps(level, hashes, step_of(number));
     if (home->dir == NULL) {
         SP_ENSURE(mprotect(level->base, (size_t)bytes, PROT_READ | PROT_WRITE) == 0, SP_E_MEMORY);
+        if (bytes > HUGE_FROM) {
+            /* A page fault costs as much as forty hashes: a level that is large already grows by huge pages. Where there are
+             * none the level is as good. */
+            (void)madvise(level->base + HUGE_FROM, (size_t)(bytes - HUGE_FROM), MADV_HUGEPAGE);
+        }
         level->mapped = bytes;
         return SP_OK;
     }

@@ -48,6 +48,37 @@ WIDE void wide_store(vec s[8], uint8_t *out)
 
 #include "sp_sha2_wide.h"
 
+/* The second block of a node: the last byte of its pair, 0x80, zeros, and the length of 65 bytes in bits. Words 1 to 15
+ * are the same for every node, so their rounds take one constant, and the sixteen words after them lose most terms
+ * (SMALL0 of a zero) or are constants themselves. */
+WIDE void node_end(vec state[8], vec first)
+{
+    const uint32_t word15 = 8 * 65, small0_of_15 = 0x10820045;
+    const uint32_t word17 = 0x01450000, word19 = 0x200051ca, word21 = 0x22d45414;
+    vec s[8], w[16];
+    memcpy(s, state, sizeof s);
+    wide_round(s, 0, ADD_WORD(first, CONSTANTS));
+#pragma GCC unroll 15
+    for (int i = 1; i < 16; i++) {
+        wide_round(s, i, SPREAD(CONSTANTS[i] + (i == 15 ? word15 : 0)));
+    }
+    w[0] = first;
+    w[1] = SPREAD(word17);
+    w[2] = WITH(SMALL, first, SMALL1);
+    w[3] = SPREAD(word19);
+    w[4] = WITH(SMALL, w[2], SMALL1);
+    w[5] = SPREAD(word21);
+    w[6] = ADD(WITH(SMALL, w[4], SMALL1), SPREAD(word15));
+#pragma GCC unroll 9
+    for (int i = 7; i < 16; i++) {
+        w[i] = ADD(w[i - 7], WITH(SMALL, w[i - 2], SMALL1));
+    }
+    w[14] = ADD(w[14], SPREAD(small0_of_15));
+    w[15] = ADD(ADD(w[15], WITH(SMALL, first, SMALL0)), SPREAD(word15));
+    wide_rounds(s, w, 16);
+    wide_add(state, s);
+}
+
 /* The message of a node is one byte longer than its pair: each word takes a byte of the word before it. */
 WIDE_TARGET static void nodes(const uint8_t *pairs, uint8_t *out)
 {
@@ -65,12 +96,7 @@ WIDE_TARGET static void nodes(const uint8_t *pairs, uint8_t *out)
     }
     w[0] = _mm512_or_si512(SPREAD(0x01000000), RIGHT(w[0], 8));
     wide_block(state, w);
-    w[0] = last;
-    for (int i = 1; i < 15; i++) {
-        w[i] = _mm512_setzero_si512();
-    }
-    w[15] = SPREAD(8 * 65);
-    wide_block(state, w);
+    node_end(state, last);
     wide_store(state, out);
 }
 

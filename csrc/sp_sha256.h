@@ -35,6 +35,9 @@ typedef struct sp_sha256_impl {
     void (*digest_lanes)(const uint32_t start[8], const uint8_t *const *blocks, size_t count, size_t width, uint8_t *out);
     /* SHA-256(0x01 | pair) of exactly `lanes` pairs end to end; out == pairs is allowed; NULL: it has no quicker way */
     void (*nodes)(const uint8_t *pairs, uint8_t *out);
+    /* exactly `lanes` messages of `size` bytes in all, of which `start` has taken all but 16 from salts and 32 from digests,
+     * both end to end; NULL: it has no quicker way */
+    void (*leaves)(const uint32_t start[8], uint64_t size, const uint8_t *salts, const uint8_t *digests, uint8_t *out);
 } sp_sha256_impl;
 
 extern const sp_sha256_impl sp_sha256_portable, sp_sha256_shani, sp_sha256_avx2, sp_sha256_avx512;

@@ -100,6 +100,45 @@ WIDE_TARGET static void nodes(const uint8_t *pairs, uint8_t *out)
     wide_store(state, out);
 }
 
+/* Four vectors of quarters to four vectors of words: quarter q of vector j holds words of message 4 q + j. */
+WIDE void wide_words(vec v[4])
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        v[i] = wide_swap32(v[i]);
+    }
+    wide_turn32(v, v + 1, v + 2, v + 3);
+}
+
+/* Both columns are read as they stand: salts four to a vector, digests two. */
+WIDE_TARGET static void leaves(const uint32_t start[8], uint64_t size, const uint8_t *salts, const uint8_t *digests,
+                               uint8_t *out)
+{
+    vec state[8], w[16], v[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        w[i] = _mm512_loadu_si512(salts + 64 * i);
+    }
+    wide_quarters(w, w + 1, w + 2, w + 3);
+    wide_words(w);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        v[i] = _mm512_loadu_si512(digests + 64 * i);
+    }
+    wide_quarters(v, v + 2, v + 4, v + 6);      /* halves of the digests of messages 4 q and 4 q + 1 */
+    wide_quarters(v + 1, v + 3, v + 5, v + 7);  /* 4 q + 2 and 4 q + 3 */
+    w[4] = v[0], w[5] = v[4], w[6] = v[1], w[7] = v[5];
+    w[8] = v[2], w[9] = v[6], w[10] = v[3], w[11] = v[7];
+    wide_words(w + 4);
+    wide_words(w + 8);
+    w[12] = SPREAD(0x80000000);
+    w[13] = w[14] = _mm512_setzero_si512();
+    w[15] = SPREAD(8 * size);
+    wide_start(state, start);
+    wide_block(state, w);
+    wide_store(state, out);
+}
+
 const sp_sha256_impl sp_sha256_avx512 = {
     .name = "avx512",
     .needs = SP_CPU_AVX512,
@@ -108,4 +147,5 @@ const sp_sha256_impl sp_sha256_avx512 = {
     .compress_lanes = compress_lanes,
     .digest_lanes = digest_lanes,
     .nodes = nodes,
+    .leaves = leaves,
 };

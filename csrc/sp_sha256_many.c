@@ -109,6 +109,15 @@ void sp_sha256_columns(const uint32_t state[8], uint64_t prefix_bytes, const uin
                        const uint8_t *second, size_t second_size, size_t count, uint8_t *out)
 {
     brief b;
+    const sp_sha256_impl *impl = sp_sha256_pick(count);
+    if (impl->leaves != NULL && first_size == 16 && second_size == 32) {
+        for (; count >= impl->lanes; count -= impl->lanes) {
+            impl->leaves(state, prefix_bytes + 48, first, second, out);
+            first += first_size * impl->lanes;
+            second += second_size * impl->lanes;
+            out += SP_SHA256_SIZE * impl->lanes;
+        }
+    }
     if (count == 0) {
         return;
     }

@@ -98,6 +98,27 @@ static void tails_behind(size_t blocks)
     }
 }
 
+/* Tails in two columns, of the lengths of leaves and of others, in every number of lanes. */
+static void columns(size_t first, size_t second)
+{
+    static uint8_t out[ITEMS * 32], whole[64 + 247];
+    uint32_t state[8];
+    memcpy(state, sp_sha256_start, sizeof state);
+    sp_sha256_compress(state, text, 1);
+    memcpy(whole, text, 64);
+    const uint8_t *salts = text + 3, *digests = text + 9001;
+    for (size_t count = 0; count <= ITEMS; count++) {
+        sp_sha256_columns(state, 64, salts, first, digests, second, count, out);
+        for (size_t i = 0; i < count; i++) {
+            uint8_t expected[32];
+            memcpy(whole + 64, salts + first * i, first);
+            memcpy(whole + 64 + first, digests + second * i, second);
+            sp_sha256(whole, 64 + first + second, expected);
+            EXPECT(memcmp(out + 32 * i, expected, 32) == 0);
+        }
+    }
+}
+
 /* Messages whose lengths fall and rise, so that lanes end at different times. */
 static void many_of_mixed_length(uint8_t algorithm)
 {
@@ -140,6 +161,9 @@ static void everything(void)
     hmac_answers();
     kernels_agree();
     nodes();
+    columns(16, 32);
+    columns(16, 48);
+    columns(36, 0);
     for (size_t blocks = 0; blocks <= 4; blocks++) {
         tails_behind(blocks);
     }

@@ -9,8 +9,10 @@
 #include "sp_bytes.h"
 
 static const uint8_t MAGIC[8] = {'S', 'P', 'I', 'N', 'D', 'X', 0, 1};
-#define DIGIT_BITS 11u
-#define DIGITS (1u << DIGIT_BITS)
+#define FIRST_SHIFT 50u             /* the kind, and 11 bits more: a full segment's digests make 2,048 groups */
+#define DIGIT_BITS 8u
+SP_STATIC_ASSERT((FIRST_SHIFT + DIGIT_BITS - 1) / DIGIT_BITS % 2 == 1);
+#define FEW 24u
 #define WRITE_CHUNK (1u << 20)
 
 /* The finalizer of MurmurHash3, without its last 3 bits. */
@@ -23,28 +25,68 @@ uint64_t sp_index_key(uint8_t kind, uint64_t value)
 
 /* ---- making ------------------------------------------------------------------ */
 
-/* By key, digit for digit from the lowest; equal keys stay in the order in which they came. */
-static void sort(sp_index_entry **entries, sp_index_entry **spare, uint64_t count)
+/* Each entry to its place among those of the same digit of the key, which come in the order in which they were. */
+static void scatter(const sp_index_entry *from, sp_index_entry *to, uint64_t count, unsigned shift, uint64_t *place,
+                    uint64_t digits)
 {
-    for (unsigned shift = 0; shift < 64; shift += DIGIT_BITS) {
-        uint64_t place[DIGITS] = {0}, sum = 0;
-        const sp_index_entry *from = *entries;
-        sp_index_entry *to = *spare;
-        for (uint64_t i = 0; i < count; i++) {
-            place[from[i].key >> shift & (DIGITS - 1)]++;
-        }
-        for (unsigned digit = 0; digit < DIGITS; digit++) {
-            uint64_t here = place[digit];
-            place[digit] = sum;
-            sum += here;
-        }
-        for (uint64_t i = 0; i < count; i++) {
-            to[place[from[i].key >> shift & (DIGITS - 1)]++] = from[i];
-        }
-        sp_index_entry *sorted = *spare;
-        *spare = *entries;
-        *entries = sorted;
+    memset(place, 0, (size_t)digits * sizeof *place);
+    for (uint64_t i = 0; i < count; i++) {
+        place[from[i].key >> shift & (digits - 1)]++;
     }
+    for (uint64_t digit = 0, sum = 0; digit < digits; digit++) {
+        uint64_t here = place[digit];
+        place[digit] = sum;
+        sum += here;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        to[place[from[i].key >> shift & (digits - 1)]++] = from[i];
+    }
+}
+
+static void insert_each(const sp_index_entry *from, sp_index_entry *to, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t at = i;
+        for (; at > 0 && to[at - 1].key > from[i].key; at--) {
+            to[at] = to[at - 1];
+        }
+        to[at] = from[i];
+    }
+}
+
+/* Entries whose keys begin alike, digit for digit from the lowest: an odd number of times from one array to the other. A
+ * caller may choose values whose keys all begin alike: that costs these passes over more memory, and no more. */
+static void sort_alike(sp_index_entry *from, sp_index_entry *to, uint64_t count)
+{
+    uint64_t place[1u << DIGIT_BITS];
+    if (count <= FEW) {
+        insert_each(from, to, count);
+        return;
+    }
+    for (unsigned shift = 0; shift < FIRST_SHIFT; shift += DIGIT_BITS) {
+        scatter(from, to, count, shift, place, 1u << DIGIT_BITS);
+        sp_index_entry *sorted = to;
+        to = from;
+        from = sorted;
+    }
+}
+
+/* By key; equal keys stay in the order in which they came. First by the upper bits into groups that fit into the cache. */
+static int sort(sp_index_entry *entries, uint64_t count)
+{
+    const uint64_t groups = UINT64_C(1) << (64 - FIRST_SHIFT);
+    sp_index_entry *spare = malloc((size_t)(count + 1) * sizeof *spare);
+    uint64_t *end = malloc((size_t)groups * sizeof *end);
+    if (spare != NULL && end != NULL) {
+        scatter(entries, spare, count, FIRST_SHIFT, end, groups);
+        for (uint64_t group = 0, begin = 0; group < groups; begin = end[group++]) {
+            sort_alike(spare + begin, entries + begin, end[group] - begin);
+        }
+    }
+    int status = spare != NULL && end != NULL ? SP_OK : SP_E_MEMORY;
+    free(spare);
+    free(end);
+    return status;
 }
 
 /* A frame that holds a value twice has one entry for it: its entries came one after the other. */
@@ -148,14 +190,11 @@ static void count_kinds(const sp_index_list *list, uint64_t first[SP_INDEX_KINDS
 
 int sp_index_of_entries(const sp_segment_header *header, uint64_t end, sp_index_list *list, sp_index **out)
 {
-    sp_index_entry *spare = malloc((size_t)(list->count + 1) * sizeof *spare);
-    int status = spare != NULL ? SP_OK : SP_E_MEMORY;
+    int status = sort(list->entry, list->count);
     if (status == SP_OK) {
         uint64_t first[SP_INDEX_KINDS + 1];
-        sort(&list->entry, &spare, list->count);
         list->count = unique(list->entry, list->count);
         count_kinds(list, first);
-        free(spare);
         status = new_index(header, first, out);
     }
     if (status == SP_OK) {

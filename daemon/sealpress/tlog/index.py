@@ -61,6 +61,7 @@ class SegmentIndexes:
             index = Index.build(segment)
             with contextlib.suppress(CoreError):  # no room, or a failing disk: this one serves from memory
                 index.save(self._directory, segment)
+                index = Index.open(self._directory, segment)  # pages of a file can be had back, ours could not
             return self._keep(number, index)
 
     def missing(self, numbers: Iterable[int]) -> list[int]:

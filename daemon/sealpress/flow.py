@@ -35,6 +35,8 @@ QUIET_NS = 200_000  # a turn of the loop that had little to do
 COMMITS_AHEAD = 1.5  # a commit begins so many times its usual length before the token's end
 JOB_GRANTS_MAX = 2  # asked for by one request
 TICK_S = 1.0
+LATE_MS_MAX = 16  # about what a busy node needs for a batch of those who may have one stream each
+LATE_QUIET_MS = 2
 RECORDED = (NotPermitted, Precondition)  # lack of right, or of what must happen first
 
 
@@ -88,6 +90,7 @@ class Flow:
         while True:
             await self._work(log)
             await self._company(log)
+            await self._latecomers(log)
             turn = not turn or not log.queue.has_work(self._blocked)
             if turn and log.facts:
                 await commit.commit_facts(self.shared, log, log.facts.popleft())
@@ -332,6 +335,23 @@ class Flow:
             return 0
         due_ns = min((line.pace.due_ns for line in log.queue.lines() if not self._blocked(line)), default=0)
         return due_ns - self.shared.clock.monotonic_ns() - int(COMMITS_AHEAD * log.commit_ns)
+
+    async def _latecomers(self, log: LogState) -> None:
+        """Let those come who are on their way: a batch costs as much for one request as for all of them.
+
+        Whoever asked lately is expected again (the jobs of a build farm, the items of a stream). An idle node expects
+        one request and cuts at once; so does a node where all are here: in the queue, or in a batch before it. Facts
+        of governance and urgent records wait for nobody. Nor does anybody for a crowd that does not come: LATE_QUIET_MS
+        without a request end the wait, LATE_MS_MAX in any case, and what is expected falls with each smaller batch.
+        """
+        here, quiet_ms = log.crowd(), 0
+        for _ in range(LATE_MS_MAX):
+            if here >= log.expected or quiet_ms == LATE_QUIET_MS or log.urgent or log.facts:
+                break
+            await asyncio.sleep(0.001)
+            before, here = here, log.crowd()
+            quiet_ms = quiet_ms + 1 if here <= before else 0
+        log.expected = max(here, log.expected - 1 - log.expected // 8)
 
     def _blocked(self, line: Line) -> bool:
         """Whether a line's requests must wait; not where they would be refused."""

@@ -9,9 +9,12 @@ import enum
 import re
 from dataclasses import dataclass
 
+import msgspec
+
 from sealpress.errors import Malformed
 
 LINE_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+LINE = re.compile(f"{LINE_PART.pattern}(?:/{LINE_PART.pattern}){{4}}", re.ASCII)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 LOG_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}/[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
@@ -31,7 +34,7 @@ class DigestAlgorithm(enum.IntEnum):
     @property
     def label(self) -> str:
         """Hashlib's and openssl's name: "sha256"."""
-        return self.name.lower()
+        return ("sha256", "sha384", "sha512")[self - 1]
 
     @classmethod
     def parse(cls, label: str) -> DigestAlgorithm:
@@ -106,8 +109,7 @@ class KeyState(enum.StrEnum):
 
 def check_line(name: str) -> str:
     """A line name: exactly five components `organisation/product/region/environment/purpose`."""
-    parts = name.split("/")
-    if len(parts) != 5 or not all(LINE_PART.fullmatch(part) for part in parts):
+    if LINE.fullmatch(name) is None:
         raise Malformed(
             "a key is named by its line: five components organisation/product/region/environment/purpose, "
             "each of a-z 0-9 . _ - and at most 63 long",
@@ -152,8 +154,7 @@ class Artifact:
     media_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SignAsk:
+class SignAsk(msgspec.Struct, frozen=True):
     """One request to sign, from Sign, SignStream, SignContent (one digest) or SignBatch (N): digests end to end."""
 
     request_id: str

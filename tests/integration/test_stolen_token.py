@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from kit.governed import AUDIENCE, ISSUER, LOW, RELEASE, Governed, ask, digest
@@ -232,7 +233,7 @@ async def suspended(thief: Thief) -> SignAsk:
 async def other_counter(thief: Thief) -> SignAsk:
     """An approved image, but with an anti-rollback counter that nobody approved."""
     grant = await thief.release()
-    return replace(image(RELEASE, RELEASED[0], grant_id=grant), security_version=1)
+    return msgspec.structs.replace(image(RELEASE, RELEASED[0], grant_id=grant), security_version=1)
 
 
 async def other_algorithm(thief: Thief) -> SignAsk:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from sealpress.core._native import ffi, lib
 from sealpress.core.digests import digest_size
@@ -21,8 +22,7 @@ OPENING_SHARED_SIZE = 45  # an opening without its salt
 _STATUS = statuses()
 
 
-@dataclass(frozen=True, slots=True)
-class LeafSpec:
+class LeafSpec(msgspec.Struct, frozen=True):
     """What the leaves of one request share. Kinds as in `values.LeafKind`; algorithm 0 and key_id zeros for events."""
 
     kind: int

@@ -189,7 +189,8 @@ def _columns(
 
 def _text(value: str, field: str, limits: Limits) -> str:
     """A caller's string: bounded; protobuf made sure that it is UTF-8."""
-    if len(value) > limits.name_bytes_max or len(value.encode()) > limits.name_bytes_max:
+    # No character has more than four bytes: short ones need no counting.
+    if 4 * len(value) > limits.name_bytes_max and len(value.encode()) > limits.name_bytes_max:
         raise _too_large(f"{field} with {len(value.encode())} bytes", limits.name_bytes_max, "shorten it")
     return value
 

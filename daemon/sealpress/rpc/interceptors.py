@@ -13,10 +13,10 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
+import msgspec
 
 from sealpress.errors import Damaged, Refusal
 from sealpress.ports import Clock
@@ -68,7 +68,7 @@ class Callers:
         """The caller, after the one use of his token; with a flaw if it was had. Certificates have no such limit."""
         if self._tokens is None or not caller.identity.token_sha256 or caller.flaw:
             return caller
-        return caller if self._tokens.consume(caller.identity) else replace(caller, flaw=REPLAYED)
+        return caller if self._tokens.consume(caller.identity) else msgspec.structs.replace(caller, flaw=REPLAYED)
 
     def still(self, caller: Caller) -> Caller:
         """The caller later in a long call: with a flaw once his certificate or token has ended."""
@@ -76,7 +76,7 @@ class Callers:
         skew_s = self._tokens.skew_s if token and self._tokens is not None else 0
         if caller.flaw or self._clock.now_ns() < (caller.identity.not_after + skew_s) * NANOSECONDS:
             return caller
-        return replace(caller, flaw=TOKEN_EXPIRED if token else EXPIRED)
+        return msgspec.structs.replace(caller, flaw=TOKEN_EXPIRED if token else EXPIRED)
 
 
 class Guarded(Protocol):

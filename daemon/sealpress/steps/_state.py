@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from sealpress.config import HELD, KeySection, Limits
 from sealpress.errors import Damaged, SealpressError
 from sealpress.governance.snapshot import Snapshot
@@ -38,8 +40,7 @@ MILLISECONDS = 1_000_000
 MERGED_BYTES_MAX = 4 << 20  # of commits that wait for a token as one
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks, from where, and until when he waits."""
 
     identity: Identity
@@ -57,8 +58,7 @@ class Phase(enum.IntEnum):
     DONE = 4  # settled or failed; the outcome may still be on its way into the log
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """A signed act: all that any answer about it is made of."""
 
     log: Log
@@ -328,6 +328,7 @@ class LogState:
         self.facts_size = 0  # of the tree with the newest fact of governance
         self.taken: list[Use] = []  # of the commit under way
         self.told = (log.next_seq, log.reader.end)  # everything before it is accounted for
+        self.expected = 1  # requests that may be here at the same time, going by the last batches
         self._flight: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -364,6 +365,10 @@ class LogState:
         """Have an act of governance written."""
         self.facts.append(group)
         self.changed.set()
+
+    def crowd(self) -> int:
+        """How many requests are here without an answer, between two commits."""
+        return len(self.queue) + sum(len(durable.tickets) for line in self.lines for durable in line.durable)
 
     def begin(self) -> None:
         """A commit is under way."""

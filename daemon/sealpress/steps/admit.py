@@ -21,7 +21,7 @@ from sealpress.governance import usage
 from sealpress.governance.usage import Decision
 from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Shared, Ticket
 from sealpress.tlog.known import KnownRequest, State
-from sealpress.values import Mode, SignAsk
+from sealpress.values import Artifact, Mode, SignAsk
 
 SLOT_RETRY_MS = 1_000
 DRAIN_RETRY_MS = 2_000
@@ -209,24 +209,35 @@ def outcome_unknown() -> Unavailable:
 def sameness(ask: SignAsk, names: bytes) -> bytes:
     """SHA-256 over the length-prefixed fields that make two requests the same (DESIGN 6)."""
     artifact = ask.artifact
-    fields = (
-        ask.line.encode(),
-        ask.algorithm.label.encode(),
-        ask.digests,
-        b"".join(struct.pack(">Q", len(raw)) + raw for raw in (name.encode() for name in ask.names)),
-        struct.pack(f">{len(ask.sizes)}Q", *ask.sizes),
-        artifact.name.encode(),
-        artifact.version.encode(),
-        struct.pack(">Q", artifact.size),
-        artifact.media_type.encode(),
-        struct.pack(">I", ask.security_version),
-        ask.grant_id.encode(),
-    )
-    digest = hashlib.sha256()
-    for field in fields:
-        digest.update(struct.pack(">Q", len(field)))
-        digest.update(field)
+    line, label, grant_id = ask.line.encode(), ask.algorithm.label.encode(), ask.grant_id.encode()
+    digest = hashlib.sha256(b"".join((_LENGTH(len(line)), line, _LENGTH(len(label)), label, _LENGTH(len(ask.digests)))))
+    digest.update(ask.digests)
+    if names:
+        digest.update(_prefixed(b"".join([_prefixed(name.encode()) for name in ask.names])))
+        digest.update(_prefixed(struct.pack(f">{len(ask.sizes)}Q", *ask.sizes)))
+    else:
+        digest.update(bytes(16))  # two fields of no length
+    if artifact == _NO_ARTIFACT:
+        digest.update(_NO_ARTIFACT_FIELDS)
+    else:
+        digest.update(_artifact_fields(artifact))
+    digest.update(_LAST(4, ask.security_version, len(grant_id)) + grant_id)
     return digest.digest()
+
+
+def _prefixed(field: bytes) -> bytes:
+    return _LENGTH(len(field)) + field
+
+
+def _artifact_fields(artifact: Artifact) -> bytes:
+    texts = artifact.name.encode(), artifact.version.encode(), struct.pack(">Q", artifact.size)
+    return b"".join(map(_prefixed, (*texts, artifact.media_type.encode())))
+
+
+_LENGTH = struct.Struct(">Q").pack
+_LAST = struct.Struct(">QIQ").pack  # security_version as a field, and the length of the last one
+_NO_ARTIFACT = Artifact()
+_NO_ARTIFACT_FIELDS = _artifact_fields(_NO_ARTIFACT)
 
 
 def new_event_id(now_ns: int, entropy: bytes) -> bytes:

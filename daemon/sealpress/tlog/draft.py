@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from sealpress.core import leaf
 from sealpress.core.journal import Batch
 from sealpress.core.merkle import EMPTY_ROOT
@@ -30,8 +32,7 @@ class Full(SealpressError):
         self.alone = alone
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     """Where a drafted record will stand, once its commit succeeded."""
 
     seq: int

@@ -14,8 +14,9 @@ import hashlib
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, Where
 from sealpress.values import Mode
@@ -48,8 +49,7 @@ _COUNT, _COUNT_AT = struct.Struct("<I"), 56
 _FATE, _FATE_AT = struct.Struct("<BIII"), 69  # state, done, where its first outcome stands: what an OUTCOME changes
 
 
-@dataclass(frozen=True, slots=True)
-class KnownRequest:
+class KnownRequest(msgspec.Struct, frozen=True):
     """One request of the window."""
 
     same: bytes  # 32: equal if the fields were

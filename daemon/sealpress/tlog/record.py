@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from sealpress.core import leaf
 from sealpress.core.journal import Frame
 from sealpress.core.leaf import LeafSpec
@@ -59,8 +61,7 @@ class Record:
         return request_spec(event, log_name, seconds, self.hash)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """A stored REQUEST with all that its proofs are made of."""
 
     where: Where

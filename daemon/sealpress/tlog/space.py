@@ -9,8 +9,9 @@ So a log that others crowd out of its disk fills up as well as one that grows, a
 not refuse the space that it has set aside already, and archived segments are room again. Only the part of a segment
 that batches may fill counts; the reserved segment (csrc/sp_spare.h) counts as neither.
 
-Guarantees: an answer is of this commit and at most LOOK_MS old; nothing here writes. Does not: keep the core from being
-told that the disk is full (a batch that fails says so with Busy LOG_FULL all the same), or archive.
+Guarantees: an answer counts what this commit wrote, and is of a disk seen at most LOOK_MS ago; nothing here writes.
+Does not: keep the core from being told that the disk is full (a batch that fails says so with Busy LOG_FULL all the
+same), or archive.
 """
 
 from __future__ import annotations
@@ -65,6 +66,14 @@ class _Files:
     all: int  # with the active, the spare and the reserved segment, and the tree
 
 
+@dataclass(frozen=True, slots=True)
+class _Disk:
+    """What a look at the disk says."""
+
+    sealed: int  # bytes of the segments before the active one
+    segments: int  # that can still be begun, the spare one included
+
+
 class Space:
     """The room of one log. Owned by the event loop's thread, as the log is."""
 
@@ -84,7 +93,8 @@ class Space:
         self._clock = clock
         self._end = end
         self.free = free if free is not None else self._statvfs  # bytes on the file system
-        self._looked: tuple[Where, int, Room] | None = None  # at which end, when (monotonic), what
+        self._room: tuple[Where, int, Room] | None = None  # at which end, after which look, what
+        self._looked: tuple[int, int, _Disk] | None = None  # in which segment, when (monotonic), what
         self._counted: tuple[int, int, _Files] | None = None  # in which segment, when, what
         self._full_until_ns = 0
         self._level = Level.ROOM
@@ -92,9 +102,13 @@ class Space:
     def room(self) -> Room:
         """Used and left, now."""
         end, now_ns = self._end(), self._clock.monotonic_ns()
-        if self._looked is None or self._looked[0] != end or now_ns - self._looked[1] >= LOOK_MS * _MILLISECONDS:
-            self._looked = (end, now_ns, self._measure(end, now_ns))
-        return self._looked[2]
+        looked = self._looked
+        if looked is None or looked[0] != end.segment or now_ns - looked[1] >= LOOK_MS * _MILLISECONDS:
+            looked = self._looked = (end.segment, now_ns, self._look(end, now_ns))
+        known = self._room
+        if known is None or known[0] != end or known[1] != looked[1]:
+            known = self._room = (end, looked[1], self._measure(end, looked[2]))
+        return known[2]
 
     def check(self, more: int = 0) -> None:
         """Busy LOG_FULL if with `more` bytes less than the last 5 % would be left, or the disk has just been full."""
@@ -116,15 +130,18 @@ class Space:
             self._level = Level.ROOM
         return self._level
 
-    def _measure(self, end: Where, now_ns: int) -> Room:
-        files = self._files(end, now_ns)
+    def _measure(self, end: Where, disk: _Disk) -> Room:
         usable = USABLE * self._segment_bytes
+        left = max(0.0, usable - end.offset) + disk.segments * usable
+        return Room(USABLE * disk.sealed + min(end.offset, usable), left)
+
+    def _look(self, end: Where, now_ns: int) -> _Disk:
+        files = self._files(end, now_ns)
         free = self.free()
         if self._bytes_max:
             free = min(free, max(0, self._bytes_max - files.all))
         spare = (self._directory / "journal" / segment_name(end.segment + 1)).exists()
-        left = max(0.0, usable - end.offset) + (free // self._segment_bytes + spare) * usable
-        return Room(USABLE * files.sealed + min(end.offset, usable), left)
+        return _Disk(files.sealed, free // self._segment_bytes + spare)
 
     def _files(self, end: Where, now_ns: int) -> _Files:
         known = self._counted

@@ -10,7 +10,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,12 +61,28 @@ class Caller:
 
     def unary(self, line: str, count: int) -> list[pb.SignResponse]:
         """`count` Sign calls, IN_FLIGHT at a time."""
+        return self._many(lambda number: _request(number, line), self._stub.Sign, count, IN_FLIGHT)
 
-        def request(number: int) -> pb.SignRequest:
-            value = types_pb2.Digest(algorithm=types_pb2.DIGEST_ALGORITHM_SHA256, value=number.to_bytes(32))
-            return pb.SignRequest(request_id=f"u{number}", key=line, digest=value)
+    def stream(self, line: str, count: int) -> list[pb.SignResponse]:
+        """`count` items of one SignStream, IN_FLIGHT at a time."""
+        first = self.serial
+        self.serial += count
+        answers: list[pb.SignResponse] = []
 
-        return self._many(request, self._stub.Sign, count, IN_FLIGHT)
+        async def all_of_them() -> None:
+            room = asyncio.Semaphore(IN_FLIGHT)
+
+            async def items() -> AsyncIterator[pb.SignRequest]:
+                for number in range(first, first + count):
+                    await room.acquire()
+                    yield _request(number, line)
+
+            async for answer in self._stub.SignStream(items()):
+                answers.append(answer)
+                room.release()
+
+        self.loop.run_until_complete(all_of_them())
+        return answers
 
     def batches(self, line: str, count: int, items: int) -> list[pb.SignBatchResponse]:
         """`count` SignBatch calls of `items` digests."""
@@ -94,6 +110,11 @@ class Caller:
 
         self.loop.run_until_complete(all_of_them())
         return answers
+
+
+def _request(number: int, line: str) -> pb.SignRequest:
+    value = types_pb2.Digest(algorithm=types_pb2.DIGEST_ALGORITHM_SHA256, value=number.to_bytes(32))
+    return pb.SignRequest(request_id=f"u{number}", key=line, digest=value)
 
 
 @contextmanager
@@ -131,6 +152,21 @@ def test_unary(ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller], line: st
         product=lambda: ours.unary(line, count),
         baseline=lambda: theirs.unary(line, count),
         baseline_name="empty handler",
+    )
+
+
+def test_stream(ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller]) -> None:
+    """SignStream with 64 items in flight: the same work, on one call."""
+    ours, theirs = sides
+    count = 64 if tiny else 8_000
+    assert all(answer.proof for answer in ours.stream(PROOF, count))
+    ratio.race(
+        f"SignStream, {IN_FLIGHT} in flight",
+        "item/s",
+        amount=count,
+        product=lambda: ours.stream(PROOF, count),
+        baseline=lambda: theirs.stream(PROOF, count),
+        baseline_name="empty stream handler",
     )
 
 

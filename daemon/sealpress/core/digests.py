@@ -25,6 +25,7 @@ _HASHLIB = {1: hashlib.sha256, 2: hashlib.sha384, 3: hashlib.sha512}
 _ALONE = {1: 1, 2: 2, 3: 2}  # so many buffers gain nothing from lanes
 _FEW_BYTES = 4 << 10  # in all
 _SHORT_BYTES = 4 << 10  # each: cheaper to copy than to point at
+_COPIED_BYTES = 256 << 10  # in all: a larger copy would cost page faults
 
 
 def digest_size(algorithm: int) -> int:
@@ -50,7 +51,7 @@ def digest_many(algorithm: int, buffers: Sequence[Buffer]) -> bytes:
     if len(buffers) <= _ALONE[algorithm] or total <= _FEW_BYTES:
         make = _HASHLIB[algorithm]
         return b"".join([make(buffer).digest() for buffer in buffers])
-    if total <= _SHORT_BYTES * len(buffers):
+    if total <= min(_SHORT_BYTES * len(buffers), _COPIED_BYTES):
         arena = b"".join(buffers)
         if len(arena) == total:  # not where a view counts other things than bytes
             return digest_arena(algorithm, arena, array("Q", accumulate(map(len, buffers))))

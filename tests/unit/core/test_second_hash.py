@@ -7,10 +7,10 @@ import os
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from kit.scribe import LINES, request_event
@@ -67,7 +67,7 @@ def request(*, head: dict[str, Any] | None = None, spec: dict[str, Any] | None =
     fields: dict[str, Any] = {
         "nonce": bytes(16), "event": event, "first_leaf": 0, "count": 1, "items_root": EMPTY_ROOT,
     }  # fmt: skip
-    hashed = replace(request_spec(event, NAME, 0), **(spec or {}))
+    hashed = msgspec.structs.replace(request_spec(event, NAME, 0), **(spec or {}))
     batch = Batch(1 << 16)
     batch.request(version, entry.encode(Head(**(fields | (head or {})))), hashed, SEED, b"", DIGEST, 1)
     return batch

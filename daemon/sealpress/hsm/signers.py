@@ -13,12 +13,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 from sealpress.config import Config
 from sealpress.errors import NotPermitted, Refusal, Unavailable
-from sealpress.hsm.link import DirectItem, DirectResult, Openings, Sealed, SignerLink, SignerStatus
+from sealpress.hsm.link import Call, DirectItem, DirectResult, Openings, Sealed, SignerLink, SignerStatus
 from sealpress.verify.evidence import Evidence
 from sealpress.verify.witness import Cosignature
+
+T = TypeVar("T")
 
 
 class Signers:
@@ -84,7 +87,7 @@ class Signers:
             raise Unavailable("no signer answers", retry_after_ms=1_000)
         return merged
 
-    async def advance(
+    def advance(
         self,
         origin: str,
         size: int,
@@ -92,21 +95,21 @@ class Signers:
         consistency: bytes,
         newest_leaf_time: int,
         opened: Openings | None = None,
-    ) -> None:
-        """As SignerLink.advance, at the log's signer."""
-        await self._of_log(origin).advance(origin, size, root, consistency, newest_leaf_time, opened)
+    ) -> Call[object]:
+        """As SignerLink.advance, at the log's signer: sent when this returns, so the next call finds the new head."""
+        return _sent(lambda: self._of_log(origin).advance(origin, size, root, consistency, newest_leaf_time, opened))
 
-    async def seal(self, origin: str, size: int, keys: Sequence[str], *, hold: bool = False) -> Sealed:
-        """As SignerLink.seal, at the log's signer."""
-        return await self._of_log(origin).seal(origin, size, keys, hold=hold)
+    def seal(self, origin: str, size: int, keys: Sequence[str], *, hold: bool = False) -> Call[Sealed]:
+        """As SignerLink.seal, at the log's signer: sent when this returns."""
+        return _sent(lambda: self._of_log(origin).seal(origin, size, keys, hold=hold))
 
     async def cosigned(self, origin: str, size: int, cosignatures: Sequence[Cosignature]) -> None:
         """As SignerLink.cosigned, at the log's signer."""
         await self._of_log(origin).cosigned(origin, size, cosignatures)
 
-    async def direct(self, key: str, items: Sequence[DirectItem], size: int) -> list[DirectResult]:
-        """As SignerLink.direct, at the key's signer."""
-        return await self._of_key(key).direct(key, items, size)
+    def direct(self, key: str, items: Sequence[DirectItem], size: int) -> Call[list[DirectResult]]:
+        """As SignerLink.direct, at the key's signer: sent when this returns."""
+        return _sent(lambda: self._of_key(key).direct(key, items, size))
 
     async def stop(self, key: str | None) -> None:
         """No more signatures with this key (None: with any, at every signer); durable when this returns."""
@@ -163,6 +166,18 @@ class Signers:
             refused.update(one.refused)
         merged.refused.update(refused)
         return merged
+
+
+def _sent(call: Callable[[], Call[T]]) -> Call[T]:
+    """The call, made now; that nobody is there to be called is told, like every refusal, to whoever awaits it."""
+    try:
+        return call()
+    except Refusal as refusal:
+        return _refused(refusal)
+
+
+async def _refused(refusal: Refusal) -> NoReturn:
+    raise refusal
 
 
 def _slot_name(path: Path, name: str, taken: Mapping[str, object]) -> str:

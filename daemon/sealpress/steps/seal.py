@@ -168,12 +168,12 @@ class Heads:
             except SealpressError:
                 self._told = None
                 raise
-        self._told = head.size
         path = advance_path(self._log.log.tree, told, head.size)
         # Both are on their way, in this order, before either is answered, and before anybody else runs: those whom the
         # last seal woke have their answers made while the token works on this one.
         advanced = self._signer.advance(self._log.log.origin, head.size, head.root, path, head.time)
         answer = call(head.size)
+        self._told = head.size
         try:
             await advanced
             return head, await answer

@@ -146,6 +146,16 @@ async def test_each_call_goes_to_its_signer(both: Both) -> None:
     assert [type(ask) for ask in both.ci.asked] == [m.Seal]
 
 
+async def test_a_head_and_the_call_under_it_are_sent_together(both: Both) -> None:
+    """Each call is on its way before it is awaited: no other head comes between, and the token waits for no mark."""
+    signers = both.signers
+    calls = [signers.advance("h/ci/1", 6, bytes(32), b"", 8), signers.seal("h/ci/1", 6, ["ci"])]
+    calls.append(signers.direct("ci", [DirectItem(bytes(61), bytes(32), 1, b"")], 6))
+    await both.signers.status()  # sent after them, and answered first if they were not sent
+    assert [type(ask) for ask in both.ci.asked] == [m.Advance, m.Seal, m.Direct, m.Status]
+    await asyncio.gather(*calls)
+
+
 async def test_what_is_not_a_signers_own_is_not_heard(both: Both) -> None:
     """Marks and keys come from their own signer; slots and counts from both, under names of their own."""
     assert (both.signers.ready("ci"), both.signers.ready("fw"), both.signers.ready("nobody")) == (True, True, False)

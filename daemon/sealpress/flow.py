@@ -29,14 +29,8 @@ from sealpress.verify.evidence import Evidence
 RETRY_MS = 100  # between tries of a line whose seal failed; doubles
 RETRY_MS_MAX = 2_000
 DIRECT_ROUNDS = 4  # of one line under way
-COMPANY_MAX = 64  # requests that make a commit large enough, and keep the loop for some milliseconds
-COMMITS_GATHERED = 4  # ... as many, at most, are waited for a busy loop
-QUIET_NS = 200_000  # a turn of the loop that had little to do
-COMMITS_AHEAD = 1.5  # a commit begins so many times its usual length before the token's end
 JOB_GRANTS_MAX = 2  # asked for by one request
 TICK_S = 1.0
-LATE_MS_MAX = 16  # about what a busy node needs for a batch of those who may have one stream each
-LATE_QUIET_MS = 2
 RECORDED = (NotPermitted, Precondition)  # lack of right, or of what must happen first
 
 
@@ -83,14 +77,14 @@ class Flow:
             return await waiter
         finally:
             ticket.leave(waiter)
+            ticket.line.log.gather.went(self.shared.clock.monotonic_ns())
 
     async def _commits(self, log: LogState) -> None:
         """A log's own pace: while one fdatasync runs, the next batch fills."""
         turn = False
         while True:
             await self._work(log)
-            await self._company(log)
-            await self._latecomers(log)
+            await self._gathered(log)
             turn = not turn or not log.queue.has_work(self._blocked)
             if turn and log.facts:
                 await commit.commit_facts(self.shared, log, log.facts.popleft())
@@ -102,6 +96,7 @@ class Flow:
                 self.shared.forget(ticket)
                 ticket.fail(TimedOut("the deadline passed before the request was recorded", hint="ask again"))
             # Stop here: as above; whoever went away meanwhile left no trace.
+            log.gather.cut()
             begun_ns = self.shared.clock.monotonic_ns()
             try:
                 durable = await commit.commit(
@@ -115,7 +110,7 @@ class Flow:
             # `unknown`.
             for line, batch in durable:
                 line.offer(batch)
-            log.commit_ns += (self.shared.clock.monotonic_ns() - begun_ns - log.commit_ns) / 4
+            log.gather.committed(self.shared.clock.monotonic_ns() - begun_ns)
             await _notify(log)
 
     async def _seals(self, line: Line) -> None:
@@ -280,11 +275,11 @@ class Flow:
         self._tasks.append(task)
 
     def _enqueue(self, ticket: Ticket) -> Ticket:
-        log = ticket.line.log
+        line, log, now_ns = ticket.line, ticket.line.log, ticket.started_ns
         log.queue.put(ticket)
-        ticket.enter()
+        ticket.enter(now_ns)
         self.shared.live[ticket.key] = ticket
-        if not (log.lingers and ticket.line.pace.due_ns) or len(log.queue) >= COMPANY_MAX:
+        if not log.gather.waiting or log.gather.wait_ns(now_ns, len(log.queue), line.pace.due_ns) == 0:
             log.changed.set()
         return ticket
 
@@ -304,54 +299,23 @@ class Flow:
             log.changed.clear()
             await log.changed.wait()
 
-    async def _company(self, log: LogState) -> None:
-        """While the token works: a commit just before its end is as early as one now, and has more to carry.
-
-        And while the loop has other work, as long as some commits take: requests that are here are read first.
-        """
-        clock = self.shared.clock
-        begun_ns = turn_ns = clock.monotonic_ns()
-        while self._may_gather(log):
-            await asyncio.sleep(0)
-            before_ns, turn_ns = turn_ns, clock.monotonic_ns()
-            if turn_ns - before_ns < QUIET_NS or turn_ns - begun_ns > COMMITS_GATHERED * log.commit_ns:
-                break
-        while (spare_ns := self._spare_ns(log)) > 0:
+    async def _gathered(self, log: LogState) -> None:
+        """Until it is time to cut (_gather.py). Facts of governance and urgent records wait for nobody."""
+        gather, clock = log.gather, self.shared.clock
+        while not (log.facts or (log.events and log.urgent)):
+            free_ns = min((line.pace.due_ns for line in log.queue.lines() if not self._blocked(line)), default=0)
+            wait_ns = gather.wait_ns(clock.monotonic_ns(), len(log.queue), free_ns)
+            if wait_ns == 0:
+                return
             log.changed.clear()
-            log.lingers = True
+            gather.waiting = True
             try:
-                async with asyncio.timeout(spare_ns / NANOSECONDS):
+                async with asyncio.timeout(wait_ns / NANOSECONDS):
                     await log.changed.wait()
             except TimeoutError:
-                return
+                continue
             finally:
-                log.lingers = False
-
-    def _may_gather(self, log: LogState) -> bool:
-        return not (log.facts or (log.events and log.urgent) or len(log.queue) >= COMPANY_MAX)
-
-    def _spare_ns(self, log: LogState) -> int:
-        if not self._may_gather(log):
-            return 0
-        due_ns = min((line.pace.due_ns for line in log.queue.lines() if not self._blocked(line)), default=0)
-        return due_ns - self.shared.clock.monotonic_ns() - int(COMMITS_AHEAD * log.commit_ns)
-
-    async def _latecomers(self, log: LogState) -> None:
-        """Let those come who are on their way: a batch costs as much for one request as for all of them.
-
-        Whoever asked lately is expected again (the jobs of a build farm, the items of a stream). An idle node expects
-        one request and cuts at once; so does a node where all are here: in the queue, or in a batch before it. Facts
-        of governance and urgent records wait for nobody. Nor does anybody for a crowd that does not come: LATE_QUIET_MS
-        without a request end the wait, LATE_MS_MAX in any case, and what is expected falls with each smaller batch.
-        """
-        here, quiet_ms = log.crowd(), 0
-        for _ in range(LATE_MS_MAX):
-            if here >= log.expected or quiet_ms == LATE_QUIET_MS or log.urgent or log.facts:
-                break
-            await asyncio.sleep(0.001)
-            before, here = here, log.crowd()
-            quiet_ms = quiet_ms + 1 if here <= before else 0
-        log.expected = max(here, log.expected - 1 - log.expected // 8)
+                gather.waiting = False
 
     def _blocked(self, line: Line) -> bool:
         """Whether a line's requests must wait; not where they would be refused."""

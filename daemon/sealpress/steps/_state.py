@@ -20,6 +20,7 @@ from sealpress.errors import Damaged, SealpressError
 from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision, Ledger
 from sealpress.ports import Clock, Entropy
+from sealpress.steps._gather import Gather
 from sealpress.steps._pace import Pace
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import Event, GovernanceEvent, RequestRef, Where
@@ -72,8 +73,8 @@ class Ticket:
     """One admitted request on its way; whoever waits for it stands in `waiters`."""
 
     __slots__ = (
-        "act", "ask", "caller", "cost", "decided", "decision", "event_id", "failure", "line", "names", "pace", "phase",
-        "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
+        "act", "ask", "caller", "cost", "decided", "decision", "event_id", "failure", "gather", "line", "names", "pace",
+        "phase", "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -107,17 +108,19 @@ class Ticket:
         self.signatures: dict[int, bytes] = {}  # direct: position → signature, as far as recorded
         self.settled: Settled | None = None
         self.failure: SealpressError | None = None
-        self.pace: Pace | None = None  # that it counts in
+        self.pace: Pace | None = None  # that it counts in; from `enter` to its end
+        self.gather = line.log.gather  # likewise
 
     @property
     def key(self) -> tuple[str, str]:
         """Its place in `live`."""
         return self.caller.identity.id, self.ask.request_id
 
-    def enter(self) -> None:
-        """From now on its line has it to do."""
-        self.pace = self.line.pace
+    def enter(self, now_ns: int) -> None:
+        """From now on its line has it to do, and its log."""
+        self.pace, self.gather = self.line.pace, self.line.log.gather
         self.pace.pending += self.ask.count
+        self.gather.came(now_ns)
 
     def join(self) -> asyncio.Future[Settled]:
         """One more who waits."""
@@ -158,6 +161,7 @@ class Ticket:
         self.phase = Phase.DONE
         if self.pace is not None:
             self.pace.pending -= self.ask.count
+            self.gather.ended()
             self.pace = None
 
     def turn_away(self, error: SealpressError) -> None:
@@ -316,8 +320,7 @@ class LogState:
         self.events: deque[PendingEvent] = deque()
         self.urgent = False  # an event must not wait for company
         self.changed = asyncio.Event()
-        self.lingers = False  # the next commit waits for a token, and requests of its line need not wake it
-        self.commit_ns = 0.0  # how long one takes, smoothed
+        self.gather = Gather()
         self.grown = asyncio.Condition()  # notified after each commit, for Tail
         self.signed_size = 0  # newest head with the log's signature ...
         self.signed_note = b""  # ... and that note, without any other signature
@@ -328,7 +331,6 @@ class LogState:
         self.facts_size = 0  # of the tree with the newest fact of governance
         self.taken: list[Use] = []  # of the commit under way
         self.told = (log.next_seq, log.reader.end)  # everything before it is accounted for
-        self.expected = 1  # requests that may be here at the same time, going by the last batches
         self._flight: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -365,10 +367,6 @@ class LogState:
         """Have an act of governance written."""
         self.facts.append(group)
         self.changed.set()
-
-    def crowd(self) -> int:
-        """How many requests are here without an answer, between two commits."""
-        return len(self.queue) + sum(len(durable.tickets) for line in self.lines for durable in line.durable)
 
     def begin(self) -> None:
         """A commit is under way."""

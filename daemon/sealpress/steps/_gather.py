@@ -1,0 +1,75 @@
+"""When the next batch of a log is cut: a batch costs as much for one request as for all who are here.
+
+What is known: how many requests are here without an answer, how many were when the last batch was cut (whoever was
+answered since may be on his way back: the jobs of a build farm, the items of a stream), and when the token that the
+next batch waits for will be free.
+
+    enough wait                     cut: more would not make it cheaper, and would keep the loop for long
+    the token works                 not before its end, less the time a commit takes: signed no earlier if cut now
+    all who are expected are here   cut
+    they are on their way           until they are here, or nobody came or went for QUIET_NS, at most GATHER_NS_MAX
+
+Guarantees: an idle node cuts at once, and so does a node whose crowd went away: it is expected no more after QUIET_NS
+without anybody, or after one batch that it did not come for. Does not: wait, cut, or read a clock.
+"""
+
+from __future__ import annotations
+
+ENOUGH = 64  # requests
+QUIET_NS = 2_000_000
+GATHER_NS_MAX = 16_000_000  # about what two busy cores need for ENOUGH calls
+COMMITS_AHEAD = 1.5  # a commit begins so many times its usual length before the token's end
+
+
+class Gather:
+    """Of one log. Times are of the monotonic clock, in nanoseconds."""
+
+    __slots__ = ("_begun_ns", "_commit_ns", "_expected", "_moved_ns", "here", "waiting")
+
+    def __init__(self) -> None:
+        """Nobody is here, and nobody is expected."""
+        self.here = 0  # requests without an answer: in the queue, or in a batch before it
+        self.waiting = False  # there is something to cut, and more is waited for
+        self._expected = 0
+        self._moved_ns = 0  # when somebody last came or went
+        self._begun_ns = 0  # when the next batch began to wait; 0: it did not
+        self._commit_ns = 0.0  # how long a commit takes, smoothed
+
+    def came(self, now_ns: int) -> None:
+        """One more is here."""
+        if now_ns - self._moved_ns > QUIET_NS:
+            self._expected = 0
+        self._moved_ns = now_ns
+        self.here += 1
+
+    def ended(self) -> None:
+        """One of those who were here has his answer."""
+        self.here -= 1
+
+    def went(self, now_ns: int) -> None:
+        """Somebody leaves with his answer; he may come again."""
+        self._moved_ns = now_ns
+
+    def wait_ns(self, now_ns: int, queued: int, token_ns: int) -> int:
+        """How long the next batch may wait for more than the `queued` requests; 0: cut it now.
+
+        `token_ns`: when the token that they wait for will be free; 0: it has nothing to do.
+        """
+        if queued >= ENOUGH:
+            return 0
+        spare_ns = token_ns - int(COMMITS_AHEAD * self._commit_ns) - now_ns
+        if spare_ns > 0:
+            return spare_ns
+        if self.here >= self._expected:
+            return 0
+        self._begun_ns = self._begun_ns or now_ns
+        return max(0, min(self._moved_ns + QUIET_NS, self._begun_ns + GATHER_NS_MAX) - now_ns)
+
+    def cut(self) -> None:
+        """A batch is cut now: those who are here may be here together again."""
+        self._expected = self.here
+        self._begun_ns = 0
+
+    def committed(self, took_ns: int) -> None:
+        """A commit took so long."""
+        self._commit_ns += (took_ns - self._commit_ns) / 4

@@ -1,0 +1,135 @@
+"""When a batch is cut: by who is here, who is expected, and what the token does."""
+
+from __future__ import annotations
+
+import pytest
+
+from kit.clock import VirtualClock
+from sealpress.steps._gather import ENOUGH, GATHER_NS_MAX, QUIET_NS, Gather
+
+SECOND = 1_000_000_000
+
+
+class Crowd:
+    """Callers of a log whose clock moves only when a test says so."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.clock.advance(100)
+        self.gather = Gather()
+
+    def pass_(self, ns: int) -> None:
+        """Time passes."""
+        self.clock.advance(ns / SECOND)
+
+    def come(self, count: int) -> None:
+        """So many requests arrive."""
+        for _ in range(count):
+            self.gather.came(self.clock.monotonic_ns())
+
+    def go(self, count: int) -> None:
+        """So many have their answers, and leave."""
+        for _ in range(count):
+            self.gather.ended()
+            self.gather.went(self.clock.monotonic_ns())
+
+    def wait_ns(self, queued: int, token_ns: int = 0) -> int:
+        """What the policy says now."""
+        return self.gather.wait_ns(self.clock.monotonic_ns(), queued, token_ns)
+
+    def round(self, count: int) -> None:
+        """They come, are cut as one batch, answered, and leave."""
+        self.come(count)
+        self.gather.cut()
+        self.go(count)
+
+
+@pytest.fixture
+def crowd() -> Crowd:
+    """Nobody yet."""
+    return Crowd()
+
+
+def test_an_idle_node_cuts_at_once(crowd: Crowd) -> None:
+    """One call after the other waits for nobody."""
+    for _ in range(10):
+        crowd.come(1)
+        assert crowd.wait_ns(1) == 0
+        crowd.gather.cut()
+        crowd.go(1)
+        crowd.pass_(1_000_000)
+
+
+def test_a_crowd_that_was_just_answered_is_waited_for(crowd: Crowd) -> None:
+    """Sixty answered together are one batch when they come back, and the last of them is waited for by nobody."""
+    crowd.round(60)
+    for here in range(1, 60):
+        crowd.pass_(200_000)
+        crowd.come(1)
+        assert 0 < crowd.wait_ns(here) <= QUIET_NS
+    crowd.come(1)
+    assert crowd.wait_ns(60) == 0
+
+
+def test_those_in_the_token_are_here(crowd: Crowd) -> None:
+    """When half of the crowd waits for the token, the other half is complete without it."""
+    crowd.come(60)
+    crowd.gather.cut()
+    crowd.go(30)
+    crowd.come(29)
+    assert crowd.wait_ns(29) > 0
+    crowd.come(1)
+    assert crowd.wait_ns(30) == 0
+
+
+def test_a_crowd_is_forgotten_after_a_quiet_time(crowd: Crowd) -> None:
+    """The first call after a burst is cut at once if nobody came or went for two milliseconds."""
+    crowd.round(60)
+    crowd.pass_(QUIET_NS + 1_000)
+    crowd.come(1)
+    assert crowd.wait_ns(1) == 0
+
+
+def test_a_crowd_is_forgotten_after_one_batch_that_it_did_not_come_for(crowd: Crowd) -> None:
+    """Whoever comes right after a burst waits once for the others, two milliseconds, and never again."""
+    crowd.round(60)
+    crowd.come(1)
+    assert crowd.wait_ns(1) == QUIET_NS
+    crowd.pass_(QUIET_NS)
+    assert crowd.wait_ns(1) == 0
+    crowd.gather.cut()
+    crowd.go(1)
+    crowd.come(1)
+    assert crowd.wait_ns(1) == 0
+
+
+def test_nobody_waits_for_longer_than_the_bound(crowd: Crowd) -> None:
+    """A trickle that never ends does not hold a batch."""
+    crowd.round(60)
+    waited = 0
+    crowd.come(1)
+    while crowd.wait_ns(1) > 0:
+        crowd.pass_(QUIET_NS // 2)
+        crowd.gather.went(crowd.clock.monotonic_ns())
+        waited += QUIET_NS // 2
+    assert waited == GATHER_NS_MAX
+
+
+def test_enough_requests_are_cut_whoever_else_is_expected(crowd: Crowd) -> None:
+    """A batch is large enough at some size, also while the token works."""
+    crowd.round(500)
+    crowd.come(ENOUGH)
+    assert crowd.wait_ns(ENOUGH - 1) > 0
+    assert crowd.wait_ns(ENOUGH) == 0
+    assert crowd.wait_ns(ENOUGH, crowd.clock.monotonic_ns() + SECOND) == 0
+
+
+def test_a_batch_waits_for_the_token_as_long_as_that_costs_nothing(crowd: Crowd) -> None:
+    """While the token works a batch is cut one and a half commits before its end, whoever is here."""
+    for _ in range(50):
+        crowd.gather.committed(2_000_000)
+    crowd.come(5)
+    free_ns = crowd.clock.monotonic_ns() + 20_000_000
+    assert crowd.wait_ns(5, free_ns) == pytest.approx(17_000_000, abs=10)
+    crowd.pass_(17_000_100)
+    assert crowd.wait_ns(5, free_ns) == 0

@@ -128,8 +128,10 @@ class Flow:
                 # Stop here: callers may have their answers; an outcome not yet in the log is derived again from the
                 # leaf (proof) or recorded as unknown (direct).
                 wait_ms = RETRY_MS
-            except Refusal as error:
+            except Exception as error:
                 line.asked = 0
+                if not isinstance(error, Refusal):
+                    raise
                 self._seal_failed(line, error)
                 await self._again(line, wait_ms)
                 wait_ms = min(2 * wait_ms, RETRY_MS_MAX)
@@ -150,7 +152,10 @@ class Flow:
 
     async def _sign_direct(self, heads: seal.Heads, line: Line, held: seal.Witnessed | None) -> None:
         """One token operation per leaf, in rounds; while one is signed, another is sent, verified or settled."""
-        batches = list(line.durable)
+        # Leaves that came while the witnesses looked are in none of the heads that they cosigned.
+        batches = [batch for batch in line.durable if held is None or batch.end <= held.size]
+        if not batches:
+            return
         line.asked = max(batch.end for batch in batches)
         tickets_now = [ticket for batch in batches for ticket in batch.tickets]
         done: set[Ticket] = set()

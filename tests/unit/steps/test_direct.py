@@ -12,6 +12,7 @@ import pytest
 from sealpress import flow
 from sealpress.clock import SystemClock
 from sealpress.flow import Flow
+from sealpress.steps import seal
 from sealpress.steps._pace import Pace
 from sealpress.steps._state import Durable, Line, Ticket
 
@@ -71,3 +72,26 @@ async def test_leaves_offered_again_while_the_token_works_are_signed_next(monkey
 
     assert signed == ["young", "again"]
     assert not line.durable
+
+
+async def test_a_held_line_signs_no_leaf_that_its_witnesses_have_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What became durable while they looked waits for the next head."""
+    line = _Line()
+    signed: list[str] = []
+    seen, unseen = Durable([_Ticket("seen")], 5, 0, 0), Durable([_Ticket("unseen")], 6, 0, 0)
+    line.durable += [seen, unseen]
+
+    async def sign(_heads: Any, _signer: Any, _line: Line, tickets: Any, *_: Any) -> list[str]:
+        signed.extend(ticket.name for ticket in tickets)
+        return ["parts"]
+
+    monkeypatch.setattr(flow.seal, "sign_round", sign)
+    monkeypatch.setattr(flow.settle, "settle_direct", lambda *_: None)
+    heads: Any = None
+    for size in (5, 5, 6):
+        await _Flow()._sign_direct(heads, line, seal.Witnessed(size, b"", b""))
+        if size == 5:
+            assert (signed, list(line.durable)) == (["seen"], [unseen])
+
+    assert signed == ["seen", "unseen"]
+    assert not seen.tickets

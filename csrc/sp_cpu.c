@@ -1,17 +1,19 @@
-/* Processor features: cpuid once, then two words. */
+/* Processor features: cpuid or the kernel's word on them once, then two words. */
 #include "sp_cpu.h"
 
-#include <cpuid.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "sp.h"
 
-#define KNOWN UINT32_C(0x80000000)   /* set in `found` once cpuid has been asked */
+#define KNOWN UINT32_C(0x80000000)   /* set in `found` once the processor has been asked */
 
 static _Atomic uint32_t found;
 static _Atomic uint32_t allowed = UINT32_MAX;
+
+#if defined(SP_CPU_X86)
+#include <cpuid.h>
 
 /* XCR0: does the operating system save these registers across a context switch? */
 static bool os_saves(uint32_t wanted)
@@ -40,6 +42,27 @@ static uint32_t ask(void)
     features |= zmm && (b7 & wide) == wide ? SP_CPU_AVX512 : 0;
     return features;
 }
+
+#elif defined(SP_CPU_ARM)
+#include <sys/auxv.h>
+
+/* Linux tells every program what all cores of the machine have. */
+static uint32_t ask(void)
+{
+    const unsigned long told = getauxval(AT_HWCAP);
+    uint32_t features = 0;
+    features |= (told & HWCAP_CRC32) ? SP_CPU_CRC32 : 0;
+    features |= (told & HWCAP_SHA2) ? SP_CPU_SHA2 : 0;
+    features |= (told & HWCAP_SHA512) ? SP_CPU_SHA512 : 0;
+    return features;
+}
+
+#else
+static uint32_t ask(void)
+{
+    return 0;
+}
+#endif
 
 uint32_t sp_cpu_features(void)
 {

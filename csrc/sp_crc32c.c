@@ -1,11 +1,23 @@
 /* CRC-32C, polynomial 0x1edc6f41 reflected: the processor's instruction, or a table. */
 #include "sp_crc32c.h"
 
-#include <immintrin.h>
-
 #include "sp.h"
 #include "sp_bytes.h"
 #include "sp_cpu.h"
+
+#if defined(SP_CPU_X86)
+#include <immintrin.h>
+#define NEEDS SP_CPU_SSE42
+#define INSTRUCTION __attribute__((target("sse4.2")))
+#define TAKE_EIGHT(crc, word) _mm_crc32_u64(crc, word)
+#define TAKE_ONE(crc, byte) _mm_crc32_u8(crc, byte)
+#elif defined(SP_CPU_ARM)
+#include <arm_acle.h>
+#define NEEDS SP_CPU_CRC32
+#define INSTRUCTION __attribute__((target("+crc")))
+#define TAKE_EIGHT(crc, word) __crc32cd((uint32_t)(crc), word)
+#define TAKE_ONE(crc, byte) __crc32cb(crc, byte)
+#endif
 
 static const uint32_t table[256] = {
     0x00000000, 0xf26b8303, 0xe13b70f7, 0x1350f3f4, 0xc79a971f, 0x35f1141c, 0x26a1e7e8, 0xd4ca64eb,
@@ -51,20 +63,27 @@ uint32_t sp_crc32c_portable(uint32_t crc, const uint8_t *data, size_t size)
     return ~crc;
 }
 
-__attribute__((target("sse4.2"))) uint32_t sp_crc32c_sse42(uint32_t crc, const uint8_t *data, size_t size)
+#ifdef NEEDS
+INSTRUCTION static uint32_t by_instruction(uint32_t crc, const uint8_t *data, size_t size)
 {
     uint64_t wide = (uint32_t)~crc;
     for (; size >= 8; size -= 8, data += 8) {
-        wide = _mm_crc32_u64(wide, sp_load_u64le(data));
+        wide = TAKE_EIGHT(wide, sp_load_u64le(data));
     }
     uint32_t narrow = (uint32_t)wide;
     for (; size > 0; size--, data++) {
-        narrow = _mm_crc32_u8(narrow, *data);
+        narrow = TAKE_ONE(narrow, *data);
     }
     return ~narrow;
 }
+#endif
 
 uint32_t sp_crc32c(uint32_t crc, const uint8_t *data, size_t size)
 {
-    return (sp_cpu_usable() & SP_CPU_SSE42) != 0 ? sp_crc32c_sse42(crc, data, size) : sp_crc32c_portable(crc, data, size);
+#ifdef NEEDS
+    if ((sp_cpu_usable() & NEEDS) != 0) {
+        return by_instruction(crc, data, size);
+    }
+#endif
+    return sp_crc32c_portable(crc, data, size);
 }

@@ -1,4 +1,4 @@
-/* CRC-32C (Castagnoli) of journal frames: both ways of computing it, for tests; callers use sp_crc32c of sp_api.h. */
+/* CRC-32C (Castagnoli) of journal frames without the processor's help, for tests; callers use sp_crc32c of sp_api.h. */
 #ifndef SP_CRC32C_H
 #define SP_CRC32C_H
 
@@ -6,6 +6,5 @@
 #include <stdint.h>
 
 uint32_t sp_crc32c_portable(uint32_t crc, const uint8_t *data, size_t size);
-uint32_t sp_crc32c_sse42(uint32_t crc, const uint8_t *data, size_t size);   /* needs SP_CPU_SSE42 */
 
 #endif

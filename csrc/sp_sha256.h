@@ -40,7 +40,7 @@ typedef struct sp_sha256_impl {
     void (*leaves)(const uint32_t start[8], uint64_t size, const uint8_t *salts, const uint8_t *digests, uint8_t *out);
 } sp_sha256_impl;
 
-extern const sp_sha256_impl sp_sha256_portable, sp_sha256_shani, sp_sha256_avx2, sp_sha256_avx512;
+extern const sp_sha256_impl sp_sha256_portable, sp_sha256_shani, sp_sha256_avx2, sp_sha256_avx512, sp_sha256_armv8;
 extern const uint32_t sp_sha256_start[8];     /* the initial state */
 extern const uint32_t sp_sha256_constants[64];
 const sp_sha256_impl *sp_sha256_pick(size_t width);     /* the best kernel for so many messages */

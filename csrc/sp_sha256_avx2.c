@@ -1,5 +1,7 @@
 /* SHA-256 of eight messages at once with AVX2. */
 #include "sp_cpu.h"
+#ifdef SP_CPU_X86
+
 #include "sp_sha256.h"
 #include "sp_wide_avx2.h"
 
@@ -55,3 +57,5 @@ const sp_sha256_impl sp_sha256_avx2 = {
     .compress_lanes = compress_lanes,
     .digest_lanes = digest_lanes,
 };
+
+#endif

@@ -1,5 +1,7 @@
 /* SHA-256 of sixteen messages at once with AVX-512. */
 #include "sp_cpu.h"
+#ifdef SP_CPU_X86
+
 #include "sp_sha256.h"
 #include "sp_wide_avx512.h"
 
@@ -149,3 +151,5 @@ const sp_sha256_impl sp_sha256_avx512 = {
     .nodes = nodes,
     .leaves = leaves,
 };
+
+#endif

@@ -5,9 +5,13 @@
 
 /* best first; the last one needs nothing and takes any number */
 static const sp_sha256_impl *const table[] = {
+#if defined(SP_CPU_X86)
     &sp_sha256_avx512,
     &sp_sha256_shani,
     &sp_sha256_avx2,
+#elif defined(SP_CPU_ARM)
+    &sp_sha256_armv8,
+#endif
     &sp_sha256_portable,
 };
 

@@ -3,10 +3,12 @@
  * The instructions want the state as ABEF and CDGH. A round group is four rounds; message words 16 to 63 are made
  * from the four last groups by SHA256MSG1, one addition, SHA256MSG2. The loops have constant bounds and the compiler
  * unrolls them, so m[] lives in registers. */
+#include "sp_cpu.h"
+#ifdef SP_CPU_X86
+
 #include <immintrin.h>
 #include <string.h>
 
-#include "sp_cpu.h"
 #include "sp_sha256.h"
 
 #define SHANI __attribute__((target("sha,sse4.1,ssse3")))
@@ -151,3 +153,5 @@ const sp_sha256_impl sp_sha256_shani = {
     .compress_lanes = compress_lanes,
     .digest_lanes = digest_lanes,
 };
+
+#endif

@@ -8,8 +8,12 @@
 
 /* best first; the last one needs nothing and takes any number */
 static const sp_sha512_impl *const table[] = {
+#if defined(SP_CPU_X86)
     &sp_sha512_avx512,
     &sp_sha512_avx2,
+#elif defined(SP_CPU_ARM)
+    &sp_sha512_armv8,
+#endif
     &sp_sha512_portable,
 };
 

@@ -22,7 +22,7 @@ typedef struct sp_sha512_impl {
     void (*compress_lanes)(uint64_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width);
 } sp_sha512_impl;
 
-extern const sp_sha512_impl sp_sha512_portable, sp_sha512_avx2, sp_sha512_avx512;
+extern const sp_sha512_impl sp_sha512_portable, sp_sha512_avx2, sp_sha512_avx512, sp_sha512_armv8;
 extern const uint64_t sp_sha384_start[8], sp_sha512_start[8];
 extern const uint64_t sp_sha512_constants[80];
 const sp_sha512_impl *sp_sha512_pick(size_t width);     /* the best kernel for so many messages */

@@ -1,5 +1,7 @@
 /* SHA-384 and SHA-512 of four messages at once with AVX2. */
 #include "sp_cpu.h"
+#ifdef SP_CPU_X86
+
 #include "sp_sha512.h"
 #include "sp_wide_avx2.h"
 
@@ -43,3 +45,5 @@ const sp_sha512_impl sp_sha512_avx2 = {
     .lanes = LANES,
     .compress_lanes = compress_lanes,
 };
+
+#endif

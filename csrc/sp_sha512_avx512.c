@@ -1,5 +1,7 @@
 /* SHA-384 and SHA-512 of eight messages at once with AVX-512. */
 #include "sp_cpu.h"
+#ifdef SP_CPU_X86
+
 #include "sp_sha512.h"
 #include "sp_wide_avx512.h"
 
@@ -48,3 +50,5 @@ const sp_sha512_impl sp_sha512_avx512 = {
     .lanes = LANES,
     .compress_lanes = compress_lanes,
 };
+
+#endif

@@ -24,7 +24,7 @@ IMAGES ?= 5000000
 RUNS ?= 10000000
 
 .PHONY: help setup demo demo-governance wheel test large-file explain-large governance-start disk-full failing-disk \
-    test-native crash flips test-sanitized governance-soak kill fuzz seeded lint bench bench-tiny proto clean
+    test-native test-arm crash flips test-sanitized governance-soak kill fuzz seeded lint bench bench-tiny proto clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -63,6 +63,9 @@ failing-disk: $(READY) .stamp-disks ## FAILURES=100 times a disk fails under a n
 
 test-native: .stamp-system ## the C tests alone: plain, AddressSanitizer, UBSan; no Python
 	$(MAKE) -s -C csrc test asan ubsan
+
+test-arm: .stamp-arm ## the C tests for ARMv8, cross-compiled and run by an emulator; its tools take 550 MB
+	$(MAKE) -s -C csrc arm
 
 crash: $(READY) ## 5,000,000 simulated power cuts; IMAGES=n for others, about 4,000 a second
 	SEALPRESS_CRASH_IMAGES=$(IMAGES) $(PYTHON_HERE) -m pytest tests/native/test_simulated.py -s -k power_cut \
@@ -141,6 +144,10 @@ clean: ## everything that make has made, but no system package
 
 .stamp-fuzz: .stamp-system
 	.ci/setup fuzz
+	@touch $@
+
+.stamp-arm: .stamp-system
+	.ci/setup arm
 	@touch $@
 
 # An environment made elsewhere or by another Python is not repaired but made again.

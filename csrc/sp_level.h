@@ -16,8 +16,11 @@
 #include "sp_check.h"
 #include "sp_disk.h"
 
+/* An emulator that keeps a record of every reserved page needs less of both. */
+#ifndef SP_LEVEL_LEAVES_LOG2
 #define SP_LEVEL_LEAVES_LOG2 36u         /* in files: 64 G leaves, a reserved range of 2 TiB at level 0 */
 #define SP_LEVEL_MEMORY_LOG2 31u         /* in memory: 2 G leaves */
+#endif
 #define SP_LEVEL_COUNT (SP_LEVEL_LEAVES_LOG2 + 1)
 
 typedef struct sp_level {

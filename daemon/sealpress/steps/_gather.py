@@ -1,15 +1,18 @@
 """When the next batch of a log is cut: a batch costs as much for one request as for all who are here.
 
-What is known: how many requests are here without an answer, how many were when the last batch was cut (whoever was
-answered since may be on his way back: the jobs of a build farm, the items of a stream), and when the token that the
-next batch waits for will be free.
+What is known: how many requests are here without an answer, how many were with the last batches (whoever was answered
+since may be on his way back: the jobs of a build farm, the items of a stream), and when the token that the next batch
+waits for will be free.
 
-    enough wait                     cut: more would not make it cheaper, and would keep the loop for long
-    the token works                 not before its end, less the time a commit takes: signed no earlier if cut now
-    all who are expected are here   cut
-    they are on their way           until they are here, or nobody came or went for QUIET_NS, at most GATHER_NS_MAX
+    enough wait             cut: more would not make it cheaper, and would keep the loop for long
+    the token works         not before its end, less the time a commit takes: signed no earlier if cut now
+    the crowd is here       cut: in the queue, or in a batch before it
+    it is on its way        until it is here, or nobody came or went for QUIET_NS, at most GATHER_NS_MAX
 
-Guarantees: an idle node cuts at once, and so does a node whose crowd went away: it is expected no more after QUIET_NS
+A batch that is smaller than the crowd lowers what is expected only little: on a busy machine most of the crowd is on
+its way at any time, and a crowd that is forgotten at once would come one by one for ever.
+
+Guarantees: an idle node cuts at once, and so does a node whose crowd went away: it is expected no more after FORGET_NS
 without anybody, or after one batch that it did not come for. Does not: wait, cut, or read a clock.
 """
 
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 ENOUGH = 64  # requests
 QUIET_NS = 2_000_000
+FORGET_NS = 20_000_000  # a busy machine may keep a process from running for some of them
 GATHER_NS_MAX = 16_000_000  # about what two busy cores need for ENOUGH calls
 COMMITS_AHEAD = 1.5  # a commit begins so many times its usual length before the token's end
 
@@ -30,15 +34,15 @@ class Gather:
         """Nobody is here, and nobody is expected."""
         self.here = 0  # requests without an answer: in the queue, or in a batch before it
         self.waiting = False  # there is something to cut, and more is waited for
-        self._expected = 0
+        self._expected = 0  # the crowd: as many as were here with the last batch
         self._moved_ns = 0  # when somebody last came or went
         self._begun_ns = 0  # when the next batch began to wait; 0: it did not
         self._commit_ns = 0.0  # how long a commit takes, smoothed
 
     def came(self, now_ns: int) -> None:
         """One more is here."""
-        if now_ns - self._moved_ns > QUIET_NS:
-            self._expected = 0
+        if now_ns - self._moved_ns > FORGET_NS:
+            self._expected = 0  # the crowd: as many as were here with the last batch
         self._moved_ns = now_ns
         self.here += 1
 
@@ -66,8 +70,8 @@ class Gather:
         return max(0, min(self._moved_ns + QUIET_NS, self._begun_ns + GATHER_NS_MAX) - now_ns)
 
     def cut(self) -> None:
-        """A batch is cut now: those who are here may be here together again."""
-        self._expected = self.here
+        """A batch is cut now; who comes alone is the crowd."""
+        self._expected = max(self.here, self._expected - 1 - self._expected // 8) if self.here > 1 else self.here
         self._begun_ns = 0
 
     def committed(self, took_ns: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kit.clock import VirtualClock
-from sealpress.steps._gather import ENOUGH, GATHER_NS_MAX, QUIET_NS, Gather
+from sealpress.steps._gather import ENOUGH, FORGET_NS, GATHER_NS_MAX, QUIET_NS, Gather
 
 SECOND = 1_000_000_000
 
@@ -61,7 +61,7 @@ def test_an_idle_node_cuts_at_once(crowd: Crowd) -> None:
 
 
 def test_a_crowd_that_was_just_answered_is_waited_for(crowd: Crowd) -> None:
-    """Sixty answered together are one batch when they come back, and the last of them is waited for by nobody."""
+    """Sixty answered together are one batch when they come back, not one each."""
     crowd.round(60)
     for here in range(1, 60):
         crowd.pass_(200_000)
@@ -82,10 +82,20 @@ def test_those_in_the_token_are_here(crowd: Crowd) -> None:
     assert crowd.wait_ns(30) == 0
 
 
-def test_a_crowd_is_forgotten_after_a_quiet_time(crowd: Crowd) -> None:
-    """The first call after a burst is cut at once if nobody came or went for two milliseconds."""
+def test_a_batch_without_the_whole_crowd_does_not_end_it(crowd: Crowd) -> None:
+    """Those who were kept on their way are waited for with the next batch."""
     crowd.round(60)
-    crowd.pass_(QUIET_NS + 1_000)
+    crowd.round(20)
+    crowd.come(51)
+    assert crowd.wait_ns(51) > 0
+    crowd.come(1)
+    assert crowd.wait_ns(52) == 0
+
+
+def test_a_crowd_is_forgotten_after_a_quiet_time(crowd: Crowd) -> None:
+    """The first call after a burst is cut at once if nobody came or went for a while."""
+    crowd.round(60)
+    crowd.pass_(FORGET_NS + 1_000)
     crowd.come(1)
     assert crowd.wait_ns(1) == 0
 

@@ -188,6 +188,7 @@ class SignerLink:
         self._next_id = 1
         self._calls: dict[int, asyncio.Future[m.Answer]] = {}
         self._writer: asyncio.StreamWriter | None = None
+        self._unsent = bytearray()
         self._status: SignerStatus | None = None
         self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -297,13 +298,22 @@ class SignerLink:
         return self._next_id
 
     def _call(self, ask: Ask, want: type[A]) -> Call[A]:
-        """Sent when this returns, if there is a connection."""
+        """On its way when this returns, in the order of calls, if there is a connection."""
         writer, future = self._writer, None
         if writer is not None and self._up.is_set():
-            data = m.frame(ask)
-            future = self._calls[ask.id] = asyncio.get_running_loop().create_future()
-            writer.write(data)
+            loop = asyncio.get_running_loop()
+            self._unsent += m.frame(ask)
+            future = self._calls[ask.id] = loop.create_future()
+            if isinstance(ask, m.Advance):
+                loop.call_soon(self._send)  # the call under this head follows at once, and both are read at once
+            else:
+                self._send()
         return self._answered(future, ask, want)
+
+    def _send(self) -> None:
+        if self._unsent and self._writer is not None:
+            self._writer.write(bytes(self._unsent))
+            self._unsent.clear()
 
     async def _answered(self, future: asyncio.Future[m.Answer] | None, ask: Ask, want: type[A]) -> A:
         if future is None:
@@ -370,6 +380,7 @@ class SignerLink:
     def _lose(self, writer: asyncio.StreamWriter) -> None:
         self._up.clear()
         self._writer = None
+        self._unsent.clear()
         self._status = None
         self.restarts += 1
         writer.close()

@@ -67,6 +67,8 @@ int sp_tree_sync(sp_tree *tree);
 uint64_t sp_tree_size(const sp_tree *tree);
 int sp_tree_root(const sp_tree *tree, uint64_t size, uint8_t out[32]);
 int sp_tree_node(const sp_tree *tree, uint32_t level, uint64_t index, uint8_t out[32]);
+/* The nodes below leaves [from, to) will not be asked for soon: their memory may be had back. They must be synced. */
+int sp_tree_cool(const sp_tree *tree, uint64_t from, uint64_t to);
 /* `count` complete neighbours of one level, 32 bytes each: a tile is 256 of level 0, 8, 16, ... */
 int sp_tree_nodes(const sp_tree *tree, uint32_t level, uint64_t first, uint64_t count, uint8_t *out);
 int sp_tree_frontier(const sp_tree *tree, uint64_t size, uint8_t *out, uint32_t *count);      /* compact range, largest first, <= 64 */

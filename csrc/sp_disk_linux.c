@@ -159,6 +159,15 @@ static int linux_protect(void *ctx, void *data, uint64_t size, int writable)
     return mprotect(data, (size_t)size, writable ? PROT_READ | PROT_WRITE : PROT_READ) == 0 ? 0 : errno;
 }
 
+static void linux_cool(void *ctx, int file, void *data, uint64_t offset, uint64_t size)
+{
+    (void)ctx;
+    if (data != NULL) {
+        (void)madvise(data, (size_t)size, MADV_DONTNEED);       /* first: mapped pages are not dropped */
+    }
+    (void)posix_fadvise(file, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+}
+
 /* An open-file-description lock: unlike fcntl's classic ones it also keeps out a
  * second opener in the same process, and closing another descriptor of the file
  * does not drop it. */
@@ -277,6 +286,7 @@ static const sp_disk DISK_LINUX = {
     .map_at = linux_map_at,
     .unmap = linux_unmap,
     .protect = linux_protect,
+    .cool = linux_cool,
     .lock = linux_lock,
     .rename = linux_rename,
     .unlink = linux_unlink,

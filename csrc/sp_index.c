@@ -266,6 +266,11 @@ static int write_file(const sp_index *index, const sp_disk *disk, const char *pa
         error = disk->pwrite(disk->ctx, file, index->data + at, (size_t)size, at);
     }
     error = error != 0 ? error : disk->sync_all(disk->ctx, file);
+    if (error == 0) {
+        /* Nearly all of it are the digests, which only Explain asks for. */
+        uint64_t values = index->first[SP_INDEX_ASKED] / SP_INDEX_PAGE_ENTRIES;
+        disk->cool(disk->ctx, file, NULL, 0, (1 + values) * SP_INDEX_PAGE);
+    }
     disk->close(disk->ctx, file);
     return error;
 }

@@ -14,6 +14,7 @@
 
 #define STEP_BYTES (UINT64_C(8) << 20)
 #define STEP_BYTES_MIN (UINT64_C(64) << 10)
+#define COOL_MIN (UINT64_C(64) << 10)
 #define HUGE_FROM (UINT64_C(2) << 20)     /* in memory: so much of a level is taken page by page */
 
 uint32_t sp_level_count(const sp_level_home *home)
@@ -142,6 +143,16 @@ int sp_level_store(sp_level *level, const sp_level_home *home, uint64_t first, c
 int sp_level_sync(sp_level *level, const sp_level_home *home)
 {
     return level->file < 0 ? SP_OK : sp_disk_status(home->disk->sync(home->disk->ctx, level->file));
+}
+
+void sp_level_cool(const sp_level *level, const sp_level_home *home, uint64_t from, uint64_t to)
+{
+    if (home->dir == NULL || (to - from) * 32 < COOL_MIN) {
+        return;
+    }
+    /* Down to a step: what the kernel caches as one piece across the last call's end goes with this one. */
+    uint64_t begin = from * 32 / STEP_BYTES * STEP_BYTES, end = to * 32 / SP_DISK_PAGE * SP_DISK_PAGE;
+    home->disk->cool(home->disk->ctx, level->file, level->base + begin, begin, end - begin);
 }
 
 void sp_level_close(sp_level *level, const sp_level_home *home)

@@ -44,6 +44,8 @@ SP_MUST_USE int sp_level_load(sp_level *level, const sp_level_home *home, uint32
 /* Hashes [first, first + count), for which there is room. */
 SP_MUST_USE int sp_level_store(sp_level *level, const sp_level_home *home, uint64_t first, const uint8_t *hashes, uint64_t count);
 SP_MUST_USE int sp_level_sync(sp_level *level, const sp_level_home *home);
+/* Synced hashes [from, to) will not be read soon. Few of them stay: so do the upper levels, which every proof needs. */
+void sp_level_cool(const sp_level *level, const sp_level_home *home, uint64_t from, uint64_t to);
 void sp_level_close(sp_level *level, const sp_level_home *home);
 
 #endif

@@ -219,6 +219,15 @@ int sp_tree_nodes(const sp_tree *tree, uint32_t level, uint64_t first, uint64_t 
     return SP_OK;
 }
 
+int sp_tree_cool(const sp_tree *tree, uint64_t from, uint64_t to)
+{
+    SP_ENSURE(to <= sp_tree_size(tree) && from <= to, SP_E_BOUNDS);
+    for (uint32_t i = 0; i < SP_LEVEL_COUNT && to >> i > 0; i++) {
+        sp_level_cool(&tree->level[i], &tree->home, from >> i, to >> i);
+    }
+    return SP_OK;
+}
+
 int sp_tree_growth(const sp_tree *tree, uint64_t old_size, uint64_t new_size, uint8_t *out, uint32_t *count)
 {
     SP_ENSURE(new_size <= sp_tree_size(tree) && old_size <= new_size, SP_E_BOUNDS);

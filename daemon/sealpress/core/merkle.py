@@ -120,6 +120,11 @@ class Tree:
         check(lib.sp_tree_nodes(self.pointer, min(level, 0xFFFFFFFF), first, count, out))
         return bytes(ffi.buffer(out))
 
+    def cool(self, first: int, end: int) -> None:
+        """The nodes over these synced leaves will not be asked for soon: their memory may be had back. Any thread."""
+        _sizes(first, end)
+        check(lib.sp_tree_cool(self.pointer, first, end))
+
     def frontier(self, size: int) -> bytes:
         """The complete subtrees that make up the first `size` leaves, largest first."""
         return self.growth(0, size)

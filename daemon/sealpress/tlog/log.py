@@ -36,6 +36,8 @@ from sealpress.values import RecordType
 
 __all__ = ["Committed", "Draft", "Full", "Log", "LogSettings", "Placed"]
 
+SEGMENTS_WARM = 2  # sealed ones that stay in memory, with their share of the tree
+
 _OK, _FULL = statuses()["SP_OK"], statuses()["SP_E_FULL"]
 
 
@@ -69,6 +71,7 @@ class Log:
         self._event_fd = -1
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = threading.Event()
+        self._cooling = threading.Lock()  # held while another thread than the loop's uses the tree by itself
 
     @classmethod
     def open(
@@ -200,7 +203,8 @@ class Log:
             os.close(self._event_fd)
             self._event_fd = -1
         self.reader.close()
-        self.tree.close()
+        with self._cooling:
+            self.tree.close()
 
     def _submit(self, draft: Draft) -> None:
         if self.failure is not None:
@@ -236,6 +240,21 @@ class Log:
                 return
             with contextlib.suppress(CoreError):  # damage: whoever reads the record says so
                 self.reader.indexes.make(number)
+                self._cool(number - SEGMENTS_WARM)
+
+    def _cool(self, number: int) -> None:
+        """A log that grows by hundreds of MiB/s reads little of what it wrote, and would fill all memory with it.
+
+        Fresh memory costs a writer more than that of pages just let go: ten times as much where a hypervisor has to
+        find it first (DECISIONS/0017).
+        """
+        if number < 0:
+            return
+        first, end = (self.reader.segment(at).header.tree_size for at in (number, number + 1))
+        with self._cooling:
+            if not self._closing.is_set():
+                self.tree.cool(first, end)
+        self.reader.cool(number)
 
     def _answer(self, outcome: Committed | SealpressError) -> None:
         flight, self._flight = self._flight, None

@@ -6,6 +6,8 @@ lock, repair, or check roots (recovery.py and check.py do).
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -64,6 +66,14 @@ class LogReader:
             for number in [number for number in self._open if self._gone(number)]:
                 del self._open[number]
         self.indexes.let_go(self._gone)
+
+    def cool(self, number: int) -> None:
+        """A sealed segment will not be read soon: unmap it and let the page cache have its memory back."""
+        with self._lock:
+            self._open.pop(number, None)  # whoever still reads it holds it
+        path = self.directory / "journal" / segment_name(number)
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def _gone(self, number: int) -> bool:
         return not (self.directory / "journal" / segment_name(number)).exists()

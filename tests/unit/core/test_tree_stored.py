@@ -45,6 +45,21 @@ def test_adopt_what_was_stored(tmp_path: Path, size: int) -> None:
         tree.close()
 
 
+def test_what_was_let_go_of_is_read_from_the_disk(tmp_path: Path) -> None:
+    """Nodes whose memory was given back are the same, growing goes on, and leaves that are not there are refused."""
+    for directory in (tmp_path / "tree", None):
+        tree = Tree(directory)
+        tree.append(ARENA[: 32 * 4097])
+        tree.sync()
+        tree.cool(0, 4097)
+        assert tree.nodes(0, 0, 4097) == ARENA[: 32 * 4097]
+        tree.append(ARENA[32 * 4097 :])
+        assert tree.root() == REFERENCE.root(SIZE)
+        with pytest.raises(CoreError):
+            tree.cool(0, SIZE + 1)
+        tree.close()
+
+
 def test_a_wrong_root_leaves_it_empty(tmp_path: Path) -> None:
     """Another root, more leaves than there are, a missing or a cut level: SP_E_MISMATCH, size 0, and still usable."""
     root = REFERENCE.root(1000)

@@ -246,3 +246,14 @@ def test_sealing_a_segment_starts_a_new_one(scribe: Scribe) -> None:
     assert any(isinstance(record.event, OutcomeEvent) for record in scribe.log.records())
     scribe.log.close()
     assert 2 == check_log(scribe.settings.directory).segments
+
+
+def test_a_segment_let_go_of_is_read_again(scribe: Scribe) -> None:
+    """What left memory comes back from the disk as it was, also for whoever held it meanwhile."""
+    scribe.request(3, 40)
+    scribe.log.seal_segment()
+    before, held = list(scribe.log.records()), scribe.log.reader.segment(0)
+    scribe.log.reader.cool(0)
+    scribe.log.reader.cool(9)
+    assert list(scribe.log.records()) == before
+    assert held.frame() == scribe.log.reader.segment(0).frame()

@@ -25,8 +25,13 @@ const char *sp_cpu_feature_name(uint32_t bit); /* NULL for an unknown bit */
 /* algorithm: 1 sha256, 2 sha384, 3 sha512 (as in the leaf) */
 uint32_t sp_digest_size(uint8_t algorithm); /* 32 | 48 | 64, 0 if unknown */
 int sp_digest_many(uint8_t algorithm, size_t count, const uint8_t *const *data, const size_t *sizes, uint8_t *out);
-/* item i is arena[ends[i-1] .. ends[i]), ends[-1] = 0 */
-int sp_digest_arena(uint8_t algorithm, size_t count, const uint8_t *arena, size_t arena_size, const uint64_t *ends, uint8_t *out);
+/* Fills data[0..15]. For Python, whose bytes objects turn into pointers as arguments only, and at no cost. */
+void sp_digest_point(const uint8_t **data, const uint8_t *p0, const uint8_t *p1, const uint8_t *p2, const uint8_t *p3,
+                     const uint8_t *p4, const uint8_t *p5, const uint8_t *p6, const uint8_t *p7, const uint8_t *p8,
+                     const uint8_t *p9, const uint8_t *p10, const uint8_t *p11, const uint8_t *p12, const uint8_t *p13,
+                     const uint8_t *p14, const uint8_t *p15);
+/* items end to end, which fill the arena: SP_E_BOUNDS if their sizes do not add up to it */
+int sp_digest_arena(uint8_t algorithm, size_t count, const uint8_t *arena, size_t arena_size, const size_t *sizes, uint8_t *out);
 typedef struct sp_hasher sp_hasher;
 int sp_hasher_new(uint8_t algorithm, sp_hasher **out);
 int sp_hasher_update(sp_hasher *hasher, const uint8_t *data, size_t size);

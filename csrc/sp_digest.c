@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "sp_check.h"
@@ -51,35 +52,42 @@ int sp_digest_many(uint8_t algorithm, size_t count, const uint8_t *const *data, 
     return SP_OK;
 }
 
-static int arena_valid(size_t count, const uint8_t *arena, size_t arena_size, const uint64_t *ends)
+void sp_digest_point(const uint8_t **data, const uint8_t *p0, const uint8_t *p1, const uint8_t *p2, const uint8_t *p3,
+                     const uint8_t *p4, const uint8_t *p5, const uint8_t *p6, const uint8_t *p7, const uint8_t *p8,
+                     const uint8_t *p9, const uint8_t *p10, const uint8_t *p11, const uint8_t *p12, const uint8_t *p13,
+                     const uint8_t *p14, const uint8_t *p15)
 {
-    SP_ENSURE(count == 0 || ends != NULL, SP_E_ARGUMENT);
+    const uint8_t *const all[16] = {p0, p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12, p13, p14, p15};
+    memcpy(data, all, sizeof all);
+}
+
+static int arena_valid(size_t count, const uint8_t *arena, size_t arena_size, const size_t *sizes)
+{
+    SP_ENSURE(count == 0 || sizes != NULL, SP_E_ARGUMENT);
     SP_ENSURE(arena_size == 0 || arena != NULL, SP_E_ARGUMENT);
-    uint64_t before = 0;
+    size_t left = arena_size;
     for (size_t i = 0; i < count; i++) {
-        SP_ENSURE(ends[i] >= before && ends[i] <= arena_size, SP_E_BOUNDS);
-        before = ends[i];
+        SP_ENSURE(sizes[i] <= left, SP_E_BOUNDS);
+        left -= sizes[i];
     }
+    SP_ENSURE(left == 0, SP_E_BOUNDS);
     return SP_OK;
 }
 
-int sp_digest_arena(uint8_t algorithm, size_t count, const uint8_t *arena, size_t arena_size, const uint64_t *ends, uint8_t *out)
+int sp_digest_arena(uint8_t algorithm, size_t count, const uint8_t *arena, size_t arena_size, const size_t *sizes, uint8_t *out)
 {
     static const uint8_t nothing;
-    const uint8_t *data[WINDOW];
-    size_t sizes[WINDOW];
+    const uint8_t *data[WINDOW], *next = arena_size == 0 ? &nothing : arena;
     SP_ENSURE(sp_digest_size(algorithm) > 0, SP_E_ALGORITHM);
     SP_ENSURE(count == 0 || out != NULL, SP_E_ARGUMENT);
-    SP_TRY(arena_valid(count, arena, arena_size, ends));
-    uint64_t before = 0;
+    SP_TRY(arena_valid(count, arena, arena_size, sizes));
     for (size_t done = 0; done < count;) {
         const size_t width = count - done < WINDOW ? count - done : WINDOW;
         for (size_t i = 0; i < width; i++) {
-            data[i] = arena_size == 0 ? &nothing : arena + before;
-            sizes[i] = (size_t)(ends[done + i] - before);
-            before = ends[done + i];
+            data[i] = next;
+            next += sizes[done + i];
         }
-        digest_group(algorithm, width, data, sizes, out + done * sp_digest_size(algorithm));
+        digest_group(algorithm, width, data, sizes + done, out + done * sp_digest_size(algorithm));
         done += width;
     }
     return SP_OK;

@@ -9,10 +9,11 @@ Does not: copy long inputs. A buffer must not change while a call works on it.
 from __future__ import annotations
 
 import hashlib
-from array import array
+import sys
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sealpress.core._native import ffi, lib
 from sealpress.core.status import check
@@ -21,16 +22,26 @@ Buffer = bytes | bytearray | memoryview
 
 _READ_BYTES = 1 << 20
 _HASHLIB = {1: hashlib.sha256, 2: hashlib.sha384, 3: hashlib.sha512}
-# Measured: from where on the core is quicker (bench/bench_digest.py).
-_ALONE = {1: 1, 2: 2, 3: 2}  # so many buffers gain nothing from lanes
-_FEW_BYTES = 4 << 10  # in all
-_SHORT_BYTES = 4 << 10  # each: cheaper to copy than to point at
-_COPIED_BYTES = 256 << 10  # in all: a larger copy would cost page faults
+_SIZES = {algorithm: int(lib.sp_digest_size(algorithm)) for algorithm in _HASHLIB}
+# Measured: from where on the core is quicker (bench/bench_digest.py). In bytes, of all buffers.
+_PAIR_BYTES = {1: 4 << 10, 2: sys.maxsize, 3: sys.maxsize}  # two buffers gain nothing from lanes
+_FEW, _FEW_BYTES = 4, 1 << 10
+_COPIED_BYTES = 32 << 10  # up to here a copy costs less than pointers
+_POINTED = 16  # by one sp_digest_point
+_NOTHING = (b"",) * _POINTED
+_ONLY_BYTES = {bytes}
+_OCTETS = ffi.typeof("uint8_t[]")
+_POINTERS = ffi.typeof("const uint8_t *[]")
+
+# Bound once: looked up anew they cost as much as hashing a short buffer.
+_new, _buffer = ffi.new, ffi.buffer
+_view = partial(ffi.from_buffer, _OCTETS)
+_point, _many, _arena = lib.sp_digest_point, lib.sp_digest_many, lib.sp_digest_arena
 
 
 def digest_size(algorithm: int) -> int:
     """32, 48 or 64; 0 for an unknown algorithm."""
-    return int(lib.sp_digest_size(algorithm)) if 0 <= algorithm <= 0xFF else 0
+    return _SIZES.get(algorithm, 0)
 
 
 def _known(algorithm: int) -> int:
@@ -42,34 +53,47 @@ def _known(algorithm: int) -> int:
 
 
 def digest_many(algorithm: int, buffers: Sequence[Buffer]) -> bytes:
-    """Digests of `buffers`, end to end. For documents; for thousands of small items use `digest_arena`.
+    """Digests of `buffers`, end to end. TypeError for what is no buffer.
 
     Too few for the lanes of a wide kernel, or too short to be worth the way into C: hashlib does those.
     """
-    size = _known(algorithm)
-    total = sum(map(len, buffers))
-    if len(buffers) <= _ALONE[algorithm] or total <= _FEW_BYTES:
+    count = len(buffers)
+    if 0 < count <= _FEW and algorithm in _HASHLIB:
         make = _HASHLIB[algorithm]
-        return b"".join([make(buffer).digest() for buffer in buffers])
-    if total <= min(_SHORT_BYTES * len(buffers), _COPIED_BYTES):
+        if count == 1:
+            return make(buffers[0]).digest()
+        if count == 2 and len(buffers[0]) + len(buffers[1]) <= _PAIR_BYTES[algorithm]:
+            return make(buffers[0]).digest() + make(buffers[1]).digest()
+        if sum(map(len, buffers)) <= _FEW_BYTES:
+            return b"".join([make(buffer).digest() for buffer in buffers])
+    sizes = list(map(len, buffers))
+    total = sum(sizes)
+    if total <= _COPIED_BYTES:
         arena = b"".join(buffers)
         if len(arena) == total:  # not where a view counts other things than bytes
-            return digest_arena(algorithm, arena, array("Q", accumulate(map(len, buffers))))
-    out = ffi.new("uint8_t[]", size * len(buffers))
-    held = [ffi.from_buffer("uint8_t[]", buffer) for buffer in buffers]
-    data = ffi.new("const uint8_t *[]", held)
-    sizes = ffi.new("size_t[]", [len(view) for view in held])
-    check(lib.sp_digest_many(algorithm, len(held), data, sizes, out))
-    return bytes(ffi.buffer(out))
+            return digest_arena(algorithm, arena, sizes)
+    return _digest_pointed(algorithm, tuple(buffers))
 
 
-def digest_arena(algorithm: int, arena: Buffer, ends: Sequence[int]) -> bytes:
-    """Digests of the items of `arena`, end to end; item i ends at `ends[i]` and begins where the one before ends."""
-    out = ffi.new("uint8_t[]", max(1, _known(algorithm) * len(ends)))
-    columns = ends if isinstance(ends, array) and ends.typecode == "Q" else array("Q", ends)
-    view = ffi.from_buffer("uint8_t[]", arena)
-    check(lib.sp_digest_arena(algorithm, len(ends), view, len(view), ffi.from_buffer("uint64_t[]", columns), out))
-    return bytes(ffi.buffer(out, digest_size(algorithm) * len(ends)))
+def _digest_pointed(algorithm: int, held: tuple[Any, ...]) -> bytes:
+    """The same without a copy; `held` keeps alive what is pointed at."""
+    count = len(held)
+    if set(map(type, held)) != _ONLY_BYTES:
+        held = tuple(map(_view, held))
+    out = _new(_OCTETS, _known(algorithm) * count)
+    data = _new(_POINTERS, count + _POINTED)
+    for at in range(0, count, _POINTED):
+        _point(data + at, *held[at : at + _POINTED], *_NOTHING[count - at :])
+    check(_many(algorithm, count, data, list(map(len, held)), out))
+    return bytes(_buffer(out))
+
+
+def digest_arena(algorithm: int, arena: bytes, sizes: Sequence[int]) -> bytes:
+    """Digests of items of `sizes` bytes that stand end to end in `arena` and fill it; else SP_E_BOUNDS."""
+    count = len(sizes)
+    out = _new(_OCTETS, _known(algorithm) * count)
+    check(_arena(algorithm, count, arena, len(arena), sizes, out))
+    return bytes(_buffer(out))
 
 
 class Hasher:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -46,7 +45,7 @@ def test_every_short_length(algorithm: int, mask: int) -> None:
 
     with only(mask):
         assert digests.digest_many(algorithm, items) == expected
-        assert digests.digest_arena(algorithm, b"".join(items), list(accumulate(map(len, items)))) == expected
+        assert digests.digest_arena(algorithm, b"".join(items), list(map(len, items))) == expected
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def test_nodes_and_many_of_every_width(count: int, mask: int) -> None:
 
     with only(mask):
         assert digests.digest_many(1, items) == expected_digests(1, items)
-        assert digests.digest_arena(3, b"".join(items), list(accumulate(map(len, items)))) == expected_digests(3, items)
+        assert digests.digest_arena(3, b"".join(items), list(map(len, items))) == expected_digests(3, items)
 
 
 @algorithms
@@ -163,13 +162,37 @@ def test_unknown_algorithm(algorithm: int, tmp_path: Path) -> None:
         assert caught.value.name == "SP_E_ALGORITHM"
 
 
-@pytest.mark.parametrize("ends", [[4], [2, 1], [1 << 63], [0, 3, 2], [3, 4]])
-def test_arena_ends_are_checked(ends: list[int]) -> None:
-    """Ends that fall back or leave the arena are refused before a byte is read."""
+@pytest.mark.parametrize("sizes", [[], [2], [4], [1 << 63], [1, 1], [2, 2], [4, (1 << 64) - 1]])
+def test_arena_sizes_are_checked(sizes: list[int]) -> None:
+    """Sizes that do not fill the arena exactly are refused before a byte is read, also where their sum wraps round."""
     with pytest.raises(CoreError) as caught:
-        digests.digest_arena(1, b"abc", ends)
+        digests.digest_arena(1, b"abc", sizes)
 
     assert caught.value.name == "SP_E_BOUNDS"
+
+
+@algorithms
+@pytest.mark.parametrize("size", [1, 64, 2000, 8000])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 17, 33])
+def test_every_way_of_passing_buffers(algorithm: int, size: int, count: int) -> None:
+    """Few or many, short or long, bytes or views, also of wider items: each way into C gives hashlib's digests."""
+    items = [TEXT[place : place + 8 * size] for place in range(count)]
+    expected = expected_digests(algorithm, items)
+
+    assert digests.digest_many(algorithm, items) == expected
+    assert digests.digest_many(algorithm, [bytearray(item) for item in items]) == expected
+    assert digests.digest_many(algorithm, [*items[1:], memoryview(items[0]).cast("Q")]) == expected_digests(
+        algorithm, [*items[1:], items[0]]
+    )
+
+
+@pytest.mark.parametrize("stranger", ["text", [1, 2], None, 7])
+@pytest.mark.parametrize("count", [1, 2, 3, 20])
+def test_strangers_are_refused(stranger: object, count: int) -> None:
+    """What is no buffer is a TypeError wherever it stands, whatever the others weigh."""
+    for filler in (b"x", bytes(40_000)):
+        with pytest.raises(TypeError):
+            digests.digest_many(1, [filler] * (count - 1) + [stranger])  # type: ignore[list-item]
 
 
 def test_empty_calls() -> None:

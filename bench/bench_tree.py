@@ -5,10 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from sealpress.core import leaf, merkle
+from sealpress.core import digests, leaf, merkle
 
 if TYPE_CHECKING:
     from bench.harness import Ratios
+
+
+def has_avx512() -> bool:
+    """Whether the widest kernel may run: what is promised is promised with it."""
+    names = [digests.cpu_feature_name(1 << place) for place in range(32) if digests.cpu_features() >> place & 1]
+    return "avx512" in names
 
 
 def hashlib_root(leaf_hashes: bytes) -> bytes:
@@ -45,35 +51,45 @@ def test_append_and_root(ratio: Ratios, tiny: bool) -> None:
 
 
 def test_leaves_into_the_tree(ratio: Ratios, tiny: bool) -> None:
-    """Digests of one request to salted leaf hashes to the tree, against the same with hashlib."""
-    count = 1_000 if tiny else 200_000
-    seed = bytes(range(32))
-    digests = b"".join(hashlib.sha256(place.to_bytes(8, "big")).digest() for place in range(count))
+    """Requests of 10,000 digests to salted leaf hashes to the tree and its root, against the same with hashlib.
+
+    Two messages per leaf are hashed and a half one for its salt, 3.25 blocks in all: about 57 ns on one core whose
+    AVX-512 kernel takes a block in 17.
+    """
+    requests, count = (2, 500) if tiny else (30, 10_000)
+    seeds = [hashlib.sha256(bytes([request])).digest() for request in range(requests)]
+    column = b"".join(hashlib.sha256(place.to_bytes(8, "big")).digest() for place in range(count))
     spec = leaf.LeafSpec(kind=1, algorithm=1, key_id=bytes(32), scope=bytes(32), time=1)
     front = b"\x00sealpress/leaf\x00\x01\x01\x00" + bytes(64) + b"\x01" + bytes(4) + (1).to_bytes(8, "big") + bytes(32)
 
     def ours() -> bytes:
         tree = merkle.Tree()
-        tree.append(leaf.leaf_hashes(spec, seed, digests, count))
         try:
+            for seed in seeds:
+                tree.append(leaf.leaf_hashes(spec, seed, column, count))
             return tree.root()
         finally:
             tree.close()
 
-    def theirs() -> bytes:
+    def hashlib_leaves(seed: bytes) -> list[bytes]:
         hashes = []
         for place in range(count):
             salts = hashlib.sha256(seed + (place // 2).to_bytes(4, "big")).digest()
             salt = salts[16:] if place % 2 else salts[:16]
-            hashes.append(hashlib.sha256(front + salt + digests[32 * place : 32 * place + 32]).digest())
-        return hashlib_root(b"".join(hashes))
+            hashes.append(hashlib.sha256(front + salt + column[32 * place : 32 * place + 32]).digest())
+        return hashes
+
+    def theirs() -> bytes:
+        return hashlib_root(b"".join(hash_ for seed in seeds for hash_ in hashlib_leaves(seed)))
 
     assert ours() == theirs()
-    ratio.race(
-        "leaves of one request into the tree",
+    row = ratio.race(
+        "requests of 10,000 into the tree",
         "M/s",
-        amount=count / 1e6,
+        amount=requests * count / 1e6,
         product=ours,
         baseline=theirs,
         baseline_name="hashlib loop",
     )
+    if not tiny and has_avx512():
+        assert row.value >= 10

@@ -30,7 +30,7 @@ void sp_digest_point(const uint8_t **data, const uint8_t *p0, const uint8_t *p1,
                      const uint8_t *p4, const uint8_t *p5, const uint8_t *p6, const uint8_t *p7, const uint8_t *p8,
                      const uint8_t *p9, const uint8_t *p10, const uint8_t *p11, const uint8_t *p12, const uint8_t *p13,
                      const uint8_t *p14, const uint8_t *p15);
-/* items end to end, which fill the arena: SP_E_BOUNDS if their sizes do not add up to it */
+/* Items end to end, which fill the arena: SP_E_BOUNDS if their sizes do not add up to it. sizes NULL: all have the same. */
 int sp_digest_arena(uint8_t algorithm, size_t count, const uint8_t *arena, size_t arena_size, const size_t *sizes, uint8_t *out);
 typedef struct sp_hasher sp_hasher;
 int sp_hasher_new(uint8_t algorithm, sp_hasher **out);

@@ -63,8 +63,11 @@ void sp_digest_point(const uint8_t **data, const uint8_t *p0, const uint8_t *p1,
 
 static int arena_valid(size_t count, const uint8_t *arena, size_t arena_size, const size_t *sizes)
 {
-    SP_ENSURE(count == 0 || sizes != NULL, SP_E_ARGUMENT);
     SP_ENSURE(arena_size == 0 || arena != NULL, SP_E_ARGUMENT);
+    if (sizes == NULL) {
+        SP_ENSURE(count > 0 ? arena_size % count == 0 : arena_size == 0, SP_E_BOUNDS);
+        return SP_OK;
+    }
     size_t left = arena_size;
     for (size_t i = 0; i < count; i++) {
         SP_ENSURE(sizes[i] <= left, SP_E_BOUNDS);
@@ -78,17 +81,19 @@ int sp_digest_arena(uint8_t algorithm, size_t count, const uint8_t *arena, size_
 {
     static const uint8_t nothing;
     const uint8_t *data[WINDOW], *next = arena_size == 0 ? &nothing : arena;
+    size_t widths[WINDOW];
     SP_ENSURE(sp_digest_size(algorithm) > 0, SP_E_ALGORITHM);
     SP_ENSURE(count == 0 || out != NULL, SP_E_ARGUMENT);
     SP_TRY(arena_valid(count, arena, arena_size, sizes));
     for (size_t done = 0; done < count;) {
-        const size_t width = count - done < WINDOW ? count - done : WINDOW;
-        for (size_t i = 0; i < width; i++) {
+        const size_t group = count - done < WINDOW ? count - done : WINDOW;
+        for (size_t i = 0; i < group; i++) {
             data[i] = next;
-            next += sizes[done + i];
+            widths[i] = sizes == NULL ? arena_size / count : sizes[done + i];
+            next += widths[i];
         }
-        digest_group(algorithm, width, data, sizes + done, out + done * sp_digest_size(algorithm));
-        done += width;
+        digest_group(algorithm, group, data, widths, out + done * sp_digest_size(algorithm));
+        done += group;
     }
     return SP_OK;
 }

@@ -34,7 +34,7 @@ _OCTETS = ffi.typeof("uint8_t[]")
 _POINTERS = ffi.typeof("const uint8_t *[]")
 
 # Bound once: looked up anew they cost as much as hashing a short buffer.
-_new, _buffer = ffi.new, ffi.buffer
+_new, _buffer, _NULL = ffi.new, ffi.buffer, ffi.NULL
 _view = partial(ffi.from_buffer, _OCTETS)
 _point, _many, _arena = lib.sp_digest_point, lib.sp_digest_many, lib.sp_digest_arena
 
@@ -46,7 +46,7 @@ def digest_size(algorithm: int) -> int:
 
 def _known(algorithm: int) -> int:
     """The digest size, or the core's own error for an algorithm that does not exist."""
-    size = digest_size(algorithm)
+    size = _SIZES.get(algorithm, 0)
     if size == 0:
         check(lib.sp_digest_many(0, 0, ffi.NULL, ffi.NULL, ffi.NULL))
     return size
@@ -85,15 +85,19 @@ def _digest_pointed(algorithm: int, held: tuple[Any, ...]) -> bytes:
     for at in range(0, count, _POINTED):
         _point(data + at, *held[at : at + _POINTED], *_NOTHING[count - at :])
     check(_many(algorithm, count, data, list(map(len, held)), out))
-    return bytes(_buffer(out))
+    digests: bytes = _buffer(out)[:]
+    return digests
 
 
 def digest_arena(algorithm: int, arena: bytes, sizes: Sequence[int]) -> bytes:
     """Digests of items of `sizes` bytes that stand end to end in `arena` and fill it; else SP_E_BOUNDS."""
     count = len(sizes)
     out = _new(_OCTETS, _known(algorithm) * count)
-    check(_arena(algorithm, count, arena, len(arena), sizes, out))
-    return bytes(_buffer(out))
+    # Passing a number of a list costs as much as making it: pieces of one length are told by none.
+    column = _NULL if count and sizes.count(sizes[0]) == count and sizes[0] * count == len(arena) else sizes
+    check(_arena(algorithm, count, arena, len(arena), column, out))
+    digests: bytes = _buffer(out)[:]
+    return digests
 
 
 class Hasher:

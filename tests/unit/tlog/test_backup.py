@@ -205,8 +205,8 @@ def test_archived_segments_give_their_room_back(tmp_path: Path) -> None:
     assert left == {path.stem for path in journal.glob("*.seg") if int(path.stem) < reader.end.segment}
     reader.let_go()
     mapped = Path("/proc/self/maps").read_text()
-    assert [part.number for part in moved if segment_name(part.number) in mapped] == []
-    assert segment_name(reader.end.segment) in mapped
+    assert [part.number for part in moved if str(journal / segment_name(part.number)) in mapped] == []
+    assert str(journal / segment_name(reader.end.segment)) in mapped
     scribe.log.close()
 
 

@@ -92,6 +92,18 @@ def test_nodes_and_many_of_every_width(count: int, mask: int) -> None:
         assert digests.digest_arena(3, b"".join(items), list(map(len, items))) == expected_digests(3, items)
 
 
+@masks
+@algorithms
+def test_long_messages_page_by_page(algorithm: int, mask: int) -> None:
+    """Long messages that all begin at one place of a page, and so are started one after another, keep their digests."""
+    sizes = [1 << 17] * 19
+    arena = (TEXT * 3)[: sum(sizes)]
+    items = [arena[at : at + (1 << 17)] for at in range(0, len(arena), 1 << 17)]
+
+    with only(mask):
+        assert digests.digest_arena(algorithm, arena, sizes) == expected_digests(algorithm, items)
+
+
 @algorithms
 def test_file_agrees(algorithm: int, tmp_path: Path) -> None:
     """A file has the digest of its bytes, with and without progress; progress only grows and ends at the size."""

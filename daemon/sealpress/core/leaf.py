@@ -20,6 +20,7 @@ OPENING_SIZE = 61
 OPENING_SHARED_SIZE = 45  # an opening without its salt
 
 _STATUS = statuses()
+_OPENING = struct.Struct(">BIQ32s16s")
 
 
 class LeafSpec(msgspec.Struct, frozen=True):
@@ -100,9 +101,8 @@ def leaf_hashes(spec: LeafSpec, salt_seed: bytes | None, digests: bytes | None, 
 
 def opening(spec: LeafSpec, salt: bytes) -> bytes:
     """The 61 bytes that a proof carries; the first 45 are the same for all items of a request."""
-    out = ffi.new("uint8_t[61]")
-    check(lib.sp_leaf_opening(native_spec(spec), _sized(salt, SALT_SIZE), out))
-    return bytes(ffi.buffer(out))
+    _sized(spec.record, 32)
+    return _OPENING.pack(spec.algorithm, spec.security_version, spec.time, spec.record, _sized(salt, SALT_SIZE))
 
 
 def leaf_hash_opened(kind: int, key_id: bytes, scope: bytes, opening: bytes, digest: bytes) -> bytes:

@@ -159,12 +159,14 @@ def escape(text: str) -> str:
 
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]  # by ten bits
+_SHIFTS = range(120, -1, -10)
 
 
 def ulid_text(raw: bytes) -> str:
     """The 26 characters of a 16-byte ULID."""
     number = int.from_bytes(raw, "big")
-    return "".join([_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)])
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def _ignore_placed(placed: Placed, where: Where) -> None:

@@ -6,7 +6,7 @@ waits for will be free.
 
     enough wait             cut: more would not make it cheaper, and would keep the loop for long
     the token works         not before its end, less the time a commit takes: signed no earlier if cut now
-    the crowd is here       cut: in the queue, or in a batch before it
+    the crowd is here       cut, if half of it waits: the other half is in the token, and comes back meanwhile
     it is on its way        until it is here, or nobody came or went for QUIET_NS, at most GATHER_NS_MAX
 
 A batch that is smaller than the crowd lowers what is expected only little: on a busy machine most of the crowd is on
@@ -18,7 +18,7 @@ without anybody, or after one batch that it did not come for. Does not: wait, cu
 
 from __future__ import annotations
 
-ENOUGH = 64  # requests
+ENOUGH = 32  # requests
 QUIET_NS = 2_000_000
 FORGET_NS = 20_000_000  # a busy machine may keep a process from running for some of them
 GATHER_NS_MAX = 16_000_000  # about what two busy cores need for ENOUGH calls
@@ -64,7 +64,7 @@ class Gather:
         spare_ns = token_ns - int(COMMITS_AHEAD * self._commit_ns) - now_ns
         if spare_ns > 0:
             return spare_ns
-        if self.here >= self._expected:
+        if self.here >= self._expected and 2 * queued >= self.here:
             return 0
         self._begun_ns = self._begun_ns or now_ns
         return max(0, min(self._moved_ns + QUIET_NS, self._begun_ns + GATHER_NS_MAX) - now_ns)

@@ -61,14 +61,14 @@ def test_an_idle_node_cuts_at_once(crowd: Crowd) -> None:
 
 
 def test_a_crowd_that_was_just_answered_is_waited_for(crowd: Crowd) -> None:
-    """Sixty answered together are one batch when they come back, not one each."""
-    crowd.round(60)
-    for here in range(1, 60):
+    """Thirty answered together are one batch when they come back, not one each."""
+    crowd.round(30)
+    for here in range(1, 30):
         crowd.pass_(200_000)
         crowd.come(1)
         assert 0 < crowd.wait_ns(here) <= QUIET_NS
     crowd.come(1)
-    assert crowd.wait_ns(60) == 0
+    assert crowd.wait_ns(30) == 0
 
 
 def test_those_in_the_token_are_here(crowd: Crowd) -> None:
@@ -82,14 +82,22 @@ def test_those_in_the_token_are_here(crowd: Crowd) -> None:
     assert crowd.wait_ns(30) == 0
 
 
+def test_few_do_not_run_ahead_of_many_in_the_token(crowd: Crowd) -> None:
+    """All are here, but most in the token: the next batch waits until it is not much smaller than the one before it."""
+    crowd.come(30)
+    crowd.gather.cut()
+    crowd.come(5)
+    assert crowd.wait_ns(5) > 0
+
+
 def test_a_batch_without_the_whole_crowd_does_not_end_it(crowd: Crowd) -> None:
     """Those who were kept on their way are waited for with the next batch."""
-    crowd.round(60)
-    crowd.round(20)
-    crowd.come(51)
-    assert crowd.wait_ns(51) > 0
+    crowd.round(30)
+    crowd.round(10)
+    crowd.come(25)
+    assert crowd.wait_ns(25) > 0
     crowd.come(1)
-    assert crowd.wait_ns(52) == 0
+    assert crowd.wait_ns(26) == 0
 
 
 def test_a_crowd_is_forgotten_after_a_quiet_time(crowd: Crowd) -> None:

@@ -1,0 +1,75 @@
+"""The guard's socket: calls of one front end are bounded, none is lost, and they begin in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from sealpress.hsm import messages as m
+from sealpress.hsm.guard import Guard
+from sealpress.hsm.server import CALLS_MAX, GuardServer
+
+CALLS = 3 * CALLS_MAX + 7
+
+
+class Held:
+    """A guard whose calls come to no end before they may."""
+
+    def __init__(self) -> None:
+        self.refused: Counter[str] = Counter()
+        self.begun: list[int] = []
+        self.at_once = self.at_once_max = 0
+        self.may_end = asyncio.Event()
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Nothing changes."""
+
+    def status(self, id_: int) -> m.StatusView:
+        """Of no log and no key."""
+        return m.StatusView(id_, "1", {}, {}, {}, {})
+
+    async def handle(self, ask: m.Ask) -> m.Answer:
+        """Done, when it may be."""
+        assert isinstance(ask, m.Probe)
+        self.begun.append(ask.id)
+        self.at_once += 1
+        self.at_once_max = max(self.at_once_max, self.at_once)
+        await self.may_end.wait()
+        self.at_once -= 1
+        return m.Done(ask.id)
+
+
+async def test_more_calls_than_are_begun_at_a_time_wait_and_all_are_answered(tmp_path: Path) -> None:
+    """Beyond CALLS_MAX a front end's calls wait in their order; when the first end, the others follow."""
+    guard = Held()
+    server = GuardServer(cast("Guard", guard), tmp_path / "s.sock", [])
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s.sock"))
+    frames = m.Frames(m.answer_decoder)
+    answered: list[int] = []
+
+    async def read(count: int) -> None:
+        while len(answered) < count:
+            for answer in frames.feed(await reader.read(1 << 16)):
+                if isinstance(answer, m.Done):
+                    answered.append(answer.id)
+
+    writer.write(m.frame(m.Hello(m.VERSION)))
+    for number in range(1, CALLS + 1):
+        writer.write(m.frame(m.Probe(number)))
+        if number % 100 == 0:
+            await asyncio.sleep(0)  # in several pieces
+    async with asyncio.timeout(10):
+        while len(guard.begun) < CALLS_MAX:  # noqa: ASYNC110  # another task's list
+            await asyncio.sleep(0.001)
+        guard.may_end.set()
+        await read(CALLS)
+    writer.close()
+    await server.close()
+
+    assert guard.begun == list(range(1, CALLS + 1))
+    assert sorted(answered) == guard.begun
+    assert guard.at_once_max == CALLS_MAX

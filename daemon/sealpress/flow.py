@@ -18,11 +18,10 @@ from functools import partial
 from sealpress.errors import Busy, Damaged, NotPermitted, Precondition, Refusal, TimedOut
 from sealpress.governance.snapshot import Snapshot
 from sealpress.steps import _reopen, _witnesses, admit, commit, seal, settle
-from sealpress.steps._office import Office
 from sealpress.steps._refusals import Refusals
 from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Settled, Shared, Ticket
+from sealpress.steps._upkeep import TICK_S, Upkeep
 from sealpress.tlog.entry import RefusalEvent
-from sealpress.tlog.space import Level
 from sealpress.values import Mode, SignAsk
 from sealpress.verify.evidence import Evidence
 
@@ -30,7 +29,6 @@ RETRY_MS = 100  # between tries of a line whose seal failed; doubles
 RETRY_MS_MAX = 2_000
 DIRECT_ROUNDS = 4  # of one line under way
 JOB_GRANTS_MAX = 2  # asked for by one request
-TICK_S = 1.0
 RECORDED = (NotPermitted, Precondition)  # lack of right, or of what must happen first
 
 
@@ -46,6 +44,7 @@ class Flow:
             log.id: seal.Heads(log, signer, marks[log.id], self._evidence, shared.leaves_per_advance_max)
             for log in shared.logs.values()
         }
+        self._upkeep = Upkeep(shared, self._heads, signer)
         self._marks = marks
         self._tasks: list[asyncio.Task[None]] = []
         self._replays: dict[tuple[str, str], asyncio.Task[Settled | Ticket]] = {}
@@ -211,7 +210,7 @@ class Flow:
             self.shared.witnesses.on_damaged = lambda id_, error: self._fail(self.shared.logs[id_], error)
         for log in self.shared.logs.values():
             _reopen.reopen(self.shared, log)
-            self._spawn(f"space {log.id}", log, partial(self._watch, log))
+            self._spawn(f"space {log.id}", log, partial(self._upkeep.watch, log))
             self._spawn(f"commits {log.id}", log, partial(self._commits, log))
             for line in log.lines:
                 alone = line.held or line.mode is Mode.DIRECT or self._heads[log.id].opens
@@ -220,7 +219,7 @@ class Flow:
             if log.witnessed:
                 self._spawn(f"witnesses {log.id}", log, partial(_witnesses.show, self.shared, log))
         if self.shared.office is not None:
-            self._spawn("ticks", self.shared.governance, partial(self._ticks, self.shared.office))
+            self._spawn("ticks", self.shared.governance, self._upkeep.ticks)
 
     async def show(self) -> None:
         """At start: a head for readers, where the signer has signed newer ones than the published file holds.
@@ -250,7 +249,7 @@ class Flow:
         self.shared.draining = True
         self.refusals.flush()
         done = await self._quiet(wait_ms_max)
-        await self._keep(wait_ms_max)
+        await self._upkeep.keep(wait_ms_max)
         for log in self.shared.logs.values():
             for ticket in log.queue.drain():
                 self.shared.forget(ticket)
@@ -340,48 +339,6 @@ class Flow:
         if not isinstance(refusal, RECORDED):
             return None
         return self.refusals.event_of(refusal, ticket.caller, ticket.ask)
-
-    async def _ticks(self, office: Office) -> None:
-        """What time does by itself, once a second."""
-        while True:
-            await asyncio.sleep(TICK_S)
-            try:
-                await office.tick()
-                log = self.shared.governance
-                if log.facts_size > log.signed_size and not self._heads[log.id].opens:
-                    await seal.seal_log(self._heads[log.id], self._signer, log)
-            except (Refusal, OSError) as error:  # the second: no room for the snapshot file
-                self.shared.telemetry.tick_failed(getattr(error, "reason", "SNAPSHOT"), str(error))
-
-    async def _watch(self, log: LogState) -> None:
-        """Tell of a log that fills up, once each time, and when it has room again."""
-        told = Level.ROOM
-        while True:
-            log.log.reader.let_go()
-            room, level = log.log.space.room(), log.log.space.level()
-            self.shared.telemetry.space(log.id, room.share(), room.left)
-            if level is not told:
-                self.shared.telemetry.space_turned(log.id, level.name.lower(), room.share(), room.left)
-                if level is Level.ALERT and told is Level.ROOM and self.shared.office is not None:
-                    await self._alert(self.shared.office, log, room.share())
-                told = level
-            await asyncio.sleep(TICK_S)
-
-    async def _alert(self, office: Office, log: LogState, share: float) -> None:
-        try:
-            await office.alert("alert.log.space", log.id, f"{share:.0%} of the log's space are used")
-        except Refusal as error:
-            self.shared.telemetry.tick_failed(error.reason, error.message)
-
-    async def _keep(self, wait_ms_max: int) -> None:
-        """The state of governance in a file, so that the next start is quick; without it that one takes longer."""
-        if self.shared.office is None or self.shared.failed is not None:
-            return
-        try:
-            async with asyncio.timeout(wait_ms_max / 1000):
-                await self.shared.office.keep()
-        except (TimeoutError, OSError, Refusal, Damaged) as error:
-            self.shared.telemetry.tick_failed("SNAPSHOT", str(error))
 
     async def _durable(self, line: Line) -> None:
         """Until the line has leaves that can still be signed; those that cannot are recorded as lapsed."""

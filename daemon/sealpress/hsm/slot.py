@@ -120,7 +120,7 @@ class Slot:
 
     async def _call(self, ask: m.WorkerSign | m.WorkerPing) -> m.WorkerSigned | m.WorkerPong:
         writer = self._writer
-        if writer is None or not self.up:
+        if writer is None or not self.up or writer.is_closing():  # the last: its end is not read yet
             raise SlotLost(unknown=False)
         loop = asyncio.get_running_loop()
         call = _Call(loop.create_future(), loop.call_later(self._deadline_s, self._late, writer, ask.id))
@@ -153,11 +153,7 @@ class Slot:
         wait_ms = self._backoff_ms[0]
         while True:
             self.restarts += 1
-            was_up = False
-            try:
-                was_up = await self._life()
-            finally:
-                self._forget()
+            was_up = await self._life()
             self._settle(None)
             wait_ms = self._backoff_ms[0] if was_up else min(2 * wait_ms, self._backoff_ms[1])
             await asyncio.sleep(wait_ms / 1000)
@@ -183,6 +179,7 @@ class Slot:
         except (OSError, Malformed, TimeoutError):
             pass
         finally:
+            self._forget()  # before anything is waited for: calls that come meanwhile find no worker
             self._kill()
             pid, self._pid = self._pid, 0
             await asyncio.shield(asyncio.to_thread(os.waitpid, pid, 0))

@@ -34,7 +34,7 @@ class Gather:
         """Nobody is here, and nobody is expected."""
         self.here = 0  # requests without an answer: in the queue, or in a batch before it
         self.waiting = False  # there is something to cut, and more is waited for
-        self._expected = 0  # the crowd: as many as were here with the last batch
+        self._expected = 0  # the crowd: as many as were here with the last batches
         self._moved_ns = 0  # when somebody last came or went
         self._begun_ns = 0  # when the next batch began to wait; 0: it did not
         self._commit_ns = 0.0  # how long a commit takes, smoothed
@@ -42,7 +42,7 @@ class Gather:
     def came(self, now_ns: int) -> None:
         """One more is here."""
         if now_ns - self._moved_ns > FORGET_NS:
-            self._expected = 0  # the crowd: as many as were here with the last batch
+            self._expected = 0
         self._moved_ns = now_ns
         self.here += 1
 

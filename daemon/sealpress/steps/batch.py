@@ -1,8 +1,8 @@
 """Where admitted requests wait: bounded, and fair among tenants.
 
 Round robin by deficit: each turn a tenant may take QUANTUM_BYTES of journal, and among its lines each in turn; so a
-hundred thousand digests of one tenant do not stand before the single digest of another. There is no fixed linger: flow
-cuts when the disk is free, and a token is free too or soon will be.
+hundred thousand digests of one tenant do not stand before the single digest of another. When a batch is cut is decided
+elsewhere (_gather.py); there is no fixed linger.
 
 Guarantees: at most `pending_max` requests; a full queue refuses with a delay and grows no further; a request that
 nobody waits for is never cut; requests of a blocked line stay where they are. Does not: decide, record or time out.

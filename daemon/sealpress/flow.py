@@ -283,7 +283,7 @@ class Flow:
         log.queue.put(ticket)
         ticket.enter(now_ns)
         self.shared.live[ticket.key] = ticket
-        if not log.gather.waiting or log.gather.wait_ns(now_ns, len(log.queue), line.pace.due_ns) == 0:
+        if not log.gather.waiting or log.gather.wait_ns(now_ns, log.queue.work, line.pace.due_ns) == 0:
             log.changed.set()
         return ticket
 
@@ -308,7 +308,7 @@ class Flow:
         gather, clock = log.gather, self.shared.clock
         while not (log.facts or (log.events and log.urgent)):
             free_ns = min((line.pace.due_ns for line in log.queue.lines() if not self._blocked(line)), default=0)
-            wait_ns = gather.wait_ns(clock.monotonic_ns(), len(log.queue), free_ns)
+            wait_ns = gather.wait_ns(clock.monotonic_ns(), log.queue.work, free_ns)
             if wait_ns == 0:
                 return
             log.changed.clear()

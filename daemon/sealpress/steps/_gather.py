@@ -4,7 +4,8 @@ What is known: how many requests are here without an answer, how many were with 
 since may be on his way back: the jobs of a build farm, the items of a stream), and when the token that the next batch
 waits for will be free.
 
-    enough wait             cut: more would not make it cheaper, and would keep the loop for long
+    enough wait             cut: more would not make it cheaper, and would keep the loop for long; a request with
+                            thousands of digests is enough by itself, for they are what its commit costs
     the token works         not before its end, less the time a commit takes: signed no earlier if cut now
     the crowd is here       cut, if half of it waits: the other half is in the token, and comes back meanwhile
     it is on its way        until it is here, or nobody came or went for QUIET_NS, at most GATHER_NS_MAX
@@ -55,7 +56,7 @@ class Gather:
         self._moved_ns = now_ns
 
     def wait_ns(self, now_ns: int, queued: int, token_ns: int) -> int:
-        """How long the next batch may wait for more than the `queued` requests; 0: cut it now.
+        """How long the next batch may wait for more than the `queued` requests (`Queue.work`); 0: cut it now.
 
         `token_ns`: when the token that they wait for will be free; 0: it has nothing to do.
         """

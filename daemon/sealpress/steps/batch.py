@@ -18,6 +18,7 @@ from sealpress.steps._state import Line, Phase, Ticket
 
 QUANTUM_BYTES = 64 << 10
 RETRY_MS_MIN = 50
+DIGESTS_AS_ONE = 128  # a commit takes some 20 us for as many, and as long for one request more
 
 
 class _Tenant:
@@ -40,6 +41,7 @@ class Queue:
         self._bytes_max = bytes_max
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
         self._size = 0
+        self.work = 0  # requests, where one of many digests counts as one more for each DIGESTS_AS_ONE
 
     def __len__(self) -> int:
         """How many requests stand here."""
@@ -58,14 +60,14 @@ class Queue:
         """At the end of its tenant's and line's row."""
         self.check_room()
         self._row(ticket).append(ticket)
-        self._size += 1
+        self._count(ticket, 1)
 
     def put_back(self, tickets: list[Ticket]) -> None:
         """Cut too many: they stand first again, in their order."""
         for ticket in reversed(tickets):
             ticket.phase = Phase.QUEUED
             self._row(ticket).appendleft(ticket)
-            self._size += 1
+            self._count(ticket, 1)
 
     def has_work(self, blocked: Callable[[Line], bool]) -> bool:
         """Whether a cut now could take anything."""
@@ -110,8 +112,12 @@ class Queue:
         """Take out everything, when the node stops."""
         tickets = [ticket for tenant in self._tenants.values() for row in tenant.lines.values() for ticket in row]
         self._tenants.clear()
-        self._size = 0
+        self._size = self.work = 0
         return tickets
+
+    def _count(self, ticket: Ticket, sign: int) -> None:
+        self._size += sign
+        self.work += sign * (1 + ticket.ask.count // DIGESTS_AS_ONE)
 
     def _row(self, ticket: Ticket) -> deque[Ticket]:
         tenant = self._tenants.get(ticket.line.tenant)
@@ -130,7 +136,7 @@ class Queue:
             row = tenant.lines[name]
             while row and not row[0].wanted(now_ns):
                 dropped.append(row.popleft())
-                self._size -= 1
+                self._count(dropped[-1], -1)
             if not row:
                 del tenant.lines[name]
             elif not blocked(row[0].line):
@@ -140,7 +146,7 @@ class Queue:
     def _pop(self, tenant: _Tenant, ticket: Ticket) -> None:
         row = tenant.lines[ticket.line.name]
         row.popleft()
-        self._size -= 1
+        self._count(ticket, -1)
         if row:
             tenant.lines.move_to_end(ticket.line.name)
         else:

@@ -66,25 +66,27 @@ def digest_many(algorithm: int, buffers: Sequence[Buffer]) -> bytes:
             return make(buffers[0]).digest() + make(buffers[1]).digest()
         if sum(map(len, buffers)) <= _FEW_BYTES:
             return b"".join([make(buffer).digest() for buffer in buffers])
-    sizes = list(map(len, buffers))
+    held = tuple(buffers)
+    sizes = list(map(len, held))
     total = sum(sizes)
     if total <= _COPIED_BYTES:
-        arena = b"".join(buffers)
+        arena = b"".join(held)
         if len(arena) == total:  # not where a view counts other things than bytes
             return digest_arena(algorithm, arena, sizes)
-    return _digest_pointed(algorithm, tuple(buffers))
+    return _digest_pointed(algorithm, held, sizes)
 
 
-def _digest_pointed(algorithm: int, held: tuple[Any, ...]) -> bytes:
+def _digest_pointed(algorithm: int, held: tuple[Any, ...], sizes: list[int]) -> bytes:
     """The same without a copy; `held` keeps alive what is pointed at."""
     count = len(held)
     if set(map(type, held)) != _ONLY_BYTES:
         held = tuple(map(_view, held))
+        sizes = list(map(len, held))  # in bytes
     out = _new(_OCTETS, _known(algorithm) * count)
     data = _new(_POINTERS, count + _POINTED)
     for at in range(0, count, _POINTED):
         _point(data + at, *held[at : at + _POINTED], *_NOTHING[count - at :])
-    check(_many(algorithm, count, data, list(map(len, held)), out))
+    check(_many(algorithm, count, data, sizes, out))
     digests: bytes = _buffer(out)[:]
     return digests
 

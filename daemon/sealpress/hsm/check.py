@@ -148,22 +148,22 @@ def check_module(ask: Ask) -> ModuleFound:
 def look(ask: Ask) -> ModuleFound:
     """Every configured token, then every other one that the module shows."""
     tokens: list[TokenFound] = []
-    library = load(TokenName(ask.module, ask.reserved, "", ""))
+    loaded = load(TokenName(ask.module, ask.reserved, "", ""))
     for known in ask.known:
         try:
             tokens.append(_look_at(ask, known))
         except CannotStart as error:
             tokens.append(_unseen(known, error))
     seen = {(one.serial, one.label) for one in tokens}
-    for raw in tokens_of(library):
+    for raw in tokens_of(loaded):
         label = str(raw.label).strip()
         if label and (serial_of(raw), label) not in seen:
             tokens.append(_facts(Token(TokenName(ask.module, ask.reserved, serial_of(raw), label)), ""))
     return ModuleFound(
         module=ask.module,
-        maker=str(library.manufacturer_id).strip("\0 "),
-        description=str(library.library_description).strip("\0 "),
-        version=".".join(map(str, library.library_version)),
+        maker=str(loaded.manufacturer_id).strip("\0 "),
+        description=str(loaded.library_description).strip("\0 "),
+        version=".".join(map(str, loaded.library_version)),
         locks=not p11.single_threaded(),
         tokens=tuple(tokens),
     )

@@ -42,7 +42,7 @@ def meant(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             found.extend(_below(path))
-        elif path.is_file():
+        elif path.exists():  # also what is no regular file: hashing says so
             found.append(path)
         else:
             raise ConfigError(f"{path}: no such file", hint="give files or directories")

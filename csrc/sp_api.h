@@ -338,6 +338,33 @@ int sp_index_first(const sp_index *const *list, uint32_t count, uint64_t key, ui
 uint64_t sp_index_entries(const sp_index *index);
 void sp_index_free(sp_index *index);
 
+/* ---- known requests (sp_known): who asked with which id, and what became of it; in memory, 104 bytes each at most --- */
+typedef struct sp_known sp_known;
+typedef struct sp_known_request {
+    uint64_t seq, first_leaf, time_ns;
+    uint32_t segment, offset;   /* where its REQUEST stands */
+    uint32_t outcome_segment, outcome_offset;   /* where its first OUTCOME does; offset 0: it has none */
+    uint32_t count, done;       /* leaves; those whose signature is recorded (direct) */
+    uint8_t same[16], state, direct;    /* state: 1 pending, 2 done, 3 partial, 4 unknown, 5 stopped, 6 lapsed */
+} sp_known_request;
+/* At most entries_max requests: the oldest makes room. `secret`: what the searches hash with, so that nobody can choose ids
+ * that meet. */
+int sp_known_new(uint32_t entries_max, const uint8_t secret[16], sp_known **out);
+void sp_known_free(sp_known *known);
+uint32_t sp_known_count(const sp_known *known);
+/* `who`: identity, a zero byte, request id. SP_E_END: not known. */
+int sp_known_find(const sp_known *known, const uint8_t *who, size_t who_size, sp_known_request *out);
+/* Pending, in place of a former one of the same id. gone: the seqs of that one and of the oldest, if they are known no more. */
+int sp_known_add(sp_known *known, const uint8_t *who, size_t who_size, const uint8_t same[16], uint64_t seq,
+                 uint64_t first_leaf, uint32_t count, uint64_t time_ns, uint32_t segment, uint32_t offset, uint8_t direct,
+                 uint64_t gone[2], uint32_t *gone_count);
+/* An OUTCOME at segment and offset says `state` of it, with `done` signatures. further: it was not its first. SP_E_END: there
+ * is none with this seq, or no outcome can change it any more. */
+int sp_known_settle(sp_known *known, uint64_t seq, uint8_t state, uint32_t done, uint32_t segment, uint32_t offset,
+                    uint8_t *further);
+/* Forgets the oldest, if it is of until_ns or before; SP_E_END: it is not. */
+int sp_known_drop(sp_known *known, uint64_t until_ns, uint64_t *gone);
+
 /* ---- PKCS#11 (sp_p11): the module table and the signing loop --------------- */
 /* Opens the vendor's module once per process and keeps its table; C_GetFunctionList of this library hands it out with C_Initialize replaced. */
 int sp_p11_open(const char *path, const char *reserved /* or NULL */);

@@ -295,7 +295,7 @@ def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes) -> Ticket 
         known = log.known.get(caller.identity.id, ask.request_id, shared.clock.now_ns())
         if known is None:
             continue
-        if known.same != same:
+        if not known.is_same(same):
             raise _reused()
         return _judge(shared, Replay(log, shared.lines[ask.line], known))
     return None

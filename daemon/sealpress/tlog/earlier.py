@@ -28,6 +28,8 @@ class Earlier:
 
     def find(self, identity: str, request_id: str) -> tuple[Record, list[Record]] | None:
         """The REQUEST and its OUTCOMEs. Damaged if a record cannot be read."""
+        if not self._parts:
+            return None
         key = asked_key(identity, request_id)
         first = self._all.first(key)
         if first is None:

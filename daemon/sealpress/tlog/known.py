@@ -3,21 +3,19 @@
 What this process records comes in with two calls, `request` and `outcome`. What a former one recorded is looked up in
 the journal (earlier.py) when somebody asks for it, comes in with the same two calls, and is in memory from then on.
 
-Guarantees: at most `entries_max` requests in memory, about 250 bytes each; the oldest goes first; nothing older than
-the window is ever returned. Does not: decide about a retry.
+Guarantees: at most `entries_max` requests in memory, 104 bytes each (core/known.py); the oldest goes first; nothing
+older than the window is ever returned; a look-up costs the same however many there are. Does not: decide about a retry.
 """
 
 from __future__ import annotations
 
 import enum
-import hashlib
-import struct
-from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sealpress.core.known import SAME_BYTES, KnownTable
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, Where
 from sealpress.values import Mode
 
@@ -37,22 +35,18 @@ class State(enum.IntEnum):
     LAPSED = 6  # can never be signed; the same id may append new leaves
 
 
-_FINAL = {
+_STATES = {
+    OutcomeStatus.SEALED: State.DONE,
     OutcomeStatus.UNKNOWN: State.UNKNOWN,
     OutcomeStatus.STOPPED: State.STOPPED,
     OutcomeStatus.LAPSED: State.LAPSED,
-}
-_MODES = (Mode.PROOF, Mode.DIRECT)
-_PACKED = struct.Struct("<32sQIIQIQBBIII")  # the fields of KnownRequest in order, with its first outcome
-_SEQ, _SEQ_AT = struct.Struct("<Q"), 32
-_COUNT, _COUNT_AT = struct.Struct("<I"), 56
-_FATE, _FATE_AT = struct.Struct("<BIII"), 69  # state, done, where its first outcome stands: what an OUTCOME changes
+}  # of the others it is DONE when all is signed, PARTIAL until then
 
 
 class KnownRequest(msgspec.Struct, frozen=True):
     """One request of the window."""
 
-    same: bytes  # 32: equal if the fields were
+    same: bytes  # the first 16 of its record's `same`
     seq: int
     where: Where  # of the REQUEST; `Log.stored` reads the rest
     first_leaf: int
@@ -63,43 +57,36 @@ class KnownRequest(msgspec.Struct, frozen=True):
     done: int = 0  # direct: items whose signature is recorded
     outcomes: tuple[Where, ...] = ()  # oldest first
 
+    def is_same(self, same: bytes) -> bool:
+        """Whether a request with this `same` (32 bytes) has the same fields."""
+        return self.same == same[:SAME_BYTES]
+
 
 class Known:
     """The table. Owned by one thread (the event loop's)."""
 
-    def __init__(self, entries_max: int, window_ns: int, earlier: Earlier | None = None) -> None:
-        """Empty; bounds as in `[idempotency]`; `earlier` knows what was recorded before."""
+    def __init__(self, entries_max: int, window_ns: int, secret: bytes, earlier: Earlier | None = None) -> None:
+        """Empty; bounds as in `[idempotency]`; `secret` as of KnownTable; `earlier` knows what was recorded before."""
         self._earlier = earlier
-        self._entries_max = entries_max
         self._window_ns = window_ns
-        self._packed: dict[bytes, bytes] = {}
-        self._more: dict[bytes, tuple[Where, ...]] = {}  # outcomes beyond the first: retries of direct items
-        self._open: dict[int, bytes] = {}  # seq → key, while outcomes may still come
-        self._order: deque[bytes] = deque()  # keys, oldest first; a key that was asked again stands here twice
-        self._stale: dict[bytes, int] = {}  # how many of a key's places in _order are old ones
-
-    @staticmethod
-    def key(identity: str, request_id: str) -> bytes:
-        """16 bytes of a hash: the id is the caller's choice, so the table must not be."""
-        return hashlib.sha256(f"{identity}\0{request_id}".encode()).digest()[:16]
+        self._table = KnownTable(entries_max, secret)
+        self._more: dict[int, tuple[Where, ...]] = {}  # seq → outcomes beyond the first: retries of direct items
 
     def __len__(self) -> int:
         """How many requests are in memory."""
-        return len(self._packed)
+        return len(self._table)
 
     def get(self, identity: str, request_id: str, now_ns: int) -> KnownRequest | None:
         """The request with this id, if it is younger than the window. Damaged if its record cannot be read."""
-        key = self.key(identity, request_id)
-        if key not in self._packed and self._earlier is not None:
-            found = self._earlier.find(identity, request_id)
-            if found is None or found[0].time_ns <= now_ns - self._window_ns:
+        who = _who(identity, request_id)
+        found = self._table.find(who)
+        if found is None:
+            earlier = self._earlier.find(identity, request_id) if self._earlier is not None else None
+            if earlier is None or earlier[0].time_ns <= now_ns - self._window_ns:
                 return None
-            self.take(*found)
-        packed = self._packed.get(key)
-        if packed is None:
-            return None
-        known = self._unpack(key, packed)
-        return known if known.time_ns > now_ns - self._window_ns else None
+            self.take(*earlier)
+            found = self._table.find(who)
+        return self._told(found) if found is not None and found.time_ns > now_ns - self._window_ns else None
 
     def take(self, request: Record, outcomes: Iterable[Record]) -> None:
         """What a former process recorded of a request: from now on it is in memory like those of this one."""
@@ -116,94 +103,56 @@ class Known:
 
     def request(
         self, event: RequestEvent, where: Where, *, seq: int, first_leaf: int, count: int, time_ns: int
-    ) -> KnownRequest:
+    ) -> None:
         """A REQUEST is durable. A former one with the same id (it lapsed) is forgotten."""
-        key = self.key(event.identity, event.request_id)
-        former = self._packed.get(key)
-        if former is not None:
-            self._open.pop(self._unpack(key, former).seq, None)
-            self._more.pop(key, None)
-            self._stale[key] = self._stale.get(key, 0) + 1
-        known = KnownRequest(event.same, seq, where, first_leaf, count, time_ns, event.mode, State.PENDING)
-        self._packed[key] = _pack(known)
-        self._order.append(key)
-        self._open[seq] = key
-        while len(self._packed) > self._entries_max:
-            self._drop_oldest()
-        return known
+        gone = self._table.add(
+            _who(event.identity, event.request_id),
+            event.same,
+            seq=seq,
+            first_leaf=first_leaf,
+            count=count,
+            time_ns=time_ns,
+            segment=where.segment,
+            offset=where.offset,
+            direct=event.mode is Mode.DIRECT,
+        )
+        for each in gone:
+            self._more.pop(each, None)
 
     def outcome(self, event: OutcomeEvent, where: Where, of: int | None = None) -> None:
         """An OUTCOME is durable; requests that are not known, or are over, do not change. `of`: only that seq."""
+        segment, offset = where
+        state, signatures = _STATES.get(event.status, State.PARTIAL), event.signatures
         at = 0
         for ref in event.requests:
-            signed = sum(map(bool, event.signatures[at : at + ref.count]))
+            signed = sum(map(bool, signatures[at : at + ref.count])) if signatures else 0
             at += ref.count
-            key = self._open.get(ref.seq) if of in (None, ref.seq) else None
-            if key is not None:
-                self._settle(key, event.status, signed, where)
-
-    def pending(self) -> Iterator[KnownRequest]:
-        """Requests without any outcome, oldest first."""
-        for key in self._open.values():
-            known = self._unpack(key, self._packed[key])
-            if known.state is State.PENDING:
-                yield known
+            if of in (None, ref.seq) and self._table.settle(ref.seq, state, signed, segment, offset):
+                self._more[ref.seq] = (*self._more.get(ref.seq, ()), where)
 
     def expire(self, now_ns: int) -> None:
         """Forget what is older than the window; cheap, call it now and then."""
-        while self._order and not self._young(self._order[0], now_ns):
-            self._drop_oldest()
+        while (seq := self._table.drop(now_ns - self._window_ns)) is not None:
+            self._more.pop(seq, None)
 
-    def _settle(self, key: bytes, status: OutcomeStatus, signed: int, where: Where) -> None:
-        packed = self._packed[key]
-        before, done, segment, offset = _FATE.unpack_from(packed, _FATE_AT)
-        done += signed
-        if status is OutcomeStatus.SEALED or done >= _COUNT.unpack_from(packed, _COUNT_AT)[0]:
-            state = State.DONE
-        elif before == State.UNKNOWN:
-            state = State.UNKNOWN  # one unknown item keeps the whole request unknown
-        else:
-            state = _FINAL.get(status, State.PARTIAL)
-        if offset:
-            self._more[key] = (*self._more.get(key, ()), where)
-        else:
-            segment, offset = where
-        self._packed[key] = packed[:_FATE_AT] + _FATE.pack(state, done, segment, offset)
-        if state in (State.DONE, State.STOPPED, State.LAPSED):
-            del self._open[_SEQ.unpack_from(packed, _SEQ_AT)[0]]
-
-    def _young(self, key: bytes, now_ns: int) -> bool:
-        if key in self._stale:
-            return False  # an old place of a key that was asked again: drop the place, not the key
-        return self._unpack(key, self._packed[key]).time_ns > now_ns - self._window_ns
-
-    def _drop_oldest(self) -> None:
-        key = self._order.popleft()
-        stale = self._stale.get(key, 0)
-        if stale > 1:
-            self._stale[key] = stale - 1
-        elif stale == 1:
-            del self._stale[key]
-        else:
-            known = self._unpack(key, self._packed.pop(key))
-            self._more.pop(key, None)
-            self._open.pop(known.seq, None)
-
-    def _unpack(self, key: bytes, packed: bytes) -> KnownRequest:
-        (same, seq, segment, offset, first_leaf, count, time_ns, mode, state, done, out_segment, out_offset) = (
-            _PACKED.unpack(packed)
-        )
+    def _told(self, found: Any) -> KnownRequest:
         outcomes: tuple[Where, ...] = ()
-        if out_offset:  # no frame stands at 0
-            outcomes = (Where(out_segment, out_offset), *self._more.get(key, ()))
+        if found.outcome_offset:  # no frame stands at 0
+            first = Where(found.outcome_segment, found.outcome_offset)
+            outcomes = (first, *self._more.get(found.seq, ()))
         return KnownRequest(
-            same, seq, Where(segment, offset), first_leaf, count, time_ns, _MODES[mode], State(state), done, outcomes
+            bytes(found.same),
+            found.seq,
+            Where(found.segment, found.offset),
+            found.first_leaf,
+            found.count,
+            found.time_ns,
+            Mode.DIRECT if found.direct else Mode.PROOF,
+            State(found.state),
+            found.done,
+            outcomes,
         )
 
 
-def _pack(known: KnownRequest) -> bytes:
-    outcome = known.outcomes[0] if known.outcomes else Where(0, 0)
-    return _PACKED.pack(
-        known.same, known.seq, known.where.segment, known.where.offset, known.first_leaf, known.count, known.time_ns,
-        _MODES.index(known.mode), known.state, known.done, outcome.segment, outcome.offset,
-    )  # fmt: skip
+def _who(identity: str, request_id: str) -> bytes:
+    return f"{identity}\0{request_id}".encode()

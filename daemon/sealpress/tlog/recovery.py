@@ -23,6 +23,7 @@ from typing import Any
 from sealpress.core import replay
 from sealpress.core.index import LAST_KEY, Index
 from sealpress.core.journal import DAMAGE_INTERIOR, DAMAGE_TORN, FORMAT_VERSION, Journal, JournalState
+from sealpress.core.known import SECRET_BYTES
 from sealpress.core.merkle import Tree
 from sealpress.core.replay import Replay
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, VersionError
@@ -106,7 +107,9 @@ def open_log(settings: LogSettings, clock: Clock, entropy: Entropy, progress: Pr
         reader = LogReader(settings.directory, settings.name, settings.log_id, disk)
         reader.end = Where(state.active, state.end_offset)
         tree = Tree(settings.directory / "tree", disk)
-        recovered = _Recovery(settings, state, reader, tree, clock.now_ns(), progress).run()
+        recovered = _Recovery(
+            settings, state, reader, tree, clock.now_ns(), entropy.bytes(SECRET_BYTES), progress
+        ).run()
         recovered.pwrite, recovered.memory_only = journal.pwrite, state.volatile_files
         return Opened(journal, state, tree, reader, recovered)
     except BaseException as error:
@@ -172,8 +175,10 @@ class _Recovery:
         reader: LogReader,
         tree: Tree,
         now_ns: int,
+        secret: bytes,
         progress: Progress | None,
     ) -> None:
+        self._secret = secret
         self._settings = settings
         self._state = state
         self._reader = reader
@@ -186,7 +191,7 @@ class _Recovery:
         self._indexes: list[tuple[int, Index]] = []  # of the window, oldest first
 
     def run(self) -> Recovered:
-        recovered = Recovered(Known(self._settings.entries_max, self._window_ns))
+        recovered = Recovered(Known(self._settings.entries_max, self._window_ns, self._secret))
         if self._state.damage == DAMAGE_TORN:
             recovered.torn = self._state
         if self._state.next_seq == 0:
@@ -226,7 +231,7 @@ class _Recovery:
         archived = archive.listed(self._settings.directory)
         recovered.sealed_size = max(fold.sealed_size, archived.sealed_size if archived is not None else 0)
         earlier = Earlier(self._reader, self._indexes[::-1])
-        recovered.known = Known(self._settings.entries_max, self._window_ns, earlier)
+        recovered.known = Known(self._settings.entries_max, self._window_ns, self._secret, earlier)
         for record in earlier.dangling():
             if record.time_ns > self._now_ns - self._window_ns:
                 recovered.known.take(record, ())

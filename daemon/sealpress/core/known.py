@@ -1,0 +1,81 @@
+"""The table of known requests, in C: found by who asked with which id, and by seq while outcomes may still come.
+
+Guarantees: at most `entries_max` requests, 104 bytes each, no memory before they come; every operation looks at a few
+entries, however many there are. Does not: know what a state means (tlog/known.py), or look at the journal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sealpress.core._native import ffi, lib
+from sealpress.core.status import check, statuses
+
+SAME_BYTES = 16
+SECRET_BYTES = 16
+_END = statuses()["SP_E_END"]
+
+
+class KnownTable:
+    """Owned by one thread."""
+
+    def __init__(self, entries_max: int, secret: bytes) -> None:
+        """Empty. `secret`: 16 bytes that no caller knows, so that no choice of ids makes a search slow."""
+        slot = ffi.new("sp_known **")
+        check(lib.sp_known_new(entries_max, secret, slot))
+        self._pointer = ffi.gc(slot[0], lib.sp_known_free)
+        self._found = ffi.new("sp_known_request *")
+        self._gone = ffi.new("uint64_t[2]")
+        self._gone_count = ffi.new("uint32_t *")
+        self._further = ffi.new("uint8_t *")
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return int(lib.sp_known_count(self._pointer))
+
+    def find(self, who: bytes) -> Any | None:
+        """The `sp_known_request` of identity, zero byte and request id, valid until the next call; None: not known."""
+        status = lib.sp_known_find(self._pointer, who, len(who), self._found)
+        if status == _END:
+            return None
+        check(status)
+        return self._found
+
+    def add(
+        self,
+        who: bytes,
+        same: bytes,
+        *,
+        seq: int,
+        first_leaf: int,
+        count: int,
+        time_ns: int,
+        segment: int,
+        offset: int,
+        direct: bool,
+    ) -> list[int]:
+        """A request without outcomes, for whatever stood under `who`; the seqs of those that are known no more."""
+        gone, gone_count = self._gone, self._gone_count
+        check(
+            lib.sp_known_add(
+                self._pointer, who, len(who), same, seq, first_leaf, count, time_ns, segment, offset, direct,
+                gone, gone_count,
+            )
+        )  # fmt: skip
+        return [gone[at] for at in range(gone_count[0])] if gone_count[0] else []
+
+    def settle(self, seq: int, state: int, done: int, segment: int, offset: int) -> bool:
+        """An outcome about a request; whether it had one before. Nothing changes for one that is not open."""
+        status = lib.sp_known_settle(self._pointer, seq, state, done, segment, offset, self._further)
+        if status == _END:
+            return False
+        check(status)
+        return bool(self._further[0])
+
+    def drop(self, until_ns: int) -> int | None:
+        """Forget the oldest if it is not younger than that, and tell its seq."""
+        status = lib.sp_known_drop(self._pointer, until_ns, self._gone) if until_ns >= 0 else _END
+        if status == _END:
+            return None
+        check(status)
+        return int(self._gone[0])

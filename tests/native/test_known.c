@@ -1,0 +1,144 @@
+/* Known requests beside a plain list of what should be known: additions, outcomes, drops, in random order. */
+#include <string.h>
+
+#include "check.h"
+#include "sp_known.h"
+
+enum { IDS = 3000, ROOM = 1000, STEPS = 60000, NAMES = 40 };
+
+typedef struct one {
+    int there;
+    uint64_t seq, asked;        /* asked: its place in the order */
+    uint8_t state;
+    uint32_t done, count, offset;
+} one;
+
+static uint64_t random_u64(void)
+{
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static size_t name_of(uint32_t id, uint8_t *name)
+{
+    return (size_t)snprintf((char *)name, NAMES, "uri:spiffe://acme/ci-%u%c", id, 0) + 1;
+}
+
+static one *oldest_of(one *all)
+{
+    one *oldest = NULL;
+    for (uint32_t i = 0; i < IDS; i++) {
+        if (all[i].there && (oldest == NULL || all[i].asked < oldest->asked)) {
+            oldest = &all[i];
+        }
+    }
+    return oldest;
+}
+
+static int is_open(const one *each)
+{
+    return each->there && each->state != SP_KNOWN_DONE && each->state != SP_KNOWN_STOPPED && each->state != SP_KNOWN_LAPSED;
+}
+
+static void add(sp_known *known, one *all, uint32_t id, uint64_t seq, uint32_t *count)
+{
+    uint8_t name[NAMES], same[16];
+    uint64_t gone[2], expected[2];
+    uint32_t gone_count, expected_count = 0;
+    memset(same, (int)(seq & 0xff), sizeof same);
+    if (all[id].there) {
+        expected[expected_count++] = all[id].seq;
+        all[id].there = 0;
+        --*count;
+    }
+    if (*count == ROOM) {
+        one *oldest = oldest_of(all);
+        expected[expected_count++] = oldest->seq;
+        oldest->there = 0;
+        --*count;
+    }
+    uint32_t leaves = 1 + (uint32_t)(random_u64() % 3);
+    EXPECT(sp_known_add(known, name, name_of(id, name), same, seq, seq * 2, leaves, seq, 7, 8, id & 1, gone, &gone_count) == SP_OK);
+    EXPECT(gone_count == expected_count && memcmp(gone, expected, expected_count * sizeof gone[0]) == 0);
+    all[id] = (one){1, seq, seq, SP_KNOWN_PENDING, 0, leaves, 0};
+    ++*count;
+}
+
+static void settle(sp_known *known, one *each)
+{
+    uint8_t state = (uint8_t)(SP_KNOWN_DONE + random_u64() % 5), further = 9;
+    uint32_t done = (uint32_t)(random_u64() % 2), offset = 8192 + (uint32_t)(random_u64() % 1000);
+    int was_open = is_open(each);
+    EXPECT(sp_known_settle(known, each->seq, state, done, 3, offset, &further) == (was_open ? SP_OK : SP_E_END));
+    if (!was_open) {
+        EXPECT(further == 9);
+        return;
+    }
+    EXPECT(further == (each->offset != 0));
+    each->offset = each->offset != 0 ? each->offset : offset;
+    each->done += done;
+    state = each->done >= each->count ? SP_KNOWN_DONE : state;
+    each->state = each->state == SP_KNOWN_UNKNOWN && state != SP_KNOWN_DONE ? SP_KNOWN_UNKNOWN : state;
+}
+
+static void compare(const sp_known *known, const one *all, uint32_t id)
+{
+    uint8_t name[NAMES];
+    sp_known_request found;
+    const one *each = &all[id];
+    int status = sp_known_find(known, name, name_of(id, name), &found);
+    EXPECT(status == (each->there ? SP_OK : SP_E_END));
+    if (each->there) {
+        EXPECT(found.seq == each->seq && found.first_leaf == 2 * each->seq && found.time_ns == each->asked);
+        EXPECT(found.same[0] == (each->seq & 0xff) && found.same[15] == found.same[0]);
+        EXPECT(found.state == each->state && found.done == each->done && found.count == each->count);
+        EXPECT(found.direct == (id & 1) && found.segment == 7 && found.offset == 8 && found.outcome_offset == each->offset);
+    }
+}
+
+static void histories(void)
+{
+    static one all[IDS];
+    static const uint8_t secret[16] = {1};
+    sp_known *known;
+    uint32_t count = 0;
+    EXPECT(sp_known_new(0, secret, &known) == SP_E_ARGUMENT);
+    EXPECT(sp_known_new(ROOM, secret, &known) == SP_OK);
+    for (uint64_t step = 1; step <= STEPS; step++) {
+        uint32_t id = (uint32_t)(random_u64() % IDS);
+        uint64_t gone;
+        switch (random_u64() % 8) {
+        case 0: case 1: case 2: add(known, all, id, step, &count); break;
+        case 3: case 4: case 5:
+            if (all[id].there) {
+                settle(known, &all[id]);
+            }
+            break;
+        case 6:
+            if (random_u64() % 4 == 0 && count > 0) {
+                one *oldest = oldest_of(all);
+                EXPECT(sp_known_drop(known, oldest->asked - 1, &gone) == SP_E_END);
+                EXPECT(sp_known_drop(known, oldest->asked, &gone) == SP_OK && gone == oldest->seq);
+                oldest->there = 0;
+                count--;
+            }
+            break;
+        default: compare(known, all, id); break;
+        }
+        EXPECT(sp_known_count(known) == count);
+    }
+    for (uint32_t id = 0; id < IDS; id++) {
+        compare(known, all, id);
+    }
+    sp_known_free(known);
+    sp_known_free(NULL);
+}
+
+int main(void)
+{
+    histories();
+    return check_done();
+}

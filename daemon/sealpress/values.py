@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
@@ -79,6 +80,10 @@ class Format(enum.StrEnum):
     ECDSA_DER = "ecdsa-der"
     RSA_PKCS1V15 = "rsa-pkcs1v15"
     RSA_PSS = "rsa-pss"
+
+
+KeyKind = Literal["ed25519", "p256", "p384", "p521", "rsa2048", "rsa3072", "rsa4096"]
+"""What a key that is made here may be."""
 
 
 class KeyClass(enum.StrEnum):

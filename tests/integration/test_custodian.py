@@ -12,7 +12,7 @@ import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import tomli_w
@@ -28,6 +28,7 @@ from kit.signer import Node, make_node
 from sealpress.governance.facts import KeyCertified, KeyGenerated
 from sealpress.hsm.certify import Certified
 from sealpress.hsm.custodian import Generated
+from sealpress.values import KeyKind
 from sealpress.verify import origin
 from sealpress.verify.change import ChangeRecord, encode
 from sealpress.verify.evidence import Evidence
@@ -111,7 +112,7 @@ def custody(tmp_path: Path) -> Custody:
     return Custody(make_node(tmp_path / "n", keys={"old": ("p256", "main", "direct", "ecdsa-der")}))
 
 
-@pytest.mark.parametrize("algorithm", ["ed25519", "p256", "p384", "rsa3072"])
+@pytest.mark.parametrize("algorithm", get_args(KeyKind))
 def test_a_key_is_born_with_a_proof(custody: Custody, algorithm: str) -> None:
     """Its attributes are read back, and its own signature is over all that the statement of its birth says."""
     change = key_change("key.issue", "k1", algorithm=algorithm)
@@ -266,7 +267,7 @@ def test_with_anchors_the_custodian_verifies_the_approvals(custody: Custody) -> 
     assert (code, made["report"]["key"]) == (0, "fw")
 
 
-@pytest.mark.parametrize("algorithm", ["ed25519", "p256", "p384", "rsa3072"])
+@pytest.mark.parametrize("algorithm", ["ed25519", "p256", "p384", "p521", "rsa3072"])
 def test_a_request_is_signed_by_the_token(custody: Custody, algorithm: str) -> None:
     """PKCS#10 that openssl's library accepts; the chain that comes back must be this key's and whole."""
     change = key_change("key.issue", "k1", algorithm=algorithm)

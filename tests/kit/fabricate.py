@@ -15,7 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+# by bits of the curve: scheme, hash, order
+ECDSA: dict[int, tuple[bytes, Any, int]] = {
+    256: (b"p256-sha256", hashes.SHA256(), ec.SECP256R1().group_order),
+    521: (b"p521-sha512", hashes.SHA512(), ec.SECP521R1().group_order),
+}
 NUMBERS = {"sha256": 1, "sha384": 2, "sha512": 3}
 TIME = 1_763_900_000
 LINE = "acme/router/eu/prod/firmware"
@@ -49,7 +53,7 @@ class LineSigner:
         """Type bytes and key."""
         if isinstance(self.private, ed25519.Ed25519PrivateKey):
             return b"\x04" + self.private.public_key().public_bytes_raw()
-        label = b"sealpress/cosignature/v1/ecdsa-p256-sha256"
+        label = b"sealpress/cosignature/v1/ecdsa-" + ECDSA[self.private.curve.key_size][0]
         return b"\xff" + bytes([len(label)]) + label + self.spki
 
     @property
@@ -75,9 +79,10 @@ class LineSigner:
         if isinstance(self.private, ed25519.Ed25519PrivateKey):
             raw = self.private.sign(message)
         else:
-            r, s = decode_dss_signature(self.private.sign(message, ec.ECDSA(hashes.SHA256())))
-            s = min(s, P256 - s)
-            raw = encode_dss_signature(r, P256 - s if high else s)
+            _, hash_, order = ECDSA[self.private.curve.key_size]
+            r, s = decode_dss_signature(self.private.sign(message, ec.ECDSA(hash_)))
+            s = min(s, order - s)
+            raw = encode_dss_signature(r, order - s if high else s)
         return time.to_bytes(8, "big") + raw
 
 
@@ -165,10 +170,9 @@ class World:
     def make(
         cls, kind: str = "ed25519", line: str = "acme/router/eu/prod/firmware", log: str = "sign.example/ci"
     ) -> World:
-        """With fresh keys; `kind` is ed25519 or p256."""
-        private: Any = (
-            ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ec.generate_private_key(ec.SECP256R1())
-        )
+        """With fresh keys; `kind` is ed25519, p256 or p521."""
+        curve = ec.SECP521R1() if kind == "p521" else ec.SECP256R1()
+        private: Any = ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ec.generate_private_key(curve)
         return cls(LogSigner(log), LineSigner(log, line, private))
 
     @property

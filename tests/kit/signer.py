@@ -274,9 +274,19 @@ class FakeLog:
         self, spki: bytes, line: str, digest: bytes, time: int, algorithm: DigestAlgorithm = DigestAlgorithm.SHA256
     ) -> tuple[int, bytes]:
         """A direct leaf: its index and opening."""
-        spec = leaf.LeafSpec(
-            LeafKind.DIRECT, algorithm, leaf.key_id(spki), leaf.scope(self.name, line), 0, time, os.urandom(32)
-        )
+        return self._leaf(LeafKind.DIRECT, spki, line, digest, time, algorithm)
+
+    def proof(
+        self, spki: bytes, line: str, digest: bytes, time: int, algorithm: DigestAlgorithm = DigestAlgorithm.SHA256
+    ) -> tuple[int, bytes]:
+        """A proof leaf: its index and opening."""
+        return self._leaf(LeafKind.PROOF, spki, line, digest, time, algorithm)
+
+    def _leaf(
+        self, kind: LeafKind, spki: bytes, line: str, digest: bytes, time: int, algorithm: DigestAlgorithm
+    ) -> tuple[int, bytes]:
+        scope = leaf.scope(self.name, line)
+        spec = leaf.LeafSpec(kind, algorithm, leaf.key_id(spki), scope, 0, time, os.urandom(32))
         seed = os.urandom(32)
         self.tree.append(leaf.leaf_hashes(spec, seed, digest, 1))
         return self.tree.size - 1, leaf.opening(spec, leaf.salts(seed, 0, 1))

@@ -80,7 +80,9 @@ def propose_key(
     key: KeyName,
     line: LineOption,
     class_: Annotated[KeyClass, typer.Option("--class", help="As the line's policy says.")],
-    algorithm: Annotated[str, typer.Option("--algorithm", help="ed25519, p256, p384 or rsa3072")],
+    algorithm: Annotated[
+        str, typer.Option("--algorithm", help="ed25519, p256, p384, p521, rsa2048, rsa3072 or rsa4096")
+    ],
     slot: Annotated[str, typer.Option("--slot", help="As in [slot.<id>] of the signer")],
     owner: Annotated[str, typer.Option("--owner", help="person:<name>")],
     backup_owner: Annotated[str, typer.Option("--backup-owner", help="person:<name>")],

@@ -48,13 +48,19 @@ def verify(
     trust: Annotated[Path | None, typer.Option("--trust", help="C2SP tlog-policy of the line.")] = None,
     limits: Annotated[Path | None, typer.Option("--limits", help="not_after, void, min_security_version.")] = None,
     public_key: Annotated[Path | None, typer.Option("--public-key", help="PEM, for raw signatures.")] = None,
+    algorithm: Annotated[
+        str, typer.Option("--algorithm", help="Of the digest that a raw signature is over; as goes with the key.")
+    ] = "",
     output: Annotated[Path | None, typer.Option("--output", help="Where `sign --output` put the answers.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Verify files against the proofs (or raw signatures) beside them, offline."""
     with reporting(as_json=as_json):
-        if (trust is None) == (public_key is None) or (limits is not None and trust is None):
-            raise ConfigError("give either --trust POLICY [--limits F] or --public-key PEM", reason="USAGE")
+        wrong_limits, wrong_algorithm = limits is not None and trust is None, bool(algorithm) and public_key is None
+        if (trust is None) == (public_key is None) or wrong_limits or wrong_algorithm:
+            raise ConfigError(
+                "give either --trust POLICY [--limits F] or --public-key PEM [--algorithm A]", reason="USAGE"
+            )
         found = files.meant(paths or [])
         if not found:
             fail(Invalid("no file to verify", reason="NO_FILE", hint="give PATH…"), as_json=as_json, code=USAGE)
@@ -62,7 +68,7 @@ def verify(
             judge = _proof_judge(trust, limits)
         else:
             assert public_key is not None
-            judge = _signature_judge(public_key)
+            judge = _signature_judge(public_key, algorithm)
         results = list(_judged(found, judge, output))
         bad = sum("error" in result for result in results)
         _tell(results, bad, as_json=as_json)
@@ -177,9 +183,9 @@ def _claimed_algorithm(text: bytes) -> DigestAlgorithm:
         raise Invalid("the proof is not in its one canonical encoding", reason="ENCODING") from None
 
 
-def _signature_judge(path: Path) -> Judge:
+def _signature_judge(path: Path, wanted: str) -> Judge:
     public = direct.load_public_key(path)
-    algorithm = direct.usual_algorithm(public)
+    algorithm = DigestAlgorithm.parse(wanted) if wanted else direct.usual_algorithm(public)
     formats = direct.formats_of(public)
     if not formats:
         raise ConfigError(f"{path}: an Ed25519 key makes no raw signatures here", hint="use --trust for proof lines")

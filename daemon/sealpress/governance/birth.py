@@ -19,6 +19,7 @@ from sealpress.governance.desk import Desk
 from sealpress.values import KeyClass
 from sealpress.verify import note, origin
 from sealpress.verify.change import ChangeRecord
+from sealpress.verify.curves import curve_of
 
 DEMANDED = {
     "sensitive": True,
@@ -41,6 +42,8 @@ def wrong(desk: Desk, record: ChangeRecord, asked: c.KeyRequest, report: f.KeyGe
         return f"it is no {asked.algorithm} key"
     if asked.class_ is KeyClass.TEST:
         return ""
+    if asked.algorithm == "rsa2048":
+        return "RSA with 2048 bits is for class test only (CSBR 6.1.5.2)"
     if report.software_token and desk.anchors.profile != "lab":
         return "a software token is for class test only (GR-04)"
     for name, value in DEMANDED.items():
@@ -68,10 +71,9 @@ def algorithm_of(spki: str) -> str:
     match public:
         case ed25519.Ed25519PublicKey():
             return "ed25519"
-        case ec.EllipticCurvePublicKey(curve=ec.SECP256R1()):
-            return "p256"
-        case ec.EllipticCurvePublicKey(curve=ec.SECP384R1()):
-            return "p384"
+        case ec.EllipticCurvePublicKey():
+            curve = curve_of(public)
+            return curve.kind if curve is not None else ""
         case rsa.RSAPublicKey(key_size=size):
             return f"rsa{size}"
         case _:

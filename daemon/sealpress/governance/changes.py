@@ -17,7 +17,7 @@ from msgspec import Meta
 from sealpress.errors import Invalid
 from sealpress.governance.facts import IdentityKind, Names
 from sealpress.governance.roles import Plane, Role
-from sealpress.values import Format, KeyClass, Mode
+from sealpress.values import Format, KeyClass, KeyKind, Mode
 from sealpress.verify.change import Canonical, ChangeRecord, Name, Natural, ReleaseRequest, Seconds, Text, decode
 
 PATHS = ("issuance", "signing", "retirement", "exception", "policy", "access", "root", "compromise")
@@ -35,7 +35,7 @@ class KeyRequest(Canonical, frozen=True, kw_only=True):
     fleet_estimate: Natural = 0
     mode: Mode
     format: Format
-    algorithm: Literal["ed25519", "p256", "p384", "rsa3072"]
+    algorithm: KeyKind
     slot: Name
     not_before: Seconds
     rotate_by: Seconds

@@ -189,7 +189,7 @@ class KeyProposed(Canonical, frozen=True, kw_only=True, tag="key.proposed"):
     fleet_estimate: Natural
     mode: Mode
     format: Format
-    algorithm: Name  # ed25519, p256, p384, rsa3072
+    algorithm: Name  # values.KeyKind
     slot: Name
     not_before: Seconds
     rotate_by: Seconds

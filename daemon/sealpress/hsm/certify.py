@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from sealpress.errors import Invalid
 from sealpress.verify.change import Canonical, Hex32, Name
+from sealpress.verify.curves import HASHES
+from sealpress.verify.direct import usual_algorithm
 
 CHAIN_MAX = 10
 Sign = Callable[[bytes], bytes]
@@ -47,8 +49,7 @@ def request(spki: bytes, subject: str, sign: Sign) -> bytes:
     if isinstance(public, ed25519.Ed25519PublicKey):
         made = builder.sign(_Ed25519(public, sign), None)
     elif isinstance(public, ec.EllipticCurvePublicKey):
-        wide = public.curve.key_size == ec.SECP384R1.key_size
-        made = builder.sign(_Ec(public, sign), hashes.SHA384() if wide else hashes.SHA256())
+        made = builder.sign(_Ec(public, sign), HASHES[usual_algorithm(public)])
     elif isinstance(public, rsa.RSAPublicKey):
         scheme = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
         made = builder.sign(_Rsa(public, sign), hashes.SHA256(), rsa_padding=scheme)

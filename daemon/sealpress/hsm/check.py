@@ -29,7 +29,9 @@ from sealpress.hsm import objects
 from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.module import PinRefused, Token, TokenName, answered, load, public_spki, serial_of, tokens_of
 from sealpress.hsm.signatures import Cosigner, WrongSignature, direct_scheme
-from sealpress.values import DigestAlgorithm, Format, Mode
+from sealpress.values import Format, Mode
+from sealpress.verify.direct import usual_algorithm
+from sealpress.verify.note import public_key
 
 CHECK_S_MAX = 120
 _TEXT = b"sealpress/hsm-check\n"
@@ -281,8 +283,7 @@ class _Scheme:
         else:
             suggested = Format.RSA_PKCS1V15 if isinstance(public, rsa.RSAPublicKey) else Format.ECDSA_DER
             self._direct = direct_scheme(Mode.DIRECT, format_ or suggested, spki)
-        wide = isinstance(public, ec.EllipticCurvePublicKey) and public.curve.key_size > 256
-        self._algorithm = DigestAlgorithm.SHA384 if wide else DigestAlgorithm.SHA256
+        self._algorithm = usual_algorithm(public_key(spki))
 
     def job(self, handle: int) -> p11.Job:
         made = self._made()

@@ -24,6 +24,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, TokenError
+from sealpress.verify.curves import CURVES
 
 # What a token answers when the PIN it was shown is not its PIN: incorrect, invalid, length, expired, locked.
 PIN_ANSWERS = frozenset({0xA0, 0xA1, 0xA2, 0xA3, 0xA4})
@@ -41,10 +42,8 @@ LASTING = frozenset(
         "KEY_MISMATCH",
     }
 )
-_CURVES: dict[bytes, ec.EllipticCurve] = {
-    bytes.fromhex("06082a8648ce3d030107"): ec.SECP256R1(),
-    bytes.fromhex("06052b81040022"): ec.SECP384R1(),
-}
+_CURVES = {known.oid: known.curve for known in CURVES}
+_RSA_BITS = {f"rsa{bits}": bits for bits in (2048, 3072, 4096)}
 _ED25519 = bytes.fromhex("06032b6570")
 _SESSIONS_UNLIMITED = frozenset({0, (1 << 64) - 1})
 
@@ -267,9 +266,14 @@ def _public(key: Any) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | 
 
 
 def _octets(value: bytes) -> bytes:
-    """EC_POINT is a DER octet string by the standard, and the bare point with some modules."""
-    if value[:1] == b"\x04" and len(value) in (34, 67, 99) and value[1] == len(value) - 2:
-        return bytes(value[2:])
+    """EC_POINT is a DER octet string by the standard, and the bare point with some modules.
+
+    A bare point of P-521 cannot be taken for one: its x begins with 0 or 1.
+    """
+    for head in (2, 3):  # length in one byte, or in two
+        length = len(value) - head
+        if value[:head] == (bytes([4, length]) if head == 2 and length < 128 else bytes([4, 0x81, length & 0xFF])):
+            return bytes(value[head:])
     return bytes(value)
 
 
@@ -284,7 +288,7 @@ PRIVATE_TEMPLATE = {
 
 
 def generate(session: Any, kind: str, cka_id: bytes, label: str) -> bytes:
-    """A new key pair on the token, sensitive and not extractable; its SPKI. `kind`: ed25519, p256, p384, rsa3072."""
+    """A new key pair on the token, sensitive and not extractable; its SPKI. `kind` as in `values.KeyKind`."""
     try:
         public, _ = generate_pair(session, kind, cka_id, label, PRIVATE_TEMPLATE)
         spki = public_spki(public)
@@ -299,10 +303,10 @@ def generate_pair(
     session: Any, kind: str, cka_id: bytes, label: str, private: Mapping[Attribute, bool]
 ) -> tuple[Any, Any]:
     """The new public and private object; PKCS11Error as the token answers it."""
-    parameters = {"ed25519": _ED25519, **{f"p{curve.key_size}": oid for oid, curve in _CURVES.items()}}
+    parameters = {"ed25519": _ED25519, **{known.kind: known.oid for known in CURVES}}
     options: dict[str, Any] = {"id": cka_id, "label": label, "store": True, "private_template": dict(private)}
-    if kind == "rsa3072":
-        public, made = session.generate_keypair(KeyType.RSA, 3072, **options)
+    if kind in _RSA_BITS:
+        public, made = session.generate_keypair(KeyType.RSA, _RSA_BITS[kind], **options)
         return public, made
     key_type = KeyType.EC_EDWARDS if kind == "ed25519" else KeyType.EC
     domain = session.create_domain_parameters(key_type, {Attribute.EC_PARAMS: parameters[kind]}, local=True)

@@ -11,13 +11,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError
 from sealpress.hsm import module
+from sealpress.values import KeyKind
 
 _NO_TAG_KEY = bytes(p11.TAG_BYTES)  # nothing is remembered here
 
@@ -27,7 +27,7 @@ class KeyPlan:
     """One key to make; `id` is the configuration's [key.<id>], `cka_id` and `cka_label` name it on the token."""
 
     id: str
-    kind: Literal["ed25519", "p256", "p384", "rsa3072"]
+    kind: KeyKind
     cka_id: bytes
     cka_label: str
 

@@ -10,7 +10,6 @@ import hashlib
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from sealpress.errors import ConfigError
 from sealpress.hsm.messages import WorkerJob
 from sealpress.values import DigestAlgorithm, Format, Mode
+from sealpress.verify.curves import HASHES, curve_of
 
 CKM_RSA_PKCS = 0x1
 CKM_RSA_PKCS_PSS = 0xD
@@ -26,22 +26,11 @@ CKM_EDDSA = 0x1057
 
 _RSA_BITS_MIN = 2048
 _RSA_BITS_MAX = 4096
-_HASHES: dict[DigestAlgorithm, hashes.HashAlgorithm] = {
-    DigestAlgorithm.SHA256: hashes.SHA256(),
-    DigestAlgorithm.SHA384: hashes.SHA384(),
-    DigestAlgorithm.SHA512: hashes.SHA512(),
-}
 # DER of DigestInfo up to the digest (RFC 8017, section 9.2, note 1)
 _DIGEST_INFO = {
     DigestAlgorithm.SHA256: bytes.fromhex("3031300d060960864801650304020105000420"),
     DigestAlgorithm.SHA384: bytes.fromhex("3041300d060960864801650304020205000430"),
     DigestAlgorithm.SHA512: bytes.fromhex("3051300d060960864801650304020305000440"),
-}
-_ORDERS = {
-    "secp256r1": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
-    "secp384r1": int(
-        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16
-    ),
 }
 
 
@@ -65,12 +54,14 @@ class Ecdsa:
     """CKM_ECDSA over the leftmost bits of the digest; DER, low s."""
 
     def __init__(self, public: ec.EllipticCurvePublicKey) -> None:
-        """P-256 or P-384."""
-        if public.curve.name not in _ORDERS:
-            raise ConfigError(f"curve {public.curve.name} is not supported", hint="use P-256 or P-384")
+        """P-256, P-384 or P-521."""
+        curve = curve_of(public)
+        if curve is None:
+            raise ConfigError(f"curve {public.curve.name} is not supported", hint="use P-256, P-384 or P-521")
         self._public = public
-        self._order = _ORDERS[public.curve.name]
-        self._size = public.curve.key_size // 8
+        self._order = curve.order
+        self._size = curve.width
+        self.algorithm = curve.algorithm
 
     def job(self, key: str, algorithm: DigestAlgorithm, digest: bytes) -> WorkerJob:
         """The token operation."""
@@ -86,7 +77,7 @@ class Ecdsa:
             raise WrongSignature
         der = encode_dss_signature(r, min(s, self._order - s))
         try:
-            self._public.verify(der, digest, ec.ECDSA(Prehashed(_HASHES[algorithm])))
+            self._public.verify(der, digest, ec.ECDSA(Prehashed(HASHES[algorithm])))
         except InvalidSignature:
             raise WrongSignature from None
         return der
@@ -106,7 +97,7 @@ class RsaPkcs1:
     def finish(self, algorithm: DigestAlgorithm, digest: bytes, raw: bytes) -> bytes:
         """As it came."""
         try:
-            self._public.verify(raw, digest, padding.PKCS1v15(), Prehashed(_HASHES[algorithm]))
+            self._public.verify(raw, digest, padding.PKCS1v15(), Prehashed(HASHES[algorithm]))
         except InvalidSignature:
             raise WrongSignature from None
         return raw
@@ -125,7 +116,7 @@ class RsaPss:
 
     def finish(self, algorithm: DigestAlgorithm, digest: bytes, raw: bytes) -> bytes:
         """As it came."""
-        hashed = _HASHES[algorithm]
+        hashed = HASHES[algorithm]
         try:
             self._public.verify(raw, digest, padding.PSS(padding.MGF1(hashed), algorithm.size), Prehashed(hashed))
         except InvalidSignature:
@@ -137,19 +128,18 @@ class Cosigner:
     """A proof key: signs cosignature messages, which are short, so that they may go to the token whole."""
 
     def __init__(self, spki: bytes) -> None:
-        """Ed25519, P-256, P-384, or RSA (PSS with SHA-256)."""
+        """Ed25519, P-256, P-384, P-521, or RSA (PSS with SHA-256)."""
         public = load_der_public_key(spki)
         self._ed25519 = public if isinstance(public, ed25519.Ed25519PublicKey) else None
         self._algorithm = DigestAlgorithm.SHA256
         self._scheme: Scheme | None = None
         if isinstance(public, ec.EllipticCurvePublicKey):
-            self._scheme = Ecdsa(public)
-            if public.curve.key_size == ec.SECP384R1.key_size:
-                self._algorithm = DigestAlgorithm.SHA384
+            scheme = Ecdsa(public)
+            self._scheme, self._algorithm = scheme, scheme.algorithm
         elif isinstance(public, rsa.RSAPublicKey):
             self._scheme = RsaPss(public)
         elif self._ed25519 is None:
-            raise ConfigError("a proof key is Ed25519, P-256, P-384 or RSA")
+            raise ConfigError("a proof key is Ed25519, P-256, P-384, P-521 or RSA")
 
     def job(self, key: str, message: bytes) -> WorkerJob:
         """The token operation."""

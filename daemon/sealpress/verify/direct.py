@@ -8,18 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 from sealpress.errors import ConfigError, Invalid
 from sealpress.values import DigestAlgorithm, Format
+from sealpress.verify.curves import HASHES, curve_of
 from sealpress.verify.note import PublicKey, canonical_spki, public_key
-
-_HASHES: dict[DigestAlgorithm, type[hashes.SHA256] | type[hashes.SHA384] | type[hashes.SHA512]] = {
-    DigestAlgorithm.SHA256: hashes.SHA256,
-    DigestAlgorithm.SHA384: hashes.SHA384,
-    DigestAlgorithm.SHA512: hashes.SHA512,
-}
 
 
 def load_public_key(path: Path) -> PublicKey:
@@ -34,8 +28,8 @@ def load_public_key(path: Path) -> PublicKey:
 
 def usual_algorithm(public: PublicKey) -> DigestAlgorithm:
     """The digest that goes with the key when nobody says otherwise."""
-    wide = isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name == "secp384r1"
-    return DigestAlgorithm.SHA384 if wide else DigestAlgorithm.SHA256
+    curve = curve_of(public) if isinstance(public, ec.EllipticCurvePublicKey) else None
+    return curve.algorithm if curve is not None else DigestAlgorithm.SHA256
 
 
 def formats_of(public: PublicKey) -> tuple[Format, ...]:
@@ -49,7 +43,7 @@ def verify_direct(
     public: PublicKey, format_: Format, algorithm: DigestAlgorithm, digest: bytes, signature: bytes
 ) -> None:
     """Invalid (reason SIGNATURE) unless the key signed this digest in this format."""
-    chosen = _HASHES[algorithm]()
+    chosen = HASHES[algorithm]
     prehashed = utils.Prehashed(chosen)
     try:
         if format_ is Format.ECDSA_DER and isinstance(public, ec.EllipticCurvePublicKey):

@@ -26,12 +26,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealpress.errors import Invalid
+from sealpress.verify.curves import HASHES, curve_of
 
 TYPE_LOG = b"\x01"
 TYPE_COSIGNER = b"\x04"
 _LABEL = "sealpress/cosignature/v1/"
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-_P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
 
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
@@ -76,13 +75,12 @@ def line_key(name: str, spki: bytes) -> LineKey:
 
 
 def _scheme(public: object) -> str:
-    if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name == "secp256r1":
-        return "ecdsa-p256-sha256"
-    if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name == "secp384r1":
-        return "ecdsa-p384-sha384"
+    curve = curve_of(public) if isinstance(public, ec.EllipticCurvePublicKey) else None
+    if curve is not None:
+        return curve.scheme
     if isinstance(public, rsa.RSAPublicKey):
         return "rsa-pss-sha256"
-    raise Invalid("a line key is Ed25519, P-256, P-384 or RSA")
+    raise Invalid("a line key is Ed25519, P-256, P-384, P-521 or RSA")
 
 
 def _named(name: str, material: bytes) -> tuple[bytes, str]:
@@ -169,12 +167,14 @@ def verify_line(key: LineKey, text: bytes, signature: bytes) -> int:
 
 def low_s(public: ec.EllipticCurvePublicKey, signature: bytes) -> bool:
     """Is this the one encoding of an ECDSA signature: strict DER, s in the lower half?"""
-    order = _P384_ORDER if public.curve.name == "secp384r1" else _P256_ORDER
+    curve = curve_of(public)
+    if curve is None:
+        return False
     try:
         r, s = decode_dss_signature(signature)
     except ValueError:
         return False
-    return encode_dss_signature(r, s) == signature and 0 < r < order and 0 < s <= order // 2
+    return encode_dss_signature(r, s) == signature and 0 < r < curve.order and 0 < s <= curve.order // 2
 
 
 def signed_by(public: PublicKey, message: bytes, signature: bytes) -> bool:
@@ -186,8 +186,10 @@ def signed_by(public: PublicKey, message: bytes, signature: bytes) -> bool:
             scheme = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
             public.verify(signature, message, scheme, hashes.SHA256())
         else:
-            wide = public.curve.name == "secp384r1"
-            public.verify(signature, message, ec.ECDSA(hashes.SHA384() if wide else hashes.SHA256()))
+            curve = curve_of(public)
+            if curve is None:
+                return False
+            public.verify(signature, message, ec.ECDSA(HASHES[curve.algorithm]))
             return low_s(public, signature)
     except InvalidSignature:
         return False

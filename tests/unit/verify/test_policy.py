@@ -139,6 +139,7 @@ def test_limits_are_read_strictly(tmp_path: Path) -> None:
     [
         (["ecparam", "-name", "prime256v1", "-genkey", "-noout"], Format.ECDSA_DER, []),
         (["ecparam", "-name", "secp384r1", "-genkey", "-noout"], Format.ECDSA_DER, []),
+        (["ecparam", "-name", "secp521r1", "-genkey", "-noout"], Format.ECDSA_DER, []),
         (["genrsa", "3072"], Format.RSA_PKCS1V15, []),
         (["genrsa", "3072"], Format.RSA_PSS, ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]),
     ],

@@ -19,7 +19,7 @@ from sealpress.verify.limits import Limits, Void
 from sealpress.verify.policy import parse_policy
 from sealpress.verify.proof import verify_proof
 
-KINDS = ["ed25519", "p256"]
+KINDS = ["ed25519", "p256", "p521"]
 MUTATIONS = 10_000
 
 

@@ -372,6 +372,8 @@ const char *sp_p11_last_error(void);         /* dlopen's text; "" if none */
 int sp_p11_single_threaded(void);            /* 1 after C_Initialize answered CKR_CANT_LOCK */
 int sp_p11_initialize(uint64_t *rv);
 int sp_p11_finalize(uint64_t *rv);
+/* Whether the session's token is logged in as user; SP_E_TOKEN if the session is none any more. */
+int sp_p11_logged_in(uint64_t session, int *logged_in, uint64_t *rv);
 int sp_p11_token_flags(uint64_t slot, uint64_t *flags, uint64_t *session_max, uint64_t *rv);
 /* PIN: pread from fd (file or memfd; one trailing newline is cut) into locked memory, one C_Login, wiped. tag = HMAC-SHA256(tag_key, pin):
  * if it stands among the rejected (32 bytes each) there is no C_Login: SP_E_PIN_REJECTED. *rv is the token's answer; SP_E_TOKEN if not CKR_OK. */
@@ -387,16 +389,24 @@ typedef struct sp_p11_job {
     uint32_t data_size;
     uint8_t *signature;
     uint32_t signature_capacity, signature_size;
+    uint64_t deadline_ns;       /* CLOCK_MONOTONIC; not begun from then on; 0: none */
     uint32_t session;           /* out: which of the pool's sessions did it; UINT32_MAX: none, the token never saw it */
-    uint64_t rv;                /* out: CKR_OK or the token's error */
+    uint8_t may_have_signed;    /* out: 0: by its own answer the token did not begin to sign, so that another session may */
+    uint64_t rv;                /* out: CKR_OK or the token's error; CKR_FUNCTION_CANCELED untried: its deadline passed first */
     uint64_t elapsed_ns;        /* out */
 } sp_p11_job;
-typedef struct sp_p11_pool sp_p11_pool;      /* one thread per session; a session that fails is not used again */
-int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out);
-/* Blocks until these jobs are done; their errors are in the jobs. Any number of callers: the threads take jobs of all callers in turn. */
-int sp_p11_pool_sign(sp_p11_pool *pool, sp_p11_job *jobs, size_t count);
-uint32_t sp_p11_pool_alive(const sp_p11_pool *pool, uint8_t *alive /* count flags, or NULL */);
-int sp_p11_pool_replace(sp_p11_pool *pool, uint32_t position, uint64_t session);
+/* One thread per session; a session that fails is not used again. Handles are of a generation, 0 at first. */
+typedef struct sp_p11_pool sp_p11_pool;
+int sp_p11_pool_new(const uint64_t *sessions /* 0: none yet */, uint32_t count, sp_p11_pool **out);
+/* Blocks until these jobs are done; their errors are in the jobs. Any number of callers: the threads take jobs of all callers in turn.
+ * Keys of another generation than the pool's: all untried. */
+int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, sp_p11_job *jobs, size_t count);
+enum { SP_P11_SEAT_DEAD, SP_P11_SEAT_ALIVE, SP_P11_SEAT_LEAVING /* dead, and still in the token's hands: neither close nor replace it */ };
+uint32_t sp_p11_pool_seats(const sp_p11_pool *pool, uint8_t *states /* count of them, or NULL */);   /* how many are alive */
+uint32_t sp_p11_pool_limit(const sp_p11_pool *pool);   /* how many work at a time, as the token bears it */
+/* SP_E_BUSY unless the seat is dead; SP_E_MISMATCH for a session of another generation */
+int sp_p11_pool_replace(sp_p11_pool *pool, uint32_t position, uint64_t session, uint64_t generation);
+uint64_t sp_p11_pool_retire(sp_p11_pool *pool);   /* all seats are dead, waiting jobs come back untried; the new generation */
 void sp_p11_pool_free(sp_p11_pool *pool);
 /* prctl(PR_SET_DUMPABLE, 0), RLIMIT_CORE 0, no_new_privs */
 int sp_harden_process(void);

@@ -82,6 +82,18 @@ static int token_open_to_login(const ck_function_list *table, ck_session session
     return SP_OK;
 }
 
+int sp_p11_logged_in(uint64_t session, int *logged_in, uint64_t *rv)
+{
+    SP_ENSURE(logged_in != NULL, SP_E_ARGUMENT);
+    const ck_function_list *table;
+    SP_TRY(sp_p11_table(&table));
+    ck_session_info info;
+    memset(&info, 0, sizeof info);
+    SP_TRY(sp_p11_answer(table->C_GetSessionInfo(session, &info), rv));
+    *logged_in = info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS;
+    return SP_OK;
+}
+
 static int was_rejected(const uint8_t tag[32], const uint8_t *rejected, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

@@ -1,18 +1,23 @@
 /* The signing loop: one thread per session, C_SignInit and C_Sign on handles that python-pkcs11 found.
  *
  * A call brings jobs and waits; the threads take one job at a time from the calls in turn, so that a long list does not
- * keep a short one waiting. Signature sizes are known to the caller: there is no length query, which on a network HSM is
- * a round trip. A session that answers anything but CKR_OK may hold an unfinished operation and would refuse every later
- * one (CKR_OPERATION_ACTIVE): it is dead until the caller puts another in its place. When all are dead, jobs come back
- * untried: `session` stays UINT32_MAX, so that the caller knows that no token saw them. */
+ * keep a short one waiting, and no more of them work at a time than the token bears (sp_pace). Signature sizes are known
+ * to the caller: there is no length query, which on a network HSM is a round trip. A job whose deadline has passed is not
+ * started. A session that answers anything but CKR_OK may hold an unfinished operation and would refuse every later one
+ * (CKR_OPERATION_ACTIVE): it is dead until the caller puts another in its place. When all are dead, jobs come back
+ * untried: `session` stays UINT32_MAX, so that the caller knows that no token saw them.
+ *
+ * Handles are of a generation, which ends when the login or the keys are lost: sessions and jobs of another one than
+ * the pool's are never used. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "sp_p11.h"
+#include "sp_pace.h"
 
-enum { SESSIONS_MAX = 1024 };
+enum { SESSIONS_MAX = 1024, WATCH_MS = 50 };
 #define NO_SESSION UINT32_MAX
 
 typedef struct sign_call {
@@ -27,7 +32,8 @@ typedef struct pool_seat {
     pthread_t thread;
     uint32_t position;
     ck_session session;
-    int alive, started;
+    int alive, busy, started;
+    uint64_t since_ns;                  /* of the job in hand */
 } pool_seat;
 
 struct sp_p11_pool {
@@ -36,7 +42,9 @@ struct sp_p11_pool {
     pthread_cond_t work;
     sign_call *first, *last;            /* calls with jobs not yet taken */
     int stopping;
-    uint32_t count, alive;
+    uint64_t generation;
+    uint32_t count, alive, busy;        /* seats; with a session to use; with a job in hand */
+    sp_pace pace;
     pool_seat seats[];
 };
 
@@ -70,7 +78,7 @@ static sign_call *queue_take(sp_p11_pool *pool)
     return call;
 }
 
-/* Jobs that nobody took when the last session died. */
+/* Jobs that nobody took: the last session died, or their generation ended. */
 static void fail_waiting(sp_p11_pool *pool)
 {
     for (sign_call *call = queue_take(pool); call != NULL; call = queue_take(pool)) {
@@ -100,27 +108,81 @@ static ck_mechanism mechanism_of(const sp_p11_job *job, ck_pss_params *pss)
     return mechanism;
 }
 
+/* What a token answers to C_Sign before it begins: the handle is not a session's, or there is nothing to go on with. */
+static int never_began(ck_rv rv)
+{
+    return rv == CKR_SESSION_HANDLE_INVALID || rv == CKR_OPERATION_NOT_INITIALIZED || rv == CKR_USER_NOT_LOGGED_IN ||
+           rv == CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
 static void sign_one(const pool_seat *seat, sp_p11_job *job)
 {
     const ck_function_list *table = seat->pool->table;
     ck_pss_params pss;
     ck_mechanism mechanism = mechanism_of(job, &pss);
-    uint64_t start = now_ns();
     ck_ulong size = job->signature_capacity;
     ck_rv rv = table->C_SignInit(seat->session, &mechanism, job->key);
     if (rv == CKR_OK) {
         rv = table->C_Sign(seat->session, (ck_byte *)(uintptr_t)job->data, job->data_size, job->signature, &size);
+        job->may_have_signed = !never_began(rv);
     }
     if (rv == CKR_OK && size > job->signature_capacity) {
         rv = CKR_DEVICE_ERROR;          /* it says that it wrote more than there was room for: believe nothing of it */
     }
     job->session = seat->position;
     job->signature_size = rv == CKR_OK ? (uint32_t)size : 0;
-    job->elapsed_ns = now_ns() - start;
+    job->elapsed_ns = now_ns() - seat->since_ns;
     job->rv = rv;
 }
 
-/* One job, taken and finished under the lock, signed without it. */
+/* Whether one more may work. One that has hung holds nobody's place. */
+static int has_room(const sp_p11_pool *pool)
+{
+    uint32_t working = pool->busy;
+    if (working >= pool->pace.limit) {
+        uint64_t now = now_ns(), patience = sp_pace_patience_ns(&pool->pace);
+        for (uint32_t i = 0; i < pool->count; i++) {
+            const pool_seat *seat = &pool->seats[i];
+            working -= seat->busy && now > seat->since_ns && now - seat->since_ns > patience;
+        }
+    }
+    return working < pool->pace.limit;
+}
+
+/* Another job than there was may be done. A dead seat's thread would do nothing with a signal. */
+static void wake(sp_p11_pool *pool, size_t jobs)
+{
+    if (jobs == 1 && pool->alive == pool->count) {
+        pthread_cond_signal(&pool->work);
+    } else if (jobs > 0) {
+        pthread_cond_broadcast(&pool->work);
+    }
+}
+
+/* Without the lock in between; what the token is worth is learned from what it did. */
+static void sign_unlocked(sp_p11_pool *pool, pool_seat *seat, sp_p11_job *job)
+{
+    int alone = pool->busy == 0;
+    uint32_t limit = pool->pace.limit;
+    seat->busy = 1;
+    pool->busy++;
+    pthread_mutex_unlock(&pool->lock);
+    sign_one(seat, job);
+    pthread_mutex_lock(&pool->lock);
+    seat->busy = 0;
+    pool->busy--;
+    if (job->rv != CKR_OK) {
+        pool->alive -= (uint32_t)seat->alive;
+        seat->alive = 0;
+        return;
+    }
+    sp_pace_done(&pool->pace, job->mechanism, job->signature_capacity, job->elapsed_ns, alone, pool->first != NULL);
+    if (pool->pace.limit > limit) {
+        wake(pool, pool->first != NULL ? 2 : 0);
+    }
+}
+
+/* One job, taken and finished under the lock. */
 static void serve(sp_p11_pool *pool, pool_seat *seat)
 {
     sign_call *call = queue_take(pool);
@@ -128,12 +190,11 @@ static void serve(sp_p11_pool *pool, pool_seat *seat)
     if (call->next < call->count) {
         queue_put(pool, call);
     }
-    pthread_mutex_unlock(&pool->lock);
-    sign_one(seat, job);
-    pthread_mutex_lock(&pool->lock);
-    if (job->rv != CKR_OK) {
-        seat->alive = 0;
-        pool->alive--;
+    seat->since_ns = now_ns();
+    if (job->deadline_ns != 0 && seat->since_ns >= job->deadline_ns) {
+        job->rv = CKR_FUNCTION_CANCELED;
+    } else {
+        sign_unlocked(pool, seat, job);
     }
     if (++call->done == call->count) {
         pthread_cond_signal(&call->finished);
@@ -143,20 +204,41 @@ static void serve(sp_p11_pool *pool, pool_seat *seat)
     }
 }
 
+/* Until something happens; while jobs wait, until one of those under way may have hung. */
+static void rest(sp_p11_pool *pool, const pool_seat *seat)
+{
+    if (!seat->alive || pool->first == NULL) {
+        pthread_cond_wait(&pool->work, &pool->lock);
+        return;
+    }
+    uint64_t until_ns = now_ns() + WATCH_MS * 1000000u;
+    const struct timespec until = {(time_t)(until_ns / 1000000000u), (long)(until_ns % 1000000000u)};
+    pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+}
+
 static void *seat_main(void *argument)
 {
     pool_seat *seat = argument;
     sp_p11_pool *pool = seat->pool;
     pthread_mutex_lock(&pool->lock);
     while (!pool->stopping) {
-        if (seat->alive && pool->first != NULL) {
+        if (seat->alive && pool->first != NULL && has_room(pool)) {
             serve(pool, seat);
         } else {
-            pthread_cond_wait(&pool->work, &pool->lock);
+            rest(pool, seat);
         }
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
+}
+
+static void init_work(pthread_cond_t *work)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(work, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
 int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out)
@@ -169,13 +251,17 @@ int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out)
     SP_ENSURE(pool != NULL, SP_E_MEMORY);
     pool->table = table;
     pool->count = count;
-    pool->alive = count;
+    sp_pace_start(&pool->pace, count);
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->work, NULL);
+    init_work(&pool->work);
     sp_p11_hold(1);
     for (uint32_t i = 0; i < count; i++) {
+        int alive = sessions[i] != CK_INVALID_HANDLE;
+        pool->seats[i] = (pool_seat){.pool = pool, .position = i, .session = sessions[i], .alive = alive};
+        pool->alive += (uint32_t)alive;
+    }
+    for (uint32_t i = 0; i < count; i++) {
         pool_seat *seat = &pool->seats[i];
-        *seat = (pool_seat){.pool = pool, .position = i, .session = sessions[i], .alive = 1};
         if (pthread_create(&seat->thread, NULL, seat_main, seat) != 0) {
             sp_p11_pool_free(pool);
             return SP_E_SYSTEM;
@@ -186,7 +272,7 @@ int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out)
     return SP_OK;
 }
 
-int sp_p11_pool_sign(sp_p11_pool *pool, sp_p11_job *jobs, size_t count)
+int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, sp_p11_job *jobs, size_t count)
 {
     SP_ENSURE(pool != NULL && (jobs != NULL || count == 0), SP_E_ARGUMENT);
     const ck_function_list *table;
@@ -197,6 +283,7 @@ int sp_p11_pool_sign(sp_p11_pool *pool, sp_p11_job *jobs, size_t count)
         jobs[i].session = NO_SESSION;
         jobs[i].rv = CKR_SESSION_CLOSED;
         jobs[i].elapsed_ns = 0;
+        jobs[i].may_have_signed = 0;
     }
     if (count == 0) {
         return SP_OK;
@@ -204,14 +291,15 @@ int sp_p11_pool_sign(sp_p11_pool *pool, sp_p11_job *jobs, size_t count)
     sign_call call = {.jobs = jobs, .count = count};
     pthread_cond_init(&call.finished, NULL);
     pthread_mutex_lock(&pool->lock);
-    queue_put(pool, &call);
+    if (generation == pool->generation) {
+        queue_put(pool, &call);
+    } else {
+        call.done = count;              /* as they are: untried */
+    }
     if (pool->alive == 0 || pool->stopping) {
         fail_waiting(pool);
-    } else if (count == 1 && pool->alive == pool->count) {
-        pthread_cond_signal(&pool->work);       /* any thread will do; a dead seat's would not */
-    } else {
-        pthread_cond_broadcast(&pool->work);
     }
+    wake(pool, call.count - call.done);
     while (call.done < call.count) {
         pthread_cond_wait(&call.finished, &pool->lock);
     }
@@ -220,33 +308,59 @@ int sp_p11_pool_sign(sp_p11_pool *pool, sp_p11_job *jobs, size_t count)
     return SP_OK;
 }
 
-uint32_t sp_p11_pool_alive(const sp_p11_pool *pool, uint8_t *alive)
+uint32_t sp_p11_pool_seats(const sp_p11_pool *pool, uint8_t *states)
 {
     sp_p11_pool *held = (sp_p11_pool *)(uintptr_t)pool;
     pthread_mutex_lock(&held->lock);
     uint32_t count = held->alive;
-    for (uint32_t i = 0; alive != NULL && i < held->count; i++) {
-        alive[i] = (uint8_t)held->seats[i].alive;
+    for (uint32_t i = 0; states != NULL && i < held->count; i++) {
+        const pool_seat *seat = &held->seats[i];
+        states[i] = seat->alive ? SP_P11_SEAT_ALIVE : seat->busy ? SP_P11_SEAT_LEAVING : SP_P11_SEAT_DEAD;
     }
     pthread_mutex_unlock(&held->lock);
     return count;
 }
 
-int sp_p11_pool_replace(sp_p11_pool *pool, uint32_t position, uint64_t session)
+uint32_t sp_p11_pool_limit(const sp_p11_pool *pool)
 {
-    SP_ENSURE(pool != NULL && position < pool->count, SP_E_BOUNDS);
-    int status = SP_E_BUSY;             /* a session that lives is not taken from under its thread */
+    sp_p11_pool *held = (sp_p11_pool *)(uintptr_t)pool;
+    pthread_mutex_lock(&held->lock);
+    uint32_t limit = held->pace.limit;
+    pthread_mutex_unlock(&held->lock);
+    return limit;
+}
+
+static int seat_take(sp_p11_pool *pool, pool_seat *seat, uint64_t session, uint64_t generation)
+{
+    SP_ENSURE(generation == pool->generation, SP_E_MISMATCH);
+    SP_ENSURE(!seat->alive && !seat->busy, SP_E_BUSY);
+    seat->session = session;
+    seat->alive = 1;
+    pool->alive++;
+    pthread_cond_broadcast(&pool->work);
+    return SP_OK;
+}
+
+int sp_p11_pool_replace(sp_p11_pool *pool, uint32_t position, uint64_t session, uint64_t generation)
+{
+    SP_ENSURE(pool != NULL && position < pool->count && session != CK_INVALID_HANDLE, SP_E_BOUNDS);
     pthread_mutex_lock(&pool->lock);
-    pool_seat *seat = &pool->seats[position];
-    if (!seat->alive) {
-        seat->session = session;
-        seat->alive = 1;
-        pool->alive++;
-        pthread_cond_broadcast(&pool->work);
-        status = SP_OK;
-    }
+    int status = seat_take(pool, &pool->seats[position], session, generation);
     pthread_mutex_unlock(&pool->lock);
     return status;
+}
+
+uint64_t sp_p11_pool_retire(sp_p11_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    uint64_t generation = ++pool->generation;
+    for (uint32_t i = 0; i < pool->count; i++) {
+        pool->seats[i].alive = 0;
+    }
+    pool->alive = 0;
+    fail_waiting(pool);
+    pthread_mutex_unlock(&pool->lock);
+    return generation;
 }
 
 void sp_p11_pool_free(sp_p11_pool *pool)

@@ -18,8 +18,12 @@ typedef ck_ulong ck_rv, ck_flags, ck_slot, ck_session, ck_object;
 #define CKR_ARGUMENTS_BAD 0x7UL
 #define CKR_CANT_LOCK 0xAUL
 #define CKR_DEVICE_ERROR 0x30UL
+#define CKR_FUNCTION_CANCELED 0x50UL
+#define CKR_OPERATION_NOT_INITIALIZED 0x91UL
 #define CKR_SESSION_CLOSED 0xB0UL
+#define CKR_SESSION_HANDLE_INVALID 0xB3UL
 #define CKR_USER_ALREADY_LOGGED_IN 0x100UL
+#define CKR_USER_NOT_LOGGED_IN 0x101UL
 #define CKR_CRYPTOKI_NOT_INITIALIZED 0x190UL
 #define CKR_CRYPTOKI_ALREADY_INITIALIZED 0x191UL
 
@@ -28,6 +32,10 @@ typedef ck_ulong ck_rv, ck_flags, ck_slot, ck_session, ck_object;
 #define CKF_USER_PIN_LOCKED 0x40000UL
 #define CKF_SO_PIN_FINAL_TRY 0x200000UL
 #define CKF_SO_PIN_LOCKED 0x400000UL
+
+#define CK_INVALID_HANDLE 0UL
+#define CKS_RO_USER_FUNCTIONS 1UL           /* CK_SESSION_INFO.state */
+#define CKS_RW_USER_FUNCTIONS 3UL
 
 #define CKU_SO 0UL
 #define CKU_USER 1UL

@@ -1,7 +1,8 @@
 """The vendor's module and the signing loop, as the C core has them: thin, handles in, signatures out.
 
 Guarantees: a PIN is read, used and wiped in C and is never a Python object; a job list is signed with the interpreter
-free; each outcome says whether the token saw the job. Does not: find slots or keys, nor know what is signed.
+free; each outcome says whether the token saw the job, and whether it may have signed. Does not: find slots or keys, nor
+know what is signed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sealpress.core.status import check
 from sealpress.errors import CoreError, TokenError
 
 TAG_BYTES = 32
+LATE = 0x50  # CKR_FUNCTION_CANCELED, of an outcome without session: the deadline passed before one was free
 _UNTRIED = 0xFFFF_FFFF
 
 
@@ -32,12 +34,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`rv` 0: a signature. `session` None: no session was left, and the token never saw the job."""
+    """`rv` 0: a signature. `session` None: the token never saw the job, for want of a session or of time (LATE).
+
+    `may_have_signed` False: nor did it begin to sign, by its own answer, so that another session may.
+    """
 
     signature: bytes
     rv: int
     session: int | None
     elapsed_ns: int
+    may_have_signed: bool
 
 
 def own_path() -> str:
@@ -72,6 +78,13 @@ def finalize() -> None:
 def single_threaded() -> bool:
     """Whether the module has no locks of its own, so that one session is all there may be."""
     return bool(lib.sp_p11_single_threaded())
+
+
+def logged_in(session: int) -> bool:
+    """Whether the session's token is logged in as user. TokenError if the session is none any more."""
+    answer, rv = ffi.new("int *"), ffi.new("uint64_t *")
+    _answer(lib.sp_p11_logged_in(session, answer, rv), rv)
+    return bool(answer[0])
 
 
 def token_flags(slot: int) -> tuple[int, int]:
@@ -116,51 +129,72 @@ def die_with_parent(parent: int) -> None:
 
 
 class Pool:
-    """One C thread per session."""
+    """One C thread per session. Handles are of a generation, 0 until `retire` begins another."""
 
     def __init__(self, sessions: Sequence[int]) -> None:
-        """Handles of open sessions that nobody else uses from now on."""
+        """Handles of open sessions that nobody else uses from now on; 0 for one that comes later (`replace`)."""
         out = ffi.new("sp_p11_pool **")
         check(lib.sp_p11_pool_new(list(sessions), len(sessions), out))
         self._pool = ffi.gc(out[0], lib.sp_p11_pool_free)
         self.count = len(sessions)
+        self.generation = 0
 
-    def sign(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Returns when all jobs are done or have failed; any number of threads may call."""
+    def sign(self, jobs: Sequence[Job], *, generation: int = 0, deadline_ns: int = 0) -> list[Outcome]:
+        """Returns when all jobs are done or have failed; any number of threads may call.
+
+        `deadline_ns`, of CLOCK_MONOTONIC: no job is begun from then on. Keys of another generation: all untried.
+        """
         if not jobs:
             return []
         array = ffi.new("sp_p11_job[]", len(jobs))
-        room = sum(job.size for job in jobs)
-        arena = ffi.new("uint8_t[]", max(room, 1))
-        held = []
-        at = 0
+        arena = ffi.new("uint8_t[]", max(sum(job.size for job in jobs), 1))
+        data = ffi.from_buffer("uint8_t[]", b"".join([job.data for job in jobs]) or b"\0", require_writable=False)
+        read = written = 0
         for slot, job in zip(array, jobs, strict=True):
-            data = ffi.from_buffer("uint8_t[]", job.data, require_writable=False)
-            held.append(data)
             slot.key, slot.mechanism, slot.parameter = job.key, job.mechanism, job.parameter
-            slot.data, slot.data_size = data, len(job.data)
-            slot.signature, slot.signature_capacity = arena + at, job.size
-            at += job.size
-        check(lib.sp_p11_pool_sign(self._pool, array, len(jobs)))
+            slot.data, slot.data_size = data + read, len(job.data)
+            slot.signature, slot.signature_capacity = arena + written, job.size
+            slot.deadline_ns = deadline_ns
+            read += len(job.data)
+            written += job.size
+        check(lib.sp_p11_pool_sign(self._pool, generation, array, len(jobs)))
         return [
             Outcome(
                 bytes(ffi.buffer(slot.signature, slot.signature_size)),
-                int(slot.rv),
-                None if slot.session == _UNTRIED else int(slot.session),
-                int(slot.elapsed_ns),
+                slot.rv,
+                None if slot.session == _UNTRIED else slot.session,
+                slot.elapsed_ns,
+                bool(slot.may_have_signed),
             )
             for slot in array
         ]
 
     def alive(self) -> list[bool]:
         """Per session, whether it still may be used."""
-        flags = ffi.new("uint8_t[]", self.count)
-        lib.sp_p11_pool_alive(self._pool, flags)
-        return [bool(flag) for flag in flags]
+        return [state == lib.SP_P11_SEAT_ALIVE for state in self._seats()]
 
-    def replace(self, position: int, session: int) -> None:
-        """Put a fresh session in a dead one's place."""
-        check(lib.sp_p11_pool_replace(self._pool, position, session))
+    def dead(self) -> list[int]:
+        """Positions whose session may be closed and replaced: no thread has it in the token's hands any more."""
+        return [position for position, state in enumerate(self._seats()) if state == lib.SP_P11_SEAT_DEAD]
+
+    def _seats(self) -> bytes:
+        states = ffi.new("uint8_t[]", self.count)
+        lib.sp_p11_pool_seats(self._pool, states)
+        return bytes(ffi.buffer(states))
+
+    @property
+    def limit(self) -> int:
+        """How many sessions work at a time: fewer than there are if more of them only slow the token down."""
+        return int(lib.sp_p11_pool_limit(self._pool))
+
+    def replace(self, position: int, session: int, *, generation: int = 0) -> None:
+        """Put a fresh session in a dead one's place. CoreError SP_E_BUSY, or SP_E_MISMATCH for another generation."""
+        check(lib.sp_p11_pool_replace(self._pool, position, session, generation))
+
+    def retire(self) -> int:
+        """The next generation: sessions and keys so far are used no more, and jobs that wait come back untried."""
+        self.generation = int(lib.sp_p11_pool_retire(self._pool))
+        return self.generation
 
     def close(self) -> None:
         """End the threads; waits for the jobs in hand."""

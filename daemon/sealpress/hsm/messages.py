@@ -319,10 +319,11 @@ class WorkerJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class WorkerSign(_Message, frozen=True):
-    """Do these operations on the pool's sessions."""
+    """Do these operations on the pool's sessions; begin none from `deadline_ns` on (CLOCK_MONOTONIC; 0: none)."""
 
     id: Id
     jobs: tuple[WorkerJob, ...]
+    deadline_ns: Natural = 0
 
 
 class WorkerPing(_Message, frozen=True):
@@ -332,7 +333,7 @@ class WorkerPing(_Message, frozen=True):
 
 
 class WorkerReady(_Message, frozen=True):
-    """The keys are found and the sessions open."""
+    """The keys are found and the sessions open. Said again when their number changes while nothing is asked."""
 
     sessions: int
     single_threaded: bool
@@ -349,7 +350,11 @@ class WorkerFailed(_Message, frozen=True):
 
 
 class WorkerResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What came of one job: the token's answer (0 is success); `tried` False: it never reached the token."""
+    """What came of one job: the token's answer (0 is success). `tried`: it may have signed, whatever it answered.
+
+    Not tried: the token never saw it, for want of a session (CKR_SESSION_CLOSED) or of time (CKR_FUNCTION_CANCELED), or
+    it did not begin to sign.
+    """
 
     signature: bytes
     rv: int

@@ -45,6 +45,7 @@ LASTING = frozenset(
 _CURVES = {known.oid: known.curve for known in CURVES}
 _RSA_BITS = {f"rsa{bits}": bits for bits in (2048, 3072, 4096)}
 _ED25519 = bytes.fromhex("06032b6570")
+_SESSION_GONE = frozenset({0xB0, 0xB3})  # CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID
 _SESSIONS_UNLIMITED = frozenset({0, (1 << 64) - 1})
 
 
@@ -185,6 +186,21 @@ class Token:
     def login(self, pin_file: str, tag_key: bytes, rejected: tuple[bytes, ...]) -> None:
         """One C_Login with the PIN of this file, unless it was rejected before or the token is about to lock."""
         login(int(self._anchor.handle), pin_file, tag_key, rejected)
+
+    def logged_in(self) -> bool | None:
+        """Whether the login stands; None if the anchor is gone, and every session with it. CannotStart TOKEN_FAILED."""
+        try:
+            return p11.logged_in(int(self._anchor.handle))
+        except TokenError as error:
+            if error.rv in _SESSION_GONE:
+                return None
+            raise CannotStart(f"the anchor session: {error.message}", reason="TOKEN_FAILED") from None
+
+    def reopen(self) -> None:
+        """Another anchor session instead of one that is gone; nobody is logged in then."""
+        with contextlib.suppress(PKCS11Error):  # it need not be gone, whatever the token says
+            self._anchor.close()
+        self._anchor = self.open_session()
 
     def find_key(self, what: str, cka_id: bytes, cka_label: str, spki: bytes) -> int:
         """The handle of a private key whose public key is `spki`; valid until the login is lost."""

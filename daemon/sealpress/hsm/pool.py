@@ -1,24 +1,56 @@
 """The sessions of one slot: an anchor that holds the login, and one session per thread that signs.
 
-Guarantees: a session that answered with an error is closed and another one takes its place, or it stays out; the anchor
-is neither used to sign nor closed. Does not: log in again or find keys again: a token that lost the login needs a new
-worker, and `lost` says so.
+Threads of the worker bring jobs; one more, the mender, puts right what an error shows to be wrong: it looks at the
+anchor, logs in and finds the keys again where they are lost, and opens sessions for those that failed. As it is one
+thread, a lost login makes one C_Login, and nobody else ever waits in the token for it.
+
+Guarantees: a session that answered with an error is closed before another takes its place; handles of a generation that
+has ended are never used; a job is tried again once at most, and only if the token did not begin to sign by its own
+answer; none is begun after its deadline. Does not: survive a module that needs C_Finalize: `lost` then says why, and the
+guard starts another worker.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError
 from sealpress.hsm.messages import WorkerJob, WorkerOpen, WorkerResult
-from sealpress.hsm.module import Token, TokenName
+from sealpress.hsm.module import LASTING, Token, TokenName
 
-# Answers after which no session of this process will work again: keys, login or token are gone.
-_LOST = frozenset({0x02, 0x05, 0x30, 0x32, 0x60, 0x82, 0xE0, 0x101, 0x190})
-_CLOSED = 0xB0
+_UNKNOWN_KEY = 0x60  # CKR_KEY_HANDLE_INVALID
+_PAUSES_S = (0.05, 0.25)  # between attempts to mend; then a new process has to
+_FILL_S = (0.2, 5.0)  # until a session that could not be opened is asked for again: at first, at most
+_FRUITLESS_MAX = 8  # mends in a row after which nothing was signed
+_LEAVING_S_MAX = 1.0
+_MENDING_S_MAX = 15.0
+
+
+class Fault(IntEnum):
+    """What an answer of the token puts in doubt; each with all before it."""
+
+    NONE = 0
+    SESSION = 1
+    KEYS = 2
+    LOGIN = 3
+
+
+_FAULTS = {0x60: Fault.KEYS, 0x82: Fault.KEYS, 0x101: Fault.LOGIN}
+
+
+@dataclass(frozen=True, slots=True)
+class _Handles:
+    """The keys of a generation, by name."""
+
+    generation: int
+    keys: dict[str, int]
 
 
 class SlotPool:
@@ -26,54 +58,202 @@ class SlotPool:
 
     def __init__(self, ask: WorkerOpen) -> None:
         """Find the token, log in, find the keys, open the sessions. CannotStart says what is missing."""
+        self._ask = ask
         self._token = Token(TokenName(ask.module, ask.reserved, ask.serial, ask.label))
-        if ask.pin_file:
-            self._token.login(ask.pin_file, ask.tag_key, ask.rejected)
-        self._keys = {key.name: self._token.find_key(key.name, key.cka_id, key.cka_label, key.spki) for key in ask.keys}
+        self._login()
+        self._handles = _Handles(0, self._find_keys())
         count = 1 if p11.single_threaded() else min(ask.sessions, self._token.sessions_max or ask.sessions)
-        self._sessions: list[Any] = [self._token.open_session() for _ in range(count)]
-        self._pool = p11.Pool([int(session.handle) for session in self._sessions])
-        self._repair = threading.Lock()
-        self.lost = False
+        self._sessions: list[Any] = [None] * count
+        self._pool = p11.Pool([0] * count)
+        self._changed = threading.Condition()  # guards what follows
+        self._fault = Fault.NONE  # seen by a job, not yet by the mender
+        self._looking = False
+        self._failing = False
+        self._fruitless = 0
+        self._fill_at, self._fill_wait_s = 0.0, _FILL_S[0]
+        self._mending_since: float | None = None
+        self._tell: Callable[[], None] = lambda: None
+        self.lost: CannotStart | None = None
+        self._fill()
+
+    def start(self, tell: Callable[[], None]) -> None:
+        """Mend from now on, and call `tell` from that thread whenever `sessions` or `lost` may have changed."""
+        self._tell = tell
+        threading.Thread(target=self._mend_always, name="mender", daemon=True).start()
 
     @property
     def sessions(self) -> int:
-        """How many may be used."""
-        return sum(self._pool.alive())
+        """How many may be used. While the mender has not failed yet there is at least one to hope for."""
+        with self._changed:
+            alive = sum(self._pool.alive())
+            return alive or int(self.lost is None and not self._failing)
 
-    def sign(self, jobs: tuple[WorkerJob, ...]) -> tuple[WorkerResult, ...]:
-        """Every job done or failed; any number of threads may call."""
-        known = [job for job in jobs if job.key in self._keys]
-        outcomes = iter(
-            self._pool.sign(
-                [p11.Job(self._keys[job.key], job.mechanism, job.parameter, job.size, job.data) for job in known]
-            )
-        )
-        results = []
-        for job in jobs:
-            if job.key not in self._keys:
-                results.append(WorkerResult(b"", _CLOSED, 0, False))
-                continue
-            outcome = next(outcomes)
-            results.append(WorkerResult(outcome.signature, outcome.rv, outcome.elapsed_ns, outcome.session is not None))
-        if any(result.rv for result in results):
-            self._mend([result.rv for result in results])
+    @property
+    def stuck(self) -> bool:
+        """Whether the mender waits in the token for longer than anybody should."""
+        since = self._mending_since
+        return since is not None and time.monotonic() - since > _MENDING_S_MAX
+
+    # ---- jobs ----
+
+    def sign(self, jobs: Sequence[WorkerJob], deadline_ns: int = 0) -> tuple[WorkerResult, ...]:
+        """Every job done or failed; any number of threads may call. `deadline_ns` as of core.p11.Pool.sign."""
+        results = [WorkerResult(b"", _UNKNOWN_KEY, 0, False)] * len(jobs)
+        waiting = list(range(len(jobs)))
+        refused: set[int] = set()
+        while waiting:
+            handles = self._handles
+            waiting = [at for at in waiting if jobs[at].key in handles.keys]
+            asked = [_job(jobs[at], handles.keys[jobs[at].key]) for at in waiting]
+            outcomes = self._pool.sign(asked, generation=handles.generation, deadline_ns=deadline_ns)
+            self._judge(handles.generation, outcomes)
+            again = []
+            for at, outcome in zip(waiting, outcomes, strict=True):
+                results[at] = WorkerResult(outcome.signature, outcome.rv, outcome.elapsed_ns, outcome.may_have_signed)
+                if outcome.may_have_signed or outcome.rv == p11.LATE or at in refused:
+                    continue
+                if outcome.session is not None:
+                    refused.add(at)
+                again.append(at)
+            waiting = again if again and self._await_mended(deadline_ns) else []
         return tuple(results)
 
-    def _mend(self, answers: list[int]) -> None:
-        if not _LOST.isdisjoint(answers):
-            self.lost = True
+    def _judge(self, generation: int, outcomes: Sequence[p11.Outcome]) -> None:
+        faults = [_FAULTS.get(one.rv, Fault.SESSION) for one in outcomes if one.rv and one.session is not None]
+        if any(one.rv == 0 for one in outcomes):
+            self._fruitless = 0
+        if faults:
+            with self._changed:
+                if generation == self._handles.generation:  # what failed in an earlier one is mended already
+                    self._fault = max(self._fault, *faults)
+                    self._changed.notify_all()
+
+    def _await_mended(self, deadline_ns: int) -> bool:
+        """Whether there is a session to try on, before the deadline."""
+        timeout = (deadline_ns - time.monotonic_ns()) / 1e9 if deadline_ns else None
+        with self._changed:
+            self._changed.wait_for(lambda: self.lost is not None or self._usable(), timeout)
+            return self.lost is None and self._usable()
+
+    def _usable(self) -> bool:
+        return not self._fault and not self._looking and any(self._pool.alive())
+
+    # ---- the mender ----
+
+    def _mend_always(self) -> None:
+        while self.lost is None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._fault, self._nap_s())
+                self._looking = self._fault > Fault.NONE
+                fault, self._fault = self._fault, Fault.NONE
+            self._mending_since = time.monotonic()
+            self._mend(fault)
+            self._mending_since = None
+            with self._changed:
+                self._looking = False
+                self._changed.notify_all()
+            self._tell()
+
+    def _nap_s(self) -> float | None:
+        if all(self._pool.alive()):
+            return None
+        return max(0.02, self._fill_at - time.monotonic())
+
+    def _mend(self, fault: Fault) -> None:
+        self._fruitless += fault > Fault.NONE
+        if self._fruitless > _FRUITLESS_MAX:
+            self._lose(CannotStart("the token signs nothing, on new sessions either", reason="TOKEN_FAILED"))
             return
-        with self._repair:
-            for position, alive in enumerate(self._pool.alive()):
-                if alive:
-                    continue
-                try:
-                    fresh = self._token.open_session()
-                    self._pool.replace(position, int(fresh.handle))
-                except (CannotStart, CoreError):
-                    self.lost = True
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                if fault:
+                    fault = self._look(fault)
+                self._fill()
+            except (CannotStart, CoreError) as error:
+                failure = error if isinstance(error, CannotStart) else CannotStart(error.message, reason="TOKEN_FAILED")
+                if failure.reason in LASTING or pause_s is None:
+                    self._lose(failure)
                     return
-                with contextlib.suppress(Exception):  # it is broken: whatever closing it answers changes nothing
-                    self._sessions[position].close()
-                self._sessions[position] = fresh
+                self._failing = True
+                self._tell()
+                time.sleep(pause_s)
+            else:
+                self._failing = False
+                return
+
+    def _look(self, fault: Fault) -> Fault:
+        """Login and keys are there when this returns; what is left in doubt if it fails later."""
+        stands = self._token.logged_in()
+        if stands is None:
+            self._reopen()
+        if stands and fault is Fault.SESSION and self._handles.generation == self._pool.generation:
+            self._looked()
+            return Fault.NONE
+        generation = self._pool.retire()
+        if not stands or fault is Fault.LOGIN:
+            self._login()
+        keys = self._find_keys()
+        with self._changed:
+            self._handles = _Handles(generation, keys)
+            self._fault = Fault.NONE  # of the generation before
+        self._looked()
+        return Fault.NONE
+
+    def _looked(self) -> None:
+        """Those who wait may go on as soon as there is a session; the rest are opened behind their backs."""
+        with self._changed:
+            self._looking = False
+            self._changed.notify_all()
+
+    def _reopen(self) -> None:
+        """The anchor is gone, and all sessions with it as far as anybody can tell."""
+        self._pool.retire()
+        until = time.monotonic() + _LEAVING_S_MAX
+        while len(self._pool.dead()) < self._pool.count and time.monotonic() < until:
+            time.sleep(0.01)
+        for position in self._pool.dead():
+            self._close(position)
+        self._token.reopen()
+
+    def _fill(self) -> None:
+        """A session for each that failed, or as many as the token gives; CannotStart if there is none at all."""
+        for position in self._pool.dead():
+            self._close(position)
+            try:
+                session = self._token.open_session()
+            except CannotStart:
+                if not any(self._pool.alive()):
+                    raise
+                self._fill_at = time.monotonic() + self._fill_wait_s
+                self._fill_wait_s = min(2 * self._fill_wait_s, _FILL_S[1])
+                return
+            self._sessions[position] = session
+            self._pool.replace(position, int(session.handle), generation=self._handles.generation)
+            with self._changed:
+                self._changed.notify_all()
+        self._fill_wait_s = _FILL_S[0]
+
+    def _close(self, position: int) -> None:
+        session, self._sessions[position] = self._sessions[position], None
+        if session is not None:
+            with contextlib.suppress(Exception):  # it is broken: whatever closing it answers changes nothing
+                session.close()
+
+    def _lose(self, failure: CannotStart) -> None:
+        with self._changed:
+            self.lost = failure
+            self._changed.notify_all()
+        self._pool.retire()
+
+    # ---- the token ----
+
+    def _login(self) -> None:
+        if self._ask.pin_file:
+            self._token.login(self._ask.pin_file, self._ask.tag_key, self._ask.rejected)
+
+    def _find_keys(self) -> dict[str, int]:
+        return {key.name: self._token.find_key(key.name, key.cka_id, key.cka_label, key.spki) for key in self._ask.keys}
+
+
+def _job(job: WorkerJob, handle: int) -> p11.Job:
+    return p11.Job(handle, job.mechanism, job.parameter, job.size, job.data)

@@ -3,20 +3,22 @@
 Started by the guard (`python -m sealpress.hsm.worker`) with one end of a socket pair. It ends when that socket ends,
 when its parent does, and when its token is lost; the guard starts another.
 
-Guarantees: no core dump, no tracing, killed with its parent; the PIN is read and used in C. Does not: judge what it
-signs: the guard built it.
+Guarantees: no core dump, no tracing, killed with its parent; the PIN is read and used in C; a ping is answered while
+sessions hang; what is asked is done or answered as not tried before its deadline, unless the token has it in hand.
+Does not: judge what it signs: the guard built it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import sys
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-
-import msgspec
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, Malformed
@@ -24,22 +26,28 @@ from sealpress.hsm import messages as m
 from sealpress.hsm.module import LASTING, PinRefused
 from sealpress.hsm.pool import SlotPool
 
-BATCHES_MAX = 16  # worked on at a time; more wait in the socket
+BATCHES_MAX = 16  # worked on at a time
+WAITING_MAX = 256  # batches beyond them; one more is answered as not tried
 
 _EXIT_LOST = 5
+_ANSWER_NS = 50_000_000  # before the deadline, so that "not tried" arrives in time
+_LAST_ANSWERS_S = 1.0
+_NO_SESSION = 0xB0  # CKR_SESSION_CLOSED
 
 
 class _Worker:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._frames = m.Frames(m.to_worker_decoder)
-        self._write = threading.Lock()
+        self._write = threading.Lock()  # guards the socket, `_told` and `_done`
         self._pool: SlotPool | None = None
         self._threads = ThreadPoolExecutor(BATCHES_MAX, thread_name_prefix="batch")
-        self._free = threading.BoundedSemaphore(BATCHES_MAX)
+        self._asked = 0  # batches; by the reader alone
+        self._done = 0
+        self._told = -1  # sessions
 
     def run(self) -> int:
-        self._send(m.Hello(m.VERSION))
+        self._say(m.Hello(m.VERSION))
         while data := self._connection.recv(1 << 18):
             for message in self._frames.feed(data):
                 if not self._take(message):
@@ -47,18 +55,22 @@ class _Worker:
         return 0
 
     def _take(self, message: m.ToWorker) -> bool:
+        pool = self._pool
         match message:
             case m.Hello():
                 return message.version == m.VERSION
-            case m.WorkerOpen() if self._pool is None:
+            case m.WorkerOpen() if pool is None:
                 return self._open(message)
-            case m.WorkerSign() if self._pool is not None:
-                self._free.acquire()
-                self._threads.submit(self._sign, self._pool, message)
-                return True
-            case m.WorkerPing() if self._pool is not None:
-                self._send(m.WorkerPong(message.id, self._pool.sessions))
-                return True
+            case m.WorkerSign() if pool is not None:
+                self._asked += 1
+                if self._asked - self._done > BATCHES_MAX + WAITING_MAX:
+                    self._answer(message, (m.WorkerResult(b"", _NO_SESSION, 0, False),) * len(message.jobs))
+                else:
+                    self._threads.submit(self._sign, pool, message)
+                return not pool.stuck
+            case m.WorkerPing() if pool is not None:
+                self._tell(lambda sessions: m.WorkerPong(message.id, sessions))
+                return not pool.stuck
             case _:
                 return False
 
@@ -66,26 +78,52 @@ class _Worker:
         try:
             self._pool = SlotPool(ask)
         except (CannotStart, CoreError) as error:
-            tag = error.tag if isinstance(error, PinRefused) else b""
-            self._send(m.WorkerFailed(error.reason, error.message, error.hint, error.reason in LASTING, tag))
+            self._say(_failed(error))
             return False
-        self._send(m.WorkerReady(self._pool.sessions, p11.single_threaded()))
+        self._changed()
+        self._pool.start(self._changed)
         return True
 
     def _sign(self, pool: SlotPool, ask: m.WorkerSign) -> None:
         try:
-            results = pool.sign(ask.jobs)
-            self._send(m.WorkerSigned(ask.id, results, pool.sessions))
+            self._answer(ask, pool.sign(ask.jobs, max(ask.deadline_ns - _ANSWER_NS, 0)))
         except BaseException:
             os._exit(_EXIT_LOST)  # the guard sees the socket end, and takes these jobs' outcome for unknown
-        finally:
-            self._free.release()
-        if pool.lost:
-            os._exit(_EXIT_LOST)
 
-    def _send(self, message: msgspec.Struct) -> None:
+    def _answer(self, ask: m.WorkerSign, results: tuple[m.WorkerResult, ...]) -> None:
+        self._tell(lambda sessions: m.WorkerSigned(ask.id, results, sessions))
+        with self._write:
+            self._done += 1
+
+    def _changed(self) -> None:
+        """Sessions were opened or lost, or all is lost; called by the pool's mender, and once before it starts."""
+        pool = self._pool
+        assert pool is not None
+        if pool.lost is not None:
+            until = time.monotonic() + _LAST_ANSWERS_S
+            while self._done < self._asked and time.monotonic() < until:
+                time.sleep(0.01)  # what waited for a session is being answered as not tried
+            with contextlib.suppress(OSError):
+                self._say(_failed(pool.lost))
+            os._exit(_EXIT_LOST)
+        if pool.sessions != self._told:
+            self._tell(lambda sessions: m.WorkerReady(sessions, p11.single_threaded()))
+
+    def _say(self, message: m.FromWorker) -> None:
         with self._write:
             self._connection.sendall(m.frame(message))
+
+    def _tell(self, made: Callable[[int], m.FromWorker]) -> None:
+        """A message with the number of sessions: read under the lock, so that the last one told is the newest."""
+        assert self._pool is not None
+        with self._write:
+            self._told = self._pool.sessions
+            self._connection.sendall(m.frame(made(self._told)))
+
+
+def _failed(error: CannotStart | CoreError) -> m.WorkerFailed:
+    tag = error.tag if isinstance(error, PinRefused) else b""
+    return m.WorkerFailed(error.reason, error.message, error.hint, error.reason in LASTING, tag)
 
 
 def main(arguments: list[str]) -> int:

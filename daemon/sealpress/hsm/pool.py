@@ -4,10 +4,10 @@ Threads of the worker bring jobs; one more, the mender, puts right what an error
 anchor, logs in and finds the keys again where they are lost, and opens sessions for those that failed. As it is one
 thread, a lost login makes one C_Login, and nobody else ever waits in the token for it.
 
-Guarantees: a session that answered with an error is closed before another takes its place; handles of a generation that
-has ended are never used; a job is tried again once at most, and only if the token did not begin to sign by its own
-answer; none is begun after its deadline. Does not: survive a module that needs C_Finalize: `lost` then says why, and the
-guard starts another worker.
+Guarantees: a session that answered with an error is closed before another takes its place; handles of a generation
+that has ended are never used; a job is tried again once at most, and only if the token did not begin to sign by its
+own answer; none is begun after its deadline. Does not: survive a module that needs C_Finalize: `lost` then says why,
+and the guard starts another worker.
 """
 
 from __future__ import annotations

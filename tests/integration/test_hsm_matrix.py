@@ -1,7 +1,7 @@
 """A node whose token fails: every function that signing needs, every answer it may give, once, in a burst, for good.
 
-A case disturbs the token of a running node while callers sign, on a proof and on a direct line. What it demands does not
-depend on the fault: whatever is answered verifies or may be asked again; nobody waits beyond his deadline; once the
+A case disturbs the token of a running node while callers sign, on a proof and on a direct line. What it demands does
+not depend on the fault: whatever is answered verifies or may be asked again; nobody waits beyond his deadline; once the
 fault is over the node signs again without help; and no session is left behind. `make hsm-matrix` runs all cases, the
 suite a sample.
 """
@@ -154,6 +154,7 @@ async def test_a_fault_passes(disturbed: Node, case: Case) -> None:
         back_s = await callers.back()
         await settled(shim)
 
-        print(f"{case}: met {met}, signed {callers.signed}, refused {len(callers.refused)}, back after {back_s:.2f} s")
+        refused = len(callers.refused)
+        print(f"{case}: met {met}, signed {callers.signed}, refused {refused}, back after {back_s:.2f} s")  # noqa: T201
         assert met > 0
         assert callers.waited_s_max < DEADLINE_S + 0.1

@@ -316,11 +316,17 @@ def generate(session: Any, kind: str, cka_id: bytes, label: str) -> bytes:
 
 
 def generate_pair(
-    session: Any, kind: str, cka_id: bytes, label: str, private: Mapping[Attribute, bool]
+    session: Any,
+    kind: str,
+    cka_id: bytes,
+    label: str,
+    private: Mapping[Attribute, Any],
+    public_template: Mapping[Attribute, Any] | None = None,
 ) -> tuple[Any, Any]:
-    """The new public and private object; PKCS11Error as the token answers it."""
+    """The new public and private object, with these attributes; PKCS11Error as the token answers it."""
     parameters = {"ed25519": _ED25519, **{known.kind: known.oid for known in CURVES}}
     options: dict[str, Any] = {"id": cka_id, "label": label, "store": True, "private_template": dict(private)}
+    options["public_template"] = dict(public_template or {})
     if kind in _RSA_BITS:
         public, made = session.generate_keypair(KeyType.RSA, _RSA_BITS[kind], **options)
         return public, made

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pkcs11 import Attribute, ObjectClass
+from pkcs11.constants import DEFAULT
 from pkcs11.exceptions import PKCS11Error
 
 from sealpress.errors import CannotStart
@@ -33,6 +34,11 @@ TOLD = (*DEMANDED, "modifiable", "decrypt", "unwrap", "derive")
 
 # Where a token knows them: nobody changes the key afterwards, and it does nothing but sign.
 _WISHED = {Attribute.MODIFIABLE: False, Attribute.DERIVE: False}
+# What the halves may do besides signing, left to the token. To tpm2-pkcs11 verifying is decrypting: it makes no pair of
+# which one half may and the other may not, and signs with no RSA key that may not.
+_UNNAMED = dict.fromkeys(
+    (Attribute.ENCRYPT, Attribute.DECRYPT, Attribute.VERIFY, Attribute.WRAP, Attribute.UNWRAP), DEFAULT
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +56,21 @@ class Pair:
 
 
 def make(session: Any, kind: str, cka_id: bytes, label: str, template: Mapping[Any, bool] | None = None) -> Pair:
-    """A new pair, as strict as the token can make it."""
+    """A new pair, as strict as the token can make it: read its attributes back. CannotStart TOKEN_FAILED."""
     strict = PRIVATE_TEMPLATE if template is None else template
-    try:
+    tries = ({**strict, **_WISHED}, {}), (strict, {}), ({**strict, **_UNNAMED}, _UNNAMED)
+    for private_template, public_template in tries:
         try:
-            public, private = generate_pair(session, kind, cka_id, label, {**strict, **_WISHED})
-        except PKCS11Error:  # a token that knows no such attribute answers in many ways
-            public, private = generate_pair(session, kind, cka_id, label, strict)
+            public, private = generate_pair(session, kind, cka_id, label, private_template, public_template)
+            break
+        except PKCS11Error as error:  # a token that knows no such attribute answers in many ways
+            refusal = answered(f"the token makes no {kind} key", error)
+    else:
+        raise refusal
+    try:
         spki = public_spki(public)
     except PKCS11Error as error:
-        raise answered(f"the token makes no {kind} key", error) from None
+        raise answered(f"the token's new {kind} key cannot be read back", error) from None
     if spki is None:
         destroy(private, public)
         raise CannotStart(f"the token's new {kind} key cannot be read back", reason="TOKEN_FAILED")

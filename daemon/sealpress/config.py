@@ -99,6 +99,8 @@ class SlotSection(_Strict, frozen=True, kw_only=True):
     pin_file: str = ""
     reserved: str = ""  # NSS wants an initialisation string
     sessions: Annotated[int, Meta(ge=1, le=64)] = 4
+    operations_attribute: Natural = 0  # CKA_… of the vendor: how often a private key was used, by the token's own count
+    laboratory: bool = False  # a token that keeps keys in files may have keys of any class (GR-04)
     deadline_ms: Positive = 10_000
 
 
@@ -115,6 +117,7 @@ class KeySection(_Strict, frozen=True, kw_only=True):
     cka_id: str = ""  # hex
     cka_label: str = ""
     state: Literal["active", "verify_only", "governed"] = "active"  # governed: the governance log says who signs
+    adopted: bool = False  # taken over, not made here: nobody can prove where it was born (GR-03)
     hold: Literal["none", "witnessed"] = "none"  # witnessed: signs only what the quorum of [witness] has cosigned
 
 

@@ -237,6 +237,28 @@ class Telemetry:
         """Nobody outside was told that this change waits."""
         self._log("warning", "webhook_failed", change_id=change_id, message=message)
 
+    # ---- keys on tokens, at the signer ----
+
+    def key_judged(self, slot: str, key: str, wrong: str, hint: str) -> None:
+        """What a token says of a key has changed: it is not used there, or (nothing is wrong) is used again."""
+        if wrong:
+            self._log("error", "key_not_used", slot=slot, key=key, reason="KEY_ATTRIBUTES", message=wrong, hint=hint)
+        else:
+            self._log("info", "key_used_again", slot=slot, key=key)
+
+    def keys_unmanaged(self, slot: str, count: int, keys: Sequence[str]) -> None:
+        """Keys that may sign and that nobody configured: others than before, or none any more; `keys`: the first."""
+        self._log("critical" if count else "info", "key.unmanaged", slot=slot, count=count, keys=list(keys))
+
+    def operations_restarted(self, keys: int) -> None:
+        """The signer was killed: what it did last was not counted, and tokens are compared from here on."""
+        self._log("warning", "operations_restarted", keys=keys)
+
+    def operations_compared(self, slot: str, key: str, differs: str) -> None:
+        """A token's count of a key's operations is not ours, or (nothing differs) is so again."""
+        level = "critical" if differs else "info"
+        self._log(level, "operations_differ" if differs else "operations_agree", slot=slot, key=key, message=differs)
+
     # ---- life ----
 
     def log_opened(self, log: str, size: int, dangling: int, repaired: bool, rebuilt: bool) -> None:

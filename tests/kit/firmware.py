@@ -168,6 +168,7 @@ def make_firmware_node(
     config = tomllib.loads(node.config.read_text())
     del config["log"]["other"]
     config["key"][KEY]["class"] = class_
+    config["slot"]["s1"]["laboratory"] = True
     config["signer"] |= {
         "anchors": "anchors.json",
         "anchors_signatures": [f"anchors.{position}.sig" for position in range(len(signatures))],

@@ -20,15 +20,13 @@ from sealpress.core import p11
 from sealpress.errors import CannotStart, Invalid, NotPermitted
 from sealpress.hsm import objects
 from sealpress.hsm.custody import Mandate
+from sealpress.hsm.mechanisms import chosen
 from sealpress.hsm.module import Token
-from sealpress.hsm.objects import Pair
+from sealpress.hsm.objects import SOFTWARE_TOKENS, Pair
 from sealpress.hsm.signatures import Cosigner, WrongSignature
 from sealpress.values import KeyClass
 from sealpress.verify import origin
 from sealpress.verify.change import Canonical, Hex32, Name, Natural, Text
-
-SOFTWARE_TOKENS = frozenset({"SoftHSM project", "Mozilla Foundation", "tpm2-software.github.io"})
-"""Makers whose tokens keep keys in files (GR-04); a token that lies about its maker is the operator's to know."""
 
 
 class Generated(Canonical, frozen=True, kw_only=True):
@@ -170,7 +168,7 @@ def destroy(token: Token, what: str, name: bytes, label: str, spki: bytes) -> in
 def sign(token: Token, pair: Pair, message: bytes) -> bytes:
     """The key's signature over a message that this process made; verified (L5)."""
     cosigner = Cosigner(pair.spki)
-    job = cosigner.job("", message)
+    job = chosen(cosigner.job("", message), token.mechanisms)
     session = token.open_session()
     pool = p11.Pool([int(session.handle)])
     try:

@@ -9,8 +9,9 @@ role; a log key's file is the half of its pinned public key. Does not: know what
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -56,6 +57,7 @@ class GuardKey:
     line_key: note.LineKey | None
     scheme: Scheme | None  # direct keys
     held: bool = False  # signs only under heads that the quorum of witnesses has cosigned (holding.py)
+    adopted: bool = False  # it may have been born elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class KeyTable:
 
     logs: Mapping[str, GuardLog]  # by origin
     keys: Mapping[str, GuardKey]  # by name
+    known: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)  # by slot: ids of all keys configured there
 
     def of_log(self, origin: str) -> dict[bytes, GuardKey]:
         """All keys that a log had or has, by key id."""
@@ -103,7 +106,17 @@ def key_table(config: Config, path_of: Callable[[str], Path], anchored: Containe
     high = {key.origin for key in keys.values() if key.class_.opened}
     if high:
         _check_alone(config, ours, keys, anchored)
-    return KeyTable({origin: replace(log, opens=origin in high) for origin, log in logs.items()}, keys)
+    known = _known(config, path_of)
+    return KeyTable({origin: replace(log, opens=origin in high) for origin, log in logs.items()}, keys, known)
+
+
+def _known(config: Config, path_of: Callable[[str], Path]) -> dict[str, tuple[bytes, ...]]:
+    known: dict[str, tuple[bytes, ...]] = dict.fromkeys(config.slot, ())
+    for id_, key in config.key.items():
+        with contextlib.suppress(ConfigError):  # of another signer: its public key need not be here
+            key_id = leaf.key_id(read_spki(f"[key.{id_}]", path_of(key.public_key)))
+            known.update((slot, (*known[slot], key_id)) for slot in key.slots if slot in known)
+    return known
 
 
 def _is_ours(config: Config, section: LogSection, path_of: Callable[[str], Path]) -> bool:
@@ -233,5 +246,6 @@ def _key(
         cosigner=cosigner,
         line_key=line_key,
         scheme=scheme,
+        adopted=section.adopted,
         held=section.hold == HELD,
     )

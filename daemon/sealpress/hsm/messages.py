@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from sealpress.errors import Malformed
 
-VERSION = 3
+VERSION = 4
 FRAME_BYTES_MAX = 12 << 20
 LEAVES_MAX = 16_384  # opened in one Advance
 EVIDENCE_MAX = 256  # change records in one Advance
@@ -239,6 +239,8 @@ class KeyView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     last_size: int
     last_time: int
     held: bool = False
+    mechanism: str = ""  # that its token is asked for
+    operations: int = 0  # number of the last one there
 
 
 class SlotView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -249,6 +251,7 @@ class SlotView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     operations: int
     restarts: int
     reason: str
+    strangers: int = 0  # keys on its token that may sign and that nobody configured
 
 
 class StatusView(_Message, frozen=True):
@@ -294,7 +297,10 @@ class WorkerKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class WorkerOpen(_Message, frozen=True):
-    """Load the module, log in with the PIN of this file, open sessions, find keys."""
+    """Load the module, log in with the PIN of this file, open sessions, find keys.
+
+    `known`: ids of every key of the configuration; another one that may sign is a stranger (GR-01).
+    """
 
     slot: str
     module: str
@@ -306,16 +312,26 @@ class WorkerOpen(_Message, frozen=True):
     tag_key: bytes
     rejected: tuple[bytes, ...]
     keys: tuple[WorkerKey, ...]
+    known: tuple[bytes, ...] = ()
+    operations_attribute: int = 0  # of a private key: how often it was used, by the token's own count; 0: none
+
+
+class Whole(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The same operation for a token that hashes itself: its mechanism, and the message."""
+
+    mechanism: int
+    message: bytes
 
 
 class WorkerJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One token operation: mechanism and parameter as in sp_p11_job."""
+    """One token operation: mechanism and parameter as in sp_p11_job; `whole` where the token offers that mechanism."""
 
     key: str
     mechanism: int
     parameter: int
     size: int
     data: bytes
+    whole: Whole | None = None
 
 
 class WorkerSign(_Message, frozen=True):
@@ -332,11 +348,52 @@ class WorkerPing(_Message, frozen=True):
     id: Id
 
 
+class WorkerStock(_Message, frozen=True):
+    """Look at the token's keys again, please."""
+
+    id: Id
+
+
+class KeyStock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A key that was asked for: what the token says of it. An attribute that it does not tell is absent."""
+
+    attributes: dict[str, bool]
+    operations: int | None  # by the token's own count
+
+
+class Stranger(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A private key that may sign and that nobody configured; `key_id` is empty if its public half is not there."""
+
+    label: str
+    cka_id: bytes
+    key_id: bytes
+
+
+class Stock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What there is on a token; `strangers` are the first of `strangers_count`."""
+
+    maker: str
+    serial: str
+    mechanisms: tuple[int, ...]  # of those that we sign with
+    keys: dict[str, KeyStock]
+    strangers: tuple[Stranger, ...]
+    strangers_count: int
+
+
 class WorkerReady(_Message, frozen=True):
     """The keys are found and the sessions open. Said again when their number changes while nothing is asked."""
 
     sessions: int
     single_threaded: bool
+    stock: Stock
+
+
+class WorkerStocked(_Message, frozen=True):
+    """The answer to WorkerStock; None: the token could not be searched."""
+
+    id: Id
+    sessions: int
+    stock: Stock | None
 
 
 class WorkerFailed(_Message, frozen=True):
@@ -377,8 +434,8 @@ class WorkerPong(_Message, frozen=True):
     sessions: int
 
 
-ToWorker = Hello | WorkerOpen | WorkerSign | WorkerPing
-FromWorker = Hello | WorkerReady | WorkerFailed | WorkerSigned | WorkerPong
+ToWorker = Hello | WorkerOpen | WorkerSign | WorkerPing | WorkerStock
+FromWorker = Hello | WorkerReady | WorkerFailed | WorkerSigned | WorkerPong | WorkerStocked
 
 ask_decoder: msgspec.msgpack.Decoder[Ask] = msgspec.msgpack.Decoder(Ask)
 answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)

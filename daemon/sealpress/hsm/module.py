@@ -13,6 +13,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pkcs11
@@ -20,10 +21,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute, KeyType, ObjectClass
-from pkcs11.exceptions import PKCS11Error
+from pkcs11.attributes import AttributeMapper, handle_bool
+from pkcs11.exceptions import AttributeTypeInvalid, PKCS11Error
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, TokenError
+from sealpress.hsm.mechanisms import MECHANISMS
 from sealpress.verify.curves import CURVES
 
 # What a token answers when the PIN it was shown is not its PIN: incorrect, invalid, length, expired, locked.
@@ -46,7 +49,19 @@ _CURVES = {known.oid: known.curve for known in CURVES}
 _RSA_BITS = {f"rsa{bits}": bits for bits in (2048, 3072, 4096)}
 _ED25519 = bytes.fromhex("06032b6570")
 _SESSION_GONE = frozenset({0xB0, 0xB3})  # CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID
+_VENDOR = 0x8000_0000  # CKA_VENDOR_DEFINED
 _SESSIONS_UNLIMITED = frozenset({0, (1 << 64) - 1})
+
+
+class _Mapper(AttributeMapper):
+    """A vendor's attribute is bytes; an empty answer is none: to python-pkcs11 it is a boolean that is false."""
+
+    def unpack_attributes(self, key: Attribute, value: bytes) -> Any:
+        if key >= _VENDOR:
+            return value
+        if not value and self.attribute_types.get(key) is handle_bool:
+            raise AttributeTypeInvalid
+        return super().unpack_attributes(key, value)
 
 
 class PinRefused(CannotStart):
@@ -172,10 +187,40 @@ class Token:
         _, most = p11.token_flags(self.slot_id)
         return None if most in _SESSIONS_UNLIMITED else max(1, most - 1)
 
+    @property
+    def mechanisms(self) -> frozenset[int]:
+        """CKM_* numbers of those of our mechanisms with which it says that it signs. CannotStart TOKEN_FAILED."""
+        slot = self._token.slot
+        try:
+            offered = {int(one) for one in slot.get_mechanisms()} & MECHANISMS.keys()
+            return frozenset(
+                one
+                for one in offered
+                if pkcs11.MechanismFlag.SIGN in slot.get_mechanism_info(pkcs11.Mechanism(one)).flags
+            )
+        except PKCS11Error as error:
+            raise answered("the token does not list its mechanisms", error) from None
+
+    def private_keys(self, most: int) -> list[Any]:
+        """The first private keys, as the anchor sees them. CannotStart TOKEN_FAILED."""
+        try:
+            return list(islice(self._anchor.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY}), most))
+        except PKCS11Error as error:
+            raise answered("the token's keys cannot be listed", error) from None
+
+    def spki_of(self, private: Any) -> bytes:
+        """Of the one public key with the id and label of a private one; empty if there is none, or several."""
+        same = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: private.id, Attribute.LABEL: private.label}
+        try:
+            public = list(islice(self._anchor.get_objects(same), 2))
+            return (public_spki(public[0]) or b"") if len(public) == 1 else b""
+        except PKCS11Error:
+            return b""
+
     def open_session(self, *, write: bool = False) -> Any:
         """A session without PIN. It shares the login of the anchor."""
         try:
-            return self._token.open(rw=write)
+            return self._token.open(rw=write, attribute_mapper=_Mapper())
         except PKCS11Error as error:
             raise answered("the token opens no session", error) from None
 

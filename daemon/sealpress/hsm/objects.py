@@ -7,6 +7,7 @@ absent. Does not: decide what a deviation means (custodian.py), or sign.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,9 @@ DEMANDED: Mapping[str, bool] = {
     "sign": True,
 }
 """GR-03: read back from the token, or the key is destroyed."""
+
+SOFTWARE_TOKENS = frozenset({"SoftHSM project", "Mozilla Foundation", "tpm2-software.github.io"})
+"""Makers whose tokens keep keys in files (GR-04); a token that lies about its maker is the operator's to know."""
 
 TOLD = (*DEMANDED, "modifiable", "decrypt", "unwrap", "derive")
 
@@ -125,6 +129,16 @@ def attributes(private: Any) -> dict[str, bool]:
         with contextlib.suppress(PKCS11Error):
             told[name] = bool(private[Attribute[name.upper()]])
     return told
+
+
+def counted(private: Any, attribute: int) -> int | None:
+    """How often a key was used, by the token's own count in a vendor's attribute; None if it does not tell."""
+    try:
+        value = bytes(private[attribute])
+    except PKCS11Error:
+        return None
+    # Numbers of PKCS#11 are in the machine's order; a CK_ULONG has four bytes or eight.
+    return int.from_bytes(value, sys.byteorder) if len(value) in (4, 8) else None
 
 
 def deviation(told: Mapping[str, bool], *, adopted: bool = False) -> str:

@@ -13,16 +13,22 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from msgspec import structs
 
 from sealpress.errors import ConfigError
-from sealpress.hsm.messages import WorkerJob
+from sealpress.hsm.mechanisms import (
+    CKM_ECDSA,
+    CKM_ECDSA_SHA256,
+    CKM_ECDSA_SHA384,
+    CKM_ECDSA_SHA512,
+    CKM_EDDSA,
+    CKM_RSA_PKCS,
+    CKM_RSA_PKCS_PSS,
+    CKM_SHA256_RSA_PKCS_PSS,
+)
+from sealpress.hsm.messages import Whole, WorkerJob
 from sealpress.values import DigestAlgorithm, Format, Mode
 from sealpress.verify.curves import HASHES, curve_of
-
-CKM_RSA_PKCS = 0x1
-CKM_RSA_PKCS_PSS = 0xD
-CKM_ECDSA = 0x1041
-CKM_EDDSA = 0x1057
 
 _RSA_BITS_MIN = 2048
 _RSA_BITS_MAX = 4096
@@ -31,6 +37,14 @@ _DIGEST_INFO = {
     DigestAlgorithm.SHA256: bytes.fromhex("3031300d060960864801650304020105000420"),
     DigestAlgorithm.SHA384: bytes.fromhex("3041300d060960864801650304020205000430"),
     DigestAlgorithm.SHA512: bytes.fromhex("3051300d060960864801650304020305000440"),
+}
+
+
+# What hashes with the algorithm of a curve, on the token
+_HASHING = {
+    DigestAlgorithm.SHA256: CKM_ECDSA_SHA256,
+    DigestAlgorithm.SHA384: CKM_ECDSA_SHA384,
+    DigestAlgorithm.SHA512: CKM_ECDSA_SHA512,
 }
 
 
@@ -132,20 +146,23 @@ class Cosigner:
         public = load_der_public_key(spki)
         self._ed25519 = public if isinstance(public, ed25519.Ed25519PublicKey) else None
         self._algorithm = DigestAlgorithm.SHA256
+        self._hashing = CKM_SHA256_RSA_PKCS_PSS
         self._scheme: Scheme | None = None
         if isinstance(public, ec.EllipticCurvePublicKey):
             scheme = Ecdsa(public)
             self._scheme, self._algorithm = scheme, scheme.algorithm
+            self._hashing = _HASHING[scheme.algorithm]
         elif isinstance(public, rsa.RSAPublicKey):
             self._scheme = RsaPss(public)
         elif self._ed25519 is None:
             raise ConfigError("a proof key is Ed25519, P-256, P-384, P-521 or RSA")
 
     def job(self, key: str, message: bytes) -> WorkerJob:
-        """The token operation."""
+        """The token operation: over the digest, or over the message where the token hashes itself."""
         if self._scheme is None:
             return WorkerJob(key, CKM_EDDSA, 0, 64, message)
-        return self._scheme.job(key, self._algorithm, self._digest(message))
+        job = self._scheme.job(key, self._algorithm, self._digest(message))
+        return structs.replace(job, whole=Whole(self._hashing, message))
 
     def finish(self, message: bytes, raw: bytes) -> bytes:
         """The signature, verified; WrongSignature."""

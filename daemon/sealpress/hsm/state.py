@@ -43,6 +43,23 @@ class _Pins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rejected: dict[str, tuple[bytes, ...]]  # by slot
 
 
+class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Operations of one key on one slot (operations.py): begun, done for certain, and both when the token agreed."""
+
+    begun: int = 0
+    done: int = 0
+    token: int | None = None  # its count then; None: it was not asked yet, or is none
+    begun_then: int = 0
+    done_then: int = 0
+
+
+class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of all keys; `closed`: whoever wrote them did nothing more."""
+
+    closed: bool = True
+    keys: dict[str, Count] = {}
+
+
 def known_pins(directory: Path) -> tuple[bytes, dict[str, tuple[bytes, ...]]] | None:
     """Key of the tags and rejected tags by slot, for a reader that is not the signer; None: nothing can be read."""
     try:
@@ -129,6 +146,16 @@ class State:
     def pin_anchors(self, document: bytes, signatures: tuple[str, ...]) -> None:
         """From here on this document is the oldest that counts."""
         self._write("anchors", _Pinned(document, signatures))
+
+    # ---- operations ----
+
+    def operations(self) -> Counts:
+        """As they were kept last."""
+        return self._read("operations", Counts) or Counts()
+
+    def keep_operations(self, counts: Counts) -> None:
+        """Durable when this returns."""
+        self._write("operations", counts)
 
     # ---- PINs ----
 

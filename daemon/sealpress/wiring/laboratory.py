@@ -206,7 +206,10 @@ def _log_section(log: str) -> dict[str, Any]:
 
 
 def _slot_section(log: str) -> dict[str, Any]:
-    return {"module": softhsm_module(), "label": f"lab-{log}", "pin_file": f"token/{log}.pin", "sessions": 2}
+    return {
+        "module": softhsm_module(), "label": f"lab-{log}", "pin_file": f"token/{log}.pin", "sessions": 2,
+        "laboratory": True,
+    }  # fmt: skip
 
 
 def _write_draft(directory: Path, log_keys: Sequence[str]) -> None:

@@ -117,7 +117,7 @@ async def test_every_kind_of_key_signs(tmp_path: Path, shim_module: Path, counte
         assert counters["C_Sign"] == 2
         for key, leaf in leaves.items():
             result = (await link.direct(key, [log.item(*leaf)], sealed.size))[0]
-            assert (result.reason, result.rv, result.slot) == ("", 0, "s1")
+            assert (result.reason, result.rv, result.slot) == ("", 0, "s1#1")
             assert result.signature
         assert counters["C_Sign"] == 2 + len(direct)
         assert (counters["C_Initialize"], counters.initialize_flags, counters["C_Login"]) == (1, 2, 1)

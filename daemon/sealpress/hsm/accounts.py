@@ -9,7 +9,7 @@ Guarantees: counts are on the disk a minute later, and when the signer ends. Doe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from sealpress.config import SlotSection
 from sealpress.hsm import messages as m
@@ -32,7 +32,7 @@ class Accounts:
         self._inventory = Inventory(table, slots, telemetry)
         self._operations = Operations(state, telemetry)
 
-    async def run(self, look: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, look: Callable[[], None]) -> None:
         """Until cancelled: keep the counts, and have `look` ask every slot's worker for its stock once a day."""
         loop = asyncio.get_running_loop()
         due = loop.time() + LOOK_S
@@ -41,7 +41,7 @@ class Accounts:
             await asyncio.to_thread(self._operations.keep, closed=False)
             if loop.time() >= due:
                 due = loop.time() + LOOK_S
-                await look()
+                look()
 
     def close(self) -> None:
         """No worker is at work any more. Damaged if the counts cannot be written."""

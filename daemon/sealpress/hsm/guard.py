@@ -30,16 +30,19 @@ from sealpress.config import Config
 from sealpress.errors import Damaged, Malformed, NotPermitted, Refusal, Unavailable
 from sealpress.hsm import lifting, openings
 from sealpress.hsm import messages as m
+from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.book import LogBook
 from sealpress.hsm.direct import Opened, open_leaf
 from sealpress.hsm.finish import Signed, finish, sign_log
 from sealpress.hsm.heads import HeadLimits
 from sealpress.hsm.holding import load_quorum
+from sealpress.hsm.inventory import REASON as KEY_ATTRIBUTES
 from sealpress.hsm.keytable import GuardKey, GuardLog, KeyTable
 from sealpress.hsm.pinned import Pinned
 from sealpress.hsm.slot import Slot, SlotLost
 from sealpress.hsm.state import State
 from sealpress.ports import Clock
+from sealpress.telemetry import Telemetry
 from sealpress.verify import note
 
 _log = logging.getLogger(__name__)
@@ -76,10 +79,20 @@ class Guard:
         self._books = {
             origin: LogBook(state.directory, origin, self._limits, self._failed, quorum) for origin in table.logs
         }
+        self._accounts = Accounts(table, config.slot, state, Telemetry(clock))
+        self._daily: asyncio.Task[None] | None = None
         used = {slot for key in table.keys.values() if key.active for slot in key.slots}
         backoff = (config.signer.worker_backoff_ms, config.signer.worker_backoff_ms_max)
         self._slots = {
-            name: Slot(name, section, _opener(name, config, path_of, table, state), state, backoff, self._changed)
+            name: Slot(
+                name,
+                section,
+                _opener(name, config, path_of, table, state, self._accounts),
+                state,
+                backoff,
+                self._changed,
+                self._accounts.take,
+            )
             for name, section in config.slot.items()
             if name in used
         }
@@ -92,12 +105,21 @@ class Guard:
         for book in self._books.values():
             book.start(self._now())
         await asyncio.gather(*(slot.start() for slot in self._slots.values()))
+        self._daily = asyncio.create_task(self._accounts.run(self._look))
 
     async def close(self) -> None:
         """Kill the workers, write the marks."""
+        if self._daily is not None:
+            self._daily.cancel()
         await asyncio.gather(*(slot.close() for slot in self._slots.values()))
+        self._accounts.close()
         for book in self._books.values():
             await book.close()
+
+    def _look(self) -> None:
+        for name, slot in self._slots.items():
+            self._accounts.ask(name)
+            slot.look()
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Call this when readiness changes."""
@@ -322,7 +344,14 @@ class Guard:
             {origin: m.MarkView(b.mark.size, b.mark.root, b.mark.time) for origin, b in self._books.items()},
             {name: self._key_view(key) for name, key in self._table.keys.items()},
             {
-                name: m.SlotView(slot.up, slot.sessions, slot.operations, max(0, slot.restarts), slot.reason)
+                name: m.SlotView(
+                    slot.up,
+                    slot.sessions,
+                    slot.operations,
+                    max(0, slot.restarts),
+                    slot.reason,
+                    strangers=self._accounts.strangers(name),
+                )
                 for name, slot in self._slots.items()
             },
             dict(self.refused),
@@ -336,11 +365,14 @@ class Guard:
         elif self._state.stopped(key.name):
             reason = "STOPPED"
         elif slot is None:
-            reason = "SLOT_DOWN"
+            reason = "SLOT_DOWN" if self._accounts.usable(key) else KEY_ATTRIBUTES
         signed = self._books[key.origin].mark.signed.get(key.key_id[:8])
         size, time = (signed.size, signed.time) if signed else (0, 0)
         name = slot.name if slot is not None else key.slots[0]
-        return m.KeyView(key.key_id, key.line, key.origin, name, not reason, reason, size, time, key.held)
+        mechanism, operations = self._accounts.mechanism(key, name), self._accounts.number(name, key.name)
+        return m.KeyView(
+            key.key_id, key.line, key.origin, name, not reason, reason, size, time, key.held, mechanism, operations
+        )
 
     # ---- tokens ----
 
@@ -369,13 +401,20 @@ class Guard:
         slot = self._slot_of(key)
         if slot is None:
             return [SlotLost(unknown=False)] * len(jobs), ""
+        number = self._accounts.begin(slot.name, key.name, len(jobs))
+        signed = 0
         try:
-            return await slot.sign(jobs), slot.name
+            results = await slot.sign(jobs)
+            signed = sum(not result.rv for result in results)
+            return results, f"{slot.name}#{number}"
         except SlotLost as lost:
             return [lost] * len(jobs), slot.name
+        finally:
+            self._accounts.end(slot.name, key.name, len(jobs), signed)
 
     def _slot_of(self, key: GuardKey) -> Slot | None:
-        up = [self._slots[name] for name in key.slots if name in self._slots and self._slots[name].up]
+        usable = self._accounts.usable(key)
+        up = [self._slots[name] for name in usable if name in self._slots and self._slots[name].up]
         return min(up, key=lambda slot: slot.waiting) if up else None
 
     # ---- small things ----
@@ -405,12 +444,13 @@ async def _release(book: LogBook) -> None:
 
 
 def _opener(
-    slot: str, config: Config, path_of: Callable[[str], Path], table: KeyTable, state: State
+    slot: str, config: Config, path_of: Callable[[str], Path], table: KeyTable, state: State, accounts: Accounts
 ) -> Callable[[], m.WorkerOpen]:
     section = config.slot[slot]
     keys = tuple(m.WorkerKey(key.name, key.cka_id, key.cka_label, key.spki) for key in table.of_slot(slot))
 
     def ask() -> m.WorkerOpen:
+        accounts.ask(slot)
         return m.WorkerOpen(
             slot=slot,
             module=section.module,
@@ -422,6 +462,8 @@ def _opener(
             tag_key=state.tag_key,
             rejected=state.rejected(slot),
             keys=keys,
+            known=table.known.get(slot, ()),
+            operations_attribute=section.operations_attribute,
         )
 
     return ask

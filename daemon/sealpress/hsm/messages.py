@@ -351,8 +351,6 @@ class WorkerPing(_Message, frozen=True):
 class WorkerStock(_Message, frozen=True):
     """Look at the token's keys again, please."""
 
-    id: Id
-
 
 class KeyStock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A key that was asked for: what the token says of it. An attribute that it does not tell is absent."""
@@ -385,15 +383,12 @@ class WorkerReady(_Message, frozen=True):
 
     sessions: int
     single_threaded: bool
-    stock: Stock
 
 
 class WorkerStocked(_Message, frozen=True):
-    """The answer to WorkerStock; None: the token could not be searched."""
+    """What the worker found on its token: before it is ready, and whenever it was told to look again and could."""
 
-    id: Id
-    sessions: int
-    stock: Stock | None
+    stock: Stock
 
 
 class WorkerFailed(_Message, frozen=True):

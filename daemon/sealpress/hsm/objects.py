@@ -62,7 +62,11 @@ class Pair:
 def make(session: Any, kind: str, cka_id: bytes, label: str, template: Mapping[Any, bool] | None = None) -> Pair:
     """A new pair, as strict as the token can make it: read its attributes back. CannotStart TOKEN_FAILED."""
     strict = PRIVATE_TEMPLATE if template is None else template
-    tries = ({**strict, **_WISHED}, {}), (strict, {}), ({**strict, **_UNNAMED}, _UNNAMED)
+    tries: tuple[tuple[dict[Any, Any], dict[Any, Any]], ...] = (
+        ({**strict, **_WISHED}, {}),
+        (strict, {}),
+        ({**strict, **_UNNAMED}, _UNNAMED),
+    )
     for private_template, public_template in tries:
         try:
             public, private = generate_pair(session, kind, cka_id, label, private_template, public_template)

@@ -22,6 +22,7 @@ from typing import Any
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError
+from sealpress.hsm.mechanisms import chosen
 from sealpress.hsm.messages import WorkerJob, WorkerOpen, WorkerResult
 from sealpress.hsm.module import LASTING, Token, TokenName
 
@@ -62,6 +63,7 @@ class SlotPool:
         self._token = Token(TokenName(ask.module, ask.reserved, ask.serial, ask.label))
         self._login()
         self._handles = _Handles(0, self._find_keys())
+        self._mechanisms = self._token.mechanisms
         count = 1 if p11.single_threaded() else min(ask.sessions, self._token.sessions_max or ask.sessions)
         self._sessions: list[Any] = [None] * count
         self._pool = p11.Pool([0] * count)
@@ -80,6 +82,11 @@ class SlotPool:
         """Mend from now on, and call `tell` from that thread whenever `sessions` or `lost` may have changed."""
         self._tell = tell
         threading.Thread(target=self._mend_always, name="mender", daemon=True).start()
+
+    @property
+    def token(self) -> Token:
+        """What the sessions are of."""
+        return self._token
 
     @property
     def sessions(self) -> int:
@@ -104,7 +111,7 @@ class SlotPool:
         while waiting:
             handles = self._handles
             waiting = [at for at in waiting if jobs[at].key in handles.keys]
-            asked = [_job(jobs[at], handles.keys[jobs[at].key]) for at in waiting]
+            asked = [_job(chosen(jobs[at], self._mechanisms), handles.keys[jobs[at].key]) for at in waiting]
             outcomes = self._pool.sign(asked, generation=handles.generation, deadline_ns=deadline_ns)
             self._judge(handles.generation, outcomes)
             again = []

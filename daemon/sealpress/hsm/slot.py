@@ -56,6 +56,7 @@ class Slot:
         state: State,
         backoff_ms: tuple[int, int],
         on_change: Callable[[], None],
+        on_stock: Callable[[str, m.Stock], None],
     ) -> None:
         """`open_ask` makes the first message anew for each worker, so that it carries the newest rejected PINs."""
         self.name = name
@@ -64,6 +65,7 @@ class Slot:
         self._state = state
         self._backoff_ms = backoff_ms
         self._on_change = on_change
+        self._on_stock = on_stock
         self._writer: asyncio.StreamWriter | None = None
         self._calls: dict[int, _Call] = {}
         self._next_id = 0
@@ -119,6 +121,11 @@ class Slot:
         """Returns when the worker has answered; SlotLost."""
         self._next_id += 1
         await self._call(m.WorkerPing(self._next_id))
+
+    def look(self) -> None:
+        """The worker looks at the token's keys again, if there is one."""
+        if self._writer is not None:
+            self._writer.write(m.frame(m.WorkerStock()))
 
     async def _call(self, ask: m.WorkerSign | m.WorkerPing) -> m.WorkerSigned | m.WorkerPong:
         writer = self._writer
@@ -192,6 +199,9 @@ class Slot:
             case m.Hello():
                 if message.version != m.VERSION:
                     raise Malformed("the worker speaks another version", reason="VERSION")
+            case m.WorkerStocked():
+                self._on_stock(self.name, message.stock)
+                self._on_change()
             case m.WorkerReady():
                 self._writer, self.sessions, self.reason = writer, message.sessions, ""
                 if self.restarts:

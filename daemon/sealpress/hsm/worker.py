@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, Malformed
 from sealpress.hsm import messages as m
+from sealpress.hsm import stock
 from sealpress.hsm.module import LASTING, PinRefused
 from sealpress.hsm.pool import SlotPool
 
@@ -41,6 +42,7 @@ class _Worker:
         self._frames = m.Frames(m.to_worker_decoder)
         self._write = threading.Lock()  # guards the socket, `_told` and `_done`
         self._pool: SlotPool | None = None
+        self._ask: m.WorkerOpen | None = None
         self._threads = ThreadPoolExecutor(BATCHES_MAX, thread_name_prefix="batch")
         self._asked = 0  # batches; by the reader alone
         self._done = 0
@@ -71,18 +73,32 @@ class _Worker:
             case m.WorkerPing() if pool is not None:
                 self._tell(lambda sessions: m.WorkerPong(message.id, sessions))
                 return not pool.stuck
+            case m.WorkerStock() if pool is not None and self._ask is not None:
+                self._threads.submit(self._look, pool, self._ask)
+                return not pool.stuck
             case _:
                 return False
 
     def _open(self, ask: m.WorkerOpen) -> bool:
         try:
             self._pool = SlotPool(ask)
+            found = stock.take(self._pool.token, ask)
         except (CannotStart, CoreError) as error:
             self._say(_failed(error))
             return False
+        self._ask = ask
+        self._say(m.WorkerStocked(found))
         self._changed()
         self._pool.start(self._changed)
         return True
+
+    def _look(self, pool: SlotPool, ask: m.WorkerOpen) -> None:
+        try:
+            self._say(m.WorkerStocked(stock.take(pool.token, ask)))
+        except CannotStart:
+            return  # the mender finds out what ails it
+        except BaseException:
+            os._exit(_EXIT_LOST)
 
     def _sign(self, pool: SlotPool, ask: m.WorkerSign) -> None:
         try:

@@ -62,7 +62,7 @@ class Pair:
 def make(session: Any, kind: str, cka_id: bytes, label: str, template: Mapping[Any, bool] | None = None) -> Pair:
     """A new pair, as strict as the token can make it: read its attributes back. CannotStart TOKEN_FAILED."""
     strict = PRIVATE_TEMPLATE if template is None else template
-    tries: tuple[tuple[dict[Any, Any], dict[Any, Any]], ...] = (
+    tries: tuple[tuple[Mapping[Any, Any], Mapping[Any, Any]], ...] = (
         ({**strict, **_WISHED}, {}),
         (strict, {}),
         ({**strict, **_UNNAMED}, _UNNAMED),

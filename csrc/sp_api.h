@@ -389,7 +389,6 @@ typedef struct sp_p11_job {
     uint32_t data_size;
     uint8_t *signature;
     uint32_t signature_capacity, signature_size;
-    uint64_t deadline_ns;       /* CLOCK_MONOTONIC; not begun from then on; 0: none */
     uint32_t session;           /* out: which of the pool's sessions did it; UINT32_MAX: none, the token never saw it */
     uint8_t may_have_signed;    /* out: 0: by its own answer the token did not begin to sign, so that another session may */
     uint64_t rv;                /* out: CKR_OK or the token's error; CKR_FUNCTION_CANCELED untried: its deadline passed first */
@@ -399,8 +398,9 @@ typedef struct sp_p11_job {
 typedef struct sp_p11_pool sp_p11_pool;
 int sp_p11_pool_new(const uint64_t *sessions /* 0: none yet */, uint32_t count, sp_p11_pool **out);
 /* Blocks until these jobs are done; their errors are in the jobs. Any number of callers: the threads take jobs of all callers in turn.
- * Keys of another generation than the pool's: all untried. */
-int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, sp_p11_job *jobs, size_t count);
+ * Keys of another generation than the pool's: all untried. From the deadline on no job is begun. */
+int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_ns /* CLOCK_MONOTONIC, 0: none */,
+                     sp_p11_job *jobs, size_t count);
 enum { SP_P11_SEAT_DEAD, SP_P11_SEAT_ALIVE, SP_P11_SEAT_LEAVING /* dead, and still in the token's hands: neither close nor replace it */ };
 uint32_t sp_p11_pool_seats(const sp_p11_pool *pool, uint8_t *states /* count of them, or NULL */);   /* how many are alive */
 uint32_t sp_p11_pool_limit(const sp_p11_pool *pool);   /* how many work at a time, as the token bears it */

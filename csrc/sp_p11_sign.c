@@ -2,13 +2,14 @@
  *
  * A call brings jobs and waits; the threads take one job at a time from the calls in turn, so that a long list does not
  * keep a short one waiting, and no more of them work at a time than the token bears (sp_pace). Signature sizes are known
- * to the caller: there is no length query, which on a network HSM is a round trip. A job whose deadline has passed is not
- * started. A session that answers anything but CKR_OK may hold an unfinished operation and would refuse every later one
- * (CKR_OPERATION_ACTIVE): it is dead until the caller puts another in its place. When all are dead, jobs come back
- * untried: `session` stays UINT32_MAX, so that the caller knows that no token saw them.
+ * to the caller: there is no length query, which on a network HSM is a round trip. No job is begun after the deadline of
+ * its call, and from then on the call waits only for the jobs that the token has in hand.
  *
- * Handles are of a generation, which ends when the login or the keys are lost: sessions and jobs of another one than
- * the pool's are never used. */
+ * A session that answers anything but CKR_OK may hold an unfinished operation and would refuse every later one
+ * (CKR_OPERATION_ACTIVE): it is dead until the caller puts another in its place. When all are dead, jobs come back
+ * untried: `session` stays UINT32_MAX, so that the caller knows that no token saw them. Handles are of a generation, which
+ * ends when the login or the keys are lost: sessions and jobs of another one than the pool's are never used. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ enum { SESSIONS_MAX = 1024, WATCH_MS = 50 };
 typedef struct sign_call {
     sp_p11_job *jobs;
     size_t count, next, done;
+    uint64_t deadline_ns;               /* 0: none */
     pthread_cond_t finished;
     struct sign_call *after;
 } sign_call;
@@ -55,6 +57,21 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static int wait_until(pthread_cond_t *what, pthread_mutex_t *lock, uint64_t ns)
+{
+    const struct timespec until = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    return pthread_cond_timedwait(what, lock, &until);
+}
+
+static void init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
 static void queue_put(sp_p11_pool *pool, sign_call *call)
 {
     call->after = NULL;
@@ -78,14 +95,32 @@ static sign_call *queue_take(sp_p11_pool *pool)
     return call;
 }
 
+static void queue_drop(sp_p11_pool *pool, const sign_call *call)
+{
+    sign_call *before = NULL;
+    for (sign_call *at = pool->first; at != NULL; before = at, at = at->after) {
+        if (at == call) {
+            *(before != NULL ? &before->after : &pool->first) = at->after;
+            pool->last = at->after == NULL ? before : pool->last;
+            return;
+        }
+    }
+}
+
+/* What nobody took of a call that is in the queue no more. */
+static void fail_rest(sign_call *call, ck_rv rv)
+{
+    for (; call->next < call->count; call->next++) {
+        call->jobs[call->next].rv = rv;
+        call->done++;
+    }
+}
+
 /* Jobs that nobody took: the last session died, or their generation ended. */
 static void fail_waiting(sp_p11_pool *pool)
 {
     for (sign_call *call = queue_take(pool); call != NULL; call = queue_take(pool)) {
-        for (; call->next < call->count; call->next++) {
-            call->jobs[call->next].rv = CKR_SESSION_CLOSED;
-            call->done++;
-        }
+        fail_rest(call, CKR_SESSION_CLOSED);
         if (call->done == call->count) {
             pthread_cond_signal(&call->finished);
         }
@@ -191,7 +226,7 @@ static void serve(sp_p11_pool *pool, pool_seat *seat)
         queue_put(pool, call);
     }
     seat->since_ns = now_ns();
-    if (job->deadline_ns != 0 && seat->since_ns >= job->deadline_ns) {
+    if (call->deadline_ns != 0 && seat->since_ns >= call->deadline_ns) {
         job->rv = CKR_FUNCTION_CANCELED;
     } else {
         sign_unlocked(pool, seat, job);
@@ -211,9 +246,7 @@ static void rest(sp_p11_pool *pool, const pool_seat *seat)
         pthread_cond_wait(&pool->work, &pool->lock);
         return;
     }
-    uint64_t until_ns = now_ns() + WATCH_MS * 1000000u;
-    const struct timespec until = {(time_t)(until_ns / 1000000000u), (long)(until_ns % 1000000000u)};
-    pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+    wait_until(&pool->work, &pool->lock, now_ns() + WATCH_MS * 1000000u);
 }
 
 static void *seat_main(void *argument)
@@ -232,15 +265,6 @@ static void *seat_main(void *argument)
     return NULL;
 }
 
-static void init_work(pthread_cond_t *work)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(work, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out)
 {
     SP_ENSURE(sessions != NULL && out != NULL && count > 0 && count <= SESSIONS_MAX, SP_E_ARGUMENT);
@@ -253,7 +277,7 @@ int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out)
     pool->count = count;
     sp_pace_start(&pool->pace, count);
     pthread_mutex_init(&pool->lock, NULL);
-    init_work(&pool->work);
+    init_condition(&pool->work);
     sp_p11_hold(1);
     for (uint32_t i = 0; i < count; i++) {
         int alive = sessions[i] != CK_INVALID_HANDLE;
@@ -272,7 +296,22 @@ int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out)
     return SP_OK;
 }
 
-int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, sp_p11_job *jobs, size_t count)
+/* Until all jobs are done; when the deadline passes, until those are that a token has in hand. */
+static void await_call(sp_p11_pool *pool, sign_call *call)
+{
+    uint64_t until_ns = call->deadline_ns;
+    while (call->done < call->count) {
+        if (until_ns == 0) {
+            pthread_cond_wait(&call->finished, &pool->lock);
+        } else if (wait_until(&call->finished, &pool->lock, until_ns) == ETIMEDOUT) {
+            queue_drop(pool, call);
+            fail_rest(call, CKR_FUNCTION_CANCELED);
+            until_ns = 0;
+        }
+    }
+}
+
+int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_ns, sp_p11_job *jobs, size_t count)
 {
     SP_ENSURE(pool != NULL && (jobs != NULL || count == 0), SP_E_ARGUMENT);
     const ck_function_list *table;
@@ -288,8 +327,8 @@ int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, sp_p11_job *jobs, s
     if (count == 0) {
         return SP_OK;
     }
-    sign_call call = {.jobs = jobs, .count = count};
-    pthread_cond_init(&call.finished, NULL);
+    sign_call call = {.jobs = jobs, .count = count, .deadline_ns = deadline_ns};
+    init_condition(&call.finished);
     pthread_mutex_lock(&pool->lock);
     if (generation == pool->generation) {
         queue_put(pool, &call);
@@ -300,9 +339,7 @@ int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, sp_p11_job *jobs, s
         fail_waiting(pool);
     }
     wake(pool, call.count - call.done);
-    while (call.done < call.count) {
-        pthread_cond_wait(&call.finished, &pool->lock);
-    }
+    await_call(pool, &call);
     pthread_mutex_unlock(&pool->lock);
     pthread_cond_destroy(&call.finished);
     return SP_OK;

@@ -48,8 +48,10 @@ static void fall(sp_pace *pace)
 {
     pace->settled = 1;
     pace->limit -= pace->limit > 1 ? (pace->limit + 3) / 4 : 0;
+    if (pace->raised) {
+        pace->pause = pace->pause < PAUSE_MAX ? 2 * pace->pause : PAUSE_MAX;
+    }
     pace->rest = pace->pause;
-    pace->pause = pace->pause < PAUSE_MAX ? 2 * pace->pause : PAUSE_MAX;
     pace->raised = 0;
 }
 

@@ -15,7 +15,7 @@ typedef struct sp_pace {
     uint32_t most, limit;           /* sessions that there are, and that may work at a time; 1 <= limit <= most */
     uint32_t done, slow;            /* operations of this round */
     int crowded, raised, settled;   /* jobs waited in this round; it began with one session more; the limit fell once */
-    uint32_t rest, pause;           /* rounds before the next raise; and after the next fall */
+    uint32_t rest, pause;           /* rounds before the next raise; and after a fall */
     sp_pace_kind kinds[SP_PACE_KINDS];
 } sp_pace;
 

@@ -61,6 +61,7 @@ class Kind(IntEnum):
     RENUMBER_SLOTS = 14
     SESSION_CAP = 15
     TOKEN_FLAGS = 16
+    CROWD = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ def delay(milliseconds: float, *, after: bool = False) -> Fault:
 def rate(per_s: float) -> Fault:
     """The token has one engine for all sessions, which does so many a second."""
     return Fault(Kind.RATE, round(1e9 / per_s))
+
+
+def crowd(milliseconds: float) -> Fault:
+    """The token slows down with the square of the calls that it has at a time; this long if it has one."""
+    return Fault(Kind.CROWD, round(1000 * milliseconds))
 
 
 def crash(number: int = signal.SIGSEGV, *, after: bool = False) -> Fault:

@@ -142,7 +142,8 @@ class Pool:
     def sign(self, jobs: Sequence[Job], *, generation: int = 0, deadline_ns: int = 0) -> list[Outcome]:
         """Returns when all jobs are done or have failed; any number of threads may call.
 
-        `deadline_ns`, of CLOCK_MONOTONIC: no job is begun from then on. Keys of another generation: all untried.
+        `deadline_ns`, of CLOCK_MONOTONIC: from then on no job is begun, and only those are waited for that the token
+        has in hand. Keys of another generation: all untried.
         """
         if not jobs:
             return []
@@ -154,10 +155,9 @@ class Pool:
             slot.key, slot.mechanism, slot.parameter = job.key, job.mechanism, job.parameter
             slot.data, slot.data_size = data + read, len(job.data)
             slot.signature, slot.signature_capacity = arena + written, job.size
-            slot.deadline_ns = deadline_ns
             read += len(job.data)
             written += job.size
-        check(lib.sp_p11_pool_sign(self._pool, generation, array, len(jobs)))
+        check(lib.sp_p11_pool_sign(self._pool, generation, deadline_ns, array, len(jobs)))
         return [
             Outcome(
                 bytes(ffi.buffer(slot.signature, slot.signature_size)),

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -25,13 +24,15 @@ from sealpress.errors import CannotStart, CoreError
 from sealpress.hsm.mechanisms import chosen
 from sealpress.hsm.messages import WorkerJob, WorkerOpen, WorkerResult
 from sealpress.hsm.module import LASTING, Token, TokenName
+from sealpress.ports import Clock
 
 _UNKNOWN_KEY = 0x60  # CKR_KEY_HANDLE_INVALID
+_S = 1_000_000_000
 _PAUSES_S = (0.05, 0.25)  # between attempts to mend; then a new process has to
 _FILL_S = (0.2, 5.0)  # until a session that could not be opened is asked for again: at first, at most
 _FRUITLESS_MAX = 8  # mends in a row after which nothing was signed
-_LEAVING_S_MAX = 1.0
-_MENDING_S_MAX = 15.0
+_LEAVING_POLLS = (100, 0.01)  # so often, after so many seconds, is asked for sessions that a token has in hand
+_MENDING_NS_MAX = 15 * _S
 
 
 class Fault(IntEnum):
@@ -57,9 +58,10 @@ class _Handles:
 class SlotPool:
     """Everything that a worker holds of its slot."""
 
-    def __init__(self, ask: WorkerOpen) -> None:
+    def __init__(self, ask: WorkerOpen, clock: Clock) -> None:
         """Find the token, log in, find the keys, open the sessions. CannotStart says what is missing."""
         self._ask = ask
+        self._clock = clock
         self._token = Token(TokenName(ask.module, ask.reserved, ask.serial, ask.label))
         self._login()
         self._handles = _Handles(0, self._find_keys())
@@ -72,8 +74,9 @@ class SlotPool:
         self._looking = False
         self._failing = False
         self._fruitless = 0
-        self._fill_at, self._fill_wait_s = 0.0, _FILL_S[0]
-        self._mending_since: float | None = None
+        self._fill_at_ns, self._fill_wait_s = 0, _FILL_S[0]
+        self._mending_since_ns: int | None = None
+        self._never = threading.Event()  # to wait with
         self._tell: Callable[[], None] = lambda: None
         self.lost: CannotStart | None = None
         self._fill()
@@ -98,8 +101,8 @@ class SlotPool:
     @property
     def stuck(self) -> bool:
         """Whether the mender waits in the token for longer than anybody should."""
-        since = self._mending_since
-        return since is not None and time.monotonic() - since > _MENDING_S_MAX
+        since_ns = self._mending_since_ns
+        return since_ns is not None and self._clock.monotonic_ns() - since_ns > _MENDING_NS_MAX
 
     # ---- jobs ----
 
@@ -137,7 +140,7 @@ class SlotPool:
 
     def _await_mended(self, deadline_ns: int) -> bool:
         """Whether there is a session to try on, before the deadline."""
-        timeout = (deadline_ns - time.monotonic_ns()) / 1e9 if deadline_ns else None
+        timeout = (deadline_ns - self._clock.monotonic_ns()) / _S if deadline_ns else None
         with self._changed:
             self._changed.wait_for(lambda: self.lost is not None or self._usable(), timeout)
             return self.lost is None and self._usable()
@@ -153,9 +156,9 @@ class SlotPool:
                 self._changed.wait_for(lambda: self._fault, self._nap_s())
                 self._looking = self._fault > Fault.NONE
                 fault, self._fault = self._fault, Fault.NONE
-            self._mending_since = time.monotonic()
+            self._mending_since_ns = self._clock.monotonic_ns()
             self._mend(fault)
-            self._mending_since = None
+            self._mending_since_ns = None
             with self._changed:
                 self._looking = False
                 self._changed.notify_all()
@@ -164,7 +167,7 @@ class SlotPool:
     def _nap_s(self) -> float | None:
         if all(self._pool.alive()):
             return None
-        return max(0.02, self._fill_at - time.monotonic())
+        return max(0.02, (self._fill_at_ns - self._clock.monotonic_ns()) / _S)
 
     def _mend(self, fault: Fault) -> None:
         self._fruitless += fault > Fault.NONE
@@ -183,7 +186,7 @@ class SlotPool:
                     return
                 self._failing = True
                 self._tell()
-                time.sleep(pause_s)
+                self._never.wait(pause_s)
             else:
                 self._failing = False
                 return
@@ -215,9 +218,11 @@ class SlotPool:
     def _reopen(self) -> None:
         """The anchor is gone, and all sessions with it as far as anybody can tell."""
         self._pool.retire()
-        until = time.monotonic() + _LEAVING_S_MAX
-        while len(self._pool.dead()) < self._pool.count and time.monotonic() < until:
-            time.sleep(0.01)
+        polls, pause_s = _LEAVING_POLLS
+        for _ in range(polls):
+            if len(self._pool.dead()) == self._pool.count:
+                break
+            self._never.wait(pause_s)
         for position in self._pool.dead():
             self._close(position)
         self._token.reopen()
@@ -231,7 +236,7 @@ class SlotPool:
             except CannotStart:
                 if not any(self._pool.alive()):
                     raise
-                self._fill_at = time.monotonic() + self._fill_wait_s
+                self._fill_at_ns = self._clock.monotonic_ns() + round(self._fill_wait_s * _S)
                 self._fill_wait_s = min(2 * self._fill_wait_s, _FILL_S[1])
                 return
             self._sessions[position] = session
@@ -247,10 +252,10 @@ class SlotPool:
                 session.close()
 
     def _lose(self, failure: CannotStart) -> None:
+        self._pool.retire()
         with self._changed:
             self.lost = failure
             self._changed.notify_all()
-        self._pool.retire()
 
     # ---- the token ----
 

@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -109,7 +108,7 @@ class Slot:
     async def sign(self, jobs: Sequence[m.WorkerJob]) -> tuple[m.WorkerResult, ...]:
         """The jobs' results in order; SlotLost."""
         self._next_id += 1
-        deadline_ns = time.monotonic_ns() + round(self._deadline_s * 1e9)
+        deadline_ns = round((asyncio.get_running_loop().time() + self._deadline_s) * 1e9)  # CLOCK_MONOTONIC
         answer = await self._call(m.WorkerSign(self._next_id, tuple(jobs), deadline_ns))
         if not isinstance(answer, m.WorkerSigned) or len(answer.results) != len(jobs):
             self._kill()

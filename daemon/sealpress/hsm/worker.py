@@ -16,16 +16,17 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from sealpress.clock import SystemClock
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, Malformed
 from sealpress.hsm import messages as m
 from sealpress.hsm import stock
 from sealpress.hsm.module import LASTING, PinRefused
 from sealpress.hsm.pool import SlotPool
+from sealpress.ports import Clock
 
 BATCHES_MAX = 16  # worked on at a time
 WAITING_MAX = 256  # batches beyond them; one more is answered as not tried
@@ -37,10 +38,11 @@ _NO_SESSION = 0xB0  # CKR_SESSION_CLOSED
 
 
 class _Worker:
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, clock: Clock) -> None:
         self._connection = connection
+        self._clock = clock
         self._frames = m.Frames(m.to_worker_decoder)
-        self._write = threading.Lock()  # guards the socket, `_told` and `_done`
+        self._said = threading.Condition()  # guards the socket, `_told` and `_done`
         self._pool: SlotPool | None = None
         self._ask: m.WorkerOpen | None = None
         self._threads = ThreadPoolExecutor(BATCHES_MAX, thread_name_prefix="batch")
@@ -81,7 +83,7 @@ class _Worker:
 
     def _open(self, ask: m.WorkerOpen) -> bool:
         try:
-            self._pool = SlotPool(ask)
+            self._pool = SlotPool(ask, self._clock)
             found = stock.take(self._pool.token, ask)
         except (CannotStart, CoreError) as error:
             self._say(_failed(error))
@@ -108,17 +110,17 @@ class _Worker:
 
     def _answer(self, ask: m.WorkerSign, results: tuple[m.WorkerResult, ...]) -> None:
         self._tell(lambda sessions: m.WorkerSigned(ask.id, results, sessions))
-        with self._write:
+        with self._said:
             self._done += 1
+            self._said.notify_all()
 
     def _changed(self) -> None:
         """Sessions were opened or lost, or all is lost; called by the pool's mender, and once before it starts."""
         pool = self._pool
         assert pool is not None
         if pool.lost is not None:
-            until = time.monotonic() + _LAST_ANSWERS_S
-            while self._done < self._asked and time.monotonic() < until:
-                time.sleep(0.01)  # what waited for a session is being answered as not tried
+            with self._said:  # what waited for a session is being answered as not tried
+                self._said.wait_for(lambda: self._done >= self._asked, _LAST_ANSWERS_S)
             with contextlib.suppress(OSError):
                 self._say(_failed(pool.lost))
             os._exit(_EXIT_LOST)
@@ -126,13 +128,13 @@ class _Worker:
             self._tell(lambda sessions: m.WorkerReady(sessions, p11.single_threaded()))
 
     def _say(self, message: m.FromWorker) -> None:
-        with self._write:
+        with self._said:
             self._connection.sendall(m.frame(message))
 
     def _tell(self, made: Callable[[int], m.FromWorker]) -> None:
         """A message with the number of sessions: read under the lock, so that the last one told is the newest."""
         assert self._pool is not None
-        with self._write:
+        with self._said:
             self._told = self._pool.sessions
             self._connection.sendall(m.frame(made(self._told)))
 
@@ -151,7 +153,7 @@ def main(arguments: list[str]) -> int:
     p11.die_with_parent(parent)
     with socket.socket(fileno=descriptor) as connection:
         try:
-            code = _Worker(connection).run()
+            code = _Worker(connection, SystemClock()).run()
         except (OSError, Malformed):
             code = _EXIT_LOST
     sys.stderr.flush()

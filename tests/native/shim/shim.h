@@ -43,6 +43,7 @@ enum shim_kind {
     SHIM_RENUMBER_SLOTS = 14,   /* every slot number given out so far is invalid; the next list gives new ones */
     SHIM_SESSION_CAP = 15,      /* C_OpenSession: CKR_SESSION_COUNT above `value`; C_GetTokenInfo: says so */
     SHIM_TOKEN_FLAGS = 16,      /* C_GetTokenInfo: these flags as well */
+    SHIM_CROWD = 17,            /* `value` microseconds times the square of the calls that it keeps at the time */
 };
 
 typedef struct shim_rule {
@@ -56,7 +57,7 @@ typedef struct shim_rule {
     uint64_t count;             /* and no more than so many; 0: for ever */
     uint64_t value;
     uint64_t seen, met;         /* written by the shim, like the next */
-    uint64_t engine_free_ns;    /* SHIM_RATE, CLOCK_MONOTONIC */
+    uint64_t state;             /* SHIM_RATE: ns of CLOCK_MONOTONIC at which the engine is free; SHIM_CROWD: calls kept */
     uint8_t bytes[SHIM_BYTES];
 } shim_rule;
 

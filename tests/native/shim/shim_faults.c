@@ -32,13 +32,21 @@ static uint32_t armed(const shim_rule *rule)
 /* The call waits for its turn at the engine and for its own time there. A late wake-up costs the engine nothing. */
 static void take_engine(shim_rule *rule)
 {
-    uint64_t free_ns = __atomic_load_n(&rule->engine_free_ns, __ATOMIC_RELAXED), done_ns;
+    uint64_t free_ns = __atomic_load_n(&rule->state, __ATOMIC_RELAXED), done_ns;
     do {
         uint64_t now = now_ns();
         done_ns = (free_ns > now ? free_ns : now) + rule->value;
-    } while (!__atomic_compare_exchange_n(&rule->engine_free_ns, &free_ns, done_ns, 0, __ATOMIC_RELAXED,
+    } while (!__atomic_compare_exchange_n(&rule->state, &free_ns, done_ns, 0, __ATOMIC_RELAXED,
                                           __ATOMIC_RELAXED));
     sleep_until(done_ns);
+}
+
+/* A token that does less the more is asked of it at a time. */
+static void join_crowd(shim_rule *rule)
+{
+    uint64_t crowd = __atomic_add_fetch(&rule->state, 1, __ATOMIC_RELAXED);
+    sleep_until(now_ns() + rule->value * crowd * crowd * 1000);
+    __atomic_sub_fetch(&rule->state, 1, __ATOMIC_RELAXED);
 }
 
 static void hang(const shim_rule *rule)
@@ -65,6 +73,9 @@ static ck_rv disturb(shim_rule *rule, const shim_call *call)
         return CKR_OK;
     case SHIM_RATE:
         take_engine(rule);
+        return CKR_OK;
+    case SHIM_CROWD:
+        join_crowd(rule);
         return CKR_OK;
     case SHIM_HANG:
         hang(rule);

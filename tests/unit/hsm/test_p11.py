@@ -49,10 +49,17 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
     return make_node(tmp_path_factory.mktemp("p11") / "n", keys=KEYS)
 
 
-def run(node: Node, script: str, *, module: str = SOFTHSM, env: dict[str, str] | None = None) -> str:
+def run(
+    node: Node,
+    script: str,
+    *,
+    module: str = SOFTHSM,
+    env: dict[str, str] | None = None,
+    arguments: list[str] | None = None,
+) -> str:
     """Standard output of a script that ended well."""
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + script, str(node.directory), module],
+        [sys.executable, "-c", PRELUDE + script, str(node.directory), module, *(arguments or [])],
         env={**node.env, **(env or {})},
         capture_output=True,
         text=True,
@@ -141,6 +148,55 @@ except CoreError as error: assert error.name == "SP_E_BUSY"
 else: raise AssertionError
 """
     run(node, script)
+
+
+def test_handles_of_an_ended_generation_are_not_used(node: Node) -> None:
+    """After `retire` neither an old key nor an old session signs, and the token hears of none; new ones do."""
+    script = """
+token = opened()
+pool = p11.Pool([token.open_session().handle, 0])
+key = private(token.open_session())
+assert (pool.alive(), pool.dead()) == ([True, False], [1])
+check(pool.sign([job(key)])[0].signature)
+assert pool.retire() == pool.generation == 1
+assert pool.sign([job(key)], generation=0)[0].session is None
+assert pool.sign([job(key)], generation=1)[0].session is None
+try: pool.replace(0, token.open_session().handle)
+except CoreError as error: assert error.name == "SP_E_MISMATCH"
+else: raise AssertionError
+pool.replace(0, token.open_session().handle, generation=1)
+assert pool.sign([job(key)], generation=0)[0].session is None
+check(pool.sign([job(key)], generation=1)[0].signature)
+"""
+    run(node, script)
+
+
+@pytest.mark.timing
+def test_as_many_sessions_work_as_the_token_bears(node: Node, tmp_path: Path) -> None:
+    """Eight on a token that a crowd slows down do about what one does, not an eighth; eight that do not mind, all."""
+    script = """
+sys.path.insert(0, sys.argv[3])
+from kit.shim import Shim, crowd, delay
+page = Shim(Path(sys.argv[4]), os.environ["SEALPRESS_SHIM_MODULE"])
+os.environ.update(page.env)
+token = opened()
+key = private(token.open_session())
+pool = p11.Pool([token.open_session().handle for _ in range(8)])
+def seconds(fault, count):
+    rule = page.inject("C_Sign", fault)
+    pool.sign([job(key)] * 30)
+    began = time.monotonic()
+    assert not any(outcome.rv for outcome in pool.sign([job(key)] * count))
+    took = time.monotonic() - began
+    rule.remove()
+    return took
+assert seconds(delay(5), 200) < 2 * 0.125 and pool.limit == 8
+took = seconds(crowd(5), 200)
+assert took < 2.0 and pool.limit <= 3, (took, pool.limit)      # one: 1 s; eight at a time: 8 s
+"""
+    module = str(shim.build(tmp_path))
+    arguments = [str(Path(shim.__file__).parents[1]), str(tmp_path / "page")]
+    run(node, script, module=module, env={"SEALPRESS_SHIM_MODULE": SOFTHSM}, arguments=arguments)
 
 
 def test_a_child_of_fork_is_refused(node: Node) -> None:

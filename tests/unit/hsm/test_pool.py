@@ -1,0 +1,246 @@
+"""Does a slot's pool come back from what a token forgets, without a second login and without a second signature?
+
+Each question gets a process of its own, with the pool on a token behind the shim, ordered about from within.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kit import shim
+from kit.signer import SOFTHSM, Node, make_node
+
+TESTS = Path(__file__).resolve().parents[2]
+PRELUDE = f"""
+import hashlib, os, sys, threading, time
+from collections import Counter
+from pathlib import Path
+sys.path.insert(0, {str(TESTS)!r})
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from kit.shim import *
+from sealpress.clock import SystemClock
+from sealpress.hsm.messages import WorkerJob, WorkerKey, WorkerOpen
+from sealpress.hsm.pool import SlotPool
+from sealpress.hsm.signatures import Ecdsa
+from sealpress.verify.note import canonical_spki
+directory, page, path = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+shim = Shim(page, {SOFTHSM!r})
+os.environ.update(shim.env)
+PEM = (directory / "keys" / "p256.pem").read_bytes()
+DIGEST = hashlib.sha256(b"x").digest()
+SCHEME = Ecdsa(load_pem_public_key(PEM))
+JOB = SCHEME.job("p256", 1, DIGEST)
+told = []
+def opened(sessions=4):
+    key = WorkerKey("p256", b"\\xa0", "p256", canonical_spki(PEM))
+    pool = SlotPool(WorkerOpen("s1", path, "", "", "kit", str(directory / "pin"), sessions, bytes(32), (), (key,)), SystemClock())
+    pool.start(lambda: told.append((pool.sessions, pool.lost)))
+    return pool
+def within(seconds): return time.monotonic_ns() + round(seconds * 1e9)
+def good(results):
+    return all(one.rv == 0 and one.tried and SCHEME.finish(1, DIGEST, one.signature) for one in results)
+def under_load(pool, seconds, callers=6):
+    results, until = [], time.monotonic() + seconds
+    def work():
+        while time.monotonic() < until: results.extend(pool.sign([JOB] * 5, within(5)))
+    threads = [threading.Thread(target=work) for _ in range(callers)]
+    [thread.start() for thread in threads]; [thread.join() for thread in threads]
+    return results
+def settled(pool, sessions=4):
+    until = time.monotonic() + 5
+    while (pool.sessions, shim.sessions_open) != (sessions, sessions + 1) and time.monotonic() < until: time.sleep(0.01)
+    return (pool.sessions, shim.sessions_open) == (sessions, sessions + 1)
+"""
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
+    """A provisioned token."""
+    return make_node(tmp_path_factory.mktemp("pool") / "n", keys={"p256": ("p256", "main", "direct", "ecdsa-der")})
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shim, compiled."""
+    return shim.build(tmp_path_factory.mktemp("module"))
+
+
+def run(node: Node, module: Path, place: Path, script: str) -> None:
+    """Run a script that must end well."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + script, str(node.directory), str(place / "page"), str(module)],
+        env=node.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("fault", "logins"),
+    [
+        ("Kind.LOGOUT", 1),
+        ("Kind.CLOSE_SESSIONS", 1),
+        ("Kind.FORGET_OBJECTS", 0),
+        ("answer(0x101)", 1),
+        ("answer(0x60)", 0),
+        ("answer(0xB3)", 0),
+    ],
+)
+def test_a_lost_login_makes_one_login(node: Node, module: Path, tmp_path: Path, fault: str, logins: int) -> None:
+    """Under load, whatever is lost: one C_Login if it was the login, none else, and no job hears of it."""
+    script = f"""
+pool = opened()
+shim.inject("C_SignInit", {fault}, nth(60))
+results = under_load(pool, 0.4)
+assert good(results), Counter((one.rv, one.tried) for one in results)
+assert len(results) > 100 and shim["C_Login"] == 1 + {logins}, (len(results), shim["C_Login"])
+assert settled(pool), (pool.sessions, shim.sessions_open)
+assert shim["C_Sign"] - shim.failures("C_Sign") == len(results)
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_a_login_lost_in_mid_operation_is_tried_again(node: Node, module: Path, tmp_path: Path) -> None:
+    """Between C_SignInit and C_Sign: the token says that it never began, and another session signs."""
+    script = """
+pool = opened()
+shim.inject("C_Sign", Kind.LOGOUT, nth(40))
+results = under_load(pool, 0.3)
+assert {one.rv for one in results if one.rv} <= {0x5, 0x30}, Counter(one.rv for one in results)
+assert sum(one.rv != 0 for one in results) <= 4
+assert shim["C_Login"] == 2 and settled(pool)
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_what_may_be_signed_is_not_tried_again(node: Node, module: Path, tmp_path: Path) -> None:
+    """An error of C_Sign, before or after the deed, ends the job: once at the token, and its outcome is unknown."""
+    script = """
+pool = opened()
+for fault in (answer(0x30), lost_reply(0x30), answer(0x5), lost_reply(0xB0)):
+    before = shim["C_Sign"]
+    shim.inject("C_Sign", fault, ONCE)
+    result, = pool.sign([JOB])
+    assert result.tried and result.rv == fault.value and not result.signature
+    assert shim["C_Sign"] == before + 1
+    assert good(pool.sign([JOB] * 20)) and settled(pool)
+assert shim["C_Login"] == 1
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_one_more_try_and_no_third(node: Node, module: Path, tmp_path: Path) -> None:
+    """A token that begins nothing is asked twice for a job; its answer then is that of the second."""
+    script = """
+pool = opened(2)
+rule = shim.inject("C_SignInit", answer(0x6), burst(2))
+result, = pool.sign([JOB], within(5))
+assert (result.rv, result.tried, rule.met) == (0x6, False, 2)
+assert good(pool.sign([JOB], within(5))) and shim["C_Sign"] == 1
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_a_job_that_is_late_is_not_begun(node: Node, module: Path, tmp_path: Path) -> None:
+    """While every session hangs: answered at the deadline as not tried, and the token never hears of it."""
+    script = """
+pool = opened(2)
+hang = shim.inject("C_Sign", Kind.HANG)
+threads = [threading.Thread(target=pool.sign, args=([JOB],)) for _ in range(2)]
+[thread.start() for thread in threads]
+while hang.met < 2: time.sleep(0.001)
+began = time.monotonic()
+results = pool.sign([JOB] * 3, within(0.3))
+assert 0.25 < time.monotonic() - began < 1
+assert all((one.rv, one.tried) == (0x50, False) for one in results)
+assert {one.rv for one in pool.sign([JOB], time.monotonic_ns())} == {0x50}
+hang.remove()
+[thread.join() for thread in threads]
+assert shim["C_Sign"] == 2 and good(pool.sign([JOB] * 3, within(5)))
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_a_full_token_is_no_error(node: Node, module: Path, tmp_path: Path) -> None:
+    """Fewer sessions than configured, by its word or by its deeds: jobs wait for those that there are."""
+    script = """
+told = shim.inject("C_GetTokenInfo", session_cap(3))
+assert opened().sessions == 2 and shim.sessions_open == 3
+"""
+    run(node, module, tmp_path, script)
+    script = """
+cap = shim.inject("C_OpenSession", session_cap(3))
+pool = opened()
+assert pool.sessions == 2 and good(under_load(pool, 0.2))
+cap.remove()
+assert settled(pool) and good(pool.sign([JOB] * 20))
+assert told and told[-1] == (4, None)
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_a_wrong_pin_at_a_later_login_is_the_end(node: Node, module: Path, tmp_path: Path) -> None:
+    """The token rejects it: one try, jobs come back untried, and the reason carries the tag to remember."""
+    script = """
+pool = opened()
+shim.inject("C_Login", answer(0xA0))
+shim.inject("C_SignInit", Kind.LOGOUT, ONCE)
+results = under_load(pool, 0.2)
+bad = [one for one in results if one.rv]
+assert bad and not any(one.tried for one in bad)
+assert shim["C_Login"] == 2 and pool.lost.reason == "PIN_REJECTED" and len(pool.lost.tag) == 32
+assert told[-1] == (0, pool.lost)
+"""
+    run(node, module, tmp_path, script)
+
+
+def test_a_token_about_to_lock_is_left_alone(node: Node, module: Path, tmp_path: Path) -> None:
+    """FINAL_TRY or LOCKED among its flags when the login is lost: no C_Login, and a reason that a person reads."""
+    script = """
+pool = opened()
+shim.inject("C_GetTokenInfo", token_flags(0x20000))
+shim.inject("C_SignInit", Kind.LOGOUT, ONCE)
+pool.sign([JOB], within(2))
+assert shim["C_Login"] == 1 and pool.lost.reason == "TOKEN_LOCKED"
+"""
+    run(node, module, tmp_path, script)
+
+
+@pytest.mark.parametrize("fault", ["answer(0x190)", "Kind.HANG"])
+def test_what_only_a_new_process_mends(node: Node, module: Path, tmp_path: Path, fault: str) -> None:
+    """A module that forgot its initialisation is given up within a second; one that hangs is seen to be stuck."""
+    script = f"""
+import sealpress.hsm.pool
+sealpress.hsm.pool._MENDING_NS_MAX = 200_000_000
+pool = opened()
+shim.inject("C_GetSessionInfo", {fault})
+shim.inject("C_SignInit", answer(0x190))
+began = time.monotonic()
+result, = pool.sign([JOB], within(1))
+assert not result.tried and time.monotonic() - began < 1.5
+assert pool.stuck if {fault!r} == "Kind.HANG" else pool.lost.reason == "TOKEN_FAILED" and not pool.sessions
+os._exit(0)
+"""
+    run(node, module, tmp_path, script)
+
+
+@pytest.mark.timing
+def test_a_slow_opening_keeps_nobody(node: Node, module: Path, tmp_path: Path) -> None:
+    """Half a second for each C_OpenSession: after a loss the first session serves while the others are opened."""
+    script = """
+pool = opened()
+shim.delay("C_OpenSession", 500)
+shim.inject("C_SignInit", Kind.LOGOUT, ONCE)
+began = time.monotonic()
+assert good(pool.sign([JOB] * 4, within(5)))
+assert time.monotonic() - began < 1.2
+assert settled(pool)
+"""
+    run(node, module, tmp_path, script)

@@ -37,7 +37,8 @@ JOB = SCHEME.job("p256", 1, DIGEST)
 told = []
 def opened(sessions=4):
     key = WorkerKey("p256", b"\\xa0", "p256", canonical_spki(PEM))
-    pool = SlotPool(WorkerOpen("s1", path, "", "", "kit", str(directory / "pin"), sessions, bytes(32), (), (key,)), SystemClock())
+    pin = str(directory / "pin")
+    pool = SlotPool(WorkerOpen("s1", path, "", "", "kit", pin, sessions, bytes(32), (), (key,)), SystemClock())
     pool.start(lambda: told.append((pool.sessions, pool.lost)))
     return pool
 def within(seconds): return time.monotonic_ns() + round(seconds * 1e9)

@@ -224,6 +224,39 @@ def _patient(shared: Shared, line: Line) -> bool:
     return shared.release_outcome if rules is None or rules.release is None else rules.release == "outcome"
 
 
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """An outcome on its way into the log, and who waits for that. No closures: they would know themselves, a cycle."""
+
+    shared: Shared
+    log: LogState
+    event: OutcomeEvent
+    tickets: Sequence[Ticket]
+    answers: Sequence[Answer]
+    back: Sequence[Use]
+
+    def pending(self) -> PendingEvent:
+        return PendingEvent(RecordType.OUTCOME, self.event, self.durable, self.failed)
+
+    def durable(self, placed: Placed, where: Where) -> None:
+        del placed
+        self.log.known.outcome(self.event, where)
+        for use in self.back:
+            self.shared.ledger.give_back(use.grant, use.key, use.count)
+        _answer(self.tickets, self.answers)
+        for ticket in self.tickets:
+            self.shared.forget(ticket)
+
+    def failed(self, error: SealpressError) -> None:
+        if isinstance(error, Busy):  # nothing was written: the disk may have room again
+            self.log.record(self.pending(), FULL_RETRY_MS)
+            return
+        for ticket in self.tickets:
+            self.shared.forget(ticket)
+            if ticket.phase is not Phase.DONE:
+                ticket.fail(error)
+
+
 def _record(
     shared: Shared,
     log: LogState,
@@ -236,25 +269,7 @@ def _record(
     """Have the outcome written; its tickets get their answers now, or, if `patient`, when it is durable."""
     if not patient:
         _answer(tickets, answers)
-
-    def durable(placed: Placed, where: Where) -> None:
-        log.known.outcome(event, where)
-        for use in back:
-            shared.ledger.give_back(use.grant, use.key, use.count)
-        _answer(tickets, answers)
-        for ticket in tickets:
-            shared.forget(ticket)
-
-    def failed(error: SealpressError) -> None:
-        if isinstance(error, Busy):  # nothing was written: the disk may have room again
-            log.record(pending, FULL_RETRY_MS)
-            return
-        for ticket in tickets:
-            shared.forget(ticket)
-            if ticket.phase is not Phase.DONE:
-                ticket.fail(error)
-
-    pending = PendingEvent(RecordType.OUTCOME, event, durable, failed)
+    pending = _Recording(shared, log, event, tickets, answers, back).pending()
     log.record(pending, 0 if patient else shared.outcome_delay_ms)
 
 

@@ -93,23 +93,28 @@ def guarded(method: M) -> M:
     async def call(self: Guarded, request: Any, context: Context) -> Any:
         try:
             return await method(self, request, context)
-        except grpc.aio.AbortError:
-            raise
         except Exception as error:
-            failed = error
-        return await _abort(failed, name, self.telemetry, context)
+            _refuse(error, name, self.telemetry, context)
+            return None
 
     return call  # type: ignore[return-value]
 
 
-async def _abort(error: Exception, name: str, telemetry: Telemetry, context: Context) -> Any:
+def _refuse(error: Exception, name: str, telemetry: Telemetry, context: Context) -> None:
+    """How this call ends when its method returns; what that returns is not sent.
+
+    `context.abort` would raise an error that the call's state holds, and with it the frames that hold the state; a name
+    for `error` that outlives its except block would do the same. A node that refuses a lot would spend its time in the
+    collector, and whoever calls meanwhile would wait for that.
+    """
     refusal = status.to_refusal(error)
     if not isinstance(error, Refusal | Damaged):
         telemetry.internal(name, error)
     telemetry.errored(refusal.reason)
     rich = status.to_status(refusal)
-    details = ((status.DETAILS_KEY, rich.SerializeToString()),)
-    return await context.abort(status.code_of(refusal), rich.message, details)
+    context.set_code(status.code_of(refusal))
+    context.set_details(rich.message)
+    context.set_trailing_metadata(((status.DETAILS_KEY, rich.SerializeToString()),))
 
 
 class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
@@ -131,7 +136,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             try:
                 self._callers.caller(context)
             except Exception as error:
-                await _abort(error, "Gate", self._telemetry, context)
+                _refuse(error, "Gate", self._telemetry, context)
+                return
             await _pass_on(handler, requests, context)
 
         return grpc.stream_stream_rpc_method_handler(gate, handler.request_deserializer, handler.response_serializer)
@@ -156,5 +162,5 @@ async def _pass_on(handler: Any, requests: Any, context: Context) -> None:
             await context.write(answer)
         return
     answer = await answering
-    if not handler.response_streaming:
+    if answer is not None and not handler.response_streaming:  # None: refused
         await context.write(answer)

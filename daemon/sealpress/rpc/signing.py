@@ -126,17 +126,17 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
 
     async def _item(self, request: pb.SignRequest, caller: Caller) -> pb.SignResponse:
         """An item's answer, or its error as one."""
-        refusal: Refusal
         try:
             return await self._sign(request, caller)
-        except Refusal as error:
-            refusal = error
-        except Exception as error:
-            self.telemetry.internal("SignStream", error)
+        except Exception as error:  # as in `guarded`, no name of it outlives this block
+            if not isinstance(error, Refusal):
+                self.telemetry.internal("SignStream", error)
             refusal = status.to_refusal(error)
-        self.telemetry.errored(refusal.reason)
-        request_id = request.request_id[: self._limits.name_bytes_max]
-        return pb.SignResponse(request_id=request_id, error=status.to_status(refusal))
+            self.telemetry.errored(refusal.reason)
+            request_id = request.request_id[: self._limits.name_bytes_max]
+            answer = pb.SignResponse(request_id=request_id, error=status.to_status(refusal))
+            del refusal
+            return answer
 
     def _check_content(self, chunk: int, size: int) -> None:
         limits = self._limits

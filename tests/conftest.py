@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.matrix import Matrix
 from kit.node import Node
 
 if "PYTHONPATH" in os.environ:  # programs that a test starts in another directory find the same package
@@ -22,3 +23,12 @@ def node() -> Iterator[Node]:
     """A running development node, one per module."""
     with Node() as running:
         yield running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The matrix of PKCS#11 modules, where their tests ran: seen without -s."""
+    for matrix in Matrix.shown:
+        for number, line in enumerate(matrix.table()):
+            if number == 0:
+                terminalreporter.section("PKCS#11 modules")
+            terminalreporter.write_line(line)

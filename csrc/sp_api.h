@@ -158,6 +158,14 @@ int sp_proof_write_range(const sp_range *range, const uint8_t opening[45], const
                          const uint8_t *checkpoint, size_t checkpoint_size,
                          uint8_t *out, size_t capacity, uint64_t *ends, size_t *needed);
 
+/* ---- answer (sp_answer): a sealpress.v1.SignResponse as it goes over the wire ----- */
+/* Of leaf `index`, the only one of its request, under the signed checkpoint of a tree of `size` leaves. SP_E_ROOM beyond
+ * capacity; SP_E_ENCODING if the checkpoint is none. Safe on any thread beside one appender. */
+int sp_answer_write(const sp_tree *tree, uint64_t size, const uint8_t *checkpoint, size_t checkpoint_size,
+                    const uint8_t *request_id, size_t request_id_size, const uint8_t event_id[16], uint64_t index,
+                    uint8_t algorithm, uint32_t security_version, uint64_t time, const uint8_t record[32],
+                    const uint8_t salt_seed[32], uint8_t *out, size_t capacity, size_t *size_out);
+
 /* ---- journal (sp_journal): DESIGN 3.1 -------------------------------------- */
 typedef struct sp_journal sp_journal;
 typedef struct sp_journal_options {

@@ -67,16 +67,15 @@ int sp_proof_parse(const uint8_t *text, size_t size, sp_proof *out)
 
 /* ---- writing ---- */
 
-static size_t proof_size(uint64_t index, uint32_t hashes, size_t checkpoint_size)
+size_t sp_proof_size(uint64_t index, uint32_t hashes, size_t checkpoint_size)
 {
     uint8_t decimal[SP_DECIMAL_MAX];
     size_t digits = sp_decimal_encode(index, decimal);
     return MAGIC_SIZE + OPENING_TEXT + INDEX_SIZE + digits + 1 + (size_t)hashes * (HASH_TEXT + 1) + 1 + checkpoint_size;
 }
 
-/* The caller has made sure of the room. Answers the end of what it wrote. */
-static uint8_t *write_text(const uint8_t opening[SP_OPENING], uint64_t index, const uint8_t *hashes, uint32_t count,
-                           const uint8_t *checkpoint, size_t checkpoint_size, uint8_t *out)
+uint8_t *sp_proof_put(const uint8_t opening[SP_OPENING], uint64_t index, const uint8_t *hashes, uint32_t count,
+                      const uint8_t *checkpoint, size_t checkpoint_size, uint8_t *out)
 {
     memcpy(out, MAGIC, MAGIC_SIZE);
     out += MAGIC_SIZE;
@@ -106,10 +105,10 @@ int sp_proof_write(const uint8_t opening[61], uint64_t index, const uint8_t *has
     SP_ENSURE(count <= SP_PROOF_HASHES_MAX, SP_E_BOUNDS);
     sp_note note;
     SP_TRY(sp_note_parse(checkpoint, checkpoint_size, &note));
-    size_t size = proof_size(index, count, checkpoint_size);
+    size_t size = sp_proof_size(index, count, checkpoint_size);
     SP_ENSURE(size <= SP_PROOF_BYTES_MAX, SP_E_BOUNDS);
     SP_ENSURE(size <= capacity, SP_E_ROOM);
-    write_text(opening, index, hashes, count, checkpoint, checkpoint_size, out);
+    sp_proof_put(opening, index, hashes, count, checkpoint, checkpoint_size, out);
     *size_out = size;
     return SP_OK;
 }
@@ -120,7 +119,7 @@ static int range_size(const sp_range *range, size_t checkpoint_size, size_t *out
     uint64_t first = sp_range_first(range), count = sp_range_count(range);
     size_t total = 0;
     for (uint64_t i = 0; i < count; i++) {
-        size_t size = proof_size(first + i, sp_range_path_length(range, i), checkpoint_size);
+        size_t size = sp_proof_size(first + i, sp_range_path_length(range, i), checkpoint_size);
         SP_ENSURE(size <= SP_PROOF_BYTES_MAX, SP_E_BOUNDS);
         SP_TRY(sp_size_add(total, size, &total));
     }
@@ -152,7 +151,7 @@ int sp_proof_write_range(const sp_range *range, const uint8_t opening[45], const
         memcpy(full + SP_OPENING_SHARED, salts + i % SALTS * SP_LEAF_SALT, SP_LEAF_SALT);
         uint32_t hashes;
         SP_TRY(sp_range_path(range, i, path, &hashes));
-        at = write_text(full, first + i, path, hashes, checkpoint, checkpoint_size, at);
+        at = sp_proof_put(full, first + i, path, hashes, checkpoint, checkpoint_size, at);
         ends[i] = (uint64_t)(at - out);
     }
     return SP_OK;

@@ -20,4 +20,10 @@ enum {
     SP_NOTE_LINES_MAX = 16
 };
 
+/* Bytes of a text, and the text itself, for a checkpoint that parses: sp_proof_put answers the end of what it wrote, and
+ * the room is the caller's concern. */
+size_t sp_proof_size(uint64_t index, uint32_t hashes, size_t checkpoint_size);
+uint8_t *sp_proof_put(const uint8_t opening[61], uint64_t index, const uint8_t *hashes, uint32_t count,
+                      const uint8_t *checkpoint, size_t checkpoint_size, uint8_t *out);
+
 #endif

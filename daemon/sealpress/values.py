@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from sealpress.errors import Malformed
 LINE_PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 LINE = re.compile(f"{LINE_PART.pattern}(?:/{LINE_PART.pattern}){{4}}", re.ASCII)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+LINES_REMEMBERED = 4_096  # names that were good; a node has few, and each request bears one
 LOG_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}/[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
 
@@ -27,15 +29,12 @@ class DigestAlgorithm(enum.IntEnum):
     SHA384 = 2
     SHA512 = 3
 
-    @property
-    def size(self) -> int:
-        """Digest length in bytes."""
-        return (32, 48, 64)[self - 1]
+    size: int  # digest length in bytes
+    label: str  # hashlib's and openssl's name: "sha256"
 
-    @property
-    def label(self) -> str:
-        """Hashlib's and openssl's name: "sha256"."""
-        return ("sha256", "sha384", "sha512")[self - 1]
+    def __init__(self, number: int) -> None:
+        self.size = (32, 48, 64)[number - 1]
+        self.label = ("sha256", "sha384", "sha512")[number - 1]
 
     @classmethod
     def parse(cls, label: str) -> DigestAlgorithm:
@@ -112,6 +111,7 @@ class KeyState(enum.StrEnum):
     DESTROYED = "destroyed"
 
 
+@lru_cache(maxsize=LINES_REMEMBERED)
 def check_line(name: str) -> str:
     """A line name: exactly five components `organisation/product/region/environment/purpose`."""
     if LINE.fullmatch(name) is None:
@@ -159,6 +159,9 @@ class Artifact:
     media_type: str = ""
 
 
+NO_ARTIFACT = Artifact()
+
+
 class SignAsk(msgspec.Struct, frozen=True):
     """One request to sign, from Sign, SignStream, SignContent (one digest) or SignBatch (N): digests end to end."""
 
@@ -166,15 +169,15 @@ class SignAsk(msgspec.Struct, frozen=True):
     line: str
     algorithm: DigestAlgorithm
     digests: bytes
-    artifact: Artifact = Artifact()
+    artifact: Artifact = NO_ARTIFACT
     names: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
     grant_id: str = ""
     security_version: int = 0
     computed_by: str = "client"
     batch: bool = False  # asked by SignBatch
+    count: int = 0  # how many digests; follows from them, whatever is given
 
-    @property
-    def count(self) -> int:
-        """How many digests."""
-        return len(self.digests) // self.algorithm.size
+    def __post_init__(self) -> None:
+        """Counted once: every step asks."""
+        msgspec.structs.force_setattr(self, "count", len(self.digests) // self.algorithm.size)

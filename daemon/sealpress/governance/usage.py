@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from sealpress.errors import Busy, NotPermitted, Precondition, Refusal
-from sealpress.governance.rules import Field, Match
+from sealpress.governance.rules import Field, Match, Rule
 from sealpress.governance.snapshot import GrantView, KeyView, Snapshot
 from sealpress.values import Identity, KeyClass, SignAsk
 
 MINUTE_S = 60
 RETRY_MS = 5_000
+Admitted = tuple[Match, Rule]  # what the policy says of an identity on a line, and the rule that admits its request
 QUORUM_CLASSES = frozenset({KeyClass.FIRMWARE, KeyClass.ROOT})
 
 
@@ -105,12 +106,11 @@ class Ledger:
         self.grants.pop(grant, None)
 
 
-def decide(snapshot: Snapshot, ledger: Ledger, identity: Identity, ask: SignAsk, now: int) -> Decision:
-    """What the request rests on; Denied, Precondition or Busy if it may not be."""
-    match = permitted(snapshot, identity, ask.line, now)
-    rule, why = match.admit(ask, now)
-    if rule is None:
-        raise _not_admitted(why, match)
+def decide(
+    snapshot: Snapshot, ledger: Ledger, identity: Identity, ask: SignAsk, now: int, found: Admitted | None = None
+) -> Decision:
+    """What the request rests on; Denied, Precondition or Busy if it may not be. `found` just now by `again`."""
+    match, rule = found if found is not None else _admitted(snapshot, identity, ask, now)
     rate, count = rule.max_per_minute, ask.count
     if rate and ledger.rate(ask.line, rule.id, now) + count > rate:
         raise Busy(
@@ -144,14 +144,20 @@ def room(snapshot: Snapshot, ledger: Ledger, decision: Decision, line: str, coun
     return not grant or ledger.grants.get(grant, 0) + count <= snapshot.grants[grant].max_uses
 
 
-def again(snapshot: Snapshot, identity: Identity, ask: SignAsk, now: int) -> None:
+def again(snapshot: Snapshot, identity: Identity, ask: SignAsk, now: int) -> Admitted:
     """May a request that is known already be asked again? As `decide`, without room and grant: nothing new is spent."""
+    found = _admitted(snapshot, identity, ask, now)
+    if snapshot.governed and ask.line not in snapshot.keys:
+        raise _no_key()
+    return found
+
+
+def _admitted(snapshot: Snapshot, identity: Identity, ask: SignAsk, now: int) -> Admitted:
     match = permitted(snapshot, identity, ask.line, now)
     rule, why = match.admit(ask, now)
     if rule is None:
         raise _not_admitted(why, match)
-    if snapshot.governed and ask.line not in snapshot.keys:
-        raise _no_key()
+    return match, rule
 
 
 def permitted(snapshot: Snapshot, identity: Identity, line: str, now: int) -> Match:

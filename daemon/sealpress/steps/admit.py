@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sealpress.core import leaf
 from sealpress.errors import Busy, Conflict, NotPermitted, OutcomeUnknown, Precondition, Refusal, Unavailable
@@ -21,7 +22,7 @@ from sealpress.governance import usage
 from sealpress.governance.usage import Decision
 from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Shared, Ticket
 from sealpress.tlog.known import KnownRequest, State
-from sealpress.values import Artifact, Mode, SignAsk
+from sealpress.values import LINES_REMEMBERED, NO_ARTIFACT, Artifact, Mode, SignAsk
 
 SLOT_RETRY_MS = 1_000
 DRAIN_RETRY_MS = 2_000
@@ -49,14 +50,14 @@ def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | Job
     now_ns = shared.clock.now_ns()
     now = now_ns // NANOSECONDS
     _check_caller(caller, now)
-    usage.again(shared.snapshot, caller.identity, ask, now)  # before anything that costs: strangers may send much
+    found = usage.again(shared.snapshot, caller.identity, ask, now)  # before what costs: strangers may send much
     _check_held(shared, ask.line)
     names = leaf.pack_names(ask.names, ask.sizes) if ask.names or ask.sizes else b""
     same = sameness(ask, names)
-    known = _known(shared, ask, caller, same)
+    known = _known(shared, ask, caller, same, now_ns)
     if known is not None:
         return known
-    decision = decide(shared, caller, ask, now)
+    decision = decide(shared, caller, ask, now, found)
     if decision.automatic:
         return JobWanted(decision.rule)
     _check_veto(shared, caller, ask, decision)
@@ -78,10 +79,10 @@ def permit(shared: Shared, caller: Caller, line: str) -> None:
     _check_held(shared, line)
 
 
-def decide(shared: Shared, caller: Caller, ask: SignAsk, now: int) -> Decision:
-    """What the request rests on at this moment; Refusal if it may not be."""
+def decide(shared: Shared, caller: Caller, ask: SignAsk, now: int, found: usage.Admitted | None = None) -> Decision:
+    """What the request rests on at this moment; Refusal if it may not be. `found` at this moment, too."""
     try:
-        decision = usage.decide(shared.snapshot, shared.ledger, caller.identity, ask, now)
+        decision = usage.decide(shared.snapshot, shared.ledger, caller.identity, ask, now, found)
     except NotPermitted as refusal:
         office = shared.office
         ended = office.ended(ask.grant_id, caller.identity.id, ask.line) if office is not None else None
@@ -208,21 +209,27 @@ def outcome_unknown() -> Unavailable:
 
 def sameness(ask: SignAsk, names: bytes) -> bytes:
     """SHA-256 over the length-prefixed fields that make two requests the same (DESIGN 6)."""
-    artifact = ask.artifact
-    line, label, grant_id = ask.line.encode(), ask.algorithm.label.encode(), ask.grant_id.encode()
-    digest = hashlib.sha256(b"".join((_LENGTH(len(line)), line, _LENGTH(len(label)), label, _LENGTH(len(ask.digests)))))
-    digest.update(ask.digests)
-    if names:
-        digest.update(_prefixed(b"".join([_prefixed(name.encode()) for name in ask.names])))
-        digest.update(_prefixed(struct.pack(f">{len(ask.sizes)}Q", *ask.sizes)))
-    else:
-        digest.update(bytes(16))  # two fields of no length
-    if artifact == _NO_ARTIFACT:
-        digest.update(_NO_ARTIFACT_FIELDS)
-    else:
-        digest.update(_artifact_fields(artifact))
-    digest.update(_LAST(4, ask.security_version, len(grant_id)) + grant_id)
+    digests, grant_id = ask.digests, ask.grant_id.encode()
+    begin = _begin(ask.line, ask.algorithm.label) + _LENGTH(len(digests))
+    named = _named(ask) if names else _NOT_NAMED
+    artifact = _NO_ARTIFACT_FIELDS if ask.artifact is NO_ARTIFACT else _artifact_fields(ask.artifact)
+    end = _LAST(4, ask.security_version, len(grant_id))
+    if len(digests) <= _ONE_DIGEST:
+        return hashlib.sha256(begin + digests + named + artifact + end + grant_id).digest()
+    digest = hashlib.sha256(begin)
+    digest.update(digests)  # never copied
+    digest.update(named + artifact + end + grant_id)
     return digest.digest()
+
+
+@lru_cache(maxsize=LINES_REMEMBERED)
+def _begin(line: str, algorithm: str) -> bytes:
+    return _prefixed(line.encode()) + _prefixed(algorithm.encode())
+
+
+def _named(ask: SignAsk) -> bytes:
+    names = b"".join([_prefixed(name.encode()) for name in ask.names])
+    return _prefixed(names) + _prefixed(struct.pack(f">{len(ask.sizes)}Q", *ask.sizes))
 
 
 def _prefixed(field: bytes) -> bytes:
@@ -236,8 +243,9 @@ def _artifact_fields(artifact: Artifact) -> bytes:
 
 _LENGTH = struct.Struct(">Q").pack
 _LAST = struct.Struct(">QIQ").pack  # security_version as a field, and the length of the last one
-_NO_ARTIFACT = Artifact()
-_NO_ARTIFACT_FIELDS = _artifact_fields(_NO_ARTIFACT)
+_ONE_DIGEST = 64  # bytes of the longest
+_NOT_NAMED = bytes(16)  # two fields of no length
+_NO_ARTIFACT_FIELDS = _artifact_fields(NO_ARTIFACT)
 
 
 def new_event_id(now_ns: int, entropy: bytes) -> bytes:
@@ -279,7 +287,7 @@ def _check_veto(shared: Shared, caller: Caller, ask: SignAsk, decision: Decision
         raise NotPermitted("this node's own check objects", reason="VETO", hint="ask its operator; quote the event id")
 
 
-def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes) -> Ticket | Replay | None:
+def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes, now_ns: int) -> Ticket | Replay | None:
     """What the id stands for already; Conflict if for other fields; None: it is new, or its leaf lapsed."""
     live = shared.live.get((caller.identity.id, ask.request_id))
     if live is not None:
@@ -292,7 +300,7 @@ def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes) -> Ticket 
         assert live.failure is not None
         raise live.failure
     for log in shared.logs.values():
-        known = log.known.get(caller.identity.id, ask.request_id, shared.clock.now_ns())
+        known = log.known.get(caller.identity.id, ask.request_id, now_ns)
         if known is None:
             continue
         if not known.is_same(same):

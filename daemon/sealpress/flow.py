@@ -12,14 +12,26 @@ Does not: speak gRPC, choose a clock, or open anything (wiring does).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from sealpress.errors import Busy, Damaged, NotPermitted, Precondition, Refusal, TimedOut
 from sealpress.governance.snapshot import Snapshot
 from sealpress.steps import _reopen, _witnesses, admit, commit, seal, settle
 from sealpress.steps._refusals import Refusals
-from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Settled, Shared, Ticket
+from sealpress.steps._state import (
+    MILLISECONDS,
+    NANOSECONDS,
+    Caller,
+    Line,
+    LogState,
+    Phase,
+    Settled,
+    Shared,
+    Ticket,
+    Waiter,
+)
 from sealpress.steps._upkeep import TICK_S, Upkeep
 from sealpress.tlog.entry import RefusalEvent
 from sealpress.values import Mode, SignAsk
@@ -54,29 +66,25 @@ class Flow:
 
     async def sign(self, ask: SignAsk, caller: Caller) -> Settled:
         """One request from its arrival to its answer; Refusal if there is none."""
+        begun = self.begin(ask, caller)
+        return await (self._settled(begun) if isinstance(begun, Ticket) else begun)
+
+    def begin(self, ask: SignAsk, caller: Caller) -> Ticket | Coroutine[Any, Any, Settled]:
+        """The ticket to wait for, with `leave` at the end; or, where more must come first, the rest of `sign`."""
         try:
-            found = await self._admit(ask, caller)
-            # Stop here: a job of class low may have its grant in the log, and no use of it.
-            answer = await self._replay(found, ask, caller) if isinstance(found, admit.Replay) else None
+            found = admit.admit(self.shared, ask, caller)
         except RECORDED as refusal:
-            raise await self.refusals.refused(refusal, caller, ask.line, ask) from None
-            # Stop here: the refusal is in the log or not; nobody was answered, nothing can be signed.
-        if isinstance(found, admit.Replay):
-            assert answer is not None
-            if isinstance(answer, Settled):
-                return answer
-            ticket = answer  # its leaf is durable and still wants its signature
-        elif found.key in self.shared.live:
-            ticket = found  # under way: one more who waits for it
-        else:
-            ticket = self._enqueue(found)
+            return self._refused(refusal, ask, caller)
+            # Stop here: nothing is recorded, nobody was answered, nothing can be signed.
+        if isinstance(found, Ticket):
+            return self._enqueue(found)
             # Stop here: nothing is recorded; the caller's connection breaks and he asks again.
-        waiter = ticket.join()
-        try:
-            return await waiter
-        finally:
-            ticket.leave(waiter)
-            ticket.line.log.gather.went(self.shared.clock.monotonic_ns())
+        return self._later(found, ask, caller)
+
+    def leave(self, ticket: Ticket, waiter: Waiter) -> None:
+        """He has his answer, or waits no more."""
+        ticket.leave(waiter)
+        ticket.line.log.gather.went(self.shared.clock.monotonic_ns())
 
     async def _commits(self, log: LogState) -> None:
         """A log's own pace: while one fdatasync runs, the next batch fills."""
@@ -261,14 +269,40 @@ class Flow:
 
     # ------------------------------------------------------------------ helpers, in call order
 
-    async def _admit(self, ask: SignAsk, caller: Caller) -> Ticket | admit.Replay:
-        """Admitted, if need be with a grant for its job, which is issued first."""
+    async def _settled(self, ticket: Ticket) -> Settled:
+        waiter: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+        ticket.join(waiter)
+        try:
+            return await waiter
+        finally:
+            self.leave(ticket, waiter)
+
+    async def _refused(self, refusal: Refusal, ask: SignAsk, caller: Caller) -> Settled:
+        """Raises it when it is in the log."""
+        raise await self.refusals.refused(refusal, caller, ask.line, ask) from None
+
+    async def _later(self, found: admit.Replay | admit.JobWanted, ask: SignAsk, caller: Caller) -> Settled:
+        """The answer of a request that is known stands in the log; the first one of a job needs a grant."""
+        try:
+            admitted = await self._granted(found, ask, caller) if isinstance(found, admit.JobWanted) else found
+            # Stop here: a job of class low may have its grant in the log, and no use of it.
+            if isinstance(admitted, Ticket):
+                answer: Settled | Ticket = self._enqueue(admitted)
+            else:
+                answer = await self._replay(admitted, ask, caller)  # a ticket: its leaf still wants its signature
+        except RECORDED as refusal:
+            raise await self.refusals.refused(refusal, caller, ask.line, ask) from None
+        return await self._settled(answer) if isinstance(answer, Ticket) else answer
+
+    async def _granted(self, wanted: admit.JobWanted, ask: SignAsk, caller: Caller) -> Ticket | admit.Replay:
+        """Admitted with a grant for its job, which is issued first."""
+        assert self.shared.office is not None
         for _ in range(JOB_GRANTS_MAX):
+            await self.shared.office.job(caller.identity, ask.line, wanted.rule)
             found = admit.admit(self.shared, ask, caller)
             if not isinstance(found, admit.JobWanted):
                 return found
-            assert self.shared.office is not None
-            await self.shared.office.job(caller.identity, ask.line, found.rule)
+            wanted = found
         raise Busy("the grant of this job has just ended", reason="GRANT_ENDED", retry_after_ms=RETRY_MS)
 
     def _evidence(self, change_id: str) -> Evidence | None:
@@ -279,10 +313,14 @@ class Flow:
         self._tasks.append(task)
 
     def _enqueue(self, ticket: Ticket) -> Ticket:
+        """At the end of the queue; one that is under way already stays where it is."""
+        live, key = self.shared.live, ticket.key
+        if live.get(key) is ticket:
+            return ticket
         line, log, now_ns = ticket.line, ticket.line.log, ticket.started_ns
         log.queue.put(ticket)
         ticket.enter(now_ns)
-        self.shared.live[ticket.key] = ticket
+        live[key] = ticket
         if not log.gather.waiting or log.gather.wait_ns(now_ns, log.queue.work, line.pace.due_ns) == 0:
             log.changed.set()
         return ticket

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sealpress.config import Limits
-from sealpress.errors import Malformed
+from sealpress.core.answer import Answers
+from sealpress.errors import Malformed, Refusal
+from sealpress.rpc import status
 from sealpress.steps import settle
 from sealpress.steps._refusals import ulid_text
 from sealpress.steps._state import Line, Settled
 from sealpress.v1 import signing_pb2, types_pb2
-from sealpress.values import Artifact, DigestAlgorithm, SignAsk, check_line, check_request_id
+from sealpress.values import NO_ARTIFACT, Artifact, DigestAlgorithm, SignAsk, check_line, check_request_id
 
 _ALGORITHMS = {int(algorithm): algorithm for algorithm in DigestAlgorithm}
-_NO_ARTIFACT = Artifact()
 INT_MAX = 2**63 - 1  # sizes: what the records hold
 
 
@@ -82,17 +83,29 @@ def batch_ask(request: signing_pb2.SignBatchRequest, limits: Limits) -> SignAsk:
     )
 
 
-def sign_response(request_id: str, settled: Settled) -> signing_pb2.SignResponse:
-    """Sign's answer."""
-    proof, signature, opening = settle.single(settled)
-    return signing_pb2.SignResponse(
-        request_id=request_id,
-        event_id=ulid_text(settled.act.event.event_id),
-        leaf_index=settled.act.first_leaf,
-        proof=proof,
-        signature=signature,
-        opening=opening,
+def sign_response(settled: Settled, answers: Answers) -> bytes:
+    """Sign's answer, a SignResponse, as it goes over the wire; proofs are written there by the core."""
+    act = settled.act
+    event = act.event
+    if not settled.signatures:
+        return answers.proof(
+            settled.log.tree, settled.tree_size, settled.checkpoint, event.request_id, event.event_id, act.first_leaf,
+            act.spec, act.salt_seed,
+        )  # fmt: skip
+    response = signing_pb2.SignResponse(
+        request_id=event.request_id,
+        event_id=ulid_text(event.event_id),
+        leaf_index=act.first_leaf,
+        signature=settled.signatures[0],
+        opening=act.item_opening(0),
     )
+    return response.SerializeToString()
+
+
+def error_response(request_id: str, refusal: Refusal, limits: Limits) -> bytes:
+    """The answer about an item of a SignStream that failed, as it goes over the wire."""
+    error = status.to_status(refusal)
+    return signing_pb2.SignResponse(request_id=request_id[: limits.name_bytes_max], error=error).SerializeToString()
 
 
 def batch_response(request_id: str, settled: Settled, proofs: Sequence[bytes]) -> signing_pb2.SignBatchResponse:
@@ -150,7 +163,7 @@ def algorithm_of(number: int) -> DigestAlgorithm:
 def _ask(
     request: signing_pb2.SignRequest, algorithm: DigestAlgorithm, digest: bytes, limits: Limits, computed_by: str
 ) -> SignAsk:
-    artifact = _NO_ARTIFACT
+    artifact = NO_ARTIFACT
     if request.HasField("artifact"):
         given = request.artifact
         artifact = Artifact(

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from sealpress.config import Limits
 from sealpress.errors import CannotStart
+from sealpress.rpc import signing
 from sealpress.rpc.access import AccessService
 from sealpress.rpc.approval import ApprovalService
 from sealpress.rpc.audit import AuditService
@@ -42,7 +43,6 @@ from sealpress.v1 import (
     retirement_pb2,
     retirement_pb2_grpc,
     signing_pb2,
-    signing_pb2_grpc,
 )
 
 HEADROOM_BYTES = 1 << 20  # so that a message of exactly the limit still reaches our own check
@@ -78,7 +78,7 @@ class Services:
         """For the names of a listener: how each service is added, the service, and its full name."""
         found: list[tuple[Any, Any, str]] = []
         if "signing" in names:
-            found.append((signing_pb2_grpc.add_SigningServiceServicer_to_server, self.signing,
+            found.append((signing.add_to_server, self.signing,
                           _name(signing_pb2, "SigningService")))  # fmt: skip
             if self.governing is not None:
                 found.append((grant_pb2_grpc.add_GrantServiceServicer_to_server, self.governing.grant,

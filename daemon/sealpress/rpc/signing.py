@@ -1,22 +1,28 @@
 """SigningService: uses keys, never makes, changes or ends one.
 
-Guarantees: at most `stream_items_pending_max` items of one stream are under way, the stream is read no faster; chunks
-are hashed as they come and never held. Does not: decide (flow does) or check fields (convert does).
+What answers with a SignResponse answers with its bytes: the core writes them, and no message stands between.
+
+Guarantees: chunks are hashed as they come and never held. Does not: decide (flow does), check fields (convert does), or
+read and write a stream (streaming does).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
 
 from sealpress.config import Limits
+from sealpress.core.answer import Answers
 from sealpress.core.digests import Hasher
-from sealpress.errors import Malformed, Refusal
+from sealpress.errors import Malformed
 from sealpress.flow import Flow
-from sealpress.rpc import convert, status
+from sealpress.rpc import convert
 from sealpress.rpc.interceptors import Callers, Context, guarded
+from sealpress.rpc.streaming import Stream
 from sealpress.steps import settle
-from sealpress.steps._state import Caller
 from sealpress.telemetry import Telemetry
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc
@@ -32,13 +38,15 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         self._flow = flow
         self._callers = callers
         self._limits = limits
+        self._answers = Answers()
         self.telemetry = telemetry
 
     @guarded
-    async def Sign(self, request: pb.SignRequest, context: Context) -> pb.SignResponse:
+    async def Sign(self, request: pb.SignRequest, context: Context) -> bytes:
         """One digest."""
         caller = self._callers.caller(context)
-        return await self._sign(request, caller)
+        settled = await self._flow.sign(convert.sign_ask(request, self._limits), caller)
+        return convert.sign_response(settled, self._answers)
 
     @guarded
     async def SignBatch(self, request: pb.SignBatchRequest, context: Context) -> pb.SignBatchResponse:
@@ -55,24 +63,11 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
     async def SignStream(self, requests: AsyncIterator[pb.SignRequest], context: Context) -> None:
         """Answers in the order of completion; a failed item does not end the stream."""
         caller = self._callers.caller(context)
-        room = asyncio.Semaphore(self._limits.stream_items_pending_max)
-        writing = asyncio.Lock()  # gRPC takes one message of a stream at a time
-
-        async def one(request: pb.SignRequest) -> None:
-            try:
-                response = await self._item(request, self._callers.still(caller))
-                async with writing:
-                    await context.write(response)
-            finally:
-                room.release()
-
-        async with asyncio.TaskGroup() as items:
-            async for request in requests:
-                await room.acquire()
-                items.create_task(one(request))
+        stream = Stream(self._flow, self._answers, self._limits, self.telemetry, context)
+        await stream.run(lambda: self._callers.still(caller))
 
     @guarded
-    async def SignContent(self, parts: AsyncIterator[pb.SignContentRequest], context: Context) -> pb.SignResponse:
+    async def SignContent(self, parts: AsyncIterator[pb.SignContentRequest], context: Context) -> bytes:
         """The daemon hashes."""
         caller = self._callers.caller(context)
         first = await anext(aiter(parts), None)
@@ -94,7 +89,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
                 await asyncio.get_running_loop().run_in_executor(None, hasher.update, part.chunk)
         ask = convert.content_ask(header, algorithm, hasher.final(), size, self._limits)
         settled = await self._flow.sign(ask, self._callers.still(caller))
-        return convert.sign_response(header.request_id, settled)
+        return convert.sign_response(settled, self._answers)
 
     @guarded
     async def ListKeys(self, request: pb.ListKeysRequest, context: Context) -> pb.ListKeysResponse:
@@ -120,24 +115,6 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         key = convert.key_message(line, rules.class_, rules.algorithms, shared.key_state(line))
         return pb.GetKeyResponse(key=key)
 
-    async def _sign(self, request: pb.SignRequest, caller: Caller) -> pb.SignResponse:
-        ask = convert.sign_ask(request, self._limits)
-        return convert.sign_response(request.request_id, await self._flow.sign(ask, caller))
-
-    async def _item(self, request: pb.SignRequest, caller: Caller) -> pb.SignResponse:
-        """An item's answer, or its error as one."""
-        try:
-            return await self._sign(request, caller)
-        except Exception as error:  # as in `guarded`, no name of it outlives this block
-            if not isinstance(error, Refusal):
-                self.telemetry.internal("SignStream", error)
-            refusal = status.to_refusal(error)
-            self.telemetry.errored(refusal.reason)
-            request_id = request.request_id[: self._limits.name_bytes_max]
-            answer = pb.SignResponse(request_id=request_id, error=status.to_status(refusal))
-            del refusal
-            return answer
-
     def _check_content(self, chunk: int, size: int) -> None:
         limits = self._limits
         if chunk > limits.chunk_bytes_max:
@@ -152,3 +129,17 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
                 reason="TOO_LARGE",
                 hint="hash it yourself and use Sign",
             )
+
+
+def add_to_server(service: SigningService, server: Any) -> None:
+    """As the generated function does, but what a method answers as bytes goes out as it is."""
+    unary = grpc.unary_unary_rpc_method_handler
+    handlers = {
+        "Sign": unary(service.Sign, pb.SignRequest.FromString),
+        "SignBatch": unary(service.SignBatch, pb.SignBatchRequest.FromString, pb.SignBatchResponse.SerializeToString),
+        "SignStream": grpc.stream_stream_rpc_method_handler(service.SignStream, pb.SignRequest.FromString),
+        "SignContent": grpc.stream_unary_rpc_method_handler(service.SignContent, pb.SignContentRequest.FromString),
+        "ListKeys": unary(service.ListKeys, pb.ListKeysRequest.FromString, pb.ListKeysResponse.SerializeToString),
+        "GetKey": unary(service.GetKey, pb.GetKeyRequest.FromString, pb.GetKeyResponse.SerializeToString),
+    }
+    server.add_registered_method_handlers(pb.DESCRIPTOR.services_by_name["SigningService"].full_name, handlers)

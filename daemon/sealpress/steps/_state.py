@@ -69,12 +69,28 @@ class Settled(msgspec.Struct, frozen=True):
     signatures: tuple[bytes, ...] = ()  # direct: one for each leaf
 
 
+class Waiter(Protocol):
+    """Who waits for a ticket: a future, or what does without a turn of the loop for each answer."""
+
+    def done(self) -> bool:
+        """Whether he was told already, or waits no more."""
+        ...
+
+    def set_result(self, settled: Settled, /) -> None:
+        """The answer."""
+        ...
+
+    def set_exception(self, error: SealpressError, /) -> None:
+        """There is none."""
+        ...
+
+
 class Ticket:
     """One admitted request on its way; whoever waits for it stands in `waiters`."""
 
     __slots__ = (
-        "act", "ask", "caller", "cost", "decided", "decision", "event_id", "failure", "gather", "line", "names", "pace",
-        "phase", "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
+        "act", "ask", "caller", "cost", "decided", "decision", "event_id", "failure", "gather", "key", "line", "names",
+        "pace", "phase", "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +109,7 @@ class Ticket:
         """`decision` under `snapshot` at `decided` (Unix seconds) allowed it; the commit decides again."""
         self.ask = ask
         self.caller = caller
+        self.key = caller.identity.id, ask.request_id  # its place in `live`
         self.line = line
         self.decision = decision
         self.decided = decided
@@ -103,7 +120,7 @@ class Ticket:
         self.started_ns = started_ns
         self.cost = 512 + len(ask.digests) + len(names)  # bytes in the journal, about
         self.phase = Phase.QUEUED
-        self.waiters: list[asyncio.Future[Settled]] = []
+        self.waiters: list[Waiter] = []
         self.act: Stored | None = None  # from DURABLE on
         self.signatures: dict[int, bytes] = {}  # direct: position → signature, as far as recorded
         self.settled: Settled | None = None
@@ -111,32 +128,25 @@ class Ticket:
         self.pace: Pace | None = None  # that it counts in; from `enter` to its end
         self.gather = line.log.gather  # likewise
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Its place in `live`."""
-        return self.caller.identity.id, self.ask.request_id
-
     def enter(self, now_ns: int) -> None:
         """From now on its line has it to do, and its log."""
         self.pace, self.gather = self.line.pace, self.line.log.gather
         self.pace.pending += self.ask.count
         self.gather.came(now_ns)
 
-    def join(self) -> asyncio.Future[Settled]:
-        """One more who waits."""
-        future: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+    def join(self, waiter: Waiter) -> None:
+        """One more who waits; he is told at once if there is something to tell."""
         if self.settled is not None:
-            future.set_result(self.settled)
+            waiter.set_result(self.settled)
         elif self.failure is not None:
-            future.set_exception(self.failure)
+            waiter.set_exception(self.failure)
         else:
-            self.waiters.append(future)
-        return future
+            self.waiters.append(waiter)
 
-    def leave(self, future: asyncio.Future[Settled]) -> None:
+    def leave(self, waiter: Waiter) -> None:
         """He waits no more."""
-        if future in self.waiters:
-            self.waiters.remove(future)
+        if waiter in self.waiters:
+            self.waiters.remove(waiter)
 
     def wanted(self, now_ns: int) -> bool:
         """Whether anybody still waits for it."""
@@ -147,9 +157,9 @@ class Ticket:
         self._end()
         self.settled = settled
         waiters, self.waiters = self.waiters, []
-        for future in waiters:
-            if not future.done():
-                future.set_result(settled)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(settled)
 
     def fail(self, error: SealpressError) -> None:
         """There will be no answer."""
@@ -167,9 +177,9 @@ class Ticket:
     def turn_away(self, error: SealpressError) -> None:
         """Those who wait now get an error; the ticket goes on and may be joined again."""
         waiters, self.waiters = self.waiters, []
-        for future in waiters:
-            if not future.done():
-                future.set_exception(error)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
 
     @property
     def ref(self) -> RequestRef:

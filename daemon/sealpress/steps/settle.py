@@ -160,15 +160,6 @@ def use_of(shared: Shared, event: RequestEvent, count: int) -> Use:
     return Use(event.grant_id, key, count)
 
 
-def single(settled: Settled) -> tuple[bytes, bytes, bytes]:
-    """Sign's answer: (proof, signature, opening)."""
-    act = settled.act
-    opening = act.item_opening(0)
-    if settled.signatures:
-        return b"", settled.signatures[0], opening
-    return settled.log.proof(opening, act.first_leaf, settled.tree_size, settled.checkpoint), b"", opening
-
-
 def batch(settled: Settled) -> BatchAnswer:
     """SignBatch's answer: one range proof whatever N is."""
     act = settled.act

@@ -1,0 +1,154 @@
+"""One SignStream: items come in, answers go out in the order of completion, and neither waits for the other.
+
+No item has a task: it waits in its ticket as an `_Item`, which puts its answer into the row of what is to be written. A
+batch of answers so wakes the writer once.
+
+Guarantees: at most `stream_items_pending_max` items are under way or unwritten, the stream is read no faster; an item
+that fails is answered with its error and does not end the stream; when the stream ends early, nobody waits for its
+items any more. Does not: decide (flow does) or check fields (convert does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from sealpress.config import Limits
+from sealpress.core.answer import Answers
+from sealpress.errors import Refusal
+from sealpress.flow import Flow
+from sealpress.rpc import convert, status
+from sealpress.rpc.interceptors import Context
+from sealpress.steps._state import Caller, Settled, Ticket
+from sealpress.telemetry import Telemetry
+from sealpress.v1 import signing_pb2 as pb
+
+
+class _Item:
+    """A request of the stream that waits for its ticket (steps/_state.py `Waiter`)."""
+
+    __slots__ = ("_row", "request_id", "said", "ticket")
+
+    def __init__(self, request_id: str, row: Callable[[_Item], None]) -> None:
+        """`row` takes it when it is answered."""
+        self._row = row
+        self.request_id = request_id
+        self.ticket: Ticket | None = None
+        self.said: Settled | BaseException | None = None
+
+    def done(self) -> bool:
+        return self.said is not None
+
+    def set_result(self, settled: Settled) -> None:
+        self.said = settled
+        self._row(self)
+
+    def set_exception(self, error: BaseException) -> None:
+        self.said = error
+        self._row(self)
+
+
+class Stream:
+    """One call of SignStream."""
+
+    def __init__(self, flow: Flow, answers: Answers, limits: Limits, telemetry: Telemetry, context: Context) -> None:
+        """Nothing was read yet."""
+        self._flow = flow
+        self._answers = answers
+        self._limits = limits
+        self._telemetry = telemetry
+        self._context = context
+        self._under_way: set[_Item] = set()  # they wait for their tickets ...
+        self._tasks: set[asyncio.Task[Settled]] = set()  # ... or for what comes before one
+        self._pending = 0  # those, and the answers that are not written yet
+        self._answered: deque[_Item] = deque()
+        self._word = asyncio.Event()  # there is something to write, or to end
+        self._room = asyncio.Event()
+        self._ended = False  # nothing more will be read
+
+    async def run(self, caller: Callable[[], Caller]) -> None:
+        """Until everything that came is answered; `caller`: who asks, as of now."""
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._write())
+                await self._read(caller)
+        finally:
+            for item in self._under_way:
+                if item.ticket is not None:
+                    self._flow.leave(item.ticket, item)
+            for task in self._tasks:
+                task.cancel()
+
+    async def _read(self, caller: Callable[[], Caller]) -> None:
+        read = self._context.read
+        while (request := await read()) is not grpc.aio.EOF:
+            while self._pending >= self._limits.stream_items_pending_max:
+                self._room.clear()
+                await self._room.wait()
+            self._pending += 1
+            self._begin(request, caller)
+        self._ended = True
+        self._word.set()
+
+    def _begin(self, request: pb.SignRequest, caller: Callable[[], Caller]) -> None:
+        item = _Item(request.request_id, self._take)
+        try:
+            begun = self._flow.begin(convert.sign_ask(request, self._limits), caller())
+        except Exception as error:
+            item.set_exception(error)
+            return
+        self._under_way.add(item)
+        if isinstance(begun, Ticket):
+            item.ticket = begun
+            begun.join(item)
+            return
+        task = asyncio.get_running_loop().create_task(begun)
+        self._tasks.add(task)
+        task.add_done_callback(lambda ended: self._later(item, ended))
+
+    def _later(self, item: _Item, task: asyncio.Task[Settled]) -> None:
+        """What had to come before a ticket, and the ticket, have come to their end."""
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            item.set_exception(error)
+        else:
+            item.set_result(task.result())
+
+    def _take(self, item: _Item) -> None:
+        self._under_way.discard(item)
+        self._answered.append(item)
+        self._word.set()
+
+    async def _write(self) -> None:
+        answered, write = self._answered, self._context.write
+        while not self._ended or self._pending:
+            if not answered:
+                self._word.clear()
+                await self._word.wait()
+                continue
+            item = answered.popleft()
+            if item.ticket is not None:
+                self._flow.leave(item.ticket, item)
+            await write(self._response(item))
+            self._pending -= 1
+            self._room.set()
+
+    def _response(self, item: _Item) -> bytes:
+        said: Any = item.said
+        if isinstance(said, Settled):
+            try:
+                return convert.sign_response(said, self._answers)
+            except Exception as error:
+                said = error
+        refusal = status.to_refusal(said)
+        if not isinstance(said, Refusal):
+            self._telemetry.internal("SignStream", said)
+        self._telemetry.errored(refusal.reason)
+        return convert.error_response(item.request_id, refusal, self._limits)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import grpc
 
@@ -31,25 +30,25 @@ from sealpress.v1 import signing_pb2 as pb
 class _Item:
     """A request of the stream that waits for its ticket (steps/_state.py `Waiter`)."""
 
-    __slots__ = ("_row", "request_id", "said", "ticket")
+    __slots__ = ("_stream", "answer", "request_id", "ticket")
 
-    def __init__(self, request_id: str, row: Callable[[_Item], None]) -> None:
-        """`row` takes it when it is answered."""
-        self._row = row
+    def __init__(self, request_id: str, stream: Stream) -> None:
+        self._stream = stream
         self.request_id = request_id
         self.ticket: Ticket | None = None
-        self.said: Settled | BaseException | None = None
+        self.answer: Settled | bytes | None = None  # bytes: that it failed, ready to be written
 
     def done(self) -> bool:
-        return self.said is not None
+        return self.answer is not None
 
     def set_result(self, settled: Settled) -> None:
-        self.said = settled
-        self._row(self)
+        self.answer = settled
+        self._stream.take(self)
 
     def set_exception(self, error: BaseException) -> None:
-        self.said = error
-        self._row(self)
+        # Not kept: an error whose frames hold the item would be a cycle.
+        self.answer = self._stream.failed(self.request_id, error)
+        self._stream.take(self)
 
 
 class Stream:
@@ -80,8 +79,23 @@ class Stream:
             for item in self._under_way:
                 if item.ticket is not None:
                     self._flow.leave(item.ticket, item)
-            for task in self._tasks:
+            tasks, self._tasks = self._tasks, set()
+            for task in tasks:
                 task.cancel()
+
+    def take(self, item: _Item) -> None:
+        """It is answered, or failed: the writer's."""
+        self._under_way.discard(item)
+        self._answered.append(item)
+        self._word.set()
+
+    def failed(self, request_id: str, error: BaseException) -> bytes:
+        """The answer that says so."""
+        refusal = status.to_refusal(error)
+        if not isinstance(error, Refusal):
+            self._telemetry.internal("SignStream", error)
+        self._telemetry.errored(refusal.reason)
+        return convert.error_response(request_id, refusal, self._limits)
 
     async def _read(self, caller: Callable[[], Caller]) -> None:
         read = self._context.read
@@ -95,7 +109,7 @@ class Stream:
         self._word.set()
 
     def _begin(self, request: pb.SignRequest, caller: Callable[[], Caller]) -> None:
-        item = _Item(request.request_id, self._take)
+        item = _Item(request.request_id, self)
         try:
             begun = self._flow.begin(convert.sign_ask(request, self._limits), caller())
         except Exception as error:
@@ -112,19 +126,14 @@ class Stream:
 
     def _later(self, item: _Item, task: asyncio.Task[Settled]) -> None:
         """What had to come before a ticket, and the ticket, have come to their end."""
-        self._tasks.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
+        if task not in self._tasks:
+            return  # the stream is over
+        self._tasks.remove(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None:
             item.set_exception(error)
         else:
             item.set_result(task.result())
-
-    def _take(self, item: _Item) -> None:
-        self._under_way.discard(item)
-        self._answered.append(item)
-        self._word.set()
 
     async def _write(self) -> None:
         answered, write = self._answered, self._context.write
@@ -136,19 +145,16 @@ class Stream:
             item = answered.popleft()
             if item.ticket is not None:
                 self._flow.leave(item.ticket, item)
-            await write(self._response(item))
+            await write(self._bytes(item))
             self._pending -= 1
             self._room.set()
 
-    def _response(self, item: _Item) -> bytes:
-        said: Any = item.said
-        if isinstance(said, Settled):
-            try:
-                return convert.sign_response(said, self._answers)
-            except Exception as error:
-                said = error
-        refusal = status.to_refusal(said)
-        if not isinstance(said, Refusal):
-            self._telemetry.internal("SignStream", said)
-        self._telemetry.errored(refusal.reason)
-        return convert.error_response(item.request_id, refusal, self._limits)
+    def _bytes(self, item: _Item) -> bytes:
+        answer = item.answer
+        if not isinstance(answer, Settled):
+            assert answer is not None
+            return answer
+        try:
+            return convert.sign_response(answer, self._answers)
+        except Exception as error:
+            return self.failed(item.request_id, error)

@@ -1,0 +1,159 @@
+"""SignStream on a whole node: what it holds at most, what a bad item does, and what is left when it breaks off."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+
+from kit.disk import FaultDisk
+from kit.inside import start_inside
+from kit.node import PROOF, Node
+from sealpress.core.answer import Answers
+from sealpress.rpc.streaming import Stream
+from sealpress.steps._state import Caller
+from sealpress.v1 import signing_pb2 as pb
+from sealpress.v1 import types_pb2
+from sealpress.values import Identity
+
+BOUND = 4
+ITEMS = 24
+
+
+def item(number: int, *, size: int = 32) -> pb.SignRequest:
+    """A request; with another size a bad one."""
+    digest = types_pb2.Digest(algorithm=types_pb2.DIGEST_ALGORITHM_SHA256, value=number.to_bytes(size))
+    return pb.SignRequest(request_id=f"item-{number}", key=PROOF, digest=digest)
+
+
+class Wire:
+    """The context of a call, as far as a stream knows it: hands out items, takes answers when it may."""
+
+    def __init__(self, items: list[pb.SignRequest]) -> None:
+        self.items = iter(items)
+        self.given = 0
+        self.answers: list[pb.SignResponse] = []
+        self.open = asyncio.Event()  # answers are taken
+        self.exhausted = asyncio.Event()  # all were handed out
+        self.ended = asyncio.Event()  # nothing more comes
+
+    async def read(self) -> Any:
+        """The next item; after the last one nothing, until the caller has ended his half."""
+        given = next(self.items, None)
+        if given is not None:
+            self.given += 1
+            return given
+        self.exhausted.set()
+        await self.ended.wait()
+        return grpc.aio.EOF
+
+    async def write(self, answer: bytes) -> None:
+        """Takes it."""
+        await self.open.wait()
+        self.answers.append(pb.SignResponse.FromString(answer))
+
+
+class Inside:
+    """A node whose daemon runs here, and streams on it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def __aenter__(self) -> Inside:
+        self._daemon, self._life = await start_inside(self._node, FaultDisk())
+        assert self._daemon._flow is not None
+        self.flow = self._daemon._flow
+        rule = self.flow.shared.snapshot.lines[PROOF].rules[0]
+        self._caller = Caller(Identity(min(rule.identities), bytes(32), 1 << 40), "here")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._life.cancel()
+        await asyncio.gather(self._life, return_exceptions=True)
+
+    def begin(self, wire: Wire) -> asyncio.Task[None]:
+        """A stream over this wire."""
+        shared = self.flow.shared
+        stream = Stream(self.flow, Answers(), shared.limits, shared.telemetry, wire)
+        return asyncio.create_task(stream.run(lambda: self._caller))
+
+
+@pytest.fixture
+def node() -> Any:
+    """Its signer runs; its daemon is the test's."""
+    with Node(settings={"limits": {"stream_items_pending_max": BOUND}}, start=False) as node:
+        node.start("signer")
+        yield node
+
+
+async def until(condition: Any) -> None:
+    """Within a few seconds."""
+    async with asyncio.timeout(20):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.005)
+
+
+def test_a_stream_is_read_no_faster_than_it_is_answered(node: Node) -> None:
+    """Nobody takes answers: one item beyond the bound is read. Then all are answered, and bad ones with their error."""
+
+    async def scenario() -> None:
+        async with Inside(node) as inside:
+            wire = Wire([item(number, size=32 if number % 3 else 31) for number in range(ITEMS)])
+            stream = inside.begin(wire)
+            await until(lambda: not inside.flow.shared.live)
+            await asyncio.sleep(0.05)
+            assert (wire.given, wire.answers) == (BOUND + 1, [])
+            wire.open.set()
+            await until(lambda: len(wire.answers) == ITEMS)
+            assert not stream.done()
+            wire.ended.set()
+            await stream
+            answered = {answer.request_id: answer for answer in wire.answers}
+            assert len(answered) == ITEMS
+            for number in range(ITEMS):
+                answer = answered[f"item-{number}"]
+                assert bool(answer.proof) is not answer.HasField("error") is (number % 3 == 0)
+
+    asyncio.run(scenario())
+
+
+def test_nobody_waits_for_the_items_of_a_stream_that_broke_off(node: Node) -> None:
+    """Its requests have no waiter any more, so those that were not recorded yet never are."""
+
+    async def scenario() -> None:
+        async with Inside(node) as inside:
+            wire = Wire([item(number) for number in range(BOUND)])
+            stream = inside.begin(wire)
+            await wire.exhausted.wait()
+            tickets = list(inside.flow.shared.live.values())
+            assert len(tickets) == BOUND
+            assert all(ticket.waiters for ticket in tickets)
+            stream.cancel()
+            await asyncio.gather(stream, return_exceptions=True)
+            assert not any(ticket.waiters for ticket in tickets)
+            await until(lambda: not inside.flow.shared.live)
+
+    asyncio.run(scenario())
+
+
+def test_a_known_item_is_answered_on_the_stream_from_the_log(node: Node) -> None:
+    """The same items again get the same leaves, read back or still under way."""
+
+    async def scenario() -> None:
+        async with Inside(node) as inside:
+            leaves = []
+            for _ in range(2):
+                wire = Wire([item(number) for number in range(BOUND)])
+                wire.open.set()
+                wire.ended.set()
+                await inside.begin(wire)
+                leaves.append({answer.request_id: answer.leaf_index for answer in wire.answers})
+                await until(lambda: not inside.flow.shared.live)
+            assert leaves[0] == leaves[1]
+            assert len(leaves[0]) == BOUND
+
+    asyncio.run(scenario())

@@ -90,6 +90,14 @@ class LogSection(_Strict, frozen=True, kw_only=True):
     signer: str = ""  # socket of the signer that holds it; empty: [signer] socket
 
 
+class ProbeKey(_Strict, frozen=True, kw_only=True):
+    """`[slot.<id>.probe_key]`: a key of that token that signs nothing but probes (hsm/probe.py), and no line has."""
+
+    public_key: str  # PEM, pinned
+    cka_id: str = ""  # hex
+    cka_label: str = ""
+
+
 class SlotSection(_Strict, frozen=True, kw_only=True):
     """`[slot.<id>]`: a token behind a PKCS#11 module; found by serial and label, several matches are refused."""
 
@@ -101,7 +109,15 @@ class SlotSection(_Strict, frozen=True, kw_only=True):
     sessions: Annotated[int, Meta(ge=1, le=64)] = 4
     operations_attribute: Natural = 0  # CKA_… of the vendor: how often a private key was used, by the token's own count
     laboratory: bool = False  # a token that keeps keys in files may have keys of any class (GR-04)
-    deadline_ms: Positive = 10_000
+    # A call that is not answered in time: its worker is replaced, and at twice the time killed. Several times what one
+    # operation takes: `sealpress hsm check` says how long that is.
+    deadline_ms: Positive = 2_000
+    heartbeat_ms: Positive = 1_000  # between signs of life of the worker
+    probe_ms: Positive = 10_000  # of silence, after which the token itself is asked: a signature of the probe key ...
+    probe_key: ProbeKey | None = None  # ... or, without one, how it is (C_GetTokenInfo)
+    keepalive_ms: Natural = 0  # the same after shorter silence, where a firewall ends idle connections; 0: none does
+    breaker_errors: Positive = 3  # so many errors ...
+    breaker_window_ms: Positive = 10_000  # ... in so long a time, and the slot gets no work for a while
 
 
 class KeySection(_Strict, frozen=True, kw_only=True):
@@ -116,6 +132,7 @@ class KeySection(_Strict, frozen=True, kw_only=True):
     class_: KeyClass = msgspec.field(name="class")
     cka_id: str = ""  # hex
     cka_label: str = ""
+    tenant: str = ""  # who shares the tokens with others, in turns; empty: the first two components of the line
     state: Literal["active", "verify_only", "governed"] = "active"  # governed: the governance log says who signs
     adopted: bool = False  # taken over, not made here: nobody can prove where it was born (GR-03)
     hold: Literal["none", "witnessed"] = "none"  # witnessed: signs only what the quorum of [witness] has cosigned
@@ -141,7 +158,7 @@ class Signer(_Strict, frozen=True, kw_only=True):
     anchors: str = ""  # TrustAnchors document: needed for the classes firmware and root, and to end a stop
     anchors_signatures: tuple[str, ...] = ()  # files with its SSH signatures
     anchors_earlier: tuple[AnchorsFiles, ...] = ()  # versions 1, 2, … before it, read where none is pinned yet
-    worker_backoff_ms: Positive = 500
+    worker_backoff_ms: Positive = 500  # before a worker is replaced, and until an open slot is tried again; doubles
     worker_backoff_ms_max: Positive = 30_000
 
 

@@ -201,6 +201,27 @@ class Telemetry:
         self._issuer_up.labels(issuer).set(1)
         self._log("info", "issuer_back", issuer=issuer)
 
+    def slot_up(self, slot: str, sessions: int, restarts: int) -> None:
+        """A new worker has taken over; `restarts`: how many came before it."""
+        self._log("info", "slot_up", slot=slot, sessions=sessions, restarts=restarts)
+
+    def slot_lost(self, slot: str, reason: str) -> None:
+        """A worker ended, or let a call wait too long: the next one is on its way."""
+        self._log("warning", "slot_lost", slot=slot, reason=reason)
+
+    def slot_failed(self, slot: str, reason: str, message: str, hint: str) -> None:
+        """A worker found no token, no key, or no way in."""
+        self._log("error", "slot_failed", slot=slot, reason=reason, message=message, hint=hint)
+
+    def slot_turned(self, slot: str, state: str, reason: str) -> None:
+        """The slot's breaker; `reason`: what opened it."""
+        level = {"closed": "info", "half_open": "info", "open": "warning"}.get(state, "critical")
+        self._log(level, "slot_turned", slot=slot, state=state, reason=reason)
+
+    def slot_lied(self, slot: str, key: str, reason: str) -> None:
+        """A signature is wrong or gives its key away: it is not released."""
+        self._log("critical", "slot_lied", slot=slot, key=key, reason=reason)
+
     def guard_told(self, key: str, *, lifted: bool, reason: str) -> None:
         """The signer was told that a key is stopped, or may sign again; `reason`: why it did not do it."""
         self._log("warning" if reason else "info", "guard_told", key=key, lifted=lifted, reason=reason)

@@ -1,22 +1,24 @@
 """From a worker's answer to what may leave the signer: verified here, outside the process that made it (DESIGN L5).
 
-Guarantees: a signature that does not verify under the pinned public key is told to the signer's log and thrown away.
-Does not: talk to workers.
+Guarantees: a signature that does not verify under the pinned public key, or that shares its ECDSA nonce with another,
+is thrown away. Does not: talk to workers, or judge slots.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sealpress.hsm import messages as m
 from sealpress.hsm.keytable import GuardLog
+from sealpress.hsm.nonces import RecentNonces
 from sealpress.hsm.signatures import WrongSignature
-from sealpress.hsm.slot import SlotLost
+from sealpress.hsm.turns import Answer, SlotLost
 from sealpress.verify import note
 
-_log = logging.getLogger(__name__)
+WRONG_SIGNATURE = "WRONG_SIGNATURE"
+REPEATED_NONCE = "REPEATED_NONCE"
+LIES = frozenset({WRONG_SIGNATURE, REPEATED_NONCE})  # the slot that answered so is quarantined
 
 
 class Signed(NamedTuple):
@@ -30,25 +32,34 @@ class Signed(NamedTuple):
 
 
 def finish(
-    results: Sequence[m.WorkerResult | SlotLost], slot: str, verify: Sequence[Callable[[bytes], bytes]]
+    key_id: bytes,
+    jobs: Sequence[m.WorkerJob],
+    answer: Answer,
+    verify: Sequence[Callable[[bytes], bytes]],
+    nonces: RecentNonces,
 ) -> list[Signed]:
-    """Verify each answer with the public key, outside the process that made it and off the loop."""
+    """Verify each answer with the public key, outside the process that made it; any thread."""
     signed = []
-    for result, verified in zip(results, verify, strict=True):
-        if isinstance(result, SlotLost):
-            signed.append(Signed(b"", 0, 0, slot, "OUTCOME_UNKNOWN" if result.unknown else "SLOT_DOWN"))
-            continue
+    for job, result, verified in zip(jobs, answer.results, verify, strict=True):
         signature, reason = b"", ""
         if result.rv or not result.tried:
             reason = "OUTCOME_UNKNOWN" if result.tried else "SLOT_DOWN"
+        elif nonces.repeated(key_id, job, result.signature):
+            reason = REPEATED_NONCE
         else:
             try:
                 signature = verified(result.signature)
             except WrongSignature:
-                reason = "WRONG_SIGNATURE"
-                _log.error("slot %s: a signature does not verify under the pinned key; it is not released", slot)
-        signed.append(Signed(signature, result.rv, result.elapsed_ns // 1_000, slot, reason))
+                reason = WRONG_SIGNATURE
+        signed.append(
+            Signed(signature, result.rv, result.elapsed_ns // 1_000, f"{answer.slot}#{answer.number}", reason)
+        )
     return signed
+
+
+def unsigned(lost: SlotLost, slot: str) -> Signed:
+    """There is no answer."""
+    return Signed(b"", 0, 0, slot, "OUTCOME_UNKNOWN" if lost.unknown else "SLOT_DOWN")
 
 
 def sign_log(log: GuardLog, text: bytes) -> bytes:

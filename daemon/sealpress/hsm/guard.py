@@ -19,7 +19,6 @@ no call waits before it has done so. Does not: load a module or hold a PIN.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -33,22 +32,20 @@ from sealpress.hsm import messages as m
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.book import LogBook
 from sealpress.hsm.direct import Opened, open_leaf
-from sealpress.hsm.finish import Signed, finish, sign_log
+from sealpress.hsm.finish import Signed, sign_log
 from sealpress.hsm.heads import HeadLimits
 from sealpress.hsm.holding import load_quorum
 from sealpress.hsm.inventory import REASON as KEY_ATTRIBUTES
 from sealpress.hsm.keytable import GuardKey, GuardLog, KeyTable
 from sealpress.hsm.pinned import Pinned
-from sealpress.hsm.slot import Slot, SlotLost
 from sealpress.hsm.state import State
+from sealpress.hsm.tokens import Tokens
 from sealpress.ports import Clock
 from sealpress.telemetry import Telemetry
 from sealpress.verify import note
 
 _log = logging.getLogger(__name__)
 _NS = 1_000_000_000
-_JOBS_PER_BATCH = 32  # of direct signatures, so that a slot's deadline is about tens of operations, not thousands
-_BATCHES_PER_SLOT = 4
 
 
 class Guard:
@@ -79,24 +76,10 @@ class Guard:
         self._books = {
             origin: LogBook(state.directory, origin, self._limits, self._failed, quorum) for origin in table.logs
         }
-        self._accounts = Accounts(table, config.slot, state, Telemetry(clock))
+        telemetry = Telemetry(clock)
+        self._accounts = Accounts(table, config.slot, state, telemetry)
         self._daily: asyncio.Task[None] | None = None
-        used = {slot for key in table.keys.values() if key.active for slot in key.slots}
-        backoff = (config.signer.worker_backoff_ms, config.signer.worker_backoff_ms_max)
-        self._slots = {
-            name: Slot(
-                name,
-                section,
-                _opener(name, config, path_of, table, state, self._accounts),
-                state,
-                backoff,
-                self._changed,
-                self._accounts.take,
-            )
-            for name, section in config.slot.items()
-            if name in used
-        }
-        self._room = {name: asyncio.Semaphore(_BATCHES_PER_SLOT) for name in self._slots}
+        self._tokens = Tokens(config, path_of, table, state, clock, telemetry, self._accounts, self._changed)
 
     # ---- life ----
 
@@ -104,22 +87,17 @@ class Guard:
         """Every slot has a worker, or will have; CannotStart if a person has to do something first."""
         for book in self._books.values():
             book.start(self._now())
-        await asyncio.gather(*(slot.start() for slot in self._slots.values()))
-        self._daily = asyncio.create_task(self._accounts.run(self._look))
+        await self._tokens.start()
+        self._daily = asyncio.create_task(self._accounts.run(self._tokens.look))
 
     async def close(self) -> None:
         """Kill the workers, write the marks."""
         if self._daily is not None:
             self._daily.cancel()
-        await asyncio.gather(*(slot.close() for slot in self._slots.values()))
+        await self._tokens.close()
         self._accounts.close()
         for book in self._books.values():
             await book.close()
-
-    def _look(self) -> None:
-        for name, slot in self._slots.items():
-            self._accounts.ask(name)
-            slot.look()
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Call this when readiness changes."""
@@ -152,7 +130,7 @@ class Guard:
                 case m.Lift():
                     return self._lift(ask)
                 case m.Probe():
-                    return await self._probe(ask)
+                    return m.Probed(ask.id, await self._tokens.probe())
                 case m.Status():
                     return self.status(ask.id)
                 case _:
@@ -207,7 +185,7 @@ class Guard:
         text = note.checkpoint_text(ask.origin, ask.size, book.mark.root if held is None else held.root)
         message = note.cosignature_message(text, time)
         # The tokens work from here on, the disk since the head was accepted; the log key signs meanwhile.
-        tokens = [asyncio.ensure_future(self._cosign(key, message)) for key in willing]
+        tokens = [asyncio.ensure_future(self._tokens.cosign(key, message)) for key in willing]
         try:
             await asyncio.sleep(0)
             log_line = sign_log(log, text)
@@ -280,11 +258,8 @@ class Guard:
         results: list[m.DirectSignature | None],
     ) -> None:
         try:
-            parts = [taken[at : at + _JOBS_PER_BATCH] for at in range(0, len(taken), _JOBS_PER_BATCH)]
-            answers = await asyncio.gather(
-                _release(book), *(self._sign_digests(key, [opened for _, opened in part]) for part in parts)
-            )
-            signed = [one for part in answers[1:] for one in part or ()]
+            leaves = [opened for _, opened in taken]
+            _, signed = await asyncio.gather(_release(book), self._tokens.sign_leaves(key, leaves))
             stopped = self._state.stopped(key.name)
             for (position, opened), one in zip(taken, signed, strict=True):
                 if one.signature and not stopped:
@@ -322,20 +297,6 @@ class Guard:
             self._changed()
         return m.Done(ask.id)
 
-    async def _probe(self, ask: m.Probe) -> m.Probed:
-        async def one(slot: Slot) -> int:
-            began = self._clock.monotonic_ns()
-            with contextlib.suppress(SlotLost):
-                await slot.ping()
-                return (self._clock.monotonic_ns() - began) // 1_000
-            return -1
-
-        names = list(self._slots)
-        return m.Probed(
-            ask.id,
-            dict(zip(names, await asyncio.gather(*(one(self._slots[name]) for name in names)), strict=True)),
-        )
-
     def status(self, id_: int) -> m.StatusView:
         """Marks as accepted (a head's signatures wait for the disk, a reader need not), keys, slots."""
         return m.StatusView(
@@ -343,79 +304,26 @@ class Guard:
             __version__,
             {origin: m.MarkView(b.mark.size, b.mark.root, b.mark.time) for origin, b in self._books.items()},
             {name: self._key_view(key) for name, key in self._table.keys.items()},
-            {
-                name: m.SlotView(
-                    slot.up,
-                    slot.sessions,
-                    slot.operations,
-                    max(0, slot.restarts),
-                    slot.reason,
-                    strangers=self._accounts.strangers(name),
-                )
-                for name, slot in self._slots.items()
-            },
+            self._tokens.views(),
             dict(self.refused),
         )
 
     def _key_view(self, key: GuardKey) -> m.KeyView:
-        slot = self._slot_of(key)
+        slot = self._tokens.slot_of(key)
         reason = ""
         if not key.active:
             reason = "VERIFY_ONLY"
         elif self._state.stopped(key.name):
             reason = "STOPPED"
-        elif slot is None:
+        elif not slot:
             reason = "SLOT_DOWN" if self._accounts.usable(key) else KEY_ATTRIBUTES
         signed = self._books[key.origin].mark.signed.get(key.key_id[:8])
         size, time = (signed.size, signed.time) if signed else (0, 0)
-        name = slot.name if slot is not None else key.slots[0]
-        mechanism, operations = self._accounts.mechanism(key, name), self._accounts.number(name, key.name)
+        slot = slot or key.slots[0]
+        mechanism, operations = self._accounts.mechanism(key, slot), self._accounts.number(slot, key.name)
         return m.KeyView(
-            key.key_id, key.line, key.origin, name, not reason, reason, size, time, key.held, mechanism, operations
+            key.key_id, key.line, key.origin, slot, not reason, reason, size, time, key.held, mechanism, operations
         )
-
-    # ---- tokens ----
-
-    async def _cosign(self, key: GuardKey, message: bytes) -> Signed:
-        cosigner = key.cosigner
-        assert cosigner is not None
-        results, slot = await self._operate(key, [cosigner.job(key.name, message)])
-        # On the loop: one verification costs less than the way to a thread and back.
-        return finish(results, slot, [lambda raw: cosigner.finish(message, raw)])[0]
-
-    async def _sign_digests(self, key: GuardKey, leaves: Sequence[Opened]) -> list[Signed]:
-        scheme = key.scheme
-        assert scheme is not None
-        slot = self._slot_of(key)
-        jobs = [scheme.job(key.name, leaf.algorithm, leaf.digest) for leaf in leaves]
-        async with self._room[slot.name] if slot is not None else contextlib.nullcontext():
-            if self._state.stopped(key.name):
-                return [Signed(b"", 0, 0, "", "STOPPED")] * len(leaves)
-            results, name = await self._operate(key, jobs)
-        verify = [lambda raw, leaf=leaf: scheme.finish(leaf.algorithm, leaf.digest, raw) for leaf in leaves]
-        return await asyncio.to_thread(finish, results, name, verify)
-
-    async def _operate(
-        self, key: GuardKey, jobs: Sequence[m.WorkerJob]
-    ) -> tuple[Sequence[m.WorkerResult | SlotLost], str]:
-        slot = self._slot_of(key)
-        if slot is None:
-            return [SlotLost(unknown=False)] * len(jobs), ""
-        number = self._accounts.begin(slot.name, key.name, len(jobs))
-        signed = 0
-        try:
-            results = await slot.sign(jobs)
-            signed = sum(not result.rv for result in results)
-            return results, f"{slot.name}#{number}"
-        except SlotLost as lost:
-            return [lost] * len(jobs), slot.name
-        finally:
-            self._accounts.end(slot.name, key.name, len(jobs), signed)
-
-    def _slot_of(self, key: GuardKey) -> Slot | None:
-        usable = self._accounts.usable(key)
-        up = [self._slots[name] for name in usable if name in self._slots and self._slots[name].up]
-        return min(up, key=lambda slot: slot.waiting) if up else None
 
     # ---- small things ----
 
@@ -441,29 +349,3 @@ async def _release(book: LogBook) -> None:
         await book.durable()
     except Damaged as failure:
         raise Unavailable(failure.message, reason="SIGNER_STOPPING", retry_after_ms=1_000) from None
-
-
-def _opener(
-    slot: str, config: Config, path_of: Callable[[str], Path], table: KeyTable, state: State, accounts: Accounts
-) -> Callable[[], m.WorkerOpen]:
-    section = config.slot[slot]
-    keys = tuple(m.WorkerKey(key.name, key.cka_id, key.cka_label, key.spki) for key in table.of_slot(slot))
-
-    def ask() -> m.WorkerOpen:
-        accounts.ask(slot)
-        return m.WorkerOpen(
-            slot=slot,
-            module=section.module,
-            reserved=section.reserved,
-            serial=section.serial,
-            label=section.label,
-            pin_file=str(path_of(section.pin_file)) if section.pin_file else "",
-            sessions=section.sessions,
-            tag_key=state.tag_key,
-            rejected=state.rejected(slot),
-            keys=keys,
-            known=table.known.get(slot, ()),
-            operations_attribute=section.operations_attribute,
-        )
-
-    return ask

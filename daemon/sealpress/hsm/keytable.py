@@ -17,12 +17,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key
 
-from sealpress.config import HELD, Config, KeySection, LogSection
+from sealpress.config import HELD, Config, KeySection, LogSection, ProbeKey
 from sealpress.core import leaf
 from sealpress.errors import ConfigError, Invalid, Malformed
 from sealpress.hsm.mark import KEYS_MAX
+from sealpress.hsm.messages import WorkerKey
+from sealpress.hsm.probe import NAME as PROBE
 from sealpress.hsm.signatures import Cosigner, Scheme, direct_scheme
-from sealpress.values import KeyClass, Mode, check_line
+from sealpress.values import KeyClass, Mode, check_line, tenant_of
 from sealpress.verify import note
 
 
@@ -58,6 +60,7 @@ class GuardKey:
     scheme: Scheme | None  # direct keys
     held: bool = False  # signs only under heads that the quorum of witnesses has cosigned (holding.py)
     adopted: bool = False  # it may have been born elsewhere
+    tenant: str = ""  # whose turn it takes at a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class KeyTable:
     logs: Mapping[str, GuardLog]  # by origin
     keys: Mapping[str, GuardKey]  # by name
     known: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)  # by slot: ids of all keys configured there
+    probes: Mapping[str, WorkerKey] = field(default_factory=dict)  # by slot
 
     def of_log(self, origin: str) -> dict[bytes, GuardKey]:
         """All keys that a log had or has, by key id."""
@@ -106,8 +110,13 @@ def key_table(config: Config, path_of: Callable[[str], Path], anchored: Containe
     high = {key.origin for key in keys.values() if key.class_.opened}
     if high:
         _check_alone(config, ours, keys, anchored)
-    known = _known(config, path_of)
-    return KeyTable({origin: replace(log, opens=origin in high) for origin, log in logs.items()}, keys, known)
+    probes = {
+        id_: _probe(f"[slot.{id_}.probe_key]", slot.probe_key, path_of, seen)
+        for id_, slot in config.slot.items()
+        if slot.probe_key is not None
+    }
+    logs = {origin: replace(log, opens=origin in high) for origin, log in logs.items()}
+    return KeyTable(logs, keys, _known(config, path_of), probes)
 
 
 def _known(config: Config, path_of: Callable[[str], Path]) -> dict[str, tuple[bytes, ...]]:
@@ -116,6 +125,10 @@ def _known(config: Config, path_of: Callable[[str], Path]) -> dict[str, tuple[by
         with contextlib.suppress(ConfigError):  # of another signer: its public key need not be here
             key_id = leaf.key_id(read_spki(f"[key.{id_}]", path_of(key.public_key)))
             known.update((slot, (*known[slot], key_id)) for slot in key.slots if slot in known)
+    for id_, section in config.slot.items():
+        if section.probe_key is not None:
+            spki = read_spki(f"[slot.{id_}.probe_key]", path_of(section.probe_key.public_key))
+            known[id_] = (*known[id_], leaf.key_id(spki))
     return known
 
 
@@ -213,6 +226,20 @@ def _log(id_: str, section: LogSection, path_of: Callable[[str], Path], seen: di
     return GuardLog(origin, section.name, note.log_key(origin, raw), private, public)
 
 
+def _probe(where: str, section: ProbeKey, path_of: Callable[[str], Path], seen: dict[bytes, str]) -> WorkerKey:
+    spki = _spki(where, path_of(section.public_key), seen)
+    try:
+        Cosigner(spki)
+        cka_id = bytes.fromhex(section.cka_id)
+    except ValueError:
+        raise ConfigError(f"{where}: `cka_id` is not hex") from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from None
+    if not cka_id and not section.cka_label:
+        raise ConfigError(f"{where}: give `cka_id` or `cka_label`")
+    return WorkerKey(PROBE, cka_id, section.cka_label, spki)
+
+
 def _key(
     id_: str, section: KeySection, log: GuardLog, path_of: Callable[[str], Path], seen: dict[bytes, str]
 ) -> GuardKey:
@@ -248,4 +275,5 @@ def _key(
         scheme=scheme,
         adopted=section.adopted,
         held=section.hold == HELD,
+        tenant=section.tenant or tenant_of(line),
     )

@@ -244,7 +244,7 @@ class KeyView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class SlotView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A slot and its worker."""
+    """A slot and its worker; `state` is that of its breaker (breaker.py)."""
 
     up: bool
     sessions: int
@@ -252,6 +252,10 @@ class SlotView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     restarts: int
     reason: str
     strangers: int = 0  # keys on its token that may sign and that nobody configured
+    state: str = "closed"
+    opened: int = 0  # how often the breaker opened
+    waiting: int = 0  # operations, in the worker's hands or before them
+    latency_us: int = 0  # of one operation, smoothed
 
 
 class StatusView(_Message, frozen=True):
@@ -343,9 +347,10 @@ class WorkerSign(_Message, frozen=True):
 
 
 class WorkerPing(_Message, frozen=True):
-    """A sign of life, please."""
+    """A sign of life, please; with `token`, one of the token behind it."""
 
     id: Id
+    token: bool = False
 
 
 class WorkerStock(_Message, frozen=True):
@@ -423,10 +428,11 @@ class WorkerSigned(_Message, frozen=True):
 
 
 class WorkerPong(_Message, frozen=True):
-    """Alive."""
+    """Alive; `rv` is what the token answered, if it was asked."""
 
     id: Id
     sessions: int
+    rv: int = 0
 
 
 ToWorker = Hello | WorkerOpen | WorkerSign | WorkerPing | WorkerStock

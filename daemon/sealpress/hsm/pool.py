@@ -20,7 +20,7 @@ from enum import IntEnum
 from typing import Any
 
 from sealpress.core import p11
-from sealpress.errors import CannotStart, CoreError
+from sealpress.errors import CannotStart, CoreError, TokenError
 from sealpress.hsm.mechanisms import chosen
 from sealpress.hsm.messages import WorkerJob, WorkerOpen, WorkerResult
 from sealpress.hsm.module import LASTING, Token, TokenName
@@ -147,6 +147,14 @@ class SlotPool:
 
     def _usable(self) -> bool:
         return not self._fault and not self._looking and any(self._pool.alive())
+
+    def look(self) -> int:
+        """What the token answers when it is asked how it is (C_GetTokenInfo, which needs no session): 0 is well."""
+        try:
+            p11.token_flags(self._token.slot_id)
+        except TokenError as error:
+            return error.rv
+        return 0
 
     # ---- the mender ----
 

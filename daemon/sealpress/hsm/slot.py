@@ -1,263 +1,434 @@
-"""A slot and its worker: started, watched, killed when it hangs, replaced when it ends.
+"""A slot: its workers, one after the other, and the operations that wait for them.
 
-Guarantees: a call returns within the slot's deadline, with results or with SlotLost, which says whether the token may
-have signed; a worker that lets a batch wait for twice the deadline is killed; the next one comes after a back-off that
-doubles up to a bound. Does not: verify signatures (the guard does), or log in twice with a PIN that was rejected.
+The next worker comes before the last one goes. One that lets a call pass its deadline stays at work with the sessions
+that do not hang, until its successor is up; then it gets no more calls, and ends with those in its hands, at the latest
+at twice the deadline, by SIGKILL. If a successor does not come up its predecessor makes room: the token may have none
+for two.
+
+Guarantees: a turn waits no longer than it may and is worked on no longer than the deadline, then it has results or
+SlotLost, which says whether the token may have signed; as many operations are in the worker's hands as keep its
+sessions at work, not more, so that whose turn it is is decided late; work flows only while the breaker lets it. Does
+not: verify signatures (tokens.py does, and tells `quarantine`), or log in twice with a PIN that was rejected.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import os
-import signal
-import socket
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sealpress.config import SlotSection
-from sealpress.errors import CannotStart, Malformed
+from sealpress.errors import CannotStart
 from sealpress.hsm import messages as m
+from sealpress.hsm.accounts import Accounts
+from sealpress.hsm.breaker import Backoff, Breaker, BreakerLimits, Phase
+from sealpress.hsm.child import Child
+from sealpress.hsm.probe import Probe
 from sealpress.hsm.state import State
+from sealpress.hsm.turns import Answer, Turn, Turns
+from sealpress.ports import Clock
+from sealpress.telemetry import Telemetry
 
-_log = logging.getLogger(__name__)
-_CHILD_FD = 3
-_OPEN_S_MAX = 60.0  # loading a module, login, finding keys
+QUEUE_DEADLINES = 2  # so many deadlines a turn may wait before it is sent
+JOBS_WAITING_MAX = 65_536
+JOBS_AT_WORK_MAX = 128
+JOBS_PER_CALL_MAX = 32
+_WINDOW_NS = 10_000_000  # of work in the worker's hands, for each session
+_GUESS_NS = 1_000_000  # an operation, until one was seen
+_SWEEP_S = 0.05
+_MILLISECONDS = 1_000_000
+_NO_TIME = 0x50  # CKR_FUNCTION_CANCELED: the worker did not get to it in time
+LASTS = "REPEATED_NONCE"  # ended by a person only
 
 
-class SlotLost(Exception):
-    """No result. `unknown`: the jobs were sent, and the token may have signed."""
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a slot has from its guard."""
 
-    def __init__(self, *, unknown: bool) -> None:
-        """Raised within the guard only."""
-        super().__init__("the slot's worker is lost")
-        self.unknown = unknown
-
-
-@dataclass(slots=True)
-class _Call:
-    """A call in the worker's hands: it stands here until the worker has answered it, or died."""
-
-    answer: asyncio.Future[m.WorkerSigned | m.WorkerPong]
-    timer: asyncio.TimerHandle
+    state: State
+    clock: Clock
+    telemetry: Telemetry
+    accounts: Accounts
+    backoff_ms: tuple[int, int]
+    on_change: Callable[[], None]
+    on_homeless: Callable[[Sequence[Turn]], None]  # turns that wait for a slot that went down
 
 
 class Slot:
     """The guard's end of one slot."""
 
     def __init__(
-        self,
-        name: str,
-        settings: SlotSection,
-        open_ask: Callable[[], m.WorkerOpen],
-        state: State,
-        backoff_ms: tuple[int, int],
-        on_change: Callable[[], None],
-        on_stock: Callable[[str, m.Stock], None],
+        self, name: str, settings: SlotSection, open_ask: Callable[[], m.WorkerOpen], probe: Probe, around: Around
     ) -> None:
         """`open_ask` makes the first message anew for each worker, so that it carries the newest rejected PINs."""
         self.name = name
+        self._settings = settings
         self._deadline_s = settings.deadline_ms / 1000
         self._open_ask = open_ask
-        self._state = state
-        self._backoff_ms = backoff_ms
-        self._on_change = on_change
-        self._on_stock = on_stock
-        self._writer: asyncio.StreamWriter | None = None
-        self._calls: dict[int, _Call] = {}
-        self._next_id = 0
-        self._pid = 0
-        self._task: asyncio.Task[None] | None = None
+        self._probe = probe
+        self._around = around
+        self._backoff = Backoff(*around.backoff_ms, lambda: int.from_bytes(around.state.entropy.bytes(4)) / (1 << 32))
+        limits = BreakerLimits(settings.breaker_errors, settings.breaker_window_ms * _MILLISECONDS)
+        self.breaker = Breaker(limits, self._turned)
+        self._turns = Turns(JOBS_WAITING_MAX)
+        self._child: Child | None = None  # the one that gets the calls
+        self._children: dict[Child, asyncio.Task[None]] = {}  # also those that come and go
+        self._unfit = asyncio.Event()  # it must be replaced
+        self._answered_well = False  # since the last wait
+        self._probing: Child | None = None
+        self._pinged: Child | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sweep: asyncio.TimerHandle | None = None
         self._first: asyncio.Future[None] | None = None
-        self._closing = False
-        self.sessions = 0
+        self._each_ns = 0.0  # one operation, smoothed
+        self._reason = "STARTING"
         self.operations = 0
         self.restarts = -1
-        self.reason = "STARTING"
 
     # ---- life ----
 
     async def start(self) -> None:
         """The first worker is up, or failed in a way that passes. CannotStart: a person has to do something."""
         self._first = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._keep(), name=f"slot-{self.name}")
+        for work in (self._keep, self._watch):
+            self._tasks.append(asyncio.create_task(work(), name=f"slot-{self.name}"))
         await self._first
 
     async def close(self) -> None:
-        """Kill the worker and stay down."""
-        self._closing = True
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        """Kill the workers and stay down."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        children = dict(self._children)
+        for child in children:
+            child.kill()
+        await asyncio.gather(*children.values(), return_exceptions=True)
 
     @property
     def up(self) -> bool:
         """Whether it can sign."""
-        return self._writer is not None and self.sessions > 0
+        child = self._child
+        if child is None or not child.up:
+            return False
+        return self.breaker.trusts or (self.breaker.phase is Phase.HALF_OPEN and not self._probe.signs)
+
+    @property
+    def sessions(self) -> int:
+        """How many its worker may use."""
+        return self._child.sessions if self._child is not None else 0
+
+    @property
+    def reason(self) -> str:
+        """Why it is down, or not trusted."""
+        return self.breaker.reason or ("" if self.up else self._reason)
 
     @property
     def waiting(self) -> int:
-        """Batches in the worker's hands."""
-        return len(self._calls)
+        """Operations that wait or are in the worker's hands."""
+        return self._turns.jobs + (self._child.jobs if self._child is not None else 0)
 
-    # ---- calls ----
+    @property
+    def each_ns(self) -> int:
+        """One operation takes about so long; 0: none was seen."""
+        return int(self._each_ns)
 
-    async def sign(self, jobs: Sequence[m.WorkerJob]) -> tuple[m.WorkerResult, ...]:
-        """The jobs' results in order; SlotLost."""
-        self._next_id += 1
-        deadline_ns = round((asyncio.get_running_loop().time() + self._deadline_s) * 1e9)  # CLOCK_MONOTONIC
-        answer = await self._call(m.WorkerSign(self._next_id, tuple(jobs), deadline_ns))
-        if not isinstance(answer, m.WorkerSigned) or len(answer.results) != len(jobs):
-            self._kill()
-            raise SlotLost(unknown=True)
-        self.operations += sum(result.tried for result in answer.results)
-        return answer.results
+    @property
+    def load_ns(self) -> float:
+        """When one more operation would be done, about: the slot with the least of it gets the next turn."""
+        if not self.breaker.trusts:
+            return float("inf") if self.waiting else 0.0  # it wants one, to show whether it works again
+        return (self.waiting + 1) * (self._each_ns or _GUESS_NS) / max(1, self.sessions)
 
-    async def ping(self) -> None:
-        """Returns when the worker has answered; SlotLost."""
-        self._next_id += 1
-        await self._call(m.WorkerPing(self._next_id))
+    # ---- turns ----
+
+    def turn_jobs(self) -> int:
+        """How many operations one turn should have, so that others need not wait long for theirs."""
+        return min(JOBS_PER_CALL_MAX, max(1, self._window() // 4))
+
+    def put(self, turn: Turn) -> None:
+        """Its answer comes from here, unless the slot goes down before its turn has come."""
+        if not self.up or not self._turns.put(turn):
+            turn.fail(unknown=False)
+            return
+        self._pump()
+        if self._turns.jobs and self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._swept)
+
+    def quarantine(self, reason: str) -> None:
+        """The token lied: no more work for it, and another worker, before it is tried again."""
+        if reason == LASTS:
+            self._around.state.quarantine(self.name, reason)
+        self.breaker.quarantine(reason)
+
+    def _window(self) -> int:
+        """Operations that the worker should have in its hands."""
+        if not self.breaker.trusts:
+            return 1
+        each = int(self.sessions * _WINDOW_NS / (self._each_ns or _GUESS_NS))
+        return min(JOBS_AT_WORK_MAX, max(2 * self.sessions, each))
+
+    def _pump(self) -> None:
+        child = self._child
+        while child is not None and self.up and self._turns.jobs and (room := self._window() - child.jobs) > 0:
+            now = asyncio.get_running_loop().time()
+            turns = []
+            for turn in self._turns.take(min(room, self.turn_jobs())):
+                if turn.expires > now and turn.wanted() and not turn.answer.done():
+                    turns.append(turn)
+                else:
+                    turn.fail(unknown=False)
+            if turns:
+                self._send(child, turns)
+
+    def _send(self, child: Child, turns: list[Turn]) -> None:
+        begin = self._around.accounts.begin
+        numbers = [begin(self.name, turn.key, len(turn.jobs)) for turn in turns]
+        jobs = tuple([job for turn in turns for job in turn.jobs])
+        child.sign(jobs, lambda answer: self._signed(child, turns, numbers, answer))
+
+    def _swept(self) -> None:
+        """Those that nobody could take in time; the worker may hang."""
+        loop = asyncio.get_running_loop()
+        for turn in self._turns.expired(loop.time()):
+            turn.fail(unknown=False)
+        self._sweep = loop.call_later(_SWEEP_S, self._swept) if self._turns.jobs else None
+
+    def _signed(
+        self, child: Child, turns: list[Turn], numbers: list[int], answer: m.WorkerSigned | m.WorkerPong | None
+    ) -> None:
+        jobs = sum(len(turn.jobs) for turn in turns)
+        end = self._around.accounts.end
+        if not isinstance(answer, m.WorkerSigned) or len(answer.results) != jobs:
+            if answer is not None:
+                child.kill()
+            for turn in turns:
+                end(self.name, turn.key, len(turn.jobs), 0)
+                turn.fail(unknown=True)
+            return
+        self._learn(answer.results)
+        at = 0
+        for turn, number in zip(turns, numbers, strict=True):
+            results = answer.results[at : at + len(turn.jobs)]
+            at += len(turn.jobs)
+            end(self.name, turn.key, len(results), sum(not result.rv for result in results))
+            if not turn.answer.done():
+                turn.answer.set_result(Answer(results, self.name, number))
+        self._pump()
+
+    def _learn(self, results: Sequence[m.WorkerResult]) -> None:
+        good = 0
+        took_ns = 0
+        wrong = 0
+        for result in results:
+            self.operations += result.tried
+            if result.rv == _NO_TIME:
+                continue  # says nothing of the token
+            if result.rv:
+                wrong = result.rv
+            else:
+                good += 1
+                took_ns += result.elapsed_ns
+        if good:
+            each_ns = took_ns / good
+            self._each_ns += (each_ns - self._each_ns) / (8 if self._each_ns else 1)
+        if wrong:
+            self.breaker.failed(self._around.clock.monotonic_ns(), f"CKR_{wrong:#x}")
+        elif good:
+            self._answered_well = True
+            self.breaker.worked()
+
+    # ---- workers ----
+
+    async def _keep(self) -> None:
+        """One worker at work at all times, as far as that can be."""
+        await self._released()
+        while True:
+            self.restarts += 1
+            trips = self.breaker.trips
+            child = Child(self._open_ask(), self._deadline_s, self._changed, self._stocked)
+            task = self._children[child] = asyncio.create_task(child.run(), name=f"worker-{self.name}")
+            task.add_done_callback(lambda task, child=child: self._gone(child, task))  # type: ignore[misc]
+            if not await child.opened:
+                self._not_opened(child)
+            elif trips != self.breaker.trips:
+                child.leave()  # what its predecessor still answered opened the breaker
+            else:
+                self._install(child)
+                await self._unfit.wait()
+            await self._wait()
 
     def look(self) -> None:
         """The worker looks at the token's keys again, if there is one."""
-        if self._writer is not None:
-            self._writer.write(m.frame(m.WorkerStock()))
+        child = self._child
+        if child is not None and child.up:
+            self._around.accounts.ask(self.name)
+            child.look()
 
-    async def _call(self, ask: m.WorkerSign | m.WorkerPing) -> m.WorkerSigned | m.WorkerPong:
-        writer = self._writer
-        if writer is None or not self.up or writer.is_closing():  # the last: its end is not read yet
-            raise SlotLost(unknown=False)
-        loop = asyncio.get_running_loop()
-        call = _Call(loop.create_future(), loop.call_later(self._deadline_s, self._late, writer, ask.id))
-        self._calls[ask.id] = call
-        writer.write(m.frame(ask))
-        return await call.answer
+    def _stocked(self, stock: m.Stock) -> None:
+        self._around.accounts.take(self.name, stock)
 
-    def _late(self, writer: asyncio.StreamWriter, id_: int) -> None:
-        """Its caller waits no longer. The worker may answer until twice the deadline, then it dies."""
-        call = self._calls.get(id_)
-        if self._writer is not writer or call is None:
-            return
-        if not call.answer.done():
-            call.answer.set_exception(SlotLost(unknown=True))
-        call.timer = asyncio.get_running_loop().call_later(self._deadline_s, self._hung, writer, id_)
+    def _install(self, child: Child) -> None:
+        """From now on calls go to it; its predecessor ends with those that it has."""
+        before, self._child = self._child, child
+        self._unfit.clear()
+        if before is not None:
+            before.leave()
+        self.breaker.half_open()
+        self._reason = ""
+        if self.restarts:
+            self._around.telemetry.slot_up(self.name, child.sessions, self.restarts)
+        self._settle(None)
+        self._changed()
+        if not self.breaker.trusts:
+            self._try(child)
 
-    def _hung(self, writer: asyncio.StreamWriter, id_: int) -> None:
-        if self._writer is writer and id_ in self._calls:
-            self.reason = "WORKER_HUNG"
-            self._kill()
-
-    def _kill(self) -> None:
-        if self._pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-
-    # ---- the worker ----
-
-    async def _keep(self) -> None:
-        wait_ms = self._backoff_ms[0]
-        while True:
-            self.restarts += 1
-            was_up = await self._life()
+    def _not_opened(self, child: Child) -> None:
+        failure = child.failure
+        if self._child is not None:
+            self._child.kill()
+        if failure is None:
+            self._reason = "WORKER_LOST"
             self._settle(None)
-            wait_ms = self._backoff_ms[0] if was_up else min(2 * wait_ms, self._backoff_ms[1])
-            await asyncio.sleep(wait_ms / 1000)
+        else:
+            self._heed(failure)
+            error = CannotStart(f"slot {self.name}: {failure.message}", reason=failure.reason, hint=failure.hint)
+            self._settle(error if failure.lasting else None)
+        self._changed()
 
-    async def _life(self) -> bool:
-        """One worker from start to end; whether it was ever up."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._pid = _spawn(theirs)
-        was_up = False
-        try:
-            reader, writer = await asyncio.open_unix_connection(sock=ours)
-            with contextlib.closing(writer):
-                async with asyncio.timeout(_OPEN_S_MAX) as opening:
-                    writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(self._open_ask()))
-                    frames = m.Frames(m.from_worker_decoder)
-                    while data := await reader.read(1 << 18):
-                        for message in frames.feed(data):
-                            self._take(message, writer)
-                        if self._writer is writer and not was_up:
-                            was_up = True
-                            opening.reschedule(None)
-        except (OSError, Malformed, TimeoutError):
-            pass
-        finally:
-            self._forget()  # before anything is waited for: calls that come meanwhile find no worker
-            self._kill()
-            pid, self._pid = self._pid, 0
-            await asyncio.shield(asyncio.to_thread(os.waitpid, pid, 0))
-        return was_up
+    def _heed(self, failure: m.WorkerFailed) -> None:
+        """What a worker said before it ended."""
+        self._reason = failure.reason
+        self._around.state.reject(self.name, failure.tag)
+        if self._started or not failure.lasting:  # else whoever starts us says so
+            self._around.telemetry.slot_failed(self.name, failure.reason, failure.message, failure.hint)
 
-    def _take(self, message: m.FromWorker, writer: asyncio.StreamWriter) -> None:
-        match message:
-            case m.Hello():
-                if message.version != m.VERSION:
-                    raise Malformed("the worker speaks another version", reason="VERSION")
-            case m.WorkerStocked():
-                self._on_stock(self.name, message.stock)
-                self._on_change()
-            case m.WorkerReady():
-                self._writer, self.sessions, self.reason = writer, message.sessions, ""
-                if self.restarts:
-                    _log.warning("slot %s: back with %d sessions", self.name, self.sessions)
-                self._settle(None)
-                self._on_change()
-            case m.WorkerFailed():
-                self.reason = message.reason
-                self._state.reject(self.name, message.tag)
-                failure = CannotStart(f"slot {self.name}: {message.message}", reason=message.reason, hint=message.hint)
-                if self._first is not None and (self._first.done() or not message.lasting):
-                    hint = f" ({message.hint})" if message.hint else ""
-                    _log.error("slot %s: %s: %s%s", self.name, message.reason, message.message, hint)
-                self._settle(failure if message.lasting else None)
-                self._on_change()
-            case m.WorkerSigned() | m.WorkerPong():
-                if self.sessions != message.sessions:
-                    self.sessions = message.sessions
-                    self._on_change()
-                call = self._calls.pop(message.id, None)
-                if call is not None:
-                    call.timer.cancel()
-                    if not call.answer.done():
-                        call.answer.set_result(message)
+    async def _wait(self) -> None:
+        """Before the next worker is started."""
+        if self._answered_well:
+            self._backoff.reset()
+            self._answered_well = False
+        quarantined = self.breaker.phase is Phase.QUARANTINED
+        await asyncio.sleep((self._backoff.most_ms if quarantined else self._backoff.next_ms()) / 1000)
+        await self._released()
+
+    async def _released(self) -> None:
+        """Until no person is needed any more."""
+        while self._around.state.quarantined(self.name):
+            self.breaker.quarantine(LASTS)
+            self._settle(None)
+            await asyncio.sleep(1)
+
+    def _gone(self, child: Child, task: asyncio.Task[None]) -> None:
+        del self._children[child]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._around.telemetry.internal(f"worker of slot {self.name}", error)
+
+    def _changed(self) -> None:
+        """A worker is up, late, gone, or has another number of sessions."""
+        child = self._child
+        if child is not None and (child.late or child.ended.is_set()) and not self._unfit.is_set():
+            self._unfit.set()
+            self._reason = "WORKER_HUNG" if child.late else "WORKER_LOST"
+            if child.failure is not None:
+                self._heed(child.failure)
+            self._around.telemetry.slot_lost(self.name, self._reason)
+            self.breaker.failed(self._around.clock.monotonic_ns(), self._reason)
+        if child is not None and child.ended.is_set():
+            self._child = None
+        self._move_on()
+
+    def _turned(self, phase: Phase, reason: str) -> None:
+        """The breaker's new phase."""
+        self._around.telemetry.slot_turned(self.name, phase, reason)
+        if not self.breaker.passes:
+            self._unfit.set()
+            child, self._child = self._child, None
+            if child is not None:
+                child.leave()
+        self._move_on()
+
+    def _move_on(self) -> None:
+        """Whatever has changed: turns go to the worker, or elsewhere."""
+        if not self.up and self._turns.jobs:
+            self._around.on_homeless(self._turns.drain())
+        self._pump()
+        self._around.on_change()
+
+    @property
+    def _started(self) -> bool:
+        return self._first is not None and self._first.done()
 
     def _settle(self, failure: CannotStart | None) -> None:
-        if self._first is not None and not self._first.done():
+        if self._first is not None and not self._started:
             if failure is None:
                 self._first.set_result(None)
             else:
                 self._first.set_exception(failure)
 
-    def _forget(self) -> None:
-        was_up = self.up
-        self._writer, self.sessions = None, 0
-        self.reason = self.reason or "WORKER_LOST"
-        for call in self._calls.values():
-            call.timer.cancel()
-            if not call.answer.done():
-                call.answer.set_exception(SlotLost(unknown=True))
-                call.answer.exception()  # seen, even if its caller has gone
-        self._calls.clear()
-        if was_up and not self._closing:
-            _log.error("slot %s: %s; another worker is started", self.name, self.reason)
-            self._on_change()
+    # ---- signs of life ----
 
+    async def ping(self) -> bool:
+        """Whether its worker answers within the deadline."""
+        child = self._child
+        if child is None or not child.up:
+            return False
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-def _spawn(socket_: socket.socket) -> int:
-    """Never fork: a child of fork would share the guard's memory, marks and log keys."""
-    arguments = [sys.executable, "-P", "-m", "sealpress.hsm.worker", str(_CHILD_FD), str(os.getpid())]
-    return os.posix_spawn(
-        sys.executable,
-        arguments,
-        dict(os.environ),
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, socket_.fileno(), _CHILD_FD),
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
-        ],
-    )
+        def told(answer: m.WorkerSigned | m.WorkerPong | None) -> None:
+            if not answered.done():
+                answered.set_result(answer is not None)
+
+        child.ping(told)
+        return await answered
+
+    async def _watch(self) -> None:
+        """A heartbeat of the worker; and one of the token, where nothing else was asked of it for some time."""
+        silence_s = min(self._settings.probe_ms, self._settings.keepalive_ms or self._settings.probe_ms) / 1000
+        while True:
+            await asyncio.sleep(min(self._settings.heartbeat_ms / 1000, silence_s))
+            child = self._child
+            if child is None or not child.up:
+                continue
+            if self._pinged is not child:
+                self._pinged = child
+                child.ping(self._ponged)
+            if asyncio.get_running_loop().time() - child.touched >= silence_s:
+                self._try(child)
+
+    def _ponged(self, answer: m.WorkerSigned | m.WorkerPong | None) -> None:
+        if answer is not None:
+            self._pinged = None
+
+    def _try(self, child: Child) -> None:
+        """Have the token do something that costs nothing: sign with the probe key, or tell of itself."""
+        if self._probing is child:
+            return
+        self._probing = child
+        if self._probe.signs:
+            job, message = self._probe.job()
+            child.sign((job,), lambda answer: self._tried(child, message, answer))
+        else:
+            child.ping(lambda answer: self._tried(child, b"", answer), token=True)
+
+    def _tried(self, child: Child, message: bytes, answer: m.WorkerSigned | m.WorkerPong | None) -> None:
+        self._probing = None if answer is not None else self._probing
+        if answer is None or self._child is not child:
+            return
+        now_ns = self._around.clock.monotonic_ns()
+        child.touched = asyncio.get_running_loop().time()
+        if isinstance(answer, m.WorkerPong):
+            if answer.rv:
+                self.breaker.failed(now_ns, f"CKR_{answer.rv:#x}")
+            return  # half open, an operation of a line decides
+        wrong = self._probe.wrong(message, answer.results)
+        self.operations += sum(result.tried for result in answer.results)
+        if not wrong:
+            self._answered_well = True
+            self.breaker.worked()
+            if not self.breaker.trusts:
+                self._try(child)
+        elif wrong.startswith("CKR_"):
+            self.breaker.failed(now_ns, wrong)
+        else:
+            self.quarantine(wrong)

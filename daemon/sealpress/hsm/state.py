@@ -1,4 +1,4 @@
-"""The signer's own directory: its lock, its stops, its anchors, the PINs it must not try again.
+"""The signer's own directory: its lock, stops, anchors, quarantined slots, and the PINs it must not try again.
 
 Guarantees: one signer at a time uses a directory; what is written is on the disk before the call returns (temporary
 file, fsync, rename, fsync of the directory). Does not: hold marks (mark.py), or a PIN: only its HMAC under a key that
@@ -12,6 +12,7 @@ import fcntl
 import os
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -36,6 +37,10 @@ class _Stops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Pinned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     document: bytes
     signatures: tuple[str, ...]
+
+
+class _Quarantine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reason: str
 
 
 class _Pins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +80,7 @@ class State:
     def __init__(self, directory: Path, entropy: Entropy) -> None:
         """Takes the lock; CannotStart SIGNER_IN_USE if another signer has it, Damaged if a file cannot be read."""
         self.directory = directory
+        self.entropy = entropy
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -175,6 +181,19 @@ class State:
             kept = (*known, tag)[-_TAGS_MAX:]
             self._pins = _Pins(self._pins.key, {**self._pins.rejected, slot: kept})
             self._write("pins", self._pins)
+
+    # ---- quarantines ----
+
+    def quarantined(self, slot: str) -> bool:
+        """Whether this slot must not sign until a person has taken the file away."""
+        return self._quarantine(slot).exists()
+
+    def quarantine(self, slot: str, reason: str) -> None:
+        """Until a person takes the file away, across restarts; Damaged if it cannot be written."""
+        self._write(self._quarantine(slot).name, _Quarantine(reason))
+
+    def _quarantine(self, slot: str) -> Path:
+        return self.directory / f"quarantine-{quote(slot, safe='')}"
 
     # ---- files ----
 

@@ -73,7 +73,10 @@ class _Worker:
                     self._threads.submit(self._sign, pool, message)
                 return not pool.stuck
             case m.WorkerPing() if pool is not None:
-                self._tell(lambda sessions: m.WorkerPong(message.id, sessions))
+                if message.token:
+                    self._threads.submit(self._ask_token, pool, message)
+                else:
+                    self._tell(lambda sessions: m.WorkerPong(message.id, sessions))
                 return not pool.stuck
             case m.WorkerStock() if pool is not None and self._ask is not None:
                 self._threads.submit(self._look, pool, self._ask)
@@ -107,6 +110,13 @@ class _Worker:
             self._answer(ask, pool.sign(ask.jobs, max(ask.deadline_ns - _ANSWER_NS, 0)))
         except BaseException:
             os._exit(_EXIT_LOST)  # the guard sees the socket end, and takes these jobs' outcome for unknown
+
+    def _ask_token(self, pool: SlotPool, ask: m.WorkerPing) -> None:
+        try:
+            rv = pool.look()
+            self._tell(lambda sessions: m.WorkerPong(ask.id, sessions, rv))
+        except BaseException:
+            os._exit(_EXIT_LOST)
 
     def _answer(self, ask: m.WorkerSign, results: tuple[m.WorkerResult, ...]) -> None:
         self._tell(lambda sessions: m.WorkerSigned(ask.id, results, sessions))

@@ -1,0 +1,217 @@
+"""One worker process as the guard sees it: spawned, opened, given operations, killed.
+
+Guarantees: whoever asks is told within the deadline, with results or that there are none; a call that the worker has
+not answered at twice the deadline kills it, which is the only way to free a thread that hangs in a module; when this
+process is gone nobody waits for it any more. Does not: start another (slot.py), or judge what it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sealpress.errors import Malformed
+from sealpress.hsm import messages as m
+
+Told = Callable[[m.WorkerSigned | m.WorkerPong | None], None]  # None: no answer, and nobody knows what was done
+
+_NS = 1_000_000_000
+_CHILD_FD = 3
+_OPEN_S_MAX = 60.0  # loading a module, login, finding keys
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call in the worker's hands: it stands here until the worker has answered it, or died."""
+
+    told: Told | None  # None: told already that it is late
+    jobs: int
+    timer: asyncio.TimerHandle
+
+
+class Child:
+    """From its start to its end; `run` once."""
+
+    def __init__(
+        self,
+        ask: m.WorkerOpen,
+        deadline_s: float,
+        on_change: Callable[[], None],
+        on_stock: Callable[[m.Stock], None],
+    ) -> None:
+        """`on_change` hears that it is up, failed, late, or has another number of sessions."""
+        self._ask = ask
+        self._deadline_s = deadline_s
+        self._on_change = on_change
+        self._on_stock = on_stock
+        self._writer: asyncio.StreamWriter | None = None
+        self._calls: dict[int, _Call] = {}
+        self._next_id = 0
+        self._pid = 0
+        self._leaving = False
+        self.sessions = 0
+        self.jobs = 0  # in its hands
+        self.touched = 0.0  # loop time of the last answer of the token
+        self.late = False  # a call was not answered in time
+        self.hung = False  # and not at twice the time: killed
+        self.failure: m.WorkerFailed | None = None
+        self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()  # whether it ever was up
+        self.ended = asyncio.Event()
+
+    @property
+    def up(self) -> bool:
+        """Whether it can sign."""
+        writer = self._writer
+        return writer is not None and self.sessions > 0 and not self._leaving and not writer.is_closing()
+
+    @property
+    def calls(self) -> int:
+        """Messages that it has not answered."""
+        return len(self._calls)
+
+    async def run(self) -> None:
+        """Returns when the process is gone and everybody was told."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._pid = _spawn(theirs)
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            with contextlib.closing(writer):
+                await self._converse(reader, writer)
+        except (OSError, Malformed, TimeoutError):
+            pass
+        finally:
+            self._forget()  # before anything is waited for: calls that come meanwhile find no worker
+            self.kill()
+            pid, self._pid = self._pid, 0
+            await asyncio.shield(asyncio.to_thread(os.waitpid, pid, 0))
+
+    def sign(self, jobs: tuple[m.WorkerJob, ...], told: Told) -> None:
+        """Have these operations done; only while it is `up`."""
+        self.jobs += len(jobs)
+        self._next_id += 1
+        deadline_ns = round((asyncio.get_running_loop().time() + self._deadline_s) * _NS)
+        self._send(m.WorkerSign(self._next_id, jobs, deadline_ns), len(jobs), told)
+
+    def ping(self, told: Told, *, token: bool = False) -> None:
+        """Ask for a sign of life, of its token too if `token`; only while it is `up`."""
+        self._next_id += 1
+        self._send(m.WorkerPing(self._next_id, token), 0, told)
+
+    def look(self) -> None:
+        """It looks at the token's keys again; only while it is `up`."""
+        assert self._writer is not None
+        self._writer.write(m.frame(m.WorkerStock()))
+
+    def leave(self) -> None:
+        """It gets no more calls, and ends when those in its hands have ended, one way or the other."""
+        self._leaving = True
+        if not self._calls:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    # ---- calls ----
+
+    def _send(self, ask: m.WorkerSign | m.WorkerPing, jobs: int, told: Told) -> None:
+        assert self._writer is not None
+        timer = asyncio.get_running_loop().call_later(self._deadline_s, self._passed, ask.id)
+        self._calls[ask.id] = _Call(told, jobs, timer)
+        self._writer.write(m.frame(ask))
+
+    def _passed(self, id_: int) -> None:
+        """Its caller waits no longer. The worker may answer until twice the deadline, then it dies."""
+        call = self._calls[id_]
+        call.timer = asyncio.get_running_loop().call_later(self._deadline_s, self._kill_hung)
+        told, call.told = call.told, None
+        self.late = True
+        self._on_change()
+        if told is not None:
+            told(None)
+
+    def _kill_hung(self) -> None:
+        self.hung = True
+        self.kill()
+
+    def _answered(self, answer: m.WorkerSigned | m.WorkerPong) -> None:
+        changed, self.sessions = self.sessions != answer.sessions, answer.sessions
+        call = self._calls.pop(answer.id, None)
+        if call is not None:
+            call.timer.cancel()
+            self.jobs -= call.jobs
+            if isinstance(answer, m.WorkerSigned):
+                self.touched = asyncio.get_running_loop().time()
+            if call.told is not None:
+                call.told(answer)
+        if self._leaving and not self._calls:
+            self.kill()
+        if changed:
+            self._on_change()
+
+    # ---- the process ----
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(_OPEN_S_MAX) as opening:
+            writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(self._ask))
+            frames = m.Frames(m.from_worker_decoder)
+            while data := await reader.read(1 << 18):
+                for message in frames.feed(data):
+                    self._take(message, writer)
+                if self.opened.done():
+                    opening.reschedule(None)
+
+    def _take(self, message: m.FromWorker, writer: asyncio.StreamWriter) -> None:
+        match message:
+            case m.Hello():
+                if message.version != m.VERSION:
+                    raise Malformed("the worker speaks another version", reason="VERSION")
+            case m.WorkerReady():
+                self._writer, self.sessions = writer, message.sessions
+                if not self.opened.done():
+                    self.touched = asyncio.get_running_loop().time()
+                    self.opened.set_result(True)
+                self._on_change()
+            case m.WorkerStocked():
+                self._on_stock(message.stock)
+                self._on_change()
+            case m.WorkerFailed():
+                self.failure = message
+            case m.WorkerSigned() | m.WorkerPong():
+                self._answered(message)
+
+    def _forget(self) -> None:
+        self._writer, self.sessions, self.jobs = None, 0, 0
+        if not self.opened.done():
+            self.opened.set_result(False)
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.timer.cancel()
+            if call.told is not None:
+                call.told(None)
+        self.ended.set()
+        self._on_change()
+
+
+def _spawn(socket_: socket.socket) -> int:
+    """Never fork: a child of fork would share the guard's memory, marks and log keys."""
+    arguments = [sys.executable, "-P", "-m", "sealpress.hsm.worker", str(_CHILD_FD), str(os.getpid())]
+    return os.posix_spawn(
+        sys.executable,
+        arguments,
+        dict(os.environ),
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, socket_.fileno(), _CHILD_FD),
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+        ],
+    )

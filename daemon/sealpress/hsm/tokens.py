@@ -1,0 +1,220 @@
+"""All slots of a signer: which of them does an operation, and what becomes of its answer.
+
+Replicas of one key on several tokens share its work: each turn goes to the slot where it would be done first, by what
+waits there and by how long an operation takes there. A slot that goes down hands its waiting turns to the others.
+
+Guarantees: a cosignature that one slot did not make is asked of another, once: the same message under the same key does
+no harm, whatever became of the first; a direct signature is never tried again. A slot whose answer is wrong, or repeats
+an ECDSA nonce, is quarantined before anybody hears of the answer. Does not: decide what may be signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sealpress.config import Config
+from sealpress.hsm import messages as m
+from sealpress.hsm.accounts import Accounts
+from sealpress.hsm.direct import Opened
+from sealpress.hsm.finish import LIES, Signed, finish, unsigned
+from sealpress.hsm.keytable import GuardKey, KeyTable
+from sealpress.hsm.nonces import RecentNonces
+from sealpress.hsm.probe import Probe
+from sealpress.hsm.slot import QUEUE_DEADLINES, Around, Slot
+from sealpress.hsm.state import State
+from sealpress.hsm.turns import Answer, SlotLost, Turn
+from sealpress.ports import Clock
+from sealpress.telemetry import Telemetry
+
+
+class Tokens:
+    """Of one guard."""
+
+    def __init__(
+        self,
+        config: Config,
+        path_of: Callable[[str], Path],
+        table: KeyTable,
+        state: State,
+        clock: Clock,
+        telemetry: Telemetry,
+        accounts: Accounts,
+        on_change: Callable[[], None],
+    ) -> None:
+        """A slot for each section that an active key names."""
+        self._state = state
+        self._clock = clock
+        self._telemetry = telemetry
+        self._accounts = accounts
+        self._nonces = RecentNonces()
+        backoff_ms = (config.signer.worker_backoff_ms, config.signer.worker_backoff_ms_max)
+        around = Around(state, clock, telemetry, accounts, backoff_ms, on_change, self._homeless)
+        used = {slot for key in table.keys.values() if key.active for slot in key.slots}
+        self._wait_s = {
+            name: QUEUE_DEADLINES * section.deadline_ms / 1000 for name, section in config.slot.items() if name in used
+        }
+        self._slots = {
+            name: Slot(
+                name,
+                config.slot[name],
+                _opener(name, config, path_of, table, state, accounts),
+                Probe(table.probes[name].spki if name in table.probes else b"", clock, self._nonces),
+                around,
+            )
+            for name in self._wait_s
+        }
+
+    async def start(self) -> None:
+        """Every slot has a worker, or will have; CannotStart if a person has to do something first."""
+        await asyncio.gather(*(slot.start() for slot in self._slots.values()))
+
+    async def close(self) -> None:
+        """Kill the workers."""
+        await asyncio.gather(*(slot.close() for slot in self._slots.values()))
+
+    def look(self) -> None:
+        """Every worker looks at its token's keys again."""
+        for slot in self._slots.values():
+            slot.look()
+
+    def slot_of(self, key: GuardKey) -> str:
+        """The slot that would do the key's next operation; empty if none can."""
+        slot = self._best(self._accounts.usable(key))
+        return slot.name if slot is not None else ""
+
+    # ---- operations ----
+
+    async def cosign(self, key: GuardKey, message: bytes) -> Signed:
+        """A proof key's signature over a cosignature message."""
+        cosigner = key.cosigner
+        assert cosigner is not None
+        job = cosigner.job(key.name, message)
+        usable = self._accounts.usable(key)
+        slot = self._best(usable)
+        signed = await self._cosign(key, slot, job, message)
+        if not signed.signature and slot is not None:
+            other = self._best([name for name in usable if name != slot.name])
+            if other is not None:
+                signed = await self._cosign(key, other, job, message)
+        return signed
+
+    async def _cosign(self, key: GuardKey, slot: Slot | None, job: m.WorkerJob, message: bytes) -> Signed:
+        cosigner = key.cosigner
+        assert cosigner is not None
+        try:
+            answer = await self._operate(key, slot, [job], lambda: True)
+        except SlotLost as lost:
+            return unsigned(lost, slot.name if slot is not None else "")
+        # On the loop: one verification costs less than the way to a thread and back.
+        verify = [lambda raw: cosigner.finish(message, raw)]
+        return self._judged(key, answer.slot, finish(key.key_id, [job], answer, verify, self._nonces))[0]
+
+    async def sign_leaves(self, key: GuardKey, leaves: Sequence[Opened]) -> list[Signed]:
+        """A direct key's signatures, in order, as many at a time as one turn should have."""
+        slot = self._best(self._accounts.usable(key))
+        size = slot.turn_jobs() if slot is not None else len(leaves)
+        parts = [leaves[at : at + size] for at in range(0, len(leaves), size)]
+        if len(parts) == 1:
+            return await self._sign_part(key, leaves)
+        return [one for part in await asyncio.gather(*(self._sign_part(key, part) for part in parts)) for one in part]
+
+    async def _sign_part(self, key: GuardKey, leaves: Sequence[Opened]) -> list[Signed]:
+        scheme, slot = key.scheme, self._best(self._accounts.usable(key))
+        assert scheme is not None
+        jobs = [scheme.job(key.name, leaf.algorithm, leaf.digest) for leaf in leaves]
+        try:
+            answer = await self._operate(key, slot, jobs, lambda: not self._state.stopped(key.name))
+        except SlotLost as lost:
+            return [unsigned(lost, slot.name if slot is not None else "")] * len(leaves)
+        verify = [lambda raw, leaf=leaf: scheme.finish(leaf.algorithm, leaf.digest, raw) for leaf in leaves]
+        signed = await asyncio.to_thread(finish, key.key_id, jobs, answer, verify, self._nonces)
+        return self._judged(key, answer.slot, signed)
+
+    async def _operate(
+        self, key: GuardKey, slot: Slot | None, jobs: Sequence[m.WorkerJob], wanted: Callable[[], bool]
+    ) -> Answer:
+        if slot is None:
+            raise SlotLost(unknown=False)
+        expires = asyncio.get_running_loop().time() + self._wait_s[slot.name]
+        turn = Turn(key.tenant, key.name, jobs, self._accounts.usable(key), wanted, expires)
+        slot.put(turn)
+        return await turn.answer
+
+    def _judged(self, key: GuardKey, slot: str, signed: list[Signed]) -> list[Signed]:
+        for one in signed:
+            if one.reason in LIES:
+                self._telemetry.slot_lied(slot, key.name, one.reason)
+                self._slots[slot].quarantine(one.reason)
+        return signed
+
+    def _best(self, names: Sequence[str]) -> Slot | None:
+        up = [slot for name in names if (slot := self._slots.get(name)) is not None and slot.up]
+        return min(up, key=lambda slot: slot.load_ns) if up else None
+
+    def _homeless(self, turns: Sequence[Turn]) -> None:
+        for turn in turns:
+            slot = self._best(turn.slots)
+            if slot is None:
+                turn.fail(unknown=False)
+            else:
+                slot.put(turn)
+
+    # ---- how they are ----
+
+    async def probe(self) -> dict[str, int]:
+        """Per slot how long its worker took to answer, in microseconds; -1 if it did not."""
+
+        async def one(slot: Slot) -> int:
+            began_ns = self._clock.monotonic_ns()
+            return (self._clock.monotonic_ns() - began_ns) // 1_000 if await slot.ping() else -1
+
+        names = list(self._slots)
+        return dict(zip(names, await asyncio.gather(*(one(self._slots[name]) for name in names)), strict=True))
+
+    def views(self) -> dict[str, m.SlotView]:
+        """For `status`."""
+        return {
+            name: m.SlotView(
+                slot.up,
+                slot.sessions,
+                slot.operations,
+                max(0, slot.restarts),
+                slot.reason,
+                self._accounts.strangers(name),
+                slot.breaker.phase,
+                slot.breaker.opened,
+                slot.waiting,
+                slot.each_ns // 1_000,
+            )
+            for name, slot in self._slots.items()
+        }
+
+
+def _opener(
+    slot: str, config: Config, path_of: Callable[[str], Path], table: KeyTable, state: State, accounts: Accounts
+) -> Callable[[], m.WorkerOpen]:
+    section = config.slot[slot]
+    keys = tuple(m.WorkerKey(key.name, key.cka_id, key.cka_label, key.spki) for key in table.of_slot(slot))
+    if slot in table.probes:
+        keys = (*keys, table.probes[slot])
+
+    def ask() -> m.WorkerOpen:
+        accounts.ask(slot)
+        return m.WorkerOpen(
+            slot=slot,
+            module=section.module,
+            reserved=section.reserved,
+            serial=section.serial,
+            label=section.label,
+            pin_file=str(path_of(section.pin_file)) if section.pin_file else "",
+            sessions=section.sessions,
+            tag_key=state.tag_key,
+            rejected=state.rejected(slot),
+            keys=keys,
+            known=table.known.get(slot, ()),
+            operations_attribute=section.operations_attribute,
+        )
+
+    return ask

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -22,6 +22,7 @@ from sealpress.ports import Clock
 NANOSECONDS = 1_000_000_000
 TEXT_MAX = 2_048
 SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8, 16)
+SLOT_STATES = ("closed", "half_open", "open", "quarantined")
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024, 4_096, 16_384, 65_536, 262_144)
 
 
@@ -41,6 +42,21 @@ class _Begun(Protocol):
     """Something that was begun at a monotonic time."""
 
     started_ns: int
+
+
+class _Slot(Protocol):
+    """hsm.link.SlotStatus."""
+
+    @property
+    def up(self) -> bool: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def sessions(self) -> int: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def opened(self) -> int: ...
 
 
 class Telemetry:
@@ -75,6 +91,11 @@ class Telemetry:
         self._queue = Gauge("sealpress_queue_requests", "Requests waiting for a commit", ["log"], registry=r)
         self._signer = Gauge("sealpress_signer_up", "1 while the signer is connected", registry=r)
         self._ready = Gauge("sealpress_key_ready", "1 while the key can sign", ["line"], registry=r)
+        self._slot_up = Gauge("sealpress_slot_up", "1 while the slot can sign", ["slot"], registry=r)
+        self._slot_state = Gauge("sealpress_slot_state", "1 at the breaker's state", ["slot", "state"], registry=r)
+        self._slot_sessions = Gauge("sealpress_slot_sessions", "Sessions that sign", ["slot"], registry=r)
+        self._slot_restarts = Gauge("sealpress_slot_restarts", "Workers replaced", ["slot"], registry=r)
+        self._slot_opened = Gauge("sealpress_slot_opened", "Times that the breaker opened", ["slot"], registry=r)
         self._handshakes = Counter("sealpress_tls_handshakes_started", "TLS handshakes begun", registry=r)
         self._connections = Counter("sealpress_tls_connections", "TLS connections that reached a call", registry=r)
         self._certificate = Gauge("sealpress_certificate_not_after", "End of our certificate, Unix seconds", registry=r)
@@ -200,6 +221,16 @@ class Telemetry:
         """It can be read again."""
         self._issuer_up.labels(issuer).set(1)
         self._log("info", "issuer_back", issuer=issuer)
+
+    def slots(self, slots: Mapping[str, _Slot]) -> None:
+        """What the signer said of its slots; it tells of each change. The signer itself writes the lines about them."""
+        for name, slot in slots.items():
+            self._slot_up.labels(name).set(slot.up)
+            self._slot_sessions.labels(name).set(slot.sessions)
+            self._slot_restarts.labels(name).set(slot.restarts)
+            self._slot_opened.labels(name).set(slot.opened)
+            for state in SLOT_STATES:
+                self._slot_state.labels(name, state).set(state == slot.state)
 
     def slot_up(self, slot: str, sessions: int, restarts: int) -> None:
         """A new worker has taken over; `restarts`: how many came before it."""

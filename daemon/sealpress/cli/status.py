@@ -40,11 +40,12 @@ def _tell(found: Any) -> None:
     end = datetime.fromtimestamp(found.certificate_not_after, UTC)
     console.print(f"{found.node}: sealpress {found.version}, signer {'up' if found.signer_up else 'DOWN'}, "
                   f"certificate until {end:%F}", highlight=False)  # fmt: skip
-    slots = Table("slot", "up", "sessions", "operations", "restarts", "why")
+    slots = Table("slot", "up", "state", "sessions", "operations", "each ms", "waiting", "restarts", "opened", "why")
     for slot in found.slots:
-        slots.add_row(
-            slot.slot, _yes(slot.up), str(slot.sessions), str(slot.operations), str(slot.restarts), slot.reason
-        )
+        counts = (slot.waiting, slot.restarts, slot.opened)
+        each_ms = f"{slot.latency_us / 1000:.2f}"
+        of_use = (str(slot.sessions), str(slot.operations), each_ms)
+        slots.add_row(slot.slot, _yes(slot.up), slot.state, *of_use, *(str(count) for count in counts), slot.reason)
     lines = Table("line", "mode", "log", "ready")
     for line in found.lines:
         lines.add_row(line.line, line.mode, line.log, _yes(line.ready))

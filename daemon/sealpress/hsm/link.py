@@ -56,13 +56,17 @@ class KeyStatus:
 
 @dataclass(frozen=True, slots=True)
 class SlotStatus:
-    """A slot and its worker."""
+    """A slot and its worker; `state`: closed, open, half_open or quarantined (breaker.py)."""
 
     up: bool
     sessions: int
     operations: int
     restarts: int
     reason: str
+    state: str = "closed"
+    opened: int = 0  # how often its breaker opened
+    waiting: int = 0  # operations
+    latency_us: int = 0  # of one operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,6 +445,11 @@ def _status(view: m.StatusView) -> SignerStatus:
             name: KeyStatus(k.key_id, k.line, k.log, k.slot, k.ready, k.reason, k.last_size, k.last_time, k.held)
             for name, k in view.keys.items()
         },
-        {name: SlotStatus(s.up, s.sessions, s.operations, s.restarts, s.reason) for name, s in view.slots.items()},
+        {
+            name: SlotStatus(
+                s.up, s.sessions, s.operations, s.restarts, s.reason, s.state, s.opened, s.waiting, s.latency_us
+            )
+            for name, s in view.slots.items()
+        },
         view.refused,
     )

@@ -59,6 +59,26 @@ class Slot(Protocol):
         ...
 
     @property
+    def state(self) -> str:
+        """Of its circuit breaker."""
+        ...
+
+    @property
+    def opened(self) -> int:
+        """How often that opened."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Operations that wait or are under way."""
+        ...
+
+    @property
+    def latency_us(self) -> int:
+        """Of one operation."""
+        ...
+
+    @property
     def reason(self) -> str:
         """Why it is down."""
         ...
@@ -160,7 +180,8 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
             signer_up=slots is not None,
             slots=[
                 pb.SlotStatus(slot=name, up=slot.up, sessions=slot.sessions, operations=slot.operations,
-                              restarts=slot.restarts, reason=slot.reason)
+                              restarts=slot.restarts, reason=slot.reason, state=slot.state, opened=slot.opened,
+                              waiting=slot.waiting, latency_us=slot.latency_us)
                 for name, slot in (slots or {}).items()
             ],
             lines=[

@@ -210,7 +210,7 @@ class Line:
     ) -> None:
         """`key` is the id of `[key.<id>]`; `vkey` is empty for direct lines."""
         self.name = name
-        self.tenant = tenant_of(name)
+        self.tenant = section.tenant or tenant_of(name)
         self.key = key
         self.section = section
         self.mode = section.mode

@@ -137,20 +137,28 @@ class GetStatusResponse(_message.Message):
     def __init__(self, node: _Optional[str] = ..., version: _Optional[str] = ..., signer_up: _Optional[bool] = ..., slots: _Optional[_Iterable[_Union[SlotStatus, _Mapping]]] = ..., lines: _Optional[_Iterable[_Union[LineStatus, _Mapping]]] = ..., logs: _Optional[_Iterable[_Union[LogStatus, _Mapping]]] = ..., certificate_not_after: _Optional[int] = ...) -> None: ...
 
 class SlotStatus(_message.Message):
-    __slots__ = ("slot", "up", "sessions", "operations", "restarts", "reason")
+    __slots__ = ("slot", "up", "sessions", "operations", "restarts", "reason", "state", "opened", "waiting", "latency_us")
     SLOT_FIELD_NUMBER: _ClassVar[int]
     UP_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    OPENED_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_US_FIELD_NUMBER: _ClassVar[int]
     slot: str
     up: bool
     sessions: int
     operations: int
     restarts: int
     reason: str
-    def __init__(self, slot: _Optional[str] = ..., up: _Optional[bool] = ..., sessions: _Optional[int] = ..., operations: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+    state: str
+    opened: int
+    waiting: int
+    latency_us: int
+    def __init__(self, slot: _Optional[str] = ..., up: _Optional[bool] = ..., sessions: _Optional[int] = ..., operations: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ..., state: _Optional[str] = ..., opened: _Optional[int] = ..., waiting: _Optional[int] = ..., latency_us: _Optional[int] = ...) -> None: ...
 
 class LineStatus(_message.Message):
     __slots__ = ("line", "mode", "log", "ready")

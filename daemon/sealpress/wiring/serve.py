@@ -39,6 +39,7 @@ from sealpress.rpc.tls import TlsFiles, TlsPaths
 from sealpress.rpc.tokens import Tokens
 from sealpress.rpc.webhook import Webhook
 from sealpress.steps._office import Office
+from sealpress.steps._slots import Slots
 from sealpress.steps._state import NANOSECONDS, Head, Line, LogState, Shared
 from sealpress.steps.batch import Queue
 from sealpress.telemetry import Telemetry
@@ -49,6 +50,7 @@ from sealpress.verify import note
 from sealpress.wiring import governed, issuers, services, witnesses
 
 LINK_DEADLINE_MS_MIN = 5_000
+LINK_DEADLINES = 4  # of a slot
 
 
 def run_serve(config_path: Path, as_json: bool) -> int:
@@ -77,9 +79,12 @@ class Daemon:
         self._http: list[HttpListener] = []
         self.name = config.node.name
         self.addresses: dict[str, str] = {}  # by service, once it listens
-        deadline_ms = max([LINK_DEADLINE_MS_MIN, *(2 * slot.deadline_ms for slot in config.slot.values())])
+        # Longer than an operation may wait for its turn and then take: the guard's answer says more than none does.
+        deadlines = [LINK_DEADLINES * slot.deadline_ms for slot in config.slot.values()]
+        deadline_ms = max([LINK_DEADLINE_MS_MIN, *deadlines])
         self._link = Signers(config, self._at, deadline_ms, self._signer_changed)
         self._flow: Flow | None = None
+        self._slots: Slots | None = None
         self._tls: TlsFiles | None = None
         self._tokens: Tokens | None = None
         self._office: Office | None = None
@@ -233,6 +238,8 @@ class Daemon:
         else:
             shared.veto = governed.veto(section.veto)
             self._office = governed.office(shared, self._link, self._telemetry)
+        known = self._link.cached
+        self._slots = Slots(shared, known.slots if known is not None else {})
         flow = self._flow = Flow(shared, self._link, sizes)
         flow.start()
         await flow.show()
@@ -400,6 +407,8 @@ class Daemon:
     def _signer_changed(self, status: SignerStatus) -> None:
         ready = {section.line: self._link.ready(id_) for id_, section in self._config.key.items()}
         self._telemetry.signer(self._link.connected, ready)
+        if self._slots is not None:
+            self._slots.heard(status.slots)
         if self._flow is not None:
             self._flow.signer_changed()
 

@@ -30,11 +30,20 @@ QUICK: dict[str, dict[str, Any]] = {
 KEYS = {PROOF: "proof-ed25519", PROOF_P256: "proof-p256", DIRECT: "direct-p256"}
 
 
-@pytest.fixture
-def node() -> Iterator[Node]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Node]:
     """A node behind the shim that is quick to give up and quick to try again."""
     with Node(shim=True, settings=QUICK) as running:
         yield running
+
+
+@pytest.fixture
+def node(shared: Node) -> Iterator[Node]:
+    """The same, well before the test and after it."""
+    yield shared
+    shared.shim.clear()
+    with shared.client(attempts_max=1, timeout_s=2) as client:
+        until(lambda: signs(client, PROOF) and signs(client, DIRECT) and slot(client)[0] == "closed")
 
 
 def until(true: Callable[[], object], seconds: float = 10.0) -> float:
@@ -56,9 +65,9 @@ def signs(client: Client, line: str, name: str = "a") -> bool:
 
 
 def slot(client: Client, name: str = "soft") -> tuple[str, bool, str]:
-    """State, up, why."""
-    found = next(one for one in client.get_status().slots if one.slot == name)
-    return found.state, found.up, found.reason
+    """State, up, why; nothing while the signer is not there."""
+    found = [(one.state, one.up, one.reason) for one in client.get_status().slots if one.slot == name]
+    return found[0] if found else ("", False, "")
 
 
 def load(node: Node, line: str, seconds: float, **more: object) -> Running:
@@ -79,14 +88,14 @@ def alerts(client: Client) -> list[str]:
 def test_a_hung_session_costs_little(node: Node, line: str) -> None:
     """One of four sessions hangs for ever: most of the rate stays, the worker is replaced, nobody restarts anything."""
     node.shim.delay("C_Sign", 5)
-    with load(node, line, 8.0) as running:
+    with load(node, line, 5.0) as running:
         running.begin()
-        time.sleep(0.7 + 3.0)
+        time.sleep(0.7 + 2.0)
         old = node.workers()
         node.shim.inject("C_Sign", shim.Kind.HANG, shim.ONCE)
         until(lambda: node.workers() != old and len(node.workers()) == 1, 5)
         result = running.result()
-    before, after = sum(result.per_second[:3]) / 3, sum(result.per_second[3:]) / 5
+    before, after = sum(result.per_second[:2]) / 2, sum(result.per_second[2:]) / 3
     assert after >= 0.7 * before, result.per_second
     assert not set(result.failed) - {"OUTCOME_UNKNOWN"}
     assert sum(result.failed.values()) <= 32
@@ -95,7 +104,8 @@ def test_a_hung_session_costs_little(node: Node, line: str) -> None:
 
 
 def test_a_persistent_error_opens_the_breaker_and_its_end_closes_it(node: Node) -> None:
-    """While the token errs its slot gets one operation at a time; when it ends, the node signs after the longest wait."""
+    """While the token errs its slot gets one operation at a time; after that the node signs within the longest wait."""
+    said = len(node.words)
     with node.client(attempts_max=1, timeout_s=2) as client:
         assert signs(client, DIRECT)
         rule = node.shim.inject("C_Sign", shim.answer(0x30))
@@ -106,7 +116,7 @@ def test_a_persistent_error_opens_the_breaker_and_its_end_closes_it(node: Node) 
         rule.remove()
         assert until(lambda: signs(client, DIRECT)) < 3
         until(lambda: slot(client) == ("closed", True, ""))
-    turned = [line for line in node.words.splitlines() if '"event": "slot_turned"' in line]
+    turned = [line for line in node.words[said:].splitlines() if '"event": "slot_turned"' in line]
     states = [line.partition('"state": "')[2].partition('"')[0] for line in turned]
     assert states[:2] == ["open", "half_open"]
     assert states[-1] == "closed"
@@ -117,22 +127,23 @@ def test_a_persistent_error_opens_the_breaker_and_its_end_closes_it(node: Node) 
 @pytest.mark.parametrize("line", [PROOF_P256, DIRECT])
 def test_a_wrong_signature_is_never_released_and_quarantines_its_slot(node: Node, line: str) -> None:
     """One flipped bit: nobody gets it, the slot is quarantined and the log says so; three good answers end that."""
+    said = len(node.words)
     with node.client(attempts_max=1, timeout_s=2) as client:
         assert signs(client, line)
+        known = len(alerts(client))
         rule = node.shim.inject("C_Sign", shim.corrupt(), shim.ONCE)
         signs(client, line)  # direct: refused; proof: perhaps signed again in time
         assert rule.met == 1
-        until(lambda: alerts(client))
-        (alert,) = alerts(client)
-        assert "WRONG_SIGNATURE" in alert
+        until(lambda: len(alerts(client)) > known)
+        assert "WRONG_SIGNATURE" in alerts(client)[-1]
         until(lambda: signs(client, line))
         until(lambda: [signs(client, line), slot(client)[0]][1] == "closed")
-    assert node.words.count('"event": "slot_lied"') == 1
-    assert '"state": "quarantined", "reason": "WRONG_SIGNATURE"' in node.words
+    assert node.words[said:].count('"event": "slot_lied"') == 1
+    assert '"state": "quarantined", "reason": "WRONG_SIGNATURE"' in node.words[said:]
 
 
 def test_a_repeated_nonce_waits_for_a_person(node: Node) -> None:
-    """One r over two messages: not released, and no restart ends the quarantine; whoever takes the file away does."""
+    """One r over two messages: not released, and no restart ends it; whoever takes the file away does."""
     with node.client(attempts_max=1, timeout_s=2) as client:
         rule = node.shim.inject("C_Sign", shim.Kind.REPEAT, shim.burst(2))
         assert signs(client, DIRECT, "first")

@@ -39,6 +39,7 @@ def finish(
     nonces: RecentNonces,
 ) -> list[Signed]:
     """Verify each answer with the public key, outside the process that made it; any thread."""
+    where = f"{answer.slot}#{answer.number}"
     signed = []
     for job, result, verified in zip(jobs, answer.results, verify, strict=True):
         signature, reason = b"", ""

@@ -35,6 +35,8 @@ JOBS_AT_WORK_MAX = 128
 JOBS_PER_CALL_MAX = 32
 _WINDOW_NS = 10_000_000  # of work in the worker's hands, for each session
 _GUESS_NS = 1_000_000  # an operation, until one was seen
+_LEAST_NS = 1_000  # for a slot that nobody knows yet: it is tried
+_FORGET = 0.9  # of what an operation took, at each heartbeat without one: a slot that once was slow is tried again
 _SWEEP_S = 0.05
 _MILLISECONDS = 1_000_000
 _NO_TIME = 0x50  # CKR_FUNCTION_CANCELED: the worker did not get to it in time
@@ -137,7 +139,7 @@ class Slot:
         """When one more operation would be done, about: the slot with the least of it gets the next turn."""
         if not self.breaker.trusts:
             return float("inf") if self.waiting else 0.0  # it wants one, to show whether it works again
-        return (self.waiting + 1) * (self._each_ns or _GUESS_NS) / max(1, self.sessions)
+        return (self.waiting + 1) * max(self._each_ns, _LEAST_NS) / max(1, self.sessions)
 
     # ---- turns ----
 
@@ -393,7 +395,10 @@ class Slot:
             if self._pinged is not child:
                 self._pinged = child
                 child.ping(self._ponged)
-            if asyncio.get_running_loop().time() - child.touched >= silence_s:
+            silent_s = asyncio.get_running_loop().time() - child.touched
+            if silent_s >= self._settings.heartbeat_ms / 1000:
+                self._each_ns *= _FORGET
+            if silent_s >= silence_s:
                 self._try(child)
 
     def _ponged(self, answer: m.WorkerSigned | m.WorkerPong | None) -> None:

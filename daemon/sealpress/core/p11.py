@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sealpress.core import _native
 from sealpress.core._native import ffi, lib
@@ -32,8 +32,7 @@ class Job:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """`rv` 0: a signature. `session` None: the token never saw the job, for want of a session or of time (LATE).
 
     `may_have_signed` False: nor did it begin to sign, by its own answer, so that another session may.

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import pytest
 
 from kit.node import DIRECT, PROOF_P256, Node
-from kit.shim import ALWAYS, ONCE, Kind, Shim, answer, burst
+from kit.shim import ALWAYS, ONCE, Kind, Shim, answer, burst, nth
 from sealpress.client import AsyncClient, Signed
 from sealpress.errors import Busy, OutcomeUnknown, TimedOut, TransportError, Unavailable
 
@@ -48,7 +48,7 @@ WHEN = {"once": ONCE, "burst": burst(5), "persistent": ALWAYS}
 SESSIONS = 3
 CALLERS = 4
 DEADLINE_S = 1.0
-FAULT_S = 0.4
+FAULT_S = 0.3
 BACK_S = 10.0
 SETTINGS = {
     "signer": {"worker_backoff_ms": 50, "worker_backoff_ms_max": 1_000},
@@ -158,3 +158,22 @@ async def test_a_fault_passes(disturbed: Node, case: Case) -> None:
         print(f"{case}: met {met}, signed {callers.signed}, refused {refused}, back after {back_s:.2f} s")  # noqa: T201
         assert met > 0
         assert callers.waited_s_max < DEADLINE_S + 0.1
+
+
+async def test_a_login_lost_under_load_makes_one_login(disturbed: Node) -> None:
+    """Of a node at work: one C_Login, and what is refused meanwhile may be asked again."""
+    shim = disturbed.shim
+    async with disturbed.aclient(attempts_max=1, timeout_s=5 * DEADLINE_S) as client:
+        callers = Callers(client)
+        await callers.back()
+        await settled(shim)
+        logins = shim["C_Login"]
+        for fault in (Kind.LOGOUT, Kind.CLOSE_SESSIONS, answer(CODES["USER_NOT_LOGGED_IN"])):
+            signed, until = callers.signed, time.monotonic() + FAULT_S
+            rule = shim.inject("C_SignInit", fault, nth(5))
+            await callers.go_on(lambda: time.monotonic() > until and rule.met)  # noqa: B023 - it is over when this returns
+            await settled(shim)
+            logins += 1
+            assert shim["C_Login"] == logins
+            assert callers.signed > signed
+        shim.clear()

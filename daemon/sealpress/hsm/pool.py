@@ -72,10 +72,11 @@ class SlotPool:
         self._changed = threading.Condition()  # guards what follows
         self._fault = Fault.NONE  # seen by a job, not yet by the mender
         self._looking = False
+        self._chore: Callable[[], None] | None = None
         self._failing = False
         self._fruitless = 0
         self._fill_at_ns, self._fill_wait_s = 0, _FILL_S[0]
-        self._mending_since_ns: int | None = None
+        self._broken_since_ns = 0  # 0: it is not
         self._never = threading.Event()  # to wait with
         self._tell: Callable[[], None] = lambda: None
         self.lost: CannotStart | None = None
@@ -101,8 +102,14 @@ class SlotPool:
     @property
     def stuck(self) -> bool:
         """Whether the mender waits in the token for longer than anybody should."""
-        since_ns = self._mending_since_ns
-        return since_ns is not None and self._clock.monotonic_ns() - since_ns > _MENDING_NS_MAX
+        since_ns = self._broken_since_ns
+        return since_ns > 0 and self._clock.monotonic_ns() - since_ns > _MENDING_NS_MAX
+
+    def chore(self, work: Callable[[], None]) -> None:
+        """Have the mender do this when nothing is to be mended: the anchor is its session, and nobody else's."""
+        with self._changed:
+            self._chore = work
+            self._changed.notify_all()
 
     # ---- jobs ----
 
@@ -136,6 +143,7 @@ class SlotPool:
             with self._changed:
                 if generation == self._handles.generation:  # what failed in an earlier one is mended already
                     self._fault = max(self._fault, *faults)
+                    self._broken_since_ns = self._broken_since_ns or self._clock.monotonic_ns()
                     self._changed.notify_all()
 
     def _await_mended(self, deadline_ns: int) -> bool:
@@ -161,14 +169,16 @@ class SlotPool:
     def _mend_always(self) -> None:
         while self.lost is None:
             with self._changed:
-                self._changed.wait_for(lambda: self._fault, self._nap_s())
+                self._changed.wait_for(lambda: self._fault or self._chore, self._nap_s())
                 self._looking = self._fault > Fault.NONE
                 fault, self._fault = self._fault, Fault.NONE
-            self._mending_since_ns = self._clock.monotonic_ns()
+                chore, self._chore = (None, self._chore) if fault else (self._chore, None)
+            if chore is not None:
+                chore()
             self._mend(fault)
-            self._mending_since_ns = None
             with self._changed:
                 self._looking = False
+                self._broken_since_ns = 0 if not self._fault else self._clock.monotonic_ns()
                 self._changed.notify_all()
             self._tell()
 

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from sealpress.clock import SystemClock
 from sealpress.core import p11
@@ -79,7 +80,7 @@ class _Worker:
                     self._tell(lambda sessions: m.WorkerPong(message.id, sessions))
                 return not pool.stuck
             case m.WorkerStock() if pool is not None and self._ask is not None:
-                self._threads.submit(self._look, pool, self._ask)
+                pool.chore(partial(self._look, pool, self._ask))
                 return not pool.stuck
             case _:
                 return False

@@ -232,6 +232,24 @@ os._exit(0)
     run(node, module, tmp_path, script)
 
 
+def test_the_anchor_is_the_menders(node: Node, module: Path, tmp_path: Path) -> None:
+    """What others want of it is done by the mender, between mends; a fault comes first."""
+    script = """
+pool = opened()
+done = []
+pool.chore(lambda: done.append((threading.current_thread().name, shim["C_Login"])))
+while not done: time.sleep(0.001)
+assert done == [("mender", 1)]
+shim.inject("C_SignInit", Kind.LOGOUT, ONCE)
+shim.delay("C_Login", 100)
+threading.Timer(0.05, pool.chore, (lambda: done.append(pool.sign([JOB])[0].rv),)).start()
+assert good(pool.sign([JOB], within(5)))
+while len(done) < 2: time.sleep(0.001)
+assert done[1] == 0 and shim["C_Login"] == 2
+"""
+    run(node, module, tmp_path, script)
+
+
 @pytest.mark.timing
 def test_a_slow_opening_keeps_nobody(node: Node, module: Path, tmp_path: Path) -> None:
     """Half a second for each C_OpenSession: after a loss the first session serves while the others are opened."""

@@ -62,6 +62,7 @@ class Kind(IntEnum):
     SESSION_CAP = 15
     TOKEN_FLAGS = 16
     CROWD = 17
+    COUNTER = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,11 @@ def session_cap(sessions: int) -> Fault:
 def token_flags(flags: int) -> Fault:
     """For C_GetTokenInfo: it shows these flags as well."""
     return Fault(Kind.TOKEN_FLAGS, flags)
+
+
+def counter(attribute: int) -> Fault:
+    """For C_GetAttributeValue: every object has this attribute, which says how many C_Sign succeeded."""
+    return Fault(Kind.COUNTER, attribute, after=True)
 
 
 @dataclass(frozen=True, slots=True)

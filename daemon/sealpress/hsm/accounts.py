@@ -65,6 +65,10 @@ class Accounts:
         """The slots where the key is as its class demands."""
         return tuple(slot for slot in key.slots if not self._inventory.wrong(key.name, slot))
 
+    def barred(self, key: GuardKey) -> bool:
+        """Whether every one of its slots was looked at, and it is as its class demands on none."""
+        return all(self._inventory.looked(slot) for slot in key.slots) and not self.usable(key)
+
     def strangers(self, slot: str) -> int:
         """Keys on the slot's token that may sign and that nobody configured."""
         return self._inventory.strangers(slot)

@@ -178,7 +178,7 @@ class Guard:
         if log.opens and keys:
             answering = book.answering if held is None else held.answering
             openings.check_answering(answering, self._now(), self._limits)
-        willing = [key for key in keys if not self._state.stopped(key.name)]
+        willing = [key for key in keys if not (self._state.stopped(key.name) or self._accounts.barred(key))]
         time = book.cosign([key.key_id[:8] for key in willing], self._now(), held)
         if ask.hold:
             book.propose(self._now())
@@ -203,8 +203,9 @@ class Guard:
     def _sealed_by(self, key: GuardKey, time: int, signed: dict[str, Signed]) -> m.SealedBy:
         one = signed.get(key.name)
         if one is None or self._state.stopped(key.name):
-            self.refused["STOPPED"] += 1
-            return m.SealedBy(key.name, b"", 0, 0, "", "STOPPED")
+            reason = "STOPPED" if self._state.stopped(key.name) else KEY_ATTRIBUTES
+            self.refused[reason] += 1
+            return m.SealedBy(key.name, b"", 0, 0, "", reason)
         line = b""
         if one.signature:
             assert key.line_key is not None
@@ -230,6 +231,8 @@ class Guard:
             raise NotPermitted(f"key {key.name} signs heads only", reason="KEY_NOT_DIRECT")
         if self._state.stopped(key.name):
             raise NotPermitted(f"key {key.name} is stopped", reason="STOPPED")
+        if self._accounts.barred(key):
+            raise NotPermitted(f"key {key.name} is not as its class demands", reason=KEY_ATTRIBUTES)
         book = self._book(key.origin)
         root = book.holds.witnessed(ask.size, self._now()).root if key.held else book.head(ask.size)
         if root is None:
@@ -316,7 +319,7 @@ class Guard:
         elif self._state.stopped(key.name):
             reason = "STOPPED"
         elif not slot:
-            reason = "SLOT_DOWN" if self._accounts.usable(key) else KEY_ATTRIBUTES
+            reason = KEY_ATTRIBUTES if self._accounts.barred(key) else "SLOT_DOWN"
         signed = self._books[key.origin].mark.signed.get(key.key_id[:8])
         size, time = (signed.size, signed.time) if signed else (0, 0)
         slot = slot or key.slots[0]

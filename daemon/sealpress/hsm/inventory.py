@@ -48,6 +48,10 @@ class Inventory:
             named = [f"{one.label} ({one.cka_id.hex()})" for one in stock.strangers]
             self._telemetry.keys_unmanaged(slot, stock.strangers_count, named)
 
+    def looked(self, slot: str) -> bool:
+        """Whether anybody has looked at its token yet."""
+        return slot in self._stocks
+
     def wrong(self, key: str, slot: str) -> str:
         """Why the key must not be used on this token, for people; empty if it may."""
         return self._wrong.get((slot, key), "nobody has looked at it yet")

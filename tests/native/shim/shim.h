@@ -44,6 +44,7 @@ enum shim_kind {
     SHIM_SESSION_CAP = 15,      /* C_OpenSession: CKR_SESSION_COUNT above `value`; C_GetTokenInfo: says so */
     SHIM_TOKEN_FLAGS = 16,      /* C_GetTokenInfo: these flags as well */
     SHIM_CROWD = 17,            /* `value` microseconds times the square of the calls that it keeps at the time */
+    SHIM_COUNTER = 18,          /* C_GetAttributeValue, with `after`: attribute `value` is how often C_Sign succeeded */
 };
 
 typedef struct shim_rule {

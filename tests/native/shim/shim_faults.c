@@ -155,6 +155,25 @@ static void spoil_token_info(const shim_rule *rule, const shim_call *call)
     }
 }
 
+/* As a token that counts: an attribute of the vendor's, asked for alone. */
+static ck_rv tell_counter(const shim_rule *rule, const shim_call *call, ck_rv rv)
+{
+    typedef struct ck_attribute { ck_ulong type; void *value; ck_ulong size; } ck_attribute;
+    if (rule->kind != SHIM_COUNTER || call->function != SHIM_C_GetAttributeValue) {
+        return rv;
+    }
+    ck_attribute *asked = *(ck_attribute **)call->at[2];
+    if (*(ck_ulong *)call->at[3] != 1 || asked->type != rule->value) {
+        return rv;
+    }
+    ck_ulong signatures = shim_shared->calls[SHIM_C_Sign] - shim_shared->failures[SHIM_C_Sign];
+    if (asked->value != NULL) {
+        memcpy(asked->value, &signatures, sizeof signatures);
+    }
+    asked->size = sizeof signatures;
+    return CKR_OK;
+}
+
 static void spoil(shim_rule *rule, const shim_call *call)
 {
     switch (rule->kind) {
@@ -227,6 +246,7 @@ ck_rv shim_after(shim_call *call, ck_rv rv)
         if (rv == CKR_OK) {
             spoil(rule, call);
         }
+        rv = tell_counter(rule, call, rv);
         rv = told != CKR_OK ? told : rv;
         rule = next_met(rule + 1, call, 1);
     }

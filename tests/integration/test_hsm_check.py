@@ -18,6 +18,7 @@ KEYS = {
     "ed": ("ed25519", "main", "proof", "tlog-proof"),
     "p256": ("p256", "main", "direct", "ecdsa-der"),
     "pss": ("rsa3072", "main", "direct", "rsa-pss"),
+    "proof-rsa": ("rsa2048", "main", "proof", "tlog-proof"),
 }
 FINAL_TRY = 0x20000
 
@@ -76,6 +77,8 @@ def test_every_key_signs_and_is_described(node: Node, token: shim.Shim) -> None:
     assert all(key["deviation"] == "" and key["attributes"]["sensitive"] and key["latency_us"] for key in found["keys"])
     assert [rate["sessions"] for rate in found["rates"]] == [1, 2]
     assert {"ECDSA", "RSA_PKCS_PSS"} <= set(found["mechanisms"])
+    asked = {"ed": "EDDSA", "p256": "ECDSA", "pss": "RSA_PKCS_PSS", "proof-rsa": "SHA256_RSA_PKCS_PSS"}
+    assert {key["key"]: key["mechanism"] for key in found["keys"]} == asked
     assert token["C_Login"] == 1
 
 
@@ -114,7 +117,7 @@ def test_a_wrong_signature_is_told(node: Node, token: shim.Shim) -> None:
     token.inject("C_Sign", shim.answer(0x30), shim.nth(2))
     said = {key["key"]: key["signature"] for key in one_token(node, token, code=1)["keys"]}
 
-    assert said == {"ed": "WRONG: it does not verify", "p256": "CKR 0x30", "pss": "good"}
+    assert said == {"ed": "WRONG: it does not verify", "p256": "CKR 0x30", "proof-rsa": "good", "pss": "good"}
 
 
 def test_a_key_that_nobody_configured_is_listed_and_not_used(node: Node, token: shim.Shim) -> None:

@@ -17,9 +17,8 @@ from rich.table import Table
 from sealpress.cli.output import REFUSED, JsonFlag, emit, reporting
 from sealpress.errors import ConfigError
 from sealpress.hsm.check import KeyFound, TokenFound
+from sealpress.hsm.mechanisms import MECHANISMS
 from sealpress.wiring.check import Checked, check_all, check_one
-
-_SIGNING = ("ECDSA", "EDDSA", "RSA_PKCS", "RSA_PKCS_PSS")
 
 
 def register(app: typer.Typer) -> None:
@@ -100,12 +99,12 @@ def _tell_token(console: Console, token: TokenFound) -> None:
         markup=False,
     )
     if token.model:
-        able = [name for name in token.mechanisms if name in _SIGNING]
+        able = [name for name in token.mechanisms if name in MECHANISMS.values()]
         console.print(f"  {token.maker} {token.model}, firmware {token.firmware}; {limit} sessions", markup=False)
         console.print(f"  flags: {', '.join(token.flags).lower()}", markup=False, soft_wrap=True)
         console.print(f"  {len(token.mechanisms)} mechanisms; to sign: {', '.join(able) or 'none that we use'}")
     if token.keys:
-        table = Table("key", "label", "id", "kind", "deviates", "signature", "ms")
+        table = Table("key", "label", "id", "kind", "deviates", "mechanism", "signature", "ms")
         for key in token.keys:
             table.add_row(*_row(key))
         console.print(table)
@@ -117,4 +116,4 @@ def _tell_token(console: Console, token: TokenFound) -> None:
 
 def _row(key: KeyFound) -> tuple[str, ...]:
     took = f"{key.latency_us / 1000:.1f}" if key.latency_us else ""
-    return key.key or "-", key.label, key.cka_id, key.kind, key.deviation or "no", key.signature, took
+    return key.key or "-", key.label, key.cka_id, key.kind, key.deviation or "no", key.mechanism, key.signature, took

@@ -26,6 +26,7 @@ from pkcs11.exceptions import PKCS11Error
 from sealpress.core import p11
 from sealpress.errors import CannotStart, ConfigError, SealpressError
 from sealpress.hsm import objects
+from sealpress.hsm.mechanisms import MECHANISMS, chosen
 from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.module import PinRefused, Token, TokenName, answered, load, public_spki, serial_of, tokens_of
 from sealpress.hsm.signatures import Cosigner, WrongSignature, direct_scheme
@@ -82,6 +83,7 @@ class KeyFound(msgspec.Struct, frozen=True, kw_only=True):
     deviation: str  # from what GR-03 demands; empty: none
     signature: str  # good, untried, or what went wrong
     latency_us: int
+    mechanism: str = ""  # that the token was asked for
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -260,14 +262,16 @@ def _try(
         scheme = _Scheme(spki, ours.format if ours is not None else None, _TEXT + ask.nonce)
     except ConfigError as error:
         return msgspec.structs.replace(found, signature=error.message), None
-    job = scheme.job(int(private.handle))
+    made = chosen(scheme.made(), token.mechanisms)
+    job = p11.Job(int(private.handle), made.mechanism, made.parameter, made.size, made.data)
     pool = p11.Pool([int(token.open_session().handle)])
     try:
         (outcome,) = pool.sign([job])
     finally:
         pool.close()
     signature = f"CKR 0x{outcome.rv:x}" if outcome.rv else scheme.judge(outcome.signature)
-    return msgspec.structs.replace(found, signature=signature, latency_us=outcome.elapsed_ns // 1_000), job
+    took_us, mechanism = outcome.elapsed_ns // 1_000, MECHANISMS[made.mechanism]
+    return msgspec.structs.replace(found, signature=signature, latency_us=took_us, mechanism=mechanism), job
 
 
 class _Scheme:
@@ -285,10 +289,6 @@ class _Scheme:
             self._direct = direct_scheme(Mode.DIRECT, format_ or suggested, spki)
         self._algorithm = usual_algorithm(public_key(spki))
 
-    def job(self, handle: int) -> p11.Job:
-        made = self._made()
-        return p11.Job(handle, made.mechanism, made.parameter, made.size, made.data)
-
     def judge(self, raw: bytes) -> str:
         try:
             if self._cosigner is not None:
@@ -299,7 +299,7 @@ class _Scheme:
             return "WRONG: it does not verify"
         return "good"
 
-    def _made(self) -> WorkerJob:
+    def made(self) -> WorkerJob:
         if self._cosigner is not None:
             return self._cosigner.job("", self._text)
         assert self._direct is not None

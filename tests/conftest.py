@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kit import pins
 from kit.matrix import Matrix
 from kit.node import Node
 
@@ -25,8 +26,23 @@ def node() -> Iterator[Node]:
         yield running
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """No PIN of this run is in anything that a test or a process of it printed, logged or failed with."""
+    said = [text for _, text in report.sections]
+    if pins.says_one("\n".join([*said, report.longreprtext])):
+        pins.LEAKED.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run that says a PIN has failed, whatever its tests say."""
+    if pins.LEAKED:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The matrix of PKCS#11 modules, where their tests ran: seen without -s."""
+    """Who said a PIN; and the matrix of PKCS#11 modules, where their tests ran: seen without -s."""
+    for leak in pins.LEAKED:
+        terminalreporter.write_line(f"A PIN WAS SAID: {leak}", red=True)
     for matrix in Matrix.shown:
         for number, line in enumerate(matrix.table()):
             if number == 0:

@@ -347,33 +347,3 @@ async def test_no_signer_is_a_clear_answer(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         await link.status()
     await link.close()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="reads another process's memory")
-@pytest.mark.skipif("SEALPRESS_SANITIZED" in os.environ, reason="the shadow memory of ASan fills the address space")
-def test_no_pin_stays_in_memory(node: Node, counters: shim.Shim) -> None:
-    """A second after login neither the guard nor the worker holds the PIN anywhere."""
-    pin = (node.directory / "pin").read_text().strip().encode()
-    with Signer(node, counters.env) as signer:
-        time.sleep(1)
-        for pid in (signer.process.pid, *signer.workers()):
-            assert _in_memory(pid, b"sealpress") > 0
-            assert _in_memory(pid, pin) == 0
-            limits = Path(f"/proc/{pid}/limits").read_text()
-            assert limits.split("Max core file size")[1].split()[:2] == ["0", "0"]
-
-
-def _in_memory(pid: int, needle: bytes) -> int:
-    found = 0
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            span, access, *_, name = line.split(maxsplit=5) if line.count(" ") > 4 else (*line.split(), "")
-            if "r" not in access or name.startswith("[v"):
-                continue
-            start, end = (int(part, 16) for part in span.split("-"))
-            try:
-                memory.seek(start)
-                found += memory.read(end - start).count(needle)
-            except OSError:
-                continue
-    return found

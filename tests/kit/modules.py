@@ -32,13 +32,14 @@ from typing import ClassVar
 import tomli_w
 
 from kit.node import Node
+from kit.pins import new_pin
 from sealpress.hsm.provision import softhsm_conf
 from sealpress.values import Format, Mode
 from sealpress.verify.note import canonical_spki, line_key
 from sealpress.wiring import dev
 
 START_S = 20.0
-PIN = "kit-user-pin-9902"
+PIN = new_pin()
 
 
 @dataclass(frozen=True, slots=True)

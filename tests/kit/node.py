@@ -27,6 +27,7 @@ from typing import Any
 
 import tomli_w
 
+from kit import pins
 from kit.shim import Shim, build
 from kit.standby import Standby
 from sealpress.client import AsyncClient, Client, load_client
@@ -48,6 +49,8 @@ def _template() -> Path:
     program = "import sys; from pathlib import Path; from sealpress.wiring import dev; "
     program += "dev.provision(Path(sys.argv[1]), '127.0.0.1:0')"
     subprocess.run([sys.executable, "-c", program, str(place / "node")], check=True)
+    for name in ("pin", "so-pin"):
+        pins.remember((place / "node" / "token" / name).read_text().strip())
     return place / "node"
 
 
@@ -229,7 +232,10 @@ class Node:
         if self._shim is not None:
             self._shim.close()
             self._shim = None
-        shutil.rmtree(self.place, ignore_errors=True)
+        try:
+            pins.check_files(self.place, but="token")  # what the processes said, wrote and left
+        finally:
+            shutil.rmtree(self.place, ignore_errors=True)
 
     def __enter__(self) -> Node:
         """The node itself."""

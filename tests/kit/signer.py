@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from kit.entropy import SeededEntropy
+from kit.pins import check, new_pin
 from sealpress.config import load, resolve
 from sealpress.core import leaf
 from sealpress.core.merkle import Tree
@@ -43,7 +44,7 @@ LOG_NAME = "dev.example/main"
 OTHER_LOG = "dev.example/other"
 ORIGIN = f"{LOG_NAME}/1"
 OTHER_ORIGIN = f"{OTHER_LOG}/1"
-PIN = "kit-user-pin-7731"
+PIN = new_pin()
 # key id: kind on the token, log id, mode, format
 KEYS = {
     "proof-ed25519": ("ed25519", "main", "proof", "tlog-proof"),
@@ -190,7 +191,7 @@ class Signer:
 
     def fails(self) -> tuple[int, str]:
         """Exit code and standard error of a signer that does not start."""
-        _, err = self.process.communicate(timeout=30)
+        err = self._end(30)
         return self.process.returncode, err
 
     def workers(self) -> list[int]:
@@ -201,14 +202,19 @@ class Signer:
     def kill(self) -> None:
         """kill -9."""
         self.process.kill()
-        self.process.communicate(timeout=10)
+        self._end(10)
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=20)
+        self._end(20)
         return self.process.returncode
+
+    def _end(self, seconds: int) -> str:
+        said, err = self.process.communicate(timeout=seconds)
+        check("a signer", said + err)
+        return err
 
     def __enter__(self) -> Signer:
         """Ready when this returns."""

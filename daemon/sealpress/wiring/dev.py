@@ -106,7 +106,7 @@ def _make_token(directory: Path, module: str) -> dict[str, str]:
     for name in ("pin", "so-pin"):
         path = directory / "token" / name
         path.touch(mode=0o600)
-        path.write_text(entropy.bytes(12).hex() + "\n")
+        path.write_text(entropy.bytes(16).hex() + "\n")
     plans = [
         KeyPlan(purpose, kind, bytes([number]), purpose) for number, (purpose, kind, *_) in enumerate(LINES, start=1)
     ]

@@ -281,7 +281,7 @@ token = module.Token(module.TokenName(path, "", "", "kit"))
 session = token.open_session()
 p11.login(session.handle, fd, bytes(32))
 p11.login(session.handle, fd, bytes(32))
-tag = hmac.digest(bytes(32), b"kit-user-pin-7731", "sha256")
+tag = hmac.digest(bytes(32), (directory / "pin").read_bytes().strip(), "sha256")
 try: p11.login(session.handle, fd, bytes(32), [bytes(32), tag])
 except TokenError as error: assert error.name == "SP_E_PIN_REJECTED"
 else: raise AssertionError

@@ -1,6 +1,7 @@
 """What does an append to the journal cost beside `write` and `fdatasync` of the same bytes?
 
-The product's side does more: it frames and checksums, hashes every leaf from the stored bytes, and grows the tree.
+The product's side does more: it frames and checksums, hashes every leaf from the stored bytes, and grows the tree, with
+as many commits in flight as a daemon has.
 """
 
 from __future__ import annotations
@@ -23,40 +24,51 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 TIME_NS = 1_700_000_000_000_000_000
+IN_FLIGHT = 2  # [journal] commits_in_flight_max
 
 
 class Appender:
-    """A journal with its commit thread; `commit` waits on the event descriptor as the daemon's loop does."""
+    """A journal with its commit threads; it waits on the event descriptor as the daemon's loop does."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, in_flight: int) -> None:
         """Starts an empty log."""
+        self._in_flight = in_flight
         self._event_fd = os.eventfd(0)
         self._tree = Tree(directory / "tree")
-        self._journal = Journal(directory, hashlib.sha256(b"bench/log/1").digest(), bytes(32), 64 * MIB)
+        log_id = hashlib.sha256(b"bench/log/1").digest()
+        self._journal = Journal(directory, log_id, bytes(32), 64 * MIB, commits_in_flight_max=in_flight)
         self._journal.start(self._tree, self._event_fd)
 
-    def commit(self, batch: Batch) -> None:
-        """Durable on return."""
-        place = self._journal.position()
-        self._journal.submit(batch, TIME_NS, place.next_seq, place.next_leaf)
-        os.eventfd_read(self._event_fd)
-        result = self._journal.take()
-        assert result is not None
-        result.check()
+    def commit(self, batches: list[Batch], rounds: int) -> None:
+        """Durable on return: `rounds` commits, as many of them at once as may be, each with a batch of its own."""
+        free = batches[: self._in_flight]
+        lent: list[Batch] = []
+        asked = done = 0
+        while done < rounds:
+            while free and asked < rounds:
+                place = self._journal.position()
+                lent.append(free.pop())
+                self._journal.submit(lent[-1], TIME_NS, place.next_seq, place.next_leaf)
+                asked += 1
+            os.eventfd_read(self._event_fd)
+            while (result := self._journal.take()) is not None:
+                result.check()
+                free.append(lent.pop(0))
+                done += 1
 
     def close(self) -> None:
-        """Stops the thread, lets go of everything."""
+        """Stops the threads, lets go of everything."""
         self._journal.close()
         self._tree.close()
         os.close(self._event_fd)
 
 
 @contextmanager
-def both_sides(directory: Path) -> Iterator[tuple[Appender, int]]:
+def both_sides(directory: Path, in_flight: int) -> Iterator[tuple[Appender, int]]:
     """A journal, and the descriptor of a plain file on the same file system."""
     plain = os.open(directory / "plain", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     (directory / "log").mkdir()
-    appender = Appender(directory / "log")
+    appender = Appender(directory / "log", in_flight)
     try:
         yield appender, plain
     finally:
@@ -64,20 +76,25 @@ def both_sides(directory: Path) -> Iterator[tuple[Appender, int]]:
         os.close(plain)
 
 
-@pytest.mark.parametrize("count", [1, 100, 10_000], ids=lambda count: f"{count} digests")
-def test_append_and_commit(ratio: Ratios, tiny: bool, tmp_path: Path, count: int) -> None:
-    """One batch with one request of `count` digests, durable, leaves in the tree, against its bytes to a plain file."""
-    rounds = 2 if tiny else (20 if count > 1_000 else 200)
+def batch_of(count: int) -> Batch:
+    """One request of `count` digests."""
     batch = Batch(8 * MIB)
     spec = LeafSpec(kind=1, algorithm=1, key_id=bytes(32), scope=bytes(32))
     batch.request(1, bytes(400), spec, bytes(range(32)), b"", bytes(32) * count, count)
-    payload = bytes(batch.bytes)
+    return batch
 
-    with both_sides(tmp_path) as (appender, plain):
+
+@pytest.mark.parametrize("count", [1, 100, 10_000], ids=lambda count: f"{count} digests")
+def test_append_and_commit(ratio: Ratios, tiny: bool, tmp_path: Path, count: int) -> None:
+    """Batches with one request of `count` digests, durable, leaves in the tree, against their bytes to a plain file."""
+    rounds = 4 if tiny else (20 if count > 1_000 else 200)
+    batches = [batch_of(count) for _ in range(IN_FLIGHT)]
+    payload = bytes(batches[0].bytes)
+
+    with both_sides(tmp_path, IN_FLIGHT) as (appender, plain):
 
         def ours() -> None:
-            for _ in range(rounds):
-                appender.commit(batch)
+            appender.commit(batches, rounds)
 
         def theirs() -> None:
             for _ in range(rounds):

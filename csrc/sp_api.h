@@ -177,6 +177,7 @@ typedef struct sp_journal_options {
     uint8_t write_mode;         /* 0: only where the file system keeps what is allocated (SP_DISK_MAPPED_WRITES); 1: anywhere */
     uint8_t scan_recent;        /* 1: of all sealed segments but the last look at the headers only */
     uint8_t keep_reserve;       /* 1: an empty segment is set aside for batches with sp_batch_use_reserve; without it none else is written */
+    uint8_t commits_in_flight_max;      /* 1 to 4: batches that may be submitted and not taken; each has a thread */
     const sp_disk *disk;
 } sp_journal_options;
 typedef struct sp_journal_state {
@@ -220,11 +221,11 @@ int sp_frame_columns(const sp_frame *frame, sp_columns *out);       /* SP_E_CORR
 int sp_journal_open(const sp_journal_options *options, sp_journal **out, sp_journal_state *state);
 /* Damage 1 only: the tail is copied to broken/copy_name, zeroed, synced; then everything is scanned again. */
 int sp_journal_repair(sp_journal *journal, const char *copy_name, sp_journal_state *state);
-/* Re-writes and syncs the accepted tail, starts the thread that keeps a spare segment, and the commit thread.
+/* Re-writes and syncs the accepted tail, starts the thread that keeps a spare segment, and the commit threads.
  * tree must stand at state.tree_size with state.root, else SP_E_MISMATCH; damage left is SP_E_CORRUPT.
- * event_fd (-1: none) is written once per finished commit. The tree belongs to the commit thread from here on (readers stay safe). */
+ * event_fd (-1: none) is written once per finished commit. The tree belongs to the commit threads from here on (readers stay safe). */
 int sp_journal_start(sp_journal *journal, sp_tree *tree, int event_fd);
-void sp_journal_free(sp_journal *journal);   /* stops the thread after the batch in hand; unlocks */
+void sp_journal_free(sp_journal *journal);   /* stops the threads after the batches in hand; unlocks */
 typedef struct sp_batch sp_batch;
 int sp_batch_new(uint64_t bytes_max, sp_batch **out);
 void sp_batch_free(sp_batch *batch);
@@ -251,10 +252,12 @@ typedef struct sp_commit_result {
     uint64_t segment, offset;   /* where its first frame stands */
     uint64_t time_ns, write_ns, hash_ns, check_ns, sync_ns;     /* check: the second hash, and checksums after the sync */
 } sp_commit_result;
-/* Where the next batch will stand, and how large it may be (sp_batch_bytes). SP_E_BUSY while a batch is in the thread's hands. */
+/* Where the next batch will stand, if all before it find room, and how large it may be (sp_batch_bytes). SP_E_BUSY while
+ * as many are in flight as may be. */
 int sp_journal_position(const sp_journal *journal, uint64_t *next_seq, uint64_t *next_leaf, uint64_t *batch_bytes_max);
-/* One batch may be in the thread's hands at a time, until it is taken (SP_E_BUSY). first_seq and first_leaf are what the caller
- * wrote into its heads: SP_E_MISMATCH. A time before the last one is SP_E_ARGUMENT, a batch above the limit SP_E_ROOM. */
+/* Results come in order of submission. A batch is in flight until it is taken: SP_E_BUSY above commits_in_flight_max. first_seq
+ * and first_leaf are what the caller wrote into its heads: SP_E_MISMATCH. A time before the last one is SP_E_ARGUMENT, a batch
+ * above the limit SP_E_ROOM. A batch behind one whose result is SP_E_FULL has the same result, until all are taken. */
 int sp_journal_submit(sp_journal *journal, sp_batch *batch, uint64_t time_ns, uint64_t first_seq, uint64_t first_leaf);
 int sp_journal_take(sp_journal *journal, sp_commit_result *out);   /* SP_E_EMPTY: none finished; gives the batch back */
 int sp_journal_seal(sp_journal *journal, uint64_t time_ns);     /* a commit that holds nothing but a SEAL; taken like a batch */

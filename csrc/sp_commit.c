@@ -1,14 +1,17 @@
-/* The commit thread: one batch at a time goes from the caller's buffer to durable bytes and a grown tree.
+/* A commit thread: it carries one batch after another from the caller's buffer to durable bytes and a grown tree. Batches
+ * of other threads are on their way beside it; what is said in brackets is the gate behind which this one is alone.
  *
- *   room     a segment that takes the batch, and tree levels that take its leaves: all that can fail for want of space
+ *   place    [ROOM] a segment that takes the batch, and tree levels that take its leaves: all that can fail for want of space
  *   store    headers, checksums, bytes into the segment: one pwrite, read back through the read-only mapping
- *   hash     leaves from the stored bytes, tree, root
- *   check    the same a second time, by code that knows nothing but the stored bytes (sp_replay.h); then the COMMIT
- *   sync     one fdatasync; then the stored bytes must still pass their checksums
- *   publish  position and result, one write to the eventfd
+ *   hash     leaves from the stored bytes; and a second time, by code that knows nothing but the stored bytes (sp_replay.h)
+ *   grow     [TREE] tree and root, and the root of the second hashes, which must be the same
+ *   seal     [COMMIT] the COMMIT, one fdatasync; then the stored bytes must still pass their checksums
+ *   tell     [COMMIT] the result, one write to the eventfd
  *
- * Until `store` begins a failure is SP_E_FULL and nothing has happened. From then on any failure is latched as
- * SP_E_FAILED: what the disk holds is unknown, and only a restart, which writes the tail again, can tell.
+ * A batch that opens or ends a segment is durable before the next one has a place (sp_survey.c: what stands in a segment
+ * without a header is one batch; the tree's files are durable before the next header is). Until `store` begins a
+ * failure is SP_E_FULL and nothing has happened. From then on any failure is latched as SP_E_FAILED: what the disk holds
+ * is unknown, and only a restart, which writes the tail again, can tell.
  *
  * A bit that flips between hashing and storing would end a log: its root could never be reproduced (DigiCert Yeti 2022).
  * Found by `check` it leaves a batch without COMMIT, or one whose checksums fail: a torn tail, which the next start cuts
@@ -19,121 +22,16 @@
 #include <unistd.h>
 
 #include "sp_bytes.h"
-#include "sp_journal.h"
+#include "sp_place.h"
 #include "sp_tree.h"
 
 #define FLUSH_LEAVES (UINT64_C(1) << 17)
-
-typedef struct commit {         /* one commit on its way */
-    sp_journal *journal;
-    sp_batch *batch;            /* NULL: a SEAL alone */
-    uint64_t time_ns;
-    uint32_t frames;            /* without COMMIT, with SEAL */
-    uint64_t bytes;             /* of the caller's frames */
-    int seal, use_reserve;
-    sp_position next;           /* what `at` becomes */
-    sp_commit_result result;
-} commit;
 
 static uint64_t clock_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* ---- room ------------------------------------------------------------------- */
-
-uint64_t sp_commit_batch_max(const sp_journal *journal)
-{
-    uint64_t bytes = journal->active.open ? journal->active.header.segment_bytes : journal->options.segment_bytes;
-    return bytes / SP_SEGMENT_BATCH_SHARE - SP_COMMIT_BYTES - SP_SEAL_BYTES;
-}
-
-int sp_commit_open_active(sp_journal *journal, const sp_segment_header *header, uint64_t offset, uint32_t batch)
-{
-    const sp_disk *disk = journal->disk;
-    sp_active *active = &journal->active;
-    char path[SP_DISK_PATH_MAX];
-    SP_TRY(sp_segment_path(journal->dir, header->number, path));
-    int file;
-    void *map;
-    SP_TRY(sp_disk_status(disk->open(disk->ctx, path, SP_DISK_WRITE, &file)));
-    int error = disk->map(disk->ctx, file, 0, header->segment_bytes, 0, &map);
-    if (error != 0) {
-        disk->close(disk->ctx, file);
-        return sp_disk_status(error);
-    }
-    *active = (sp_active){.open = 1, .file = file, .map = map, .offset = offset, .batch = batch, .header = *header};
-    return SP_OK;
-}
-
-void sp_commit_close_active(sp_journal *journal)
-{
-    const sp_disk *disk = journal->disk;
-    sp_active *active = &journal->active;
-    if (active->open) {
-        disk->unmap(disk->ctx, active->map, active->header.segment_bytes);
-        disk->close(disk->ctx, active->file);
-        active->open = 0;
-    }
-}
-
-static int next_segment(commit *work)
-{
-    sp_journal *journal = work->journal;
-    SP_TRY(sp_spare_take(&journal->spare, journal->next_number, work->use_reserve, &work->result.system_errno));
-    sp_segment_header header = {
-        .number = journal->next_number,
-        .first_seq = journal->at.next_seq,
-        .tree_size = journal->at.tree_size,
-        .created_ns = work->time_ns,
-        .segment_bytes = journal->options.segment_bytes,
-        .version = SP_SEGMENT_VERSION,
-    };
-    uint8_t seed[32 + 8], salt[SP_SHA256_SIZE];
-    memcpy(header.log_id, journal->options.log_id, sizeof header.log_id);
-    memcpy(header.root, journal->at.root, sizeof header.root);
-    memcpy(header.chain, journal->at.chain, sizeof header.chain);
-    memcpy(seed, journal->options.salt_key, 32);
-    sp_store_u64le(seed + 32, header.number);
-    sp_sha256(seed, sizeof seed, salt);
-    memcpy(header.salt, salt, sizeof header.salt);
-    int status = sp_commit_open_active(journal, &header, SP_SEGMENT_DATA, 0);
-    if (status != SP_OK) {
-        work->result.system_errno = errno;
-        sp_spare_found(&journal->spare, header.number);
-        return SP_E_FULL;
-    }
-    journal->next_number++;
-    sp_spare_want(&journal->spare, journal->next_number);
-    return SP_OK;
-}
-
-static int make_room(commit *work)
-{
-    sp_journal *journal = work->journal;
-    SP_TRY(sp_spare_check(&journal->spare, work->use_reserve, &work->result.system_errno));
-    if (!journal->active.open) {
-        SP_TRY(next_segment(work));
-    }
-    uint64_t leaves = work->batch == NULL ? 0 : work->batch->leaves;
-    leaves += journal->options.keep_reserve && !work->use_reserve ? SP_JOURNAL_RESERVED_LEAVES : 0;
-    if (leaves > 0 && sp_tree_reserve(journal->tree, leaves) != SP_OK) {
-        work->result.system_errno = errno;
-        return SP_E_FULL;
-    }
-    if (work->batch != NULL && journal->replay != NULL) {
-        SP_ENSURE(sp_replay_reserve(journal->replay, work->batch->leaves, work->frames + 1) == SP_OK, SP_E_FULL);
-    }
-    /* A segment that could not take the largest batch afterwards is ended with this one: so the caller knows every
-     * seq in advance, and a torn SEAL cannot exist. */
-    const sp_active *active = &journal->active;
-    uint64_t end = active->offset + work->bytes + SP_COMMIT_BYTES;
-    uint64_t largest = active->header.segment_bytes / SP_SEGMENT_BATCH_SHARE;
-    work->seal = work->batch == NULL || active->header.segment_bytes - end < largest;
-    sp_bug_if(end + SP_SEAL_BYTES > active->header.segment_bytes);
-    return SP_OK;
 }
 
 /* ---- store and hash ----------------------------------------------------------- */
@@ -154,191 +52,207 @@ static int check_length(const sp_journal *journal)
 
 static int store_header(sp_journal *journal)
 {
-    sp_active *active = &journal->active;
-    if (!active->header_stored) {
-        uint8_t header[SP_SEGMENT_DATA];
-        sp_segment_header_write(&active->header, header);
-        SP_TRY(store(journal, 0, header, sizeof header));
-        active->header_stored = 1;
-    }
-    return SP_OK;
+    uint8_t header[SP_SEGMENT_DATA];
+    sp_segment_header_write(&journal->active.header, header);
+    return store(journal, 0, header, sizeof header);
 }
 
-static sp_frame_header header_of(const commit *work, uint32_t position)
+static sp_frame_header header_of(const sp_carried *work)
 {
     return (sp_frame_header){
-        .seq = work->journal->at.next_seq + position,
-        .batch = work->journal->active.batch,
-        .time_ns = work->time_ns,
+        .seq = work->flight->from.next_seq + work->frames,
+        .batch = work->number,
+        .time_ns = work->flight->time_ns,
     };
 }
 
-static int store_frames(commit *work)
+static int store_frames(sp_carried *work)
 {
     sp_journal *journal = work->journal;
-    sp_active *active = &journal->active;
+    const sp_flight *flight = work->flight;
+    const uint8_t *salt = journal->active.header.salt;
     SP_TRY(check_length(journal));
-    SP_TRY(store_header(journal));
-    if (work->batch != NULL) {
-        sp_batch_stamp(work->batch, active->header.salt, active->offset, journal->at.next_seq, active->batch, work->time_ns);
-        SP_TRY(store(journal, active->offset, work->batch->data, work->batch->size));
+    if (work->opens) {
+        SP_TRY(store_header(journal));
     }
-    if (work->seal) {
+    if (work->batch != NULL) {
+        sp_batch_stamp(work->batch, salt, work->offset, flight->from.next_seq, work->number, flight->time_ns);
+        SP_TRY(store(journal, work->offset, work->batch->data, work->batch->size));
+    }
+    if (flight->seals) {
         uint8_t seal[SP_SEAL_BYTES];
-        sp_frame_header header = header_of(work, work->frames);
+        sp_frame_header header = header_of(work);
         sp_frame_write_seal(&header, seal);
-        sp_frame_stamp(seal, active->header.salt, active->offset + work->bytes);
-        SP_TRY(store(journal, active->offset + work->bytes, seal, sizeof seal));
+        sp_frame_stamp(seal, salt, work->offset + work->bytes);
+        SP_TRY(store(journal, work->offset + work->bytes, seal, sizeof seal));
         work->frames++;
         work->bytes += sizeof seal;
     }
     return SP_OK;
 }
 
-static int grow_tree(commit *work)
+static sp_span segment_of(const sp_journal *journal)
 {
-    sp_journal *journal = work->journal;
-    work->next = journal->at;
+    return (sp_span){journal->active.map, journal->active.header.segment_bytes};
+}
+
+static int hash_leaves(sp_carried *work)
+{
     if (work->batch == NULL) {
         return SP_OK;
     }
-    int status = sp_batch_hash(work->batch, journal->active.map + journal->active.offset);
-    work->result.differs = status == SP_E_CORRUPT;
-    SP_TRY(status);
-    SP_TRY(sp_tree_append(journal->tree, work->batch->hashes, work->batch->leaves));
-    work->next.tree_size += work->batch->leaves;
-    return sp_tree_root(journal->tree, work->next.tree_size, work->next.root);
+    int status = sp_batch_hash(work->batch, work->journal->active.map + work->offset);
+    work->result->differs = status == SP_E_CORRUPT;
+    return status;
+}
+
+static int hash_again(sp_carried *work)
+{
+    sp_journal *journal = work->journal;
+    if (work->batch == NULL || work->replay == NULL) {
+        return SP_OK;
+    }
+    const sp_plan *from = &work->flight->from;
+    sp_replay_state at = {.next_seq = from->next_seq, .tree_size = from->next_leaf, .last_time_ns = from->last_time_ns};
+    int status = sp_replay_leaves(work->replay, segment_of(journal), journal->active.header.salt, work->offset,
+                                  work->offset + work->bytes, &at, work->number);
+    work->result->differs = status != SP_OK;
+    return status;
 }
 
 /* Does the batch, as it stands in the segment, lead to the root that the tree says? */
-static int check_root(commit *work)
+static int grow_tree(sp_carried *work)
+{
+    sp_journal *journal = work->journal;
+    uint8_t root[32];
+    if (work->batch == NULL) {
+        return SP_OK;
+    }
+    SP_TRY(sp_tree_append(journal->tree, work->batch->hashes, work->batch->leaves));
+    SP_TRY(sp_tree_root(journal->tree, work->flight->after.next_leaf, work->root));
+    if (work->replay == NULL) {
+        return SP_OK;
+    }
+    int status = sp_replay_root(journal->replay[0], work->replay, root);
+    work->result->differs = status != SP_OK || memcmp(root, work->root, sizeof root) != 0;
+    SP_ENSURE(!work->result->differs, SP_E_CORRUPT);
+    return SP_OK;
+}
+
+static int check_stored(sp_carried *work)
+{
+    const sp_journal *journal = work->journal;
+    if (work->replay == NULL) {
+        return SP_OK;
+    }
+    uint64_t end = work->offset + work->bytes + SP_COMMIT_BYTES;
+    work->result->differs =
+        sp_replay_checksums(segment_of(journal), journal->active.header.salt, work->offset, end) != SP_OK;
+    SP_ENSURE(!work->result->differs, SP_E_CORRUPT);
+    return SP_OK;
+}
+
+static int store_commit(sp_carried *work, sp_position *next)
 {
     sp_journal *journal = work->journal;
     const sp_active *active = &journal->active;
-    if (work->batch == NULL || journal->replay == NULL) {
-        return SP_OK;
+    *next = journal->at;
+    next->tree_size = work->flight->after.next_leaf;
+    if (work->batch != NULL) {
+        memcpy(next->root, work->root, sizeof next->root);
     }
-    uint8_t root[32] = {0};
-    sp_span segment = {active->map, active->header.segment_bytes};
-    int status = sp_replay_batch(journal->replay, segment, active->header.salt, active->offset, active->offset + work->bytes,
-                                 journal->at.next_seq, active->batch, root);
-    work->result.differs = status != SP_OK || memcmp(root, work->next.root, sizeof root) != 0;
-    SP_ENSURE(!work->result.differs, SP_E_CORRUPT);
-    return SP_OK;
-}
-
-static int check_stored(commit *work)
-{
-    const sp_active *active = &work->journal->active;
-    if (work->journal->replay == NULL) {
-        return SP_OK;
-    }
-    sp_span segment = {active->map, active->header.segment_bytes};
-    uint64_t end = active->offset + work->bytes + SP_COMMIT_BYTES;
-    work->result.differs = sp_replay_checksums(segment, active->header.salt, active->offset, end) != SP_OK;
-    SP_ENSURE(!work->result.differs, SP_E_CORRUPT);
-    return SP_OK;
-}
-
-static int store_commit(commit *work)
-{
-    sp_journal *journal = work->journal;
-    sp_active *active = &journal->active;
     sp_sha256_ctx chain;
-    sp_chain_start(&chain, journal->at.chain, work->next.tree_size, work->next.root);
+    sp_chain_start(&chain, journal->at.chain, next->tree_size, next->root);
     for (uint64_t at = 0; at < work->bytes;) {
-        const uint8_t *header = active->map + active->offset + at;
+        const uint8_t *header = active->map + work->offset + at;
         sp_chain_header(&chain, header);
         at += sp_frame_padded(sp_load_u32le(header));
     }
-    sp_sha256_final(&chain, work->next.chain);
+    sp_sha256_final(&chain, next->chain);
     sp_commit payload = {
         .first_seq = journal->at.next_seq,
-        .tree_size = work->next.tree_size,
+        .tree_size = next->tree_size,
         .durable_seq = journal->at.durable_seq,
         .count = work->frames,
     };
-    memcpy(payload.root, work->next.root, sizeof payload.root);
-    memcpy(payload.chain, work->next.chain, sizeof payload.chain);
+    memcpy(payload.root, next->root, sizeof payload.root);
+    memcpy(payload.chain, next->chain, sizeof payload.chain);
     uint8_t frame[SP_COMMIT_BYTES];
-    uint64_t offset = active->offset + work->bytes;
-    sp_frame_header header = header_of(work, work->frames);
+    uint64_t offset = work->offset + work->bytes;
+    sp_frame_header header = header_of(work);
     sp_frame_write_commit(&header, &payload, frame);
     sp_frame_stamp(frame, active->header.salt, offset);
     return store(journal, offset, frame, sizeof frame);
 }
 
-/* ---- sync, publish --------------------------------------------------------------- */
+/* ---- gate by gate -------------------------------------------------------------------- */
 
-/* Everything after which there is no way back. */
-static int write_batch(commit *work)
+/* There is no way back from here on. */
+static int beside_others(sp_carried *work)
 {
-    sp_journal *journal = work->journal;
-    sp_active *active = &journal->active;
+    sp_commit_result *result = work->result;
     uint64_t begun = clock_ns();
     SP_TRY(store_frames(work));
-    /* If we stop here: frames without COMMIT, a torn tail. */
+    /* If we stop here: frames without COMMIT, a torn tail; so are those of all batches behind them. */
     uint64_t stored = clock_ns();
-    SP_TRY(grow_tree(work));
+    SP_TRY(hash_leaves(work));
     uint64_t hashed = clock_ns();
-    SP_TRY(check_root(work));
-    uint64_t checked = clock_ns();
-    SP_TRY(store_commit(work));
+    SP_TRY(hash_again(work));
+    result->write_ns = stored - begun;
+    result->hash_ns = hashed - stored;
+    result->check_ns = clock_ns() - hashed;
+    return SP_OK;
+}
+
+static int grow(sp_carried *work)
+{
+    uint64_t begun = clock_ns();
+    SP_TRY(grow_tree(work));
+    work->result->hash_ns += clock_ns() - begun;
+    return SP_OK;
+}
+
+/* All batches before it are durable, and none behind it writes its COMMIT before this one is. */
+static int make_durable(sp_carried *work)
+{
+    sp_journal *journal = work->journal;
+    sp_commit_result *result = work->result;
+    sp_position next;
+    uint64_t begun = clock_ns();
+    sp_bug_if(journal->at.next_seq != work->flight->from.next_seq);
+    SP_TRY(store_commit(work, &next));
     /* If we stop here: the batch may be found whole or not at all; nobody was told. */
-    SP_TRY(sp_disk_status(journal->disk->sync(journal->disk->ctx, active->file)));
+    SP_TRY(sp_disk_status(journal->disk->sync(journal->disk->ctx, journal->active.file)));
     /* Durable. If we stop here: found whole; nobody was told, and asking again finds it. */
     uint64_t synced = clock_ns();
     SP_TRY(check_stored(work));
-    work->result.check_ns = checked - hashed + (clock_ns() - synced);
-    work->next.next_seq = journal->at.next_seq + work->frames + 1;
-    work->next.durable_seq = work->next.next_seq - 1;
-    work->next.last_time_ns = work->time_ns;
-    active->offset += work->bytes + SP_COMMIT_BYTES;
-    active->batch++;
-    work->result.write_ns = stored - begun;
-    work->result.hash_ns = hashed - stored;
-    work->result.sync_ns = synced - checked;
+    result->sync_ns = synced - begun;
+    result->check_ns += clock_ns() - synced;
+    next.next_seq = work->flight->after.next_seq;
+    next.durable_seq = next.next_seq - 1;
+    next.last_time_ns = work->flight->time_ns;
+    journal->at = next;
     return SP_OK;
 }
 
-static int run(commit *work)
+static void tell(sp_carried *work, int status)
 {
     sp_journal *journal = work->journal;
-    sp_commit_result *result = &work->result;
-    int status = make_room(work);
-    SP_ENSURE(status == SP_OK, status == SP_E_FAILED ? SP_E_FAILED : SP_E_FULL);
-    result->first_seq = journal->at.next_seq;
-    result->first_leaf = journal->at.tree_size;
-    result->segment = journal->active.header.number;
-    result->offset = journal->active.offset;
-    errno = 0;
-    if (write_batch(work) != SP_OK) {
-        result->system_errno = errno;
-        return SP_E_FAILED;
+    const sp_flight *flight = work->flight;
+    sp_commit_result *result = work->result;
+    result->status = status;
+    result->batch = work->batch;
+    result->time_ns = flight->time_ns;
+    result->first_seq = flight->from.next_seq;
+    result->first_leaf = flight->from.next_leaf;
+    if (status == SP_OK) {
+        result->frames = work->frames + 1;
+        result->leaves = work->batch == NULL ? 0 : work->batch->leaves;
+        result->tree_size = journal->at.tree_size;
+        memcpy(result->root, journal->at.root, sizeof result->root);
+        result->sealed = (uint8_t)flight->seals;
     }
-    journal->at = work->next;
-    result->frames = work->frames + 1;
-    result->leaves = work->batch == NULL ? 0 : work->batch->leaves;
-    result->tree_size = journal->at.tree_size;
-    memcpy(result->root, journal->at.root, sizeof result->root);
-    result->sealed = (uint8_t)work->seal;
-    return SP_OK;
-}
-
-static void publish(sp_journal *journal, const commit *work)
-{
-    pthread_mutex_lock(&journal->mutex);
-    if (work->result.status == SP_E_FAILED) {
-        journal->failed = 1;
-        journal->failed_errno = work->result.system_errno;
-    }
-    journal->result = work->result;
-    journal->next_seq = journal->at.next_seq;
-    journal->next_leaf = journal->at.tree_size;
-    journal->last_time_ns = journal->at.last_time_ns;
-    journal->batch_bytes_max = sp_commit_batch_max(journal);
-    journal->stage = SP_STAGE_DONE;
-    pthread_mutex_unlock(&journal->mutex);
+    sp_flight_tell(&journal->flights, work->flight);
     uint64_t one = 1;
     if (journal->event_fd >= 0 && write(journal->event_fd, &one, sizeof one) < 0) {
         /* Only a full counter refuses, and then the reader is awake already. */
@@ -350,10 +264,7 @@ static void publish(sp_journal *journal, const commit *work)
 static void sync_tree(sp_journal *journal)
 {
     if (sp_tree_sync(journal->tree) != SP_OK) {
-        pthread_mutex_lock(&journal->mutex);
-        journal->failed = 1;
-        journal->failed_errno = errno;
-        pthread_mutex_unlock(&journal->mutex);
+        sp_flight_failed(&journal->flights, errno, 0);
     }
 }
 
@@ -372,46 +283,76 @@ static void flush_tree(sp_journal *journal)
     }
 }
 
-static void commit_one(sp_journal *journal, sp_batch *batch, uint64_t time_ns, int failed)
+/* What went wrong behind ROOM cannot be taken back. */
+static int latched(sp_carried *work, int status, int error)
 {
-    commit work = {.journal = journal, .batch = batch, .time_ns = time_ns};
-    work.frames = batch == NULL ? 0 : batch->items;
-    work.bytes = batch == NULL ? 0 : batch->size;
-    work.use_reserve = batch != NULL && batch->use_reserve;
-    work.result.batch = batch;
-    work.result.time_ns = time_ns;
-    work.result.status = failed ? SP_E_FAILED : run(&work);
-    int ended = work.result.status == SP_OK && work.seal;
-    if (ended) {
-        /* publish() tells how large the next batch may be: that of a new segment. */
-        sp_commit_close_active(journal);
+    if (status == SP_OK) {
+        return SP_OK;
     }
-    publish(journal, &work);
+    sp_flight_failed(&work->journal->flights, error, work->result->differs);
+    return SP_E_FAILED;
+}
+
+static int in_turn(sp_carried *work, enum sp_gate gate, int status, int (*step)(sp_carried *))
+{
+    int open = sp_flight_enter(&work->journal->flights, work->flight, gate);
+    SP_TRY(status);
+    SP_TRY(open);
+    errno = 0;
+    status = step(work);
+    return latched(work, status, errno);
+}
+
+static int find_room(sp_carried *work)
+{
+    sp_flights *flights = &work->journal->flights;
+    SP_TRY(sp_flight_enter(flights, work->flight, SP_GATE_ROOM));
+    int status = sp_place_take(work);
+    if (status == SP_E_FULL) {
+        sp_flight_full(flights);
+        return SP_E_FULL;
+    }
+    return latched(work, status, work->result->system_errno);
+}
+
+static int store_and_hash(sp_carried *work)
+{
+    errno = 0;
+    int status = beside_others(work);
+    return latched(work, status, errno);
+}
+
+/* A batch that cannot go on passes every gate all the same: others wait behind it. */
+static void carry(sp_journal *journal, sp_flight *flight)
+{
+    sp_flights *flights = &journal->flights;
+    sp_carried work = {.journal = journal, .flight = flight, .batch = flight->batch, .result = &flight->result,
+                   .replay = journal->replay[flight->ticket % flights->depth]};
+    int status = find_room(&work);
+    sp_flight_pass(flights, SP_GATE_ROOM);
+    status = status == SP_OK ? store_and_hash(&work) : status;
+    status = in_turn(&work, SP_GATE_TREE, status, grow);
+    sp_flight_pass(flights, SP_GATE_TREE);
+    status = in_turn(&work, SP_GATE_COMMIT, status, make_durable);
+    int ended = status == SP_OK && flight->seals;
+    if (ended) {
+        sp_place_leave(journal);
+    }
+    tell(&work, status);
     if (ended) {
         sync_tree(journal);
-    } else if (work.result.status == SP_OK) {
+    } else if (status == SP_OK) {
         flush_tree(journal);
     }
+    sp_flight_pass(flights, SP_GATE_COMMIT);
 }
 
 void *sp_commit_main(void *arg)
 {
     sp_journal *journal = arg;
-    pthread_mutex_lock(&journal->mutex);
-    for (;;) {
-        if (journal->stage == SP_STAGE_WORK) {
-            sp_batch *batch = journal->batch;
-            uint64_t time_ns = journal->time_ns;
-            int failed = journal->failed;
-            pthread_mutex_unlock(&journal->mutex);
-            commit_one(journal, batch, time_ns, failed);
-            pthread_mutex_lock(&journal->mutex);
-        } else if (journal->stop) {
-            break;
-        } else {
-            pthread_cond_wait(&journal->work, &journal->mutex);
-        }
+    for (sp_flight *flight = sp_flight_next(&journal->flights); flight != NULL;
+         flight = sp_flight_next(&journal->flights)) {
+        carry(journal, flight);
     }
-    pthread_mutex_unlock(&journal->mutex);
     return NULL;
 }

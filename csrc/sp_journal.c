@@ -1,4 +1,4 @@
-/* The journal's life on the caller's side: open, repair, start, hand batches over, take them back (DESIGN 3.1). */
+/* The journal's life on the caller's side: open, repair, start, end (DESIGN 3.1). */
 #include "sp_journal.h"
 
 #include <inttypes.h>
@@ -9,6 +9,7 @@
 #include "sp_bus.h"
 #include "sp_bytes.h"
 #include "sp_merkle.h"
+#include "sp_place.h"
 
 #define COPY_CHUNK (64u << 10)
 #define COPY_NAME_MAX 128u
@@ -77,20 +78,20 @@ int sp_journal_open(const sp_journal_options *options, sp_journal **out, sp_jour
     SP_ENSURE(options != NULL && out != NULL && state != NULL, SP_E_ARGUMENT);
     SP_ENSURE(options->dir != NULL && options->disk != NULL && options->write_mode <= 1, SP_E_ARGUMENT);
     SP_ENSURE(sp_segment_bytes_valid(options->segment_bytes), SP_E_ARGUMENT);
+    SP_ENSURE(options->commits_in_flight_max >= 1 && options->commits_in_flight_max <= SP_FLIGHTS_MAX, SP_E_ARGUMENT);
     sp_journal *journal = calloc(1, sizeof *journal);
     SP_ENSURE(journal != NULL, SP_E_MEMORY);
     journal->disk = options->disk;
     journal->options = *options;
     journal->lock_file = -1;
     journal->event_fd = -1;
-    pthread_mutex_init(&journal->mutex, NULL);
-    pthread_cond_init(&journal->work, NULL);
+    sp_flights_init(&journal->flights, options->commits_in_flight_max, options->segment_bytes);
     journal->dir = strdup(options->dir);
     journal->options.dir = journal->dir;
     journal->options.log_name = NULL;
     int status = journal->dir == NULL ? SP_E_MEMORY : SP_OK;
-    if (status == SP_OK && options->log_name != NULL) {
-        status = sp_replay_new(options->log_name, &journal->replay);
+    for (uint32_t i = 0; status == SP_OK && options->log_name != NULL && i < options->commits_in_flight_max; i++) {
+        status = sp_replay_new(options->log_name, &journal->replay[i]);
     }
     status = status != SP_OK ? status : open_steps(journal);
     int error = errno;
@@ -168,7 +169,7 @@ static int repair_file(sp_journal *journal, int file, const char *path, const ch
 
 int sp_journal_repair(sp_journal *journal, const char *copy_name, sp_journal_state *state)
 {
-    SP_ENSURE(journal != NULL && copy_name != NULL && state != NULL && !journal->running, SP_E_ARGUMENT);
+    SP_ENSURE(journal != NULL && copy_name != NULL && state != NULL && journal->threads == 0, SP_E_ARGUMENT);
     SP_ENSURE(copy_name[0] != '\0' && copy_name[0] != '.' && strchr(copy_name, '/') == NULL, SP_E_ARGUMENT);
     SP_ENSURE(strlen(copy_name) <= COPY_NAME_MAX, SP_E_ARGUMENT);
     SP_ENSURE(journal->state.damage == SP_DAMAGE_TORN, SP_E_CORRUPT);
@@ -251,14 +252,14 @@ static int settle_files(sp_journal *journal)
 /* The second hash goes on from the edge of a tree whose root was compared just now. */
 static int start_replay(sp_journal *journal)
 {
-    if (journal->replay == NULL) {
+    if (journal->replay[0] == NULL) {
         return SP_OK;
     }
     const sp_journal_state *state = &journal->state;
     uint8_t frontier[SP_PATH_MAX * 32];
     uint32_t count;
     SP_TRY(sp_tree_frontier(journal->tree, state->tree_size, frontier, &count));
-    return sp_replay_adopt(journal->replay, state->tree_size, frontier, count, state->root, state->last_time_ns);
+    return sp_replay_adopt(journal->replay[0], state->tree_size, frontier, count, state->root, state->last_time_ns);
 }
 
 static int start_steps(sp_journal *journal)
@@ -270,7 +271,7 @@ static int start_steps(sp_journal *journal)
     journal->at.durable_seq = state->next_seq == 0 ? SP_DURABLE_NONE : state->next_seq - 1;
     journal->next_number = state->segments > 0 ? state->active + 1 : 0;
     if (state->segments > 0 && !state->sealed) {
-        SP_TRY(sp_commit_open_active(journal, &survey->active_header, state->end_offset, survey->active.batches));
+        SP_TRY(sp_place_open(journal, &survey->active_header, state->end_offset, survey->active.batches));
         journal->active.header_stored = 1;
     }
     if (journal->options.keep_reserve) {
@@ -286,18 +287,24 @@ static int start_steps(sp_journal *journal)
         sp_spare_want(&journal->spare, journal->next_number);
     }
     journal->flushed = state->tree_size;
-    journal->next_seq = state->next_seq;
-    journal->next_leaf = state->tree_size;
-    journal->last_time_ns = state->last_time_ns;
-    journal->batch_bytes_max = sp_commit_batch_max(journal);
-    SP_TRY(sp_disk_status(pthread_create(&journal->thread, NULL, sp_commit_main, journal)));
-    journal->running = 1;
+    sp_flights *flights = &journal->flights;
+    flights->plan = flights->told_plan = (sp_plan){
+        .next_seq = state->next_seq,
+        .next_leaf = state->tree_size,
+        .last_time_ns = state->last_time_ns,
+        .offset = journal->active.offset,
+        .segment_bytes = journal->active.open ? journal->active.header.segment_bytes : 0,
+    };
+    while (journal->threads < flights->depth) {
+        SP_TRY(sp_disk_status(pthread_create(&journal->thread[journal->threads], NULL, sp_commit_main, journal)));
+        journal->threads++;
+    }
     return SP_OK;
 }
 
 int sp_journal_start(sp_journal *journal, sp_tree *tree, int event_fd)
 {
-    SP_ENSURE(journal != NULL && tree != NULL && !journal->running && journal->tree == NULL, SP_E_ARGUMENT);
+    SP_ENSURE(journal != NULL && tree != NULL && journal->tree == NULL, SP_E_ARGUMENT);
     SP_ENSURE(journal->state.damage == SP_DAMAGE_NONE, SP_E_CORRUPT);
     SP_ENSURE(sp_tree_size(tree) == journal->state.tree_size, SP_E_MISMATCH);
     uint8_t root[32];
@@ -315,101 +322,23 @@ void sp_journal_free(sp_journal *journal)
     if (journal == NULL) {
         return;
     }
-    if (journal->running) {
-        pthread_mutex_lock(&journal->mutex);
-        journal->stop = 1;
-        pthread_cond_broadcast(&journal->work);
-        pthread_mutex_unlock(&journal->mutex);
-        pthread_join(journal->thread, NULL);
+    pthread_mutex_lock(&journal->flights.mutex);
+    journal->flights.stop = 1;
+    pthread_cond_broadcast(&journal->flights.work);
+    pthread_mutex_unlock(&journal->flights.mutex);
+    for (uint32_t i = 0; i < journal->threads; i++) {
+        pthread_join(journal->thread[i], NULL);
     }
     sp_spare_stop(&journal->spare);
-    sp_commit_close_active(journal);
-    sp_replay_free(journal->replay);
+    sp_place_leave(journal);
+    for (uint32_t i = 0; i < SP_FLIGHTS_MAX; i++) {
+        sp_replay_free(journal->replay[i]);
+    }
     sp_survey_free(&journal->survey);
     if (journal->lock_file >= 0) {
         journal->disk->close(journal->disk->ctx, journal->lock_file);
     }
-    pthread_mutex_destroy(&journal->mutex);
-    pthread_cond_destroy(&journal->work);
+    sp_flights_free(&journal->flights);
     free(journal->dir);
     free(journal);
-}
-
-/* ---- the hand-over ----------------------------------------------------------- */
-
-int sp_journal_position(const sp_journal *journal, uint64_t *next_seq, uint64_t *next_leaf, uint64_t *batch_bytes_max)
-{
-    SP_ENSURE(journal != NULL && journal->running, SP_E_ARGUMENT);
-    SP_ENSURE(next_seq != NULL && next_leaf != NULL && batch_bytes_max != NULL, SP_E_ARGUMENT);
-    pthread_mutex_t *mutex = &((sp_journal *)journal)->mutex;
-    pthread_mutex_lock(mutex);
-    int status = journal->failed ? SP_E_FAILED : journal->stage == SP_STAGE_IDLE ? SP_OK : SP_E_BUSY;
-    if (status == SP_OK) {
-        *next_seq = journal->next_seq;
-        *next_leaf = journal->next_leaf;
-        *batch_bytes_max = journal->batch_bytes_max;
-    }
-    pthread_mutex_unlock(mutex);
-    return status;
-}
-
-static int may_submit(const sp_journal *journal, uint64_t time_ns)
-{
-    SP_ENSURE(!journal->failed, SP_E_FAILED);
-    SP_ENSURE(journal->stage == SP_STAGE_IDLE && !journal->stop, SP_E_BUSY);
-    SP_ENSURE(time_ns >= journal->last_time_ns, SP_E_ARGUMENT);
-    return SP_OK;
-}
-
-static void hand_over(sp_journal *journal, sp_batch *batch, uint64_t time_ns)
-{
-    journal->batch = batch;
-    journal->time_ns = time_ns;
-    journal->stage = SP_STAGE_WORK;
-    pthread_cond_broadcast(&journal->work);
-}
-
-int sp_journal_submit(sp_journal *journal, sp_batch *batch, uint64_t time_ns, uint64_t first_seq, uint64_t first_leaf)
-{
-    SP_ENSURE(journal != NULL && batch != NULL && journal->running && batch->items > 0, SP_E_ARGUMENT);
-    SP_TRY(sp_batch_ready(batch));
-    pthread_mutex_lock(&journal->mutex);
-    int status = may_submit(journal, time_ns);
-    if (status == SP_OK && (first_seq != journal->next_seq || first_leaf != journal->next_leaf)) {
-        status = SP_E_MISMATCH;
-    }
-    if (status == SP_OK && batch->size > journal->batch_bytes_max) {
-        status = SP_E_ROOM;
-    }
-    if (status == SP_OK) {
-        hand_over(journal, batch, time_ns);
-    }
-    pthread_mutex_unlock(&journal->mutex);
-    return status;
-}
-
-int sp_journal_seal(sp_journal *journal, uint64_t time_ns)
-{
-    SP_ENSURE(journal != NULL && journal->running, SP_E_ARGUMENT);
-    pthread_mutex_lock(&journal->mutex);
-    int status = may_submit(journal, time_ns);
-    if (status == SP_OK) {
-        hand_over(journal, NULL, time_ns);
-    }
-    pthread_mutex_unlock(&journal->mutex);
-    return status;
-}
-
-int sp_journal_take(sp_journal *journal, sp_commit_result *out)
-{
-    SP_ENSURE(journal != NULL && out != NULL, SP_E_ARGUMENT);
-    pthread_mutex_lock(&journal->mutex);
-    int status = journal->stage == SP_STAGE_DONE ? SP_OK : SP_E_EMPTY;
-    if (status == SP_OK) {
-        *out = journal->result;
-        journal->stage = SP_STAGE_IDLE;
-        journal->batch = NULL;
-    }
-    pthread_mutex_unlock(&journal->mutex);
-    return status;
 }

@@ -1,15 +1,15 @@
-/* The journal from the inside. Three threads meet here:
+/* The journal from the inside. These threads meet here:
  *  - the caller's (the event loop): open, repair, start, submit, take, free;
- *  - the commit thread: from a submit until its result it owns the batch, and always the tree's writing side, the
- *    active segment and `at`;
- *  - the helper thread of sp_spare.c.
- * `mutex` guards the hand-over: stage, stop, failed, result and the copies that position() tells. */
+ *  - the commit threads, as many as commits may be in flight: from a submit until its result one of them owns the batch.
+ *    Behind the gates of sp_flight.h it owns more: at ROOM the active segment and the tree's room, at TREE its writing
+ *    side, at COMMIT `at` and the segment's end;
+ *  - the helper thread of sp_spare.c. */
 #ifndef SP_JOURNAL_H
 #define SP_JOURNAL_H
 
 #include <pthread.h>
 
-#include "sp_batch.h"
+#include "sp_flight.h"
 #include "sp_replay.h"
 #include "sp_scan.h"
 #include "sp_spare.h"
@@ -21,13 +21,11 @@ typedef struct sp_active {          /* the segment that is written */
     int open;                       /* 0: none, or the last one is sealed */
     int file;
     uint8_t *map;                   /* read-only: bytes go in with pwrite */
-    uint64_t offset;                /* where the next frame goes */
-    uint32_t batch;                 /* commits so far */
-    int header_stored;
+    uint64_t offset;                /* where the next batch goes */
+    uint32_t batch;                 /* batches that have a place in it */
+    int header_stored;              /* or one of them will store it */
     sp_segment_header header;
 } sp_active;
-
-enum sp_stage { SP_STAGE_IDLE, SP_STAGE_WORK, SP_STAGE_DONE };
 
 struct sp_journal {
     /* constant after open */
@@ -35,33 +33,24 @@ struct sp_journal {
     char *dir;
     sp_journal_options options;     /* its dir is ours */
     int lock_file;                  /* -1: not held */
-    /* the caller's until start, then the commit thread's */
+    /* the caller's until start, then the commit threads' */
     sp_survey survey;
     sp_journal_state state;         /* of the last survey */
-    sp_position at;
+    sp_position at;                 /* behind the last durable batch */
     sp_active active;
     uint64_t next_number;           /* of the segment after the active one */
+    int alone;                      /* the batch placed last opens or ends a segment */
     sp_tree *tree;
-    sp_replay *replay;              /* the second hash; NULL: there is none */
+    sp_replay *replay[SP_FLIGHTS_MAX];      /* the second hash, one for each in flight; NULL: there is none */
     sp_spare spare;
     uint64_t flushed;               /* leaves of the tree when its files were last given to the helper */
     /* the hand-over */
-    pthread_t thread;
-    int running, event_fd;
-    pthread_mutex_t mutex;
-    pthread_cond_t work;
-    int stage, stop;
-    int failed, failed_errno;       /* latched: set once, never cleared */
-    sp_batch *batch;                /* NULL: a SEAL alone */
-    uint64_t time_ns;
-    sp_commit_result result;
-    uint64_t next_seq, next_leaf, last_time_ns, batch_bytes_max;
+    sp_flights flights;
+    pthread_t thread[SP_FLIGHTS_MAX];
+    uint32_t threads;               /* that run */
+    int event_fd;
 };
 
-/* sp_commit.c */
-int sp_commit_open_active(sp_journal *journal, const sp_segment_header *header, uint64_t offset, uint32_t batch);
-void sp_commit_close_active(sp_journal *journal);
-uint64_t sp_commit_batch_max(const sp_journal *journal);
-void *sp_commit_main(void *journal);
+void *sp_commit_main(void *journal);    /* a commit thread, until flights.stop */
 
 #endif

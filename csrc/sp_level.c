@@ -56,6 +56,17 @@ static int level_open(sp_level *level, const sp_level_home *home, uint32_t numbe
     return sp_disk_status(home->disk->open(home->disk->ctx, path, SP_DISK_WRITE | flags, &level->file));
 }
 
+/* Who makes room and who stores into room made before may be two threads. */
+static uint64_t mapped_bytes(const sp_level *level)
+{
+    return __atomic_load_n(&level->mapped, __ATOMIC_ACQUIRE);
+}
+
+static void set_mapped(sp_level *level, uint64_t bytes)
+{
+    __atomic_store_n(&level->mapped, bytes, __ATOMIC_RELEASE);
+}
+
 /* From the end of what is mapped to `bytes`: allocated and mapped. */
 static int extend(sp_level *level, const sp_level_home *home, uint64_t bytes)
 {
@@ -63,7 +74,7 @@ static int extend(sp_level *level, const sp_level_home *home, uint64_t bytes)
     uint64_t from = level->mapped;
     SP_TRY(sp_disk_status(disk->allocate(disk->ctx, level->file, from, bytes - from)));
     SP_TRY(sp_disk_status(disk->map_at(disk->ctx, level->file, from, bytes - from, level->base + from)));
-    level->mapped = bytes;
+    set_mapped(level, bytes);
     return SP_OK;
 }
 
@@ -89,7 +100,7 @@ int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, u
 {
     SP_TRY(level_reserve(level, home, number));
     SP_ENSURE(hashes <= level->reserved / 32, SP_E_BOUNDS);
-    if (hashes * 32 <= level->mapped) {
+    if (hashes * 32 <= mapped_bytes(level)) {
         return SP_OK;
     }
     uint64_t bytes = in_steps(level, hashes, step_of(number));
@@ -100,7 +111,7 @@ int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, u
              * none the level is as good. */
             (void)madvise(level->base + HUGE_FROM, (size_t)(bytes - HUGE_FROM), MADV_HUGEPAGE);
         }
-        level->mapped = bytes;
+        set_mapped(level, bytes);
         return SP_OK;
     }
     SP_TRY(level_open(level, home, number, SP_DISK_CREATE));
@@ -113,7 +124,7 @@ int sp_level_load(sp_level *level, const sp_level_home *home, uint32_t number, u
     SP_ENSURE(home->dir != NULL, SP_E_MISMATCH);
     SP_TRY(level_reserve(level, home, number));
     SP_ENSURE(hashes <= level->reserved / 32, SP_E_BOUNDS);
-    if (hashes * 32 <= level->mapped) {
+    if (hashes * 32 <= mapped_bytes(level)) {
         return SP_OK;
     }
     const sp_disk *disk = home->disk;
@@ -126,13 +137,14 @@ int sp_level_load(sp_level *level, const sp_level_home *home, uint32_t number, u
     /* A restored copy may have holes; a store into one could meet ENOSPC. Where all is there this changes nothing. */
     SP_TRY(sp_disk_status(disk->allocate(disk->ctx, level->file, 0, bytes)));
     SP_TRY(sp_disk_status(disk->map_at(disk->ctx, level->file, 0, bytes, level->base)));
-    level->mapped = bytes;
+    set_mapped(level, bytes);
     return SP_OK;
 }
 
 int sp_level_store(sp_level *level, const sp_level_home *home, uint64_t first, const uint8_t *hashes, uint64_t count)
 {
-    sp_bug_if(first > level->mapped / 32 || count > level->mapped / 32 - first);
+    uint64_t room = mapped_bytes(level) / 32;
+    sp_bug_if(first > room || count > room - first);
     if (home->dir == NULL) {
         memcpy(level->base + first * 32, hashes, (size_t)count * 32);
         return SP_OK;

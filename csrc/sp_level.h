@@ -26,7 +26,7 @@
 typedef struct sp_level {
     uint8_t *base;              /* the reserved range; NULL before the first hash */
     uint64_t reserved;          /* its bytes */
-    uint64_t mapped;            /* bytes from base on that are there */
+    uint64_t mapped;            /* bytes from base on that are there; __atomic */
     int file;                   /* -1 in memory */
 } sp_level;
 

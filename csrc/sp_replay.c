@@ -283,13 +283,11 @@ int sp_replay_reserve(sp_replay *replay, uint64_t leaves, uint64_t frames)
     return sp_gather_reserve(&replay->gather, leaves, frames);
 }
 
-int sp_replay_batch(sp_replay *replay, sp_span segment, const uint8_t salt[SP_SALT_SIZE], uint64_t offset, uint64_t end,
-                    uint64_t first_seq, uint32_t batch, uint8_t root[32])
+int sp_replay_leaves(sp_replay *replay, sp_span segment, const uint8_t salt[SP_SALT_SIZE], uint64_t offset, uint64_t end,
+                     const sp_replay_state *from, uint32_t batch)
 {
     sp_gather *gather = &replay->gather;
-    sp_edge_fold fold;
-    replay->at.next_seq = first_seq;
-    sp_gather_open(gather, &replay->at);
+    sp_gather_open(gather, from);
     gather->batch = batch;
     while (offset < end) {
         sp_frame frame;
@@ -298,12 +296,18 @@ int sp_replay_batch(sp_replay *replay, sp_span segment, const uint8_t salt[SP_SA
         offset = frame.next_offset;
     }
     SP_ENSURE(offset == end && gather->reason == NULL, SP_E_CORRUPT);
-    SP_TRY(sp_gather_hash(gather));
-    SP_TRY(sp_edge_append(&replay->edge, gather->leaves.data, gather->leaves.size / 32, NULL, NULL));
-    sp_edge_take(&replay->edge, &fold);
+    return sp_gather_hash(gather);
+}
+
+int sp_replay_root(sp_replay *tree, const sp_replay *leaves, uint8_t root[32])
+{
+    const sp_gather *gather = &leaves->gather;
+    sp_edge_fold fold;
+    SP_TRY(sp_edge_append(&tree->edge, gather->leaves.data, gather->leaves.size / 32, NULL, NULL));
+    sp_edge_take(&tree->edge, &fold);
     sp_edge_roots(&fold, 1, root);
-    replay->at.tree_size = gather->tree_size;
-    replay->at.last_time_ns = gather->last_time_ns;
+    tree->at.tree_size = tree->edge.size;
+    tree->at.last_time_ns = gather->last_time_ns;
     return SP_OK;
 }
 

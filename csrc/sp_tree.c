@@ -89,15 +89,21 @@ int sp_tree_adopt(sp_tree *tree, uint64_t size, const uint8_t root[32])
     return SP_OK;
 }
 
+int sp_tree_room(sp_tree *tree, uint64_t size)
+{
+    uint32_t levels = sp_level_count(&tree->home);
+    SP_ENSURE(size <= UINT64_C(1) << (levels - 1), SP_E_BOUNDS);
+    for (uint32_t i = 0; i < levels && size >> i > 0; i++) {
+        SP_TRY(sp_level_grow(&tree->level[i], &tree->home, i, size >> i));
+    }
+    return SP_OK;
+}
+
 int sp_tree_reserve(sp_tree *tree, uint64_t count)
 {
     uint64_t size = sp_tree_size(tree);
-    uint32_t levels = sp_level_count(&tree->home);
-    SP_ENSURE(count <= (UINT64_C(1) << (levels - 1)) - size, SP_E_BOUNDS);
-    for (uint32_t i = 0; i < levels && (size + count) >> i > 0; i++) {
-        SP_TRY(sp_level_grow(&tree->level[i], &tree->home, i, (size + count) >> i));
-    }
-    return SP_OK;
+    SP_ENSURE(count <= UINT64_MAX - size, SP_E_BOUNDS);
+    return sp_tree_room(tree, size + count);
 }
 
 /* Parents of the nodes [from, to) of `level`, which stand at `nodes`: all that they complete. */

@@ -21,4 +21,7 @@ struct sp_tree {
     sp_level level[SP_LEVEL_COUNT];
 };
 
+/* Room for a tree of `size` leaves. Another thread may append leaves meanwhile that have room already. */
+SP_MUST_USE int sp_tree_room(sp_tree *tree, uint64_t size);
+
 #endif

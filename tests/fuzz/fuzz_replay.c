@@ -17,8 +17,12 @@ static int replayed(void *arg, const uint8_t *file, uint64_t from, uint64_t to, 
 {
     sp_replay **replay = arg;
     sp_replay_state state;
-    if (*replay == NULL || sp_replay_batch(*replay, (sp_span){file, BYTES}, SALT, from, to, scan->at.next_seq, scan->batches,
-                                           root) != SP_OK) {
+    if (*replay != NULL) {
+        sp_replay_tell(*replay, &state);
+        state.next_seq = scan->at.next_seq;
+    }
+    if (*replay == NULL || sp_replay_leaves(*replay, (sp_span){file, BYTES}, SALT, from, to, &state, scan->batches) != SP_OK ||
+        sp_replay_root(*replay, *replay, root) != SP_OK) {
         sp_replay_free(*replay);
         *replay = NULL;         /* of no use any more */
         return 0;

@@ -157,7 +157,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sp_journal *journal;
     sp_journal_state state;
     unsigned files = make_log(data, size);
-    sp_journal_options options = {.dir = "/log", .segment_bytes = BYTES, .disk = &RAM_DISK};
+    sp_journal_options options = {.dir = "/log", .segment_bytes = BYTES, .commits_in_flight_max = 1,
+                                  .disk = &RAM_DISK};
     memcpy(options.log_id, LOG_ID, sizeof LOG_ID);
     int status = sp_journal_open(&options, &journal, &state);
     MUST(ram.changes == 0);

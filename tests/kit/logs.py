@@ -29,7 +29,15 @@ PAGE = 4096
 class Writer:
     """A journal and its tree in one directory. The tree is in memory and made again from the frames at open."""
 
-    def __init__(self, directory: Path, *, segment_bytes: int = SMALL, pwrite: bool = False, disk: Any = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        segment_bytes: int = SMALL,
+        pwrite: bool = False,
+        in_flight: int = 1,
+        disk: Any = None,
+    ) -> None:
         """Opens and scans; `start` makes it ready for commits."""
         directory.mkdir(exist_ok=True)
         self.directory = directory
@@ -38,7 +46,9 @@ class Writer:
         self.random = random.Random(7)
         self.time_ns = START_NS
         try:
-            self.journal = Journal(directory, LOG_ID, SALT_KEY, segment_bytes, pwrite=pwrite, disk=disk)
+            self.journal = Journal(
+                directory, LOG_ID, SALT_KEY, segment_bytes, pwrite=pwrite, commits_in_flight_max=in_flight, disk=disk
+            )
         except BaseException:
             os.close(self.event_fd)
             raise
@@ -54,12 +64,11 @@ class Writer:
         return self
 
     def finish(self, timeout_s: float = 10.0) -> CommitResult:
-        """Waits for the commit in hand."""
-        ready, _, _ = select.select([self.event_fd], [], [], timeout_s)
-        assert ready, "no commit finished in time"
-        assert os.eventfd_read(self.event_fd) == 1
-        result = self.journal.take()
-        assert result is not None
+        """Waits for the oldest commit in flight."""
+        while (result := self.journal.take()) is None:
+            ready, _, _ = select.select([self.event_fd], [], [], timeout_s)
+            assert ready, "no commit finished in time"
+            os.eventfd_read(self.event_fd)
         return result
 
     def send(self, batch: Batch) -> None:

@@ -234,11 +234,20 @@ void sim_note_failure(sim_disk *disk, enum sim_op op, int error)
     }
 }
 
+/* A sync promises what was written before it was called: what others write while it runs is as unsynced afterwards. */
 static int sync_as(sim_disk *disk, enum sim_op op, int number)
 {
     int done, error = sim_begin(disk, op, &done);
-    sim_settle_file(disk, sim_file_of(disk, number)->inode, !done);
+    uint64_t before = sim_unit_now();
+    if (op == SIM_SYNC && disk->no_more_syncs) {
+        sim_stop("a sync after one that failed", "");
+    }
+    disk->no_more_syncs |= op == SIM_SYNC && error != 0;
+    sim_yield();
+    sim_collect(disk);
+    sim_settle_file(disk, sim_file_of(disk, number)->inode, !done, before);
     sim_note_failure(disk, op, error);
+    disk->syncs += op == SIM_SYNC && error == 0;
     return sim_end(disk, error);
 }
 
@@ -290,6 +299,7 @@ sim_disk *sim_disk_new(void)
 void sim_disk_restart(sim_disk *disk)
 {
     sim_collect(disk);
+    disk->no_more_syncs = 0;
     for (int i = 0; i < SIM_MAPS; i++) {
         if (disk->map[i].used) {
             sim_drop_map(disk, &disk->map[i]);
@@ -311,6 +321,7 @@ void sim_disk_free(sim_disk *disk)
         sim_blob_drop(disk->inode[i].durable);
     }
     disk->inodes = disk->next_file = disk->changed = disk->in_hook = disk->fault_hit = disk->sync_failed = 0;
+    disk->syncs = 0;
     disk->seen.count = disk->durable.count = 0;
     disk->units = 0;
     disk->hook = NULL;
@@ -343,6 +354,11 @@ void sim_disk_fault(sim_disk *disk, sim_fault fault)
 int sim_disk_hit(const sim_disk *disk)
 {
     return disk->fault_hit;
+}
+
+uint64_t sim_disk_syncs(const sim_disk *disk)
+{
+    return disk->syncs;
 }
 
 int sim_disk_sync_failed(const sim_disk *disk)

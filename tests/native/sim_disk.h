@@ -7,11 +7,12 @@
  *   - a new size of a file; sectors behind a size that was lost are lost with it;
  *   - a name made, renamed or removed. Within a directory names follow their order (one journal), between
  *     directories and with respect to data they do not. A file is there only if all directories above it are.
- * `sync` and `sync_all` make sectors and sizes of one file durable, `sync_dir` the names of one directory.
+ * `sync` and `sync_all` make sectors and sizes of one file durable, as they were when the call began: what another thread
+ * writes meanwhile is as unsynced afterwards. `sync_dir` does so with the names of one directory.
  *
  * What it refuses to live with, by stopping the program: a breach of sp_disk.h (a file used after its close, a write
  * or a writable mapping through a file that was opened for reading, a store into protected or read-only pages, an
- * unmap of something else, misaligned mappings).
+ * unmap of something else, misaligned mappings), and a `sync` by a process in which one has failed.
  *
  * Faults: the k-th call from now on, of one operation or of all, answers EIO (or another errno), once or for ever, its
  * work not done or done all the same; of pwrites that were not done every other one did half. After a sync that failed
@@ -53,6 +54,7 @@ void sim_disk_fault(sim_disk *disk, sim_fault fault);
 int sim_disk_hit(const sim_disk *disk);                         /* whether the fault was met */
 /* 0, or one more than the operation (SIM_SYNC before the others) of a sync that has answered an error. */
 int sim_disk_sync_failed(const sim_disk *disk);
+uint64_t sim_disk_syncs(const sim_disk *disk);                  /* calls of `sync` that went well */
 uint64_t sim_disk_calls(const sim_disk *disk, int op);
 /* The process is gone: open files, locks and mappings too. The page cache stays. */
 void sim_disk_restart(sim_disk *disk);

@@ -152,6 +152,7 @@ static int open_steps(sim_run *run, sp_journal_state *state)
         .write_mode = (uint8_t)run->pwrite,
         .scan_recent = (uint8_t)run->scan_recent,
         .keep_reserve = (uint8_t)run->keep_reserve,
+        .commits_in_flight_max = (uint8_t)run->depth,
         .disk = sim_disk_table(run->disk),
     };
     memcpy(options.log_id, run->truth->log_id, 32);
@@ -177,8 +178,12 @@ int sim_run_open(sim_run *run)
 {
     sp_journal_state state;
     run->repaired = 0;
-    if (run->batch == NULL) {
-        SIM_EXPECT(sp_batch_new(BATCH_BYTES_MAX, &run->batch) == SP_OK);
+    run->depth = run->depth == 0 ? 1 : run->depth;
+    run->flying = 0;
+    run->acknowledged = 0;
+    run->syncs = sim_disk_syncs(run->disk);
+    for (uint32_t i = 0; i < run->depth; i++) {
+        SIM_EXPECT(run->batch[i] != NULL || sp_batch_new(BATCH_BYTES_MAX, &run->batch[i]) == SP_OK);
     }
     int status = open_steps(run, &state);
     if (status != SP_OK) {
@@ -191,10 +196,13 @@ void sim_run_close(sim_run *run)
 {
     sp_journal_free(run->journal);
     tree_give(run->truth, run->tree);
-    sp_batch_free(run->batch);
+    for (uint32_t i = 0; i < SP_FLIGHTS_MAX; i++) {
+        sp_batch_free(run->batch[i]);
+        run->batch[i] = NULL;
+    }
     run->journal = NULL;
     run->tree = NULL;
-    run->batch = NULL;
+    run->flying = 0;
 }
 
 static void fill(sp_batch *batch, const sim_step *step)
@@ -214,34 +222,64 @@ static void fill(sp_batch *batch, const sim_step *step)
     }
 }
 
-static int commit(sim_run *run, const sim_step *step, sp_commit_result *result)
+static int submit(sim_run *run, uint32_t number)
 {
+    const sim_step *step = &run->truth->step[number];
+    sp_batch *batch = run->batch[number % run->depth];
     uint64_t seq, leaf, room;
     SP_TRY(sp_journal_position(run->journal, &seq, &leaf, &room));
     if (step->frames == 0) {
-        SP_TRY(sp_journal_seal(run->journal, step->time_ns));
-    } else {
-        fill(run->batch, step);
-        if (run->done % RESERVE_ONE_IN == 0) {
-            sp_batch_use_reserve(run->batch);
-        }
-        SIM_EXPECT(sp_batch_bytes(run->batch) <= room);
-        SP_TRY(sp_journal_submit(run->journal, run->batch, step->time_ns, seq, leaf));
+        return sp_journal_seal(run->journal, step->time_ns);
     }
+    fill(batch, step);
+    if (number % RESERVE_ONE_IN == 0) {
+        sp_batch_use_reserve(batch);
+    }
+    SIM_EXPECT(sp_batch_bytes(batch) <= room);
+    return sp_journal_submit(run->journal, batch, step->time_ns, seq, leaf);
+}
+
+/* SP_OK if at least one is in flight then. */
+static int submit_some(sim_run *run)
+{
+    uint32_t until = run->until > run->done + 1 ? run->until : run->done + 1;
+    while (run->flying < run->depth && run->done + run->flying < until) {
+        uint32_t next = run->done + run->flying;
+        SIM_EXPECT(next < run->truth->steps);
+        uint32_t asked = run->asked;
+        run->asked = asked > next + 1 ? asked : next + 1;
+        int status = submit(run, next);
+        if (status != SP_OK) {
+            run->asked = asked;
+            return run->flying > 0 ? SP_OK : status;
+        }
+        run->flying++;
+    }
+    return SP_OK;
+}
+
+static int take(sim_run *run, sp_commit_result *result)
+{
     while (sp_journal_take(run->journal, result) == SP_E_EMPTY) {
         sim_wait();
     }
+    run->flying--;
     return result->status;
 }
 
 int sim_run_step(sim_run *run)
 {
     const sim_position *next = &run->truth->after[run->done + 1];
-    sp_commit_result result;
-    SIM_EXPECT(run->done < run->truth->steps);
-    run->asked = run->asked > run->done + 1 ? run->asked : run->done + 1;
-    SP_TRY(commit(run, &run->truth->step[run->done], &result));
+    sp_commit_result result, behind;
+    SP_TRY(submit_some(run));
+    int status = take(run, &result);
+    while (status != SP_OK && run->flying > 0) {
+        SIM_EXPECT(take(run, &behind) != SP_OK);        /* nobody overtakes */
+    }
+    SP_TRY(status);
     run->done++;
+    run->acknowledged++;
+    SIM_EXPECT(run->acknowledged <= sim_disk_syncs(run->disk) - run->syncs);
     if (next->next_seq != 0) {              /* 0: this is the run that finds the truth */
         SIM_EXPECT(result.tree_size == next->size && memcmp(result.root, next->root, 32) == 0);
         SIM_EXPECT(result.first_seq + result.frames == next->next_seq && result.segment == next->segment);
@@ -261,7 +299,7 @@ void sim_judge(const sim_truth *truth, sim_disk *disk, uint32_t done, uint32_t a
     sim_world_enter(seed);
     sim_run run = {.truth = truth, .disk = disk, .done = done, .asked = asked, .torn = torn,
                    .pwrite = (int)(seed & 1), .scan_recent = (seed / 32 & 7) != 0,
-                   .keep_reserve = (seed / 256 & 1) != 0};
+                   .keep_reserve = (seed / 256 & 1) != 0, .depth = 1 + (uint32_t)(seed / 512 % 2)};
     SIM_EXPECT(sim_run_open(&run) == SP_OK);
     SIM_EXPECT(sim_run_step(&run) == SP_OK);
     sim_run_close(&run);

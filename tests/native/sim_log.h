@@ -8,6 +8,7 @@
 #define SIM_LOG_H
 
 #include "sim_disk.h"
+#include "sp_flight.h"
 
 #define SIM_LOG_DIR "/log"
 #define SIM_SEGMENT_BYTES (64u << 10)
@@ -56,9 +57,13 @@ typedef struct sim_run {            /* one process on the log */
     const sim_truth *truth;
     sim_disk *disk;
     int pwrite, scan_recent, keep_reserve;
+    uint32_t depth;                 /* commits in flight at once; 0: one */
+    uint32_t until;                 /* no step behind so many is begun ahead of its turn */
     sp_journal *journal;
     sp_tree *tree;
-    sp_batch *batch;
+    sp_batch *batch[SP_FLIGHTS_MAX];            /* by step modulo depth */
+    uint32_t flying;                /* steps that are in flight: those behind `done` */
+    uint64_t syncs, acknowledged;   /* when it was opened; since then */
     uint32_t done;                  /* steps that the log holds for certain: acknowledged, or found at open */
     uint32_t asked;                 /* steps that may be in it */
     int repaired;                   /* by the last open */
@@ -68,7 +73,8 @@ typedef struct sim_run {            /* one process on the log */
 /* Opens, repairs, rebuilds the tree, starts. Stops the program unless the log holds the truth's first n steps with
  * done <= n <= asked; then done = n. A status other than SP_OK only if the disk failed a call. */
 int sim_run_open(sim_run *run);
-/* Commits the next step: SP_OK and it is acknowledged (done grows), else the commit's status. */
+/* Hands over as many steps as may be in flight, waits for the first: SP_OK and it is acknowledged (done grows), else its
+ * status, and none is in flight any more. Stops the program if more are acknowledged than there were good syncs. */
 int sim_run_step(sim_run *run);
 void sim_run_close(sim_run *run);
 /* Open, one step, close, and (one in four, by the seed) open again: what every log that survived must be able to do. */

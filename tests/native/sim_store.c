@@ -160,6 +160,11 @@ sim_unit *sim_unit_add(sim_disk *disk, int kind, int inode, uint64_t at)
     return unit;
 }
 
+uint64_t sim_unit_now(void)
+{
+    return ids;
+}
+
 void sim_unit_name(sim_disk *disk, int kind, int inode, const char *path, const char *target)
 {
     sim_unit *unit = sim_unit_add(disk, kind, inode, 0);
@@ -303,21 +308,33 @@ static void remove_units(sim_disk *disk, const uint8_t *over)
     disk->durable_key = ++ids;
 }
 
-void sim_settle_file(sim_disk *disk, int number, int lost)
+/* Whether something was written to the file after the unit `before`. */
+static int written_since(const sim_disk *disk, int number, uint64_t before)
+{
+    for (uint32_t i = disk->units; i-- > 0 && disk->unit[i].id > before;) {
+        if (disk->unit[i].inode == number && disk->unit[i].kind <= SIM_UNIT_SIZE) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void sim_settle_file(sim_disk *disk, int number, int lost, uint64_t before)
 {
     static uint8_t over[SIM_UNITS_MAX];
     sim_inode *inode = &disk->inode[number];
+    int one_by_one = inode->maps > 0 || inode->stale || written_since(disk, number, before);
     uint32_t found = 0;
     for (uint32_t i = 0; i < disk->units; i++) {
         const sim_unit *unit = &disk->unit[i];
-        over[i] = unit->inode == number && unit->kind <= SIM_UNIT_SIZE;
+        over[i] = unit->inode == number && unit->kind <= SIM_UNIT_SIZE && unit->id <= before;
         found += over[i];
         if (!over[i] || lost) {
             continue;
         }
         if (unit->kind == SIM_UNIT_SIZE) {
             inode->durable_size = unit->at;
-        } else if (inode->maps > 0 || inode->stale) {
+        } else if (one_by_one) {
             uint8_t *data = sim_blob_own(&inode->durable, (unit->at + 1) * SIM_SECTOR);
             memcpy(data + unit->at * SIM_SECTOR, unit->what.sector, SIM_SECTOR);
         }
@@ -327,7 +344,7 @@ void sim_settle_file(sim_disk *disk, int number, int lost)
     }
     if (lost) {
         inode->stale = 1;
-    } else if (inode->maps == 0 && !inode->stale) {
+    } else if (!one_by_one) {
         sim_blob_drop(inode->durable);
         inode->durable = sim_blob_keep(inode->cache);
     }

@@ -75,6 +75,8 @@ struct sim_disk {
     uint64_t calls[SIM_OPS + 1];
     sim_fault fault;
     int fault_hit, sync_failed;
+    int no_more_syncs;              /* one has failed in this process */
+    uint64_t syncs;                 /* that went well */
     sim_disk *next_free;
 };
 
@@ -101,8 +103,10 @@ void sim_put(sim_disk *disk, int inode, uint64_t offset, const uint8_t *data, ui
 void sim_resize(sim_disk *disk, int inode, uint64_t size);
 /* Finds the sectors that were stored into through mappings since the last look. */
 void sim_collect(sim_disk *disk);
-/* The units of one file, or of the names in one directory, are over: written, or (lost) forgotten by the kernel. */
-void sim_settle_file(sim_disk *disk, int inode, int lost);
+uint64_t sim_unit_now(void);                            /* the id of the newest unit */
+/* The units of one file up to the id `before`, or of the names in one directory, are over: written, or (lost) forgotten
+ * by the kernel. */
+void sim_settle_file(sim_disk *disk, int inode, int lost, uint64_t before);
 void sim_settle_dir(sim_disk *disk, const char *dir);
 
 /* Around every call. begin lets others run, looks at the mappings and asks the fault: 0, or the error to answer, and

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#define THREADS 4                   /* caller, commit thread, helper, one to spare */
+#define THREADS 6                   /* caller, commit threads, helper, one to spare */
 #define WORLDS 8
 #define STACK_BYTES (1u << 20)      /* whole runs nest on one; untouched pages cost nothing */
 #define STACKS (THREADS * WORLDS)
@@ -135,6 +135,7 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
 int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
 int __wrap_pthread_cond_broadcast(pthread_cond_t *condition);
+int __wrap_pthread_cond_signal(pthread_cond_t *condition);
 
 int __wrap_pthread_create(pthread_t *out, const pthread_attr_t *attributes, void *(*main)(void *), void *arg)
 {
@@ -211,6 +212,22 @@ int __wrap_pthread_cond_broadcast(pthread_cond_t *condition)
                 now()->thread[i].waits_for = NULL;
             }
         }
+    }
+    return 0;
+}
+
+/* One of those that wait, by the seed. */
+int __wrap_pthread_cond_signal(pthread_cond_t *condition)
+{
+    sim_world *here = now();
+    int waiting[THREADS], count = 0;
+    for (int i = 0; i < THREADS; i++) {
+        if (here->thread[i].used && !here->thread[i].done && here->thread[i].waits_for == condition) {
+            waiting[count++] = i;
+        }
+    }
+    if (count > 0) {
+        here->thread[waiting[sim_random(&here->random) % (uint64_t)count]].waits_for = NULL;
     }
     return 0;
 }

@@ -2,8 +2,9 @@
  *
  *     simtest_crash [--images N] [--seed S] [--script FILE | --steps N] [--export DIR N] [--case ROUND IMAGE]
  *
- * The run commits, changes and seals segments, closes, opens, and now and then really loses its power: it goes on from
- * one of the images, as does what follows. At every cut (each call that changed something, and each store through the
+ * The run commits, two or three batches in flight (in each fourth round one), changes and seals segments, closes with
+ * batches under way, opens, and now and then really loses its power: it goes on from one of the images, as does what
+ * follows. At every cut (each call that changed something, and each store through the
  * mapping that a call finds): nothing kept, everything, each single unit, and random choices. Every image that was not
  * met at this cut's acknowledgements before is opened by the real journal and judged (sim_log.h); one in 32 is cut
  * again at each step of its own recovery, and some of those a third time.
@@ -21,6 +22,7 @@
 #define RANDOM_KEEPS 40             /* random choices at a cut */
 #define AGAIN_ONE_IN 32             /* images whose recovery is cut, too */
 #define DEPTH_MAX 3
+#define DEPTHS 2                    /* two and three commits in flight */
 #define STEPS_LEFT (DEPTH_MAX + 1)  /* not committed by the run: what survives its last cut goes on with them */
 #define SEEN_START (1u << 16)
 
@@ -210,7 +212,9 @@ static void one_round(crash *all)
     cutter cut = {.crash = all, .truth = all->truth, .depth = 1, .random = all->seed + all->round};
     sim_world_enter(all->seed ^ (all->round << 32));
     sim_run run = {.truth = all->truth, .disk = first_disk(), .pwrite = (int)(all->round % 2), .scan_recent = 1,
-                   .keep_reserve = (int)(all->round / 2 % 2)};
+                   .keep_reserve = (int)(all->round / 2 % 2), .depth = 2 + (uint32_t)(all->round % DEPTHS),
+                   .until = all->truth->steps - STEPS_LEFT};
+    run.depth = all->round % 4 == 3 ? 1 : run.depth;
     cut.run = &run;
     run.torn = &cut.torn;
     all->image = 0;

@@ -47,7 +47,8 @@ static uint32_t steps_of(const sim_truth *truth, uint64_t next_seq)
 /* Opens and looks; nothing on the disk is changed by that. */
 static enum flip_class look(const flips *all, sim_disk *disk, uint32_t *steps)
 {
-    sp_journal_options options = {.dir = SIM_LOG_DIR, .segment_bytes = SIM_SEGMENT_BYTES, .disk = sim_disk_table(disk)};
+    sp_journal_options options = {.dir = SIM_LOG_DIR, .segment_bytes = SIM_SEGMENT_BYTES, .commits_in_flight_max = 1,
+                                  .disk = sim_disk_table(disk)};
     sp_journal_state state;
     sp_journal *journal;
     memcpy(options.log_id, all->truth->log_id, 32);

@@ -1,4 +1,4 @@
-/* Commit thread, helper thread, caller and a reader at once, over many small segments: for ThreadSanitizer, which
+/* Commit threads, helper thread, caller and a reader at once, over many small segments: for ThreadSanitizer, which
  * cannot watch Python. The reader follows the committed end and must meet whole frames only. */
 #include <inttypes.h>
 #include <poll.h>
@@ -14,6 +14,7 @@
 #define SEGMENT_BYTES (64u << 10)
 #define COMMITS 400
 #define DIGESTS 40
+#define IN_FLIGHT 3
 
 static char dir[256];
 static const uint8_t LOG_ID[32] = {1};
@@ -67,34 +68,45 @@ static void fill(sp_batch *batch, int n)
     EXPECT(sp_batch_request(batch, 1, head, sizeof head, &spec, seed, NULL, 0, digests, DIGESTS) == SP_OK);
 }
 
-static void wait_for(int event_fd)
+static void take(sp_journal *journal, sp_batch *const *batch, int event_fd, int n)
 {
+    sp_commit_result result;
     uint64_t count;
-    EXPECT(read(event_fd, &count, sizeof count) == sizeof count && count == 1);
+    while (sp_journal_take(journal, &result) == SP_E_EMPTY) {
+        EXPECT(read(event_fd, &count, sizeof count) == sizeof count && count <= IN_FLIGHT);
+    }
+    EXPECT(result.status == SP_OK && result.batch == batch[n % IN_FLIGHT]);
+    EXPECT(result.first_leaf == (uint64_t)n * (DIGESTS + 1) && result.leaves == DIGESTS + 1);
+    pthread_mutex_lock(&mutex);
+    shared.segment = result.segment;
+    shared.offset = result.offset + sp_batch_bytes(result.batch) + SP_COMMIT_BYTES;
+    shared.commits++;
+    pthread_mutex_unlock(&mutex);
 }
 
-static void write_log(sp_journal *journal, sp_batch *batch, int event_fd, uint64_t time_ns)
+static void write_log(sp_journal *journal, sp_batch *const *batch, int event_fd, uint64_t time_ns)
 {
     for (int n = 0; n < COMMITS; n++) {
         uint64_t seq, leaf, room;
-        sp_commit_result result;
-        fill(batch, n);
-        EXPECT(sp_journal_position(journal, &seq, &leaf, &room) == SP_OK && sp_batch_bytes(batch) <= room);
-        EXPECT(sp_journal_submit(journal, batch, time_ns + (uint64_t)n, seq, leaf) == SP_OK);
-        wait_for(event_fd);
-        EXPECT(sp_journal_take(journal, &result) == SP_OK && result.status == SP_OK && result.batch == batch);
-        EXPECT(result.first_seq == seq && result.first_leaf == leaf && result.leaves == DIGESTS + 1);
-        pthread_mutex_lock(&mutex);
-        shared.segment = result.segment;
-        shared.offset = result.offset + sp_batch_bytes(batch) + SP_COMMIT_BYTES;
-        shared.commits++;
-        pthread_mutex_unlock(&mutex);
+        if (n >= IN_FLIGHT) {
+            take(journal, batch, event_fd, n - IN_FLIGHT);
+        }
+        fill(batch[n % IN_FLIGHT], n);
+        EXPECT(sp_journal_position(journal, &seq, &leaf, &room) == SP_OK && sp_batch_bytes(batch[n % IN_FLIGHT]) <= room);
+        EXPECT(leaf == (uint64_t)n * (DIGESTS + 1));
+        EXPECT(sp_journal_submit(journal, batch[n % IN_FLIGHT], time_ns + (uint64_t)n, seq, leaf) == SP_OK);
+        EXPECT(n % IN_FLIGHT < IN_FLIGHT - 1 || n > IN_FLIGHT ||
+               sp_journal_position(journal, &seq, &leaf, &room) == SP_E_BUSY);
+    }
+    for (int n = COMMITS - IN_FLIGHT; n < COMMITS; n++) {
+        take(journal, batch, event_fd, n);
     }
 }
 
 static void open_log(sp_journal **journal, sp_journal_state *state)
 {
-    sp_journal_options options = {.dir = dir, .segment_bytes = SEGMENT_BYTES, .disk = sp_disk_linux()};
+    sp_journal_options options = {.dir = dir, .segment_bytes = SEGMENT_BYTES,
+                                  .commits_in_flight_max = IN_FLIGHT, .disk = sp_disk_linux()};
     memcpy(options.log_id, LOG_ID, sizeof LOG_ID);
     EXPECT(sp_journal_open(&options, journal, state) == SP_OK);
 }
@@ -104,7 +116,7 @@ int main(void)
     sp_journal *journal, *second;
     sp_journal_state state;
     sp_tree *tree;
-    sp_batch *batch;
+    sp_batch *batch[IN_FLIGHT];
     pthread_t reader;
     void *frames;
     snprintf(dir, sizeof dir, "/tmp/sealpress-journal-XXXXXX");
@@ -116,7 +128,9 @@ int main(void)
     EXPECT(state.commits == 0 && state.damage == 0);
     EXPECT(sp_tree_open(sp_disk_linux(), NULL, &tree) == SP_OK);
     EXPECT(sp_journal_start(journal, tree, event_fd) == SP_OK);
-    EXPECT(sp_batch_new(1 << 14, &batch) == SP_OK);
+    for (int i = 0; i < IN_FLIGHT; i++) {
+        EXPECT(sp_batch_new(1 << 14, &batch[i]) == SP_OK);
+    }
     EXPECT(pthread_create(&reader, NULL, reader_main, tree) == 0);
     write_log(journal, batch, event_fd, 1700000000000000000u);
     pthread_mutex_lock(&mutex);
@@ -126,7 +140,9 @@ int main(void)
     free(frames);
     EXPECT(sp_tree_size(tree) == COMMITS * (DIGESTS + 1));
     sp_journal_free(journal);
-    sp_batch_free(batch);
+    for (int i = 0; i < IN_FLIGHT; i++) {
+        sp_batch_free(batch[i]);
+    }
 
     open_log(&second, &state);
     EXPECT(state.commits == COMMITS && state.damage == 0 && state.tree_size == sp_tree_size(tree));

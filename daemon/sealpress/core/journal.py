@@ -1,12 +1,13 @@
-"""The append log of DESIGN 3.1: batches go in, durable commits come out, segments are read back.
+"""The append log of DESIGN 3.1: batches go in, durable commits come out in the same order, segments are read back.
 
-Guarantees: a commit that `Journal.take` reports as done is durable; a batch is in the log whole or not at all; after
-one failed write or sync every later call fails with SP_E_FAILED. Does not: know what a head means, choose times,
+Guarantees: a commit that `Journal.take` reports as done is durable, and so are all before it; a batch is in the log
+whole or not at all; after one failed write or sync every later call fails with SP_E_FAILED. Does not: know what a head means, choose times,
 decide whether a torn tail may be cut (`tlog` asks the mark first).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from sealpress.errors import VersionError
 FORMAT_VERSION = 1  # of segments and frames; as in csrc/sp_segment.h and sp_frame.h
 FRAME_HEADER_SIZE = 32
 FIRST_FRAME = 8192
+COMMITS_IN_FLIGHT_MAX = 4  # as SP_FLIGHTS_MAX in csrc/sp_flight.h
 SEGMENT_BYTES_MIN = 64 << 10
 SEGMENT_BYTES_MAX = 1 << 30
 DURABLE_NONE = (1 << 64) - 1
@@ -252,12 +254,15 @@ class Journal:
         pwrite: bool = False,
         scan_recent: bool = False,
         keep_reserve: bool = False,
+        commits_in_flight_max: int = 1,
         disk: Any = None,
     ) -> None:
         """Takes the lock and scans; `state` says what was found.
 
         `log_name`: hash every batch a second time, from its stored bytes, before its COMMIT (csrc/sp_replay.h); None:
         do not. `disk`: a `const sp_disk *` or its address, for tests.
+
+        `commits_in_flight_max`, 1 to 4: batches that may be submitted and not taken; each has a thread of its own.
 
         `keep_reserve`: a segment is set aside for batches with `use_reserve`; while it is missing no other is written.
         SP_E_LOCKED: somebody else holds it. SP_E_FILESYSTEM: needs `pwrite`. SP_E_MISMATCH: a segment of another log.
@@ -275,6 +280,9 @@ class Journal:
         options.write_mode = int(pwrite)
         options.scan_recent = int(scan_recent)
         options.keep_reserve = int(keep_reserve)
+        if not 1 <= commits_in_flight_max <= COMMITS_IN_FLIGHT_MAX:
+            check(_STATUS["SP_E_ARGUMENT"])
+        options.commits_in_flight_max = commits_in_flight_max
         ffi.buffer(options.log_id)[:] = _bytes32(log_id)
         ffi.buffer(options.salt_key)[:] = _bytes32(salt_key)
         slot = ffi.new("sp_journal **")
@@ -282,7 +290,7 @@ class Journal:
         _check_version(lib.sp_journal_open(options, slot, state), state)
         self._journal: Any = ffi.gc(slot[0], lib.sp_journal_free)
         self._tree: Tree | None = None
-        self._batch: Batch | None = None
+        self._lent: deque[Batch | None] = deque()  # to the commit threads, oldest first; None: a SEAL alone
         self.pwrite = pwrite
         self.state = JournalState(**c_fields(JournalState, state))
 
@@ -301,40 +309,42 @@ class Journal:
     def start(self, tree: Tree, event_fd: int = -1) -> None:
         """Makes the accepted tail durable and starts to commit. `event_fd` is written once per finished commit."""
         check(lib.sp_journal_start(self._pointer, tree.pointer, event_fd))
-        self._tree = tree  # kept alive as long as the commit thread may append
+        self._tree = tree  # kept alive as long as a commit thread may append
 
     def position(self) -> Position:
-        """Where the next batch will stand. SP_E_BUSY while one is in the commit thread's hands."""
+        """Where the next batch stands if all before it find room. SP_E_BUSY while as many are in flight as may be."""
         out = ffi.new("uint64_t[3]")
         check(lib.sp_journal_position(self._pointer, out, out + 1, out + 2))
         return Position(*out)
 
     def submit(self, batch: Batch, time_ns: int, first_seq: int, first_leaf: int) -> None:
-        """Hands a batch over. SP_E_BUSY: the one before is not taken yet. SP_E_MISMATCH: not the next seq or leaf."""
+        """Hands a batch over. SP_E_BUSY: as many are in flight as may be. SP_E_MISMATCH: not the next seq or leaf."""
         _u64(time_ns, first_seq, first_leaf)
         check(lib.sp_journal_submit(self._pointer, batch.pointer, time_ns, first_seq, first_leaf))
-        self._batch = batch  # lent to the commit thread
+        self._lent.append(batch)
 
     def take(self) -> CommitResult | None:
-        """The finished commit, if there is one."""
+        """The oldest commit in flight, if it is finished. Behind one that is SP_E_FULL all are, until none is left."""
         out = ffi.new("sp_commit_result *")
         status = lib.sp_journal_take(self._pointer, out)
         if status == _STATUS["SP_E_EMPTY"]:
             return None
         check(status)
-        self._batch = None
+        self._lent.popleft()
         return CommitResult(**c_fields(CommitResult, out))
 
     def seal(self, time_ns: int) -> None:
         """Ends the active segment with a commit of its own; its result comes from `take`."""
         _u64(time_ns)
         check(lib.sp_journal_seal(self._pointer, time_ns))
+        self._lent.append(None)
 
     def close(self) -> None:
-        """Finishes the batch in hand, stops, unlocks."""
+        """Finishes the batches in flight, stops, unlocks."""
         if self._journal is not None:
             ffi.release(self._journal)
-            self._journal = self._batch = self._tree = None
+            self._journal = self._tree = None
+            self._lent.clear()
 
     def __enter__(self) -> Self:
         """The journal itself."""

@@ -349,6 +349,11 @@ int sp_index_first(const sp_index *const *list, uint32_t count, uint64_t key, ui
 uint64_t sp_index_entries(const sp_index *index);
 void sp_index_free(sp_index *index);
 
+/* ---- memory (sp_memory) -------------------------------------------------- */
+/* At most so many heaps, 1 to 64, which all threads share: each keeps what its threads once needed. For a process that has
+ * no threads yet. */
+int sp_memory_arenas(uint32_t count);
+
 /* ---- known requests (sp_known): who asked with which id, and what became of it; in memory, 104 bytes each at most --- */
 typedef struct sp_known sp_known;
 typedef struct sp_known_request {

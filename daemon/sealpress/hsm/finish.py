@@ -52,9 +52,7 @@ def finish(
                 signature = verified(result.signature)
             except WrongSignature:
                 reason = WRONG_SIGNATURE
-        signed.append(
-            Signed(signature, result.rv, result.elapsed_ns // 1_000, f"{answer.slot}#{answer.number}", reason)
-        )
+        signed.append(Signed(signature, result.rv, result.elapsed_ns // 1_000, where, reason))
     return signed
 
 

@@ -81,7 +81,7 @@ class Format(enum.StrEnum):
     RSA_PSS = "rsa-pss"
 
 
-KeyKind = Literal["ed25519", "p256", "p384", "p521", "rsa2048", "rsa3072", "rsa4096"]
+KeyKind = Literal["ed25519", "p256", "p384", "p521", "rsa2048", "rsa3072", "rsa4096", "mldsa44", "mldsa65", "mldsa87"]
 """What a key that is made here may be."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
@@ -38,6 +38,11 @@ CURVES: dict[bytes, tuple[str, Any, int]] = {
         hashes.SHA512(),
         (1 << 521) - 0x5AE79787C40D069948033FEB708F65A2FC44A36477663B851449048E16EC79BF7,
     ),
+}
+LATTICES: dict[bytes, Any] = {
+    b"ml-dsa-44": mldsa.MLDSA44PublicKey,
+    b"ml-dsa-65": mldsa.MLDSA65PublicKey,
+    b"ml-dsa-87": mldsa.MLDSA87PublicKey,
 }
 
 
@@ -144,7 +149,9 @@ def vkey(text: str) -> Key:
     else:
         _need(material[0] == 0xFF and material[2:].startswith(LABEL), "a key type")
         scheme, public = material[2 + len(LABEL) : 2 + material[1]], load_der_public_key(material[2 + material[1] :])
-        if scheme in CURVES:
+        if scheme in LATTICES:
+            _need(isinstance(public, LATTICES[scheme]), "the parameter set")
+        elif scheme in CURVES:
             _need(isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name == CURVES[scheme][0], "the curve")
         else:
             _need(scheme == b"rsa-pss-sha256" and isinstance(public, rsa.RSAPublicKey), "the scheme")
@@ -161,7 +168,7 @@ def _check(key: Key, text: bytes, signature: bytes) -> int:
     _need(len(signature) > 8, "a time and a signature")
     time, signature = int.from_bytes(signature[:8], "big"), signature[8:]
     message = b"cosignature/v1\ntime %d\n" % time + text
-    if key.scheme == b"ed25519":
+    if key.scheme == b"ed25519" or key.scheme in LATTICES:
         key.public.verify(signature, message)
     elif key.scheme in CURVES:
         _, hash_, order = CURVES[key.scheme]

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from kit import shim
-from kit.signer import ORIGIN, SOFTHSM, FakeLog, Node, Signer, make_node
-from sealpress.hsm import messages as m
+from kit.signer import ORIGIN, SOFTHSM, FakeLog, Node, Signer, make_node, raw_status
 from sealpress.hsm.link import Sealed, SignerLink
 
 KEYS = dict.fromkeys(("good", "loose"), ("p256", "main", "proof", "tlog-proof"))
@@ -162,18 +161,3 @@ def forget_loose(node: Node) -> None:
     """Take the second key out of the configuration; it stays on the token."""
     text = node.config.read_text()
     node.config.write_text(text[: text.index("[key.loose]")])
-
-
-async def raw_status(node: Node) -> m.StatusView:
-    """The guard's own answer, with all that it tells."""
-    reader, writer = await asyncio.open_unix_connection(str(node.socket))
-    writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(m.Status(1)))
-    frames = m.Frames(m.answer_decoder)
-    try:
-        while data := await reader.read(1 << 16):
-            for answer in frames.feed(data):
-                if isinstance(answer, m.StatusView) and answer.id == 1:
-                    return answer
-    finally:
-        writer.close()
-    raise AssertionError("no answer")

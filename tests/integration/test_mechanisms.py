@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from independent.verifier import verify as other_verify
-from kit.signer import FakeLog, Node, Signer, line_of, make_node
+from kit.signer import SOFTHSM, FakeLog, Node, Signer, line_of, make_node, raw_status
 from sealpress.core.proof import parse_note, write_proof
 from sealpress.hsm.link import Sealed, SignerLink
+from sealpress.hsm.mechanisms import CKM_ML_DSA
+from sealpress.hsm.provision import softhsm_conf
 from sealpress.values import DigestAlgorithm, Format
 from sealpress.verify import direct, note
 from sealpress.verify.policy import parse_policy
@@ -82,7 +86,47 @@ def openssl(node: Node, key: str, algorithm: DigestAlgorithm, signature: bytes, 
 @pytest.mark.parametrize("kind", PROOF)
 async def test_a_proof_line_of_every_kind(node: Node, link: SignerLink, log: FakeLog, kind: str) -> None:
     """Its proof verifies offline, for us and for a stranger; openssl verifies the cosignature alone."""
-    key, digest = f"proof-{kind}", hashlib.sha256(CONTENT).digest()
+    key = f"proof-{kind}"
+    signature, message = await prove(node, link, log, key)
+    algorithm = direct.usual_algorithm(note.public_key(node.public(key)))
+
+    assert openssl(node, key, algorithm, signature, message)
+    assert not openssl(node, key, algorithm, signature, message + b".")
+    asked = {"ed25519": "EDDSA", "rsa2048": "SHA256_RSA_PKCS_PSS"}  # SoftHSM 2.6 hashes for RSA, not for ECDSA
+    assert (await raw_status(node)).keys[key].mechanism == asked.get(kind, "ECDSA")
+
+
+@pytest.mark.parametrize("kind", ["mldsa44", "mldsa65", "mldsa87"])
+async def test_a_proof_line_of_ml_dsa(tmp_path: Path, kind: str) -> None:
+    """On a module that offers PKCS#11 3.2: its proof verifies offline."""
+    if CKM_ML_DSA not in offered(tmp_path):
+        pytest.skip(f"{SOFTHSM} lists no CKM_ML_DSA (PKCS#11 3.2)")
+    node = make_node(tmp_path / "n", keys={f"proof-{kind}": (kind, "main", "proof", "tlog-proof")})
+    with Signer(node):
+        link = SignerLink(node.socket, 10_000)
+        await link.connect()
+        await prove(node, link, FakeLog(), f"proof-{kind}")
+        await link.close()
+
+
+def offered(directory: Path) -> set[int]:
+    """Mechanisms of the module's slots."""
+    script = (
+        "import sys\nfrom sealpress.hsm.module import TokenName, load\n"
+        "slots = load(TokenName(sys.argv[1], '', '', '')).get_slots()\n"
+        "print(*{int(one) for slot in slots for one in slot.get_mechanisms()})"
+    )
+    conf = softhsm_conf(directory)
+    done = subprocess.run(
+        [sys.executable, "-c", script, SOFTHSM], env={**os.environ, "SOFTHSM2_CONF": str(conf)}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    return {int(word) for word in done.stdout.split()}
+
+
+async def prove(node: Node, link: SignerLink, log: FakeLog, key: str) -> tuple[bytes, bytes]:
+    """Sign a leaf's head, verify its proof twice, offline; the cosignature and what it is over."""
+    digest = hashlib.sha256(CONTENT).digest()
     index, opening = log.proof(node.public(key), line_of(key), digest, int(time.time()))
     sealed = await seal(link, log, [key])
     text = note.checkpoint_text(log.origin, sealed.size, log.tree.root())
@@ -96,11 +140,7 @@ async def test_a_proof_line_of_every_kind(node: Node, link: SignerLink, log: Fak
 
     assert verify_proof(parse_policy(policy.encode()), DigestAlgorithm.SHA256, digest, proof).index == index
     assert other_verify(policy, "sha256", digest, proof)
-    signature = parse_note(checkpoint).lines[1].signature[8:]
-    algorithm = direct.usual_algorithm(note.public_key(node.public(key)))
-    message = note.cosignature_message(text, sealed.time)
-    assert openssl(node, key, algorithm, signature, message)
-    assert not openssl(node, key, algorithm, signature, message + b".")
+    return parse_note(checkpoint).lines[1].signature[8:], note.cosignature_message(text, sealed.time)
 
 
 @pytest.mark.parametrize("kind", DIRECT)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -21,6 +22,11 @@ ECDSA: dict[int, tuple[bytes, Any, int]] = {
     521: (b"p521-sha512", hashes.SHA512(), ec.SECP521R1().group_order),
 }
 NUMBERS = {"sha256": 1, "sha384": 2, "sha512": 3}
+MLDSA: dict[Any, bytes] = {
+    mldsa.MLDSA44PrivateKey: b"ml-dsa-44",
+    mldsa.MLDSA65PrivateKey: b"ml-dsa-65",
+    mldsa.MLDSA87PrivateKey: b"ml-dsa-87",
+}
 TIME = 1_763_900_000
 LINE = "acme/router/eu/prod/firmware"
 
@@ -53,7 +59,9 @@ class LineSigner:
         """Type bytes and key."""
         if isinstance(self.private, ed25519.Ed25519PrivateKey):
             return b"\x04" + self.private.public_key().public_bytes_raw()
-        label = b"sealpress/cosignature/v1/ecdsa-" + ECDSA[self.private.curve.key_size][0]
+        scheme = next((name for made, name in MLDSA.items() if isinstance(self.private, made)), b"")
+        scheme = scheme or b"ecdsa-" + ECDSA[self.private.curve.key_size][0]
+        label = b"sealpress/cosignature/v1/" + scheme
         return b"\xff" + bytes([len(label)]) + label + self.spki
 
     @property
@@ -76,7 +84,7 @@ class LineSigner:
     def signature(self, text: bytes, time: int, *, high: bool = False) -> bytes:
         """Time and signature; `high`: the other s."""
         message = f"cosignature/v1\ntime {time}\n".encode() + text
-        if isinstance(self.private, ed25519.Ed25519PrivateKey):
+        if not isinstance(self.private, ec.EllipticCurvePrivateKey):
             raw = self.private.sign(message)
         else:
             _, hash_, order = ECDSA[self.private.curve.key_size]
@@ -170,9 +178,13 @@ class World:
     def make(
         cls, kind: str = "ed25519", line: str = "acme/router/eu/prod/firmware", log: str = "sign.example/ci"
     ) -> World:
-        """With fresh keys; `kind` is ed25519, p256 or p521."""
-        curve = ec.SECP521R1() if kind == "p521" else ec.SECP256R1()
-        private: Any = ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ec.generate_private_key(curve)
+        """With fresh keys; `kind` is ed25519, p256, p521, or of MLDSA."""
+        kinds: dict[str, Callable[[], Any]] = {
+            "ed25519": ed25519.Ed25519PrivateKey.generate,
+            "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+            "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+        } | {name.decode(): made.generate for made, name in MLDSA.items()}
+        private = kinds[kind]()
         return cls(LogSigner(log), LineSigner(log, line, private))
 
     @property

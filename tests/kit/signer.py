@@ -6,6 +6,7 @@ real process on it. `FakeLog` is an honest front end's log in memory.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from kit.pins import check, new_pin
 from sealpress.config import load, resolve
 from sealpress.core import leaf
 from sealpress.core.merkle import Tree
+from sealpress.hsm import messages as m
 from sealpress.hsm.guard import Guard
 from sealpress.hsm.keytable import key_table
 from sealpress.hsm.link import DirectItem
@@ -227,6 +229,21 @@ class Signer:
         """Gone when this returns."""
         if self.process.poll() is None:
             self.kill()
+
+
+async def raw_status(node: Node) -> m.StatusView:
+    """The guard's own answer, with all that it tells."""
+    reader, writer = await asyncio.open_unix_connection(str(node.socket))
+    writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(m.Status(1)))
+    frames = m.Frames(m.answer_decoder)
+    try:
+        while data := await reader.read(1 << 16):
+            for answer in frames.feed(data):
+                if isinstance(answer, m.StatusView) and answer.id == 1:
+                    return answer
+    finally:
+        writer.close()
+    raise AssertionError("no answer")
 
 
 class LocalSigner:

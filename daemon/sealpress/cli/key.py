@@ -81,7 +81,7 @@ def propose_key(
     line: LineOption,
     class_: Annotated[KeyClass, typer.Option("--class", help="As the line's policy says.")],
     algorithm: Annotated[
-        str, typer.Option("--algorithm", help="ed25519, p256, p384, p521, rsa2048, rsa3072 or rsa4096")
+        str, typer.Option("--algorithm", help="ed25519, p256, p384, p521, rsa3072, rsa4096, mldsa44, mldsa65, mldsa87")
     ],
     slot: Annotated[str, typer.Option("--slot", help="As in [slot.<id>] of the signer")],
     owner: Annotated[str, typer.Option("--owner", help="person:<name>")],

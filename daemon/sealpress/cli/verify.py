@@ -188,7 +188,9 @@ def _signature_judge(path: Path, wanted: str) -> Judge:
     algorithm = DigestAlgorithm.parse(wanted) if wanted else direct.usual_algorithm(public)
     formats = direct.formats_of(public)
     if not formats:
-        raise ConfigError(f"{path}: an Ed25519 key makes no raw signatures here", hint="use --trust for proof lines")
+        raise ConfigError(
+            f"{path}: an Ed25519 or ML-DSA key makes no raw signatures here", hint="use --trust for proof lines"
+        )
 
     def verdict(digest: bytes, _: DigestAlgorithm, signature: bytes) -> dict[str, Any]:
         return {"format": _format(public, formats, algorithm, digest, signature).value}

@@ -17,7 +17,7 @@ from sealpress.governance import changes as c
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk
 from sealpress.values import KeyClass
-from sealpress.verify import note, origin
+from sealpress.verify import lattice, note, origin
 from sealpress.verify.change import ChangeRecord
 from sealpress.verify.curves import curve_of
 
@@ -77,7 +77,7 @@ def algorithm_of(spki: str) -> str:
         case rsa.RSAPublicKey(key_size=size):
             return f"rsa{size}"
         case _:
-            return ""
+            return lattice.parameter_set_of(public).kind
 
 
 def _unproved(record: ChangeRecord, asked: c.KeyRequest, report: f.KeyGenerated) -> str:

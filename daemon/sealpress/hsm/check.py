@@ -31,6 +31,7 @@ from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.module import PinRefused, Token, TokenName, answered, load, public_spki, serial_of, tokens_of
 from sealpress.hsm.signatures import Cosigner, WrongSignature, direct_scheme
 from sealpress.values import Format, Mode
+from sealpress.verify import lattice
 from sealpress.verify.direct import usual_algorithm
 from sealpress.verify.note import public_key
 
@@ -282,7 +283,7 @@ class _Scheme:
         public = load_der_public_key(spki)
         self._cosigner: Cosigner | None = None
         self._direct = None
-        if isinstance(public, ed25519.Ed25519PublicKey) or format_ is Format.TLOG_PROOF:
+        if isinstance(public, ed25519.Ed25519PublicKey | lattice.PublicKey) or format_ is Format.TLOG_PROOF:
             self._cosigner = Cosigner(spki)
         else:
             suggested = Format.RSA_PKCS1V15 if isinstance(public, rsa.RSAPublicKey) else Format.ECDSA_DER
@@ -333,9 +334,10 @@ def _mean_ns(pool: p11.Pool, job: p11.Job, count: int) -> int:
 
 
 def _kind(spki: bytes) -> str:
-    if not spki:
-        return "unknown"
-    match load_der_public_key(spki):
+    public = load_der_public_key(spki) if spki else None
+    if isinstance(public, lattice.PublicKey):
+        return lattice.parameter_set_of(public).kind
+    match public:
         case ed25519.Ed25519PublicKey():
             return "ed25519"
         case ec.EllipticCurvePublicKey() as public:

@@ -27,7 +27,9 @@ from pkcs11.exceptions import AttributeTypeInvalid, PKCS11Error
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, TokenError
 from sealpress.hsm.mechanisms import MECHANISMS
+from sealpress.verify import note
 from sealpress.verify.curves import CURVES
+from sealpress.verify.lattice import PARAMETER_SETS
 
 # What a token answers when the PIN it was shown is not its PIN: incorrect, invalid, length, expired, locked.
 PIN_ANSWERS = frozenset({0xA0, 0xA1, 0xA2, 0xA3, 0xA4})
@@ -47,6 +49,7 @@ LASTING = frozenset(
 )
 _CURVES = {known.oid: known.curve for known in CURVES}
 _RSA_BITS = {f"rsa{bits}": bits for bits in (2048, 3072, 4096)}
+_LATTICES = {known.kind: known.number for known in PARAMETER_SETS}
 _ED25519 = bytes.fromhex("06032b6570")
 _SESSION_GONE = frozenset({0xB0, 0xB3})  # CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID
 _VENDOR = 0x8000_0000  # CKA_VENDOR_DEFINED
@@ -314,10 +317,16 @@ def public_spki(key: Any) -> bytes | None:
         return None
 
 
-def _public(key: Any) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey:
+def _public(key: Any) -> note.PublicKey:
     if key.key_type == KeyType.RSA:
         modulus, exponent = key[Attribute.MODULUS], key[Attribute.PUBLIC_EXPONENT]
         return rsa.RSAPublicNumbers(int.from_bytes(exponent), int.from_bytes(modulus)).public_key()
+    if key.key_type == KeyType.ML_DSA:
+        number = int(key[Attribute.PARAMETER_SET])
+        known = next((one for one in PARAMETER_SETS if one.number == number), None)
+        if known is None:
+            raise ValueError("another parameter set")
+        return known.public.from_public_bytes(bytes(key[Attribute.VALUE]))
     point = _octets(key[Attribute.EC_POINT])
     if key.key_type == KeyType.EC:
         return ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[bytes(key[Attribute.EC_PARAMS])], point)
@@ -374,6 +383,10 @@ def generate_pair(
     options["public_template"] = dict(public_template or {})
     if kind in _RSA_BITS:
         public, made = session.generate_keypair(KeyType.RSA, _RSA_BITS[kind], **options)
+        return public, made
+    if kind in _LATTICES:
+        options["public_template"][Attribute.PARAMETER_SET] = _LATTICES[kind]
+        public, made = session.generate_keypair(KeyType.ML_DSA, **options)
         return public, made
     key_type = KeyType.EC_EDWARDS if kind == "ed25519" else KeyType.EC
     domain = session.create_domain_parameters(key_type, {Attribute.EC_PARAMS: parameters[kind]}, local=True)

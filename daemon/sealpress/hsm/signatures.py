@@ -7,7 +7,7 @@ only a signature that verifies under the pinned public key (L5). Does not: talk 
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -22,12 +22,14 @@ from sealpress.hsm.mechanisms import (
     CKM_ECDSA_SHA384,
     CKM_ECDSA_SHA512,
     CKM_EDDSA,
+    CKM_ML_DSA,
     CKM_RSA_PKCS,
     CKM_RSA_PKCS_PSS,
     CKM_SHA256_RSA_PKCS_PSS,
 )
 from sealpress.hsm.messages import Whole, WorkerJob
 from sealpress.values import DigestAlgorithm, Format, Mode
+from sealpress.verify import lattice
 from sealpress.verify.curves import HASHES, curve_of
 
 _RSA_BITS_MIN = 2048
@@ -142,9 +144,9 @@ class Cosigner:
     """A proof key: signs cosignature messages, which are short, so that they may go to the token whole."""
 
     def __init__(self, spki: bytes) -> None:
-        """Ed25519, P-256, P-384, P-521, or RSA (PSS with SHA-256)."""
+        """Ed25519, P-256, P-384, P-521, RSA (PSS with SHA-256), or ML-DSA."""
         public = load_der_public_key(spki)
-        self._ed25519 = public if isinstance(public, ed25519.Ed25519PublicKey) else None
+        self._whole: tuple[int, int] | None = None  # mechanism and size where nothing but the message is signed
         self._algorithm = DigestAlgorithm.SHA256
         self._hashing = CKM_SHA256_RSA_PKCS_PSS
         self._scheme: Scheme | None = None
@@ -154,13 +156,20 @@ class Cosigner:
             self._hashing = _HASHING[scheme.algorithm]
         elif isinstance(public, rsa.RSAPublicKey):
             self._scheme = RsaPss(public)
-        elif self._ed25519 is None:
-            raise ConfigError("a proof key is Ed25519, P-256, P-384, P-521 or RSA")
+        elif isinstance(public, ed25519.Ed25519PublicKey):
+            self._whole = CKM_EDDSA, 64
+        elif isinstance(public, lattice.PublicKey):
+            self._whole = CKM_ML_DSA, lattice.parameter_set_of(public).signature_bytes
+        else:
+            raise ConfigError("a proof key is Ed25519, P-256, P-384, P-521, RSA or ML-DSA")
+        self._public: Any = public
 
     def job(self, key: str, message: bytes) -> WorkerJob:
         """The token operation: over the digest, or over the message where the token hashes itself."""
-        if self._scheme is None:
-            return WorkerJob(key, CKM_EDDSA, 0, 64, message)
+        if self._whole is not None:
+            mechanism, size = self._whole
+            return WorkerJob(key, mechanism, 0, size, message)
+        assert self._scheme is not None
         job = self._scheme.job(key, self._algorithm, self._digest(message))
         return structs.replace(job, whole=Whole(self._hashing, message))
 
@@ -168,9 +177,8 @@ class Cosigner:
         """The signature, verified; WrongSignature."""
         if self._scheme is not None:
             return self._scheme.finish(self._algorithm, self._digest(message), raw)
-        assert self._ed25519 is not None
         try:
-            self._ed25519.verify(raw, message)
+            self._public.verify(raw, message)
         except InvalidSignature:
             raise WrongSignature from None
         return raw

@@ -26,13 +26,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sealpress.errors import Invalid
+from sealpress.verify import lattice
 from sealpress.verify.curves import HASHES, curve_of
 
 TYPE_LOG = b"\x01"
 TYPE_COSIGNER = b"\x04"
 _LABEL = "sealpress/cosignature/v1/"
 
-PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey | lattice.PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ def _scheme(public: object) -> str:
         return curve.scheme
     if isinstance(public, rsa.RSAPublicKey):
         return "rsa-pss-sha256"
-    raise Invalid("a line key is Ed25519, P-256, P-384, P-521 or RSA")
+    if isinstance(public, lattice.PublicKey):
+        return lattice.parameter_set_of(public).scheme
+    raise Invalid("a line key is Ed25519, P-256, P-384, P-521, RSA or ML-DSA")
 
 
 def _named(name: str, material: bytes) -> tuple[bytes, str]:
@@ -119,7 +122,7 @@ def public_key(spki: bytes) -> PublicKey:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise Invalid(f"not a public key: {error}", reason="KEY") from None
     if not isinstance(public, PublicKey):
-        raise Invalid("a key is Ed25519, ECDSA or RSA", reason="KEY")
+        raise Invalid("a key is Ed25519, ECDSA, RSA or ML-DSA", reason="KEY")
     _scheme_known(public)
     return public
 
@@ -178,9 +181,9 @@ def low_s(public: ec.EllipticCurvePublicKey, signature: bytes) -> bool:
 
 
 def signed_by(public: PublicKey, message: bytes, signature: bytes) -> bool:
-    """Whether the key signed exactly this message: Ed25519, ECDSA in its one encoding, RSA-PSS with SHA-256."""
+    """Whether the key signed exactly this message: Ed25519, ECDSA in its one encoding, RSA-PSS with SHA-256, ML-DSA."""
     try:
-        if isinstance(public, ed25519.Ed25519PublicKey):
+        if isinstance(public, ed25519.Ed25519PublicKey | lattice.PublicKey):
             public.verify(signature, message)
         elif isinstance(public, rsa.RSAPublicKey):
             scheme = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealpress.errors import ConfigError
+from sealpress.hsm.mechanisms import CKM_ECDSA, chosen
+from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.signatures import Cosigner, Ecdsa, WrongSignature, direct_scheme
 from sealpress.values import DigestAlgorithm, Format, Mode
+from sealpress.verify.curves import CURVES
+from sealpress.verify.lattice import PARAMETER_SETS, ParameterSet
 
 DIGEST = hashlib.sha256(b"x").digest()
 SHA256 = DigestAlgorithm.SHA256
 
 
 def spki_of(
-    private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey,
+    private: Any,
 ) -> bytes:
     """DER of the public half."""
-    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return bytes(private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
@@ -61,6 +66,39 @@ def test_a_wrong_answer_of_any_kind_is_not_released() -> None:
             scheme.finish(SHA256, DIGEST, bytes(256))
     with pytest.raises(WrongSignature):
         Cosigner(spki_of(ed25519.Ed25519PrivateKey.generate())).finish(b"message", bytes(64))
+
+
+@pytest.mark.parametrize("kind", PARAMETER_SETS, ids=lambda kind: kind.kind)
+def test_ml_dsa_signs_the_message_itself(kind: ParameterSet) -> None:
+    """CKM_ML_DSA of PKCS#11 3.2 without parameters, room for its signature; what does not verify is not released."""
+    private = {
+        "mldsa44": mldsa.MLDSA44PrivateKey,
+        "mldsa65": mldsa.MLDSA65PrivateKey,
+        "mldsa87": mldsa.MLDSA87PrivateKey,
+    }[kind.kind].generate()
+    cosigner = Cosigner(spki_of(private))
+    job = cosigner.job("k", b"message")
+
+    assert job == WorkerJob("k", 0x1D, 0, kind.signature_bytes, b"message")
+    raw = private.sign(job.data)
+    assert len(raw) == job.size
+    assert cosigner.finish(b"message", raw) == raw
+    for wrong in (private.sign(b"other"), private.sign(b"message", b"a context"), raw[:-1], b""):
+        with pytest.raises(WrongSignature):
+            cosigner.finish(b"message", wrong)
+
+
+@pytest.mark.parametrize(("curve", "hashing"), [("p256", 0x1044), ("p384", 0x1045), ("p521", 0x1046)])
+def test_a_token_that_hashes_gets_the_message(curve: str, hashing: int) -> None:
+    """Where it offers the mechanism; another one gets the digest. Either way it is the same signature."""
+    private = ec.generate_private_key(next(known.curve for known in CURVES if known.kind == curve))
+    job = Cosigner(spki_of(private)).job("k", b"message")
+
+    whole = chosen(job, {CKM_ECDSA, hashing})
+    assert (whole.mechanism, whole.data, whole.size) == (hashing, b"message", job.size)
+    plain = chosen(job, {CKM_ECDSA})
+    assert plain.mechanism == CKM_ECDSA
+    assert plain.data == hashlib.new({"p256": "sha256", "p384": "sha384", "p521": "sha512"}[curve], b"message").digest()
 
 
 @pytest.mark.parametrize(

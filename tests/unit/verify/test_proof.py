@@ -57,6 +57,16 @@ def test_good_proofs_are_accepted(world: World, algorithm: str) -> None:
             assert judge(world, world.prove(digest, algorithm, size=size, index=index).write(), digest, algorithm)
 
 
+@pytest.mark.parametrize("kind", ["ml-dsa-44", "ml-dsa-65", "ml-dsa-87"])
+def test_proofs_of_ml_dsa_lines_are_accepted(kind: str) -> None:
+    """Signatures of some thousand bytes fit; a changed one, or one of another line, is refused."""
+    world, other = World.make(kind), World.make(kind)
+
+    assert judge(world, world.prove(DIGEST).write(), DIGEST)
+    assert not judge(world, world.prove(DIGEST, signer=other.line).write(), DIGEST)
+    assert not judge(world, world.prove(DIGEST).write(), hashlib.sha256(b"other").digest())
+
+
 def test_what_a_proof_says() -> None:
     """Line, places and times are those of the proof."""
     world = World.make()

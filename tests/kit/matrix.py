@@ -55,7 +55,7 @@ class Matrix:
 
     def _row(self, module: type[Module], kind: LineKind) -> str:
         if kind.name not in self._seen[module]:
-            return "  not offered: the module does not list it"
+            return "  not offered: not listed, or C_GetMechanismInfo knows no key of that size"
         if kind.kind in module.broken:
             return f"  broken: {module.broken[kind.kind]}"
         cells = (self._cells.get((module.name, kind.name, asked), "not run") for asked in self.ASKED)

@@ -21,7 +21,18 @@ DEMANDED = {
     "LimitCORE": "0",
     "CapabilityBoundingSet": "",
     "RestartPreventExitStatus": "3 4",
+    "AmbientCapabilities": "",
+    "LockPersonality": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectProc": "invisible",
+    "RestrictNamespaces": "yes",
+    "RestrictSUIDSGID": "yes",
+    "SystemCallArchitectures": "native",
 }
+# systemd's own measure of what a unit leaves open, in tenths: 100 is a service without any hardening
+EXPOSURE_MAX = {"sealpress-serve.service": 15, "sealpress-signer.service": 10}
 
 
 def service(name: str) -> dict[str, str]:
@@ -69,3 +80,17 @@ def test_systemd_understands_them(name: str, tmp_path: Path) -> None:
     done = subprocess.run([tool, "verify", tmp_path / name], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_systemd_finds_little_left_open(name: str) -> None:
+    """`systemd-analyze security`: serve leaves the network open, the signer not even that."""
+    tool = shutil.which("systemd-analyze")
+    if tool is None:
+        pytest.skip("no systemd-analyze here")
+    command = [tool, "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_MAX[name]}", UNITS / name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "--threshold" in done.stderr or "offline" in done.stderr:
+        pytest.skip("this systemd-analyze looks at running units only")
+
+    assert done.returncode == 0, done.stdout

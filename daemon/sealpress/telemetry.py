@@ -44,13 +44,15 @@ class _Begun(Protocol):
     started_ns: int
 
 
-class _Slot(Protocol):
-    """hsm.link.SlotStatus."""
+class SlotSeen(Protocol):
+    """A slot as the signer tells of it (hsm.link.SlotStatus)."""
 
     @property
     def up(self) -> bool: ...
     @property
     def state(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
     @property
     def sessions(self) -> int: ...
     @property
@@ -222,7 +224,7 @@ class Telemetry:
         self._issuer_up.labels(issuer).set(1)
         self._log("info", "issuer_back", issuer=issuer)
 
-    def slots(self, slots: Mapping[str, _Slot]) -> None:
+    def slots(self, slots: Mapping[str, SlotSeen]) -> None:
         """What the signer said of its slots; it tells of each change. The signer itself writes the lines about them."""
         for name, slot in slots.items():
             self._slot_up.labels(name).set(slot.up)

@@ -1,8 +1,8 @@
 """The append log of DESIGN 3.1: batches go in, durable commits come out in the same order, segments are read back.
 
 Guarantees: a commit that `Journal.take` reports as done is durable, and so are all before it; a batch is in the log
-whole or not at all; after one failed write or sync every later call fails with SP_E_FAILED. Does not: know what a head means, choose times,
-decide whether a torn tail may be cut (`tlog` asks the mark first).
+whole or not at all; after one failed write or sync every later call fails with SP_E_FAILED. Does not: know what a head
+means, choose times, decide whether a torn tail may be cut (`tlog` asks the mark first).
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from sealpress.errors import SealpressError
 from sealpress.governance import facts as f
-from sealpress.hsm.link import SlotStatus
 from sealpress.steps._state import FactGroup, Shared
+from sealpress.telemetry import SlotSeen
 from sealpress.tlog.entry import GovernanceEvent
 
 QUARANTINED = "quarantined"
@@ -23,14 +23,14 @@ ALERT = "alert.slot"
 class Slots:
     """Of one node."""
 
-    def __init__(self, shared: Shared, known: Mapping[str, SlotStatus]) -> None:
+    def __init__(self, shared: Shared, known: Mapping[str, SlotSeen]) -> None:
         """`known`: as they are now; what is quarantined already has its record."""
         self._shared = shared
         self._known = dict(known)
         self._alerts: set[asyncio.Task[None]] = set()
         shared.telemetry.slots(known)
 
-    def heard(self, slots: Mapping[str, SlotStatus]) -> None:
+    def heard(self, slots: Mapping[str, SlotSeen]) -> None:
         """The signer's newest word; of a slot that it does not name (it is not connected) the last word stays."""
         self._shared.telemetry.slots(slots)
         for name, slot in slots.items():

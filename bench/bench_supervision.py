@@ -63,7 +63,7 @@ def test_a_hung_session(ratio: Ratios, tiny: bool) -> None:
 
 
 def test_one_tenant_at_ten_times_its_share(ratio: Ratios, tiny: bool) -> None:
-    """Nineteen tenants at 0.6 of their share of a direct token: p99 of all their calls with a flood, against without."""
+    """Nineteen tenants at 0.6 of their share of a direct token: p99 of their calls with a flood, against without."""
     tenants, seconds = (4, 1.0) if tiny else (TENANTS, 15.0)
     with Node(shim=True, settings={"slot": {"soft": {"sessions": SESSIONS}}}, start=False) as node:
         lines = settle_tenants(node, tenants)

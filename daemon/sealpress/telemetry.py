@@ -48,17 +48,34 @@ class SlotSeen(Protocol):
     """A slot as the signer tells of it (hsm.link.SlotStatus)."""
 
     @property
-    def up(self) -> bool: ...
+    def up(self) -> bool:
+        """Whether it can sign."""
+        ...
+
     @property
-    def state(self) -> str: ...
+    def state(self) -> str:
+        """Of its breaker: closed, open, half_open or quarantined."""
+        ...
+
     @property
-    def reason(self) -> str: ...
+    def reason(self) -> str:
+        """Why it is not as it should be."""
+        ...
+
     @property
-    def sessions(self) -> int: ...
+    def sessions(self) -> int:
+        """How many may be used."""
+        ...
+
     @property
-    def restarts(self) -> int: ...
+    def restarts(self) -> int:
+        """Workers after the first."""
+        ...
+
     @property
-    def opened(self) -> int: ...
+    def opened(self) -> int:
+        """How often its breaker opened."""
+        ...
 
 
 class Telemetry:

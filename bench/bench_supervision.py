@@ -7,6 +7,7 @@ run. Jain's index is over what each tenant was served, all of them asking for mo
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from bench.load.plan import Plan
@@ -63,7 +64,7 @@ def test_a_hung_session(ratio: Ratios, tiny: bool) -> None:
 
 
 def test_one_tenant_at_ten_times_its_share(ratio: Ratios, tiny: bool) -> None:
-    """Nineteen tenants at 0.6 of their share of a direct token: p99 of their calls with a flood, against without."""
+    """Nineteen tenants at 0.6 of their share of a direct token: p99 of their calls in a flood, against without."""
     tenants, seconds = (4, 1.0) if tiny else (TENANTS, 15.0)
     with Node(shim=True, settings={"slot": {"soft": {"sessions": SESSIONS}}}, start=False) as node:
         lines = settle_tenants(node, tenants)
@@ -83,7 +84,7 @@ def test_one_tenant_at_ten_times_its_share(ratio: Ratios, tiny: bool) -> None:
     ratio.row("all at 1.2 x, one at 10 x: served in all", sum(served), "call/s", "capacity", tenants * SHARE)
 
     if not tiny:
-        assert not any(flood[line].refused for line in others)
+        assert not sum((flood[line].refused for line in others), Counter())
         assert row.ratio <= P99_MAX
         assert fair.ratio >= JAIN_MIN
 

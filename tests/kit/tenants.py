@@ -1,14 +1,16 @@
 """Several tenants at one node, each at a rate of its own, open loop: what each was served, and how long it waited.
 
-Guarantees: a call is counted from the moment when it was due, so that a late generator makes nobody look quick.
+Guarantees: a tenant has a connection of its own; a call is counted from the moment when it was due, so that a late generator makes nobody look quick.
 Does not: retry.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,7 +25,7 @@ class Served:
     """Of one line."""
 
     waited_ms: list[float] = field(default_factory=list)
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)  # by reason
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -43,15 +45,14 @@ def offer(node: Node, rates: Mapping[str, float], seconds: float, warmup_s: floa
 
 async def _offer(node: Node, rates: Mapping[str, float], seconds: float, warmup_s: float) -> dict[str, Served]:
     served = {line: Served() for line in rates}
-    async with node.aclient(attempts_max=1, timeout_s=10) as client:
-        begin = asyncio.get_running_loop().time() + 0.2
-        tenants = enumerate(rates.items())
-        await asyncio.gather(
-            *(
-                _tenant(client, line, rate, begin + number / len(rates) / rate, seconds, warmup_s, served[line])
-                for number, (line, rate) in tenants
-            )
-        )
+    async with contextlib.AsyncExitStack() as stack:
+        begin = asyncio.get_running_loop().time() + 0.5
+        calls = []
+        for number, (line, rate) in enumerate(rates.items()):
+            client = await stack.enter_async_context(node.aclient(attempts_max=1, timeout_s=10))
+            due = begin + number / len(rates) / rate  # not all at the same moment
+            calls.append(_tenant(client, line, rate, due, seconds, warmup_s, served[line]))
+        await asyncio.gather(*calls)
     return served
 
 
@@ -63,8 +64,8 @@ async def _tenant(
     async def call(due: float) -> None:
         try:
             await client.sign(hashlib.sha256(os.urandom(16)).digest(), line=line)
-        except SealpressError:
-            served.refused += due >= begin + warmup_s
+        except SealpressError as error:
+            served.refused[error.reason] += due >= begin + warmup_s
         else:
             if due >= begin + warmup_s:
                 served.waited_ms.append(1_000 * (loop.time() - due))

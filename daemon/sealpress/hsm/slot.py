@@ -39,7 +39,9 @@ _LEAST_NS = 1_000  # for a slot that nobody knows yet: it is tried
 _FORGET = 0.9  # of what an operation took, at each heartbeat without one: a slot that once was slow is tried again
 _SWEEP_S = 0.05
 _MILLISECONDS = 1_000_000
-_NO_TIME = 0x50  # CKR_FUNCTION_CANCELED: the worker did not get to it in time
+# What is wrong with one operation or one key, not with the token: data, key or mechanism that do not go together; and
+# CKR_FUNCTION_CANCELED, of what the worker did not get to in time.
+_OF_ONE = frozenset({0x20, 0x21, 0x50, 0x60, 0x62, 0x63, 0x68, 0x70, 0x71})
 LASTS = "REPEATED_NONCE"  # ended by a person only
 
 
@@ -223,7 +225,7 @@ class Slot:
         wrong = 0
         for result in results:
             self.operations += result.tried
-            if result.rv == _NO_TIME:
+            if result.rv in _OF_ONE:
                 continue  # says nothing of the token
             if result.rv:
                 wrong = result.rv

@@ -94,18 +94,45 @@ static void hostile_numbers(void)
     }
 }
 
+static int make_note(char note[512])
+{
+    uint8_t root[44 + 1] = {0}, signature[92 + 1] = {0};
+    sp_base64_encode(leaves, 32, root);
+    sp_base64_encode(leaves, 68, signature);
+    return snprintf(note, 512, "log.example/a/1\n300\n%s\n\n\xe2\x80\x94 log.example/a/1 %s\n", root, signature);
+}
+
 static size_t make_text(uint8_t *out)
 {
     static const uint8_t opening[61] = {1};
     char note[512];
-    uint8_t root[44 + 1] = {0}, signature[92 + 1] = {0};
-    sp_base64_encode(leaves, 32, root);
-    sp_base64_encode(leaves, 68, signature);
-    int size = snprintf(note, sizeof note, "log.example/a/1\n300\n%s\n\n\xe2\x80\x94 log.example/a/1 %s\n", root, signature);
+    int size = make_note(note);
     size_t written;
     EXPECT(sp_proof_write(opening, 299, leaves, 5, (const uint8_t *)note, (size_t)size, out, TEXT_MAX, &written) == SP_OK);
     EXPECT(sp_proof_write(opening, 299, leaves, 5, (const uint8_t *)note, (size_t)size, out, written - 1, &written) == SP_E_ROOM);
     return written;
+}
+
+/* An answer fits into exactly its own size, and into no room that is smaller. */
+static void answers(void)
+{
+    static const uint8_t id[64] = "0123456789", event_id[16] = {1};
+    char note[512];
+    size_t size = (size_t)make_note(note), whole = 0;
+    uint8_t *checkpoint = exactly(note, size);
+    sp_tree *tree;
+    EXPECT(sp_tree_open(NULL, NULL, &tree) == SP_OK && sp_tree_append(tree, leaves, LEAVES) == SP_OK);
+    for (size_t room = TEXT_MAX; room > 0; room = room == TEXT_MAX ? whole : room - 1) {
+        uint8_t *out = exactly(leaves, room);
+        size_t written = 0;
+        int status = sp_answer_write(tree, LEAVES, checkpoint, size, id, sizeof id, event_id, 7, 1, 2, 3, leaves, leaves + 32,
+                                     out, room, &written);
+        whole = room == TEXT_MAX ? written : whole;
+        EXPECT(room >= whole ? status == SP_OK && written == whole : status == SP_E_ROOM && written == 0);
+        free(out);
+    }
+    sp_tree_free(tree);
+    free(checkpoint);
 }
 
 /* What parses must be written back to the same bytes; all offsets must lie inside. */
@@ -229,6 +256,7 @@ int main(void)
     hostile_numbers();
     base64();
     texts();
+    answers();
     readers();
     return check_done();
 }

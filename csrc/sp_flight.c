@@ -53,7 +53,10 @@ static void plan_flight(const sp_flights *flights, sp_flight *flight)
 
 static int may_submit(const sp_flights *flights, uint64_t time_ns)
 {
-    SP_ENSURE(!flights->failed, SP_E_FAILED);
+    if (flights->failed) {
+        errno = flights->failed_errno;
+        return SP_E_FAILED;
+    }
     SP_ENSURE(flights->submitted - flights->taken < flights->depth && !flights->stop, SP_E_BUSY);
     SP_ENSURE(time_ns >= flights->plan.last_time_ns, SP_E_ARGUMENT);
     return SP_OK;

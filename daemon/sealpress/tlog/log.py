@@ -1,12 +1,15 @@
 """One log being written: drafts frames for a commit, hands them to the commit thread, knows what is durable.
 
-    draft = log.draft()                       no commit in flight; one time for the whole draft
+    draft = log.draft()                       one time for the whole draft
     placed = draft.request(event, …)          seq and leaf index are known here
     committed = await log.commit(draft)       fdatasync returned
     committed.where(placed), placed.record
 
-Guarantees: what `commit` returned is durable; a Busy LOG_FULL wrote nothing and the same requests may be drafted again;
-after a failed sync every call raises the same Damaged for ever. Does not: re-check, batch or wait for anybody (flow).
+Up to `commits_in_flight_max` may be submitted and not finished; the next is drafted as if all before it found room.
+
+Guarantees: what `commit` returned is durable, and all before it is; commits end in order of submission; a Busy LOG_FULL
+wrote nothing, neither do those behind it, and the same requests may be drafted again once all have ended; after a
+failed sync every call raises the same Damaged for ever. Does not: re-check, batch or wait for anybody (flow).
 Owned by one thread, the event loop's; only the reading functions may be called from others.
 """
 
@@ -17,11 +20,13 @@ import contextlib
 import os
 import select
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Self
 
 from sealpress.core import proof
-from sealpress.core.journal import Batch, CommitResult
+from sealpress.core.journal import Batch, CommitResult, Position
 from sealpress.core.status import statuses
 from sealpress.errors import Busy, CoreError, Damaged, SealpressError
 from sealpress.ports import Clock, Entropy
@@ -39,6 +44,14 @@ __all__ = ["Committed", "Draft", "Full", "Log", "LogSettings", "Placed"]
 SEGMENTS_WARM = 2  # sealed ones that stay in memory, with their share of the tree
 
 _OK, _FULL = statuses()["SP_OK"], statuses()["SP_E_FULL"]
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A commit that is submitted and not finished."""
+
+    batch: Batch | None  # None: a SEAL alone
+    waiter: asyncio.Future[Committed] | None
 
 
 class Log:
@@ -64,10 +77,11 @@ class Log:
         self._size = opened.state.tree_size
         self._next_seq = opened.state.next_seq
         self._last_time_ns = opened.state.last_time_ns
-        self._batch: Batch | None = None
+        self._drafted_ns = self._last_time_ns  # of the newest commit in flight, or of the last one
+        self._batches: deque[Batch] = deque()  # that hold nothing of a commit in flight; the first is drafted into
         self._draft: Draft | None = None  # the only one that may be committed
-        self._flight: asyncio.Future[Committed] | None = None
-        self._busy = False  # a batch is in the commit thread's hands
+        self._flights: deque[_Flight] = deque()
+        self._full = False  # one of them found no room: neither will those behind it
         self._event_fd = -1
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = threading.Event()
@@ -97,8 +111,13 @@ class Log:
 
     @property
     def idle(self) -> bool:
-        """Whether `draft` may be called."""
-        return not self._busy
+        """Whether no commit is in flight."""
+        return not self._flights
+
+    @property
+    def may_draft(self) -> bool:
+        """Whether `draft` may be called: fewer are in flight than may be, and none of them found the log full."""
+        return len(self._flights) < self.settings.commits_in_flight_max and not self._full
 
     def root(self, size: int | None = None) -> bytes:
         """Root of the tree of the first `size` leaves."""
@@ -113,7 +132,8 @@ class Log:
         self._event_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         begin.repair(self, self._journal, self._clock.now_ns())
         begin.start(self, self._journal, self._event_fd)
-        self._batch = Batch(min(self.settings.batch_bytes_max, self._journal.position().batch_bytes_max))
+        bytes_max = min(self.settings.batch_bytes_max, self._journal.position().batch_bytes_max)
+        self._batches.extend(Batch(bytes_max) for _ in range(self.settings.commits_in_flight_max))
         begin.first_records(self)
         if loop is not None:
             self._loop = loop
@@ -121,16 +141,19 @@ class Log:
             loop.run_in_executor(None, self._make_indexes, range(self.reader.end.segment))
 
     def draft(self) -> Draft:
-        """An empty draft for the next commit; only while none is in flight. Damaged if the log failed."""
+        """An empty draft for the next commit; only while `may_draft`. Damaged if the log failed."""
         if self.failure is not None:
             raise self.failure
-        if self._busy or self._batch is None:
-            raise RuntimeError("one commit at a time: draft only when the former one has been answered")
+        if not self.may_draft or not self._batches:
+            raise RuntimeError("draft only while `may_draft`: as many commits are in flight as may be")
         now_ns = self._clock.now_ns()
-        self.clock_back_ns = max(0, self._last_time_ns - now_ns)
-        self._batch.reset()
-        time_ns = max(self._last_time_ns, now_ns)
-        self._draft = Draft(self.name, self._batch, self._entropy, time_ns, self._next_seq, self._size)
+        self.clock_back_ns = max(0, self._drafted_ns - now_ns)
+        batch = self._batches[0]
+        batch.reset()
+        place = self._place()
+        self._draft = Draft(
+            self.name, batch, self._entropy, max(self._drafted_ns, now_ns), place.next_seq, place.next_leaf
+        )
         return self._draft
 
     async def commit(self, draft: Draft) -> Committed:
@@ -140,22 +163,22 @@ class Log:
         """
         if self._loop is None:
             raise RuntimeError("start the log with a loop")
-        self._submit(draft)
-        self._flight = self._loop.create_future()
-        return await self._flight
+        waiter: asyncio.Future[Committed] = self._loop.create_future()
+        self._submit(draft, waiter)
+        return await waiter
 
     def commit_now(self, draft: Draft) -> Committed:
         """As `commit`, blocking: for the first records of a start, and for tools. Not beside a loop."""
         if self._loop is not None:
             raise RuntimeError("the loop waits for commits: use commit()")
-        self._submit(draft)
+        self._submit(draft, None)
         return self._take_blocking()
 
     def seal_segment(self) -> None:
         """End the active segment now, blocking; for backups and tests. Not beside a loop."""
         self._journal.seal(max(self._last_time_ns, self._clock.now_ns()))
         self._draft = None
-        self._busy = True
+        self._flights.append(_Flight(None, None))
         self._take_blocking()
 
     def record_at(self, where: Where) -> Record:
@@ -187,17 +210,12 @@ class Log:
         return self.tree.node(0, index)
 
     def close(self) -> None:
-        """Finish the batch in hand, stop the thread, unlock. Idempotent."""
+        """Finish the commits in flight, stop the threads, unlock. Idempotent."""
         self._closing.set()
         if self._loop is not None:
             self._loop.remove_reader(self._event_fd)
             self._loop = None
-        if self._busy:
-            try:
-                committed = self._take_blocking()
-                self._answer(committed)
-            except (Busy, Damaged) as error:
-                self._answer(error)
+        self._end_flights()
         self._journal.close()
         if self._event_fd >= 0:
             os.close(self._event_fd)
@@ -206,32 +224,40 @@ class Log:
         with self._cooling:
             self.tree.close()
 
-    def _submit(self, draft: Draft) -> None:
-        if self.failure is not None:
-            raise self.failure
-        if draft is not self._draft or self._batch is None or self._busy:
-            raise RuntimeError("this draft is not the current one")
+    def _place(self) -> Position:
+        """Where the next batch stands. Damaged if the log has failed and nobody was told yet."""
         try:
-            self._journal.submit(self._batch, draft.time_ns, draft.first_seq, draft.first_leaf)
+            return self._journal.position()
         except CoreError as error:
             if error.name != "SP_E_FAILED":
                 raise
-            raise self._fail(error.system_errno) from error
-        self._busy = True
+            raise self._failed(error) from error
+
+    def _submit(self, draft: Draft, waiter: asyncio.Future[Committed] | None) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if draft is not self._draft or not self.may_draft:
+            raise RuntimeError("this draft is not the current one")
+        try:
+            self._journal.submit(self._batches[0], draft.time_ns, draft.first_seq, draft.first_leaf)
+        except CoreError as error:
+            if error.name != "SP_E_FAILED":
+                raise
+            raise self._failed(error) from error
+        self._draft = None
+        self._drafted_ns = draft.time_ns
+        self._flights.append(_Flight(self._batches.popleft(), waiter))
 
     def _on_event(self) -> None:
-        """The eventfd is readable: at most one commit is finished."""
-        try:
+        """The eventfd is readable: some commits are finished."""
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._event_fd)
-        except BlockingIOError:
-            return
-        result = self._journal.take()
-        if result is None:
-            return
-        try:
-            self._answer(self._fold(result))
-        except (Busy, Damaged) as error:
-            self._answer(error)
+        while self._flights and (result := self._journal.take()) is not None:
+            waiter = self._flights[0].waiter
+            try:
+                _answer(waiter, self._fold(result))
+            except (Busy, Damaged) as error:
+                _answer(waiter, error)
 
     def _make_indexes(self, sealed: Iterable[int]) -> None:
         """Of those of these segments that have none; in a thread. Meanwhile Explain reads such a segment whole."""
@@ -256,31 +282,32 @@ class Log:
                 self.tree.cool(first, end)
         self.reader.cool(number)
 
-    def _answer(self, outcome: Committed | SealpressError) -> None:
-        flight, self._flight = self._flight, None
-        if flight is None or flight.done():  # the waiter was cancelled: what happened is in our fields already
-            return
-        if isinstance(outcome, SealpressError):
-            flight.set_exception(outcome)
-        else:
-            flight.set_result(outcome)
+    def _end_flights(self) -> None:
+        while self._flights:
+            waiter = self._flights[0].waiter
+            try:
+                _answer(waiter, self._take_blocking())
+            except (Busy, Damaged) as error:
+                _answer(waiter, error)
 
     def _take_blocking(self) -> Committed:
-        while True:
+        while (result := self._journal.take()) is None:
             select.select([self._event_fd], [], [])
-            try:
+            with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._event_fd)
-            except BlockingIOError:
-                continue
-            result = self._journal.take()
-            if result is not None:
-                return self._fold(result)
+        return self._fold(result)
 
     def _fold(self, result: CommitResult) -> Committed:
-        """Take over what the commit thread did: the only place where size, seq and end move."""
-        draft, self._draft = self._draft, None
-        self._busy = False
+        """Take over what a commit thread did: the only place where size, seq and end move."""
+        flight = self._flights.popleft()
+        batch_bytes = 0
+        if flight.batch is not None:
+            batch_bytes = flight.batch.bytes
+            self._batches.append(flight.batch)
+        self._full = result.status == _FULL and bool(self._flights)
         if result.status == _FULL:
+            self._draft = None  # drafted as if it had found room
+            self._drafted_ns = self._drafted_ns if self._flights else self._last_time_ns
             self.space.filled()
             raise full()
         if result.status != _OK:
@@ -288,7 +315,7 @@ class Log:
         self._size = result.tree_size
         self._next_seq = result.first_seq + result.frames
         self._last_time_ns = result.time_ns
-        batch_bytes = self._batch.bytes if draft is not None and self._batch is not None else 0
+        self._drafted_ns = max(self._drafted_ns, result.time_ns)
         self.reader.end = Where(result.segment, result.offset + batch_bytes)
         if result.sealed and self._loop is not None:
             self._loop.run_in_executor(None, self._make_indexes, (result.segment,))
@@ -306,8 +333,15 @@ class Log:
             result.sync_ns,
         )
 
+    def _failed(self, error: CoreError) -> Damaged:
+        """The commit threads have failed: what is in flight says why, and ends at once."""
+        self._end_flights()
+        return self.failure or self._fail(error.system_errno)
+
     def _fail(self, system_errno: int, differs: bool = False) -> Damaged:
         """Latch: after a failed sync nothing is known of the disk, and no retry can tell."""
+        if self.failure is not None:
+            return self.failure
         if differs:
             self.failure = Damaged(
                 f"{self.settings.directory}: the stored records are not what was hashed (a bit flipped in memory or on "
@@ -325,3 +359,12 @@ class Log:
             "see daemon/DAMAGED-LOG.md",
         )
         return self.failure
+
+
+def _answer(waiter: asyncio.Future[Committed] | None, outcome: Committed | SealpressError) -> None:
+    if waiter is None or waiter.done():  # whoever waited was cancelled: what happened is in the log's fields already
+        return
+    if isinstance(outcome, SealpressError):
+        waiter.set_exception(outcome)
+    else:
+        waiter.set_result(outcome)

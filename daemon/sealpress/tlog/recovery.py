@@ -53,6 +53,7 @@ class LogSettings:
     entries_max: int = 4_000_000
     back_max_s: int = 5  # [clock]
     space_bytes_max: int = 0  # 0: as much as the file system gives
+    commits_in_flight_max: int = 1  # 1 to 4
 
     @property
     def origin(self) -> str:
@@ -344,6 +345,7 @@ def _open_journal(settings: LogSettings, entropy: Entropy, disk: Any) -> Journal
                 pwrite=pwrite,
                 scan_recent=True,  # sealed segments are read when they are replayed or indexed, and by `log verify`
                 keep_reserve=True,
+                commits_in_flight_max=settings.commits_in_flight_max,
                 disk=disk,
             )
         except CoreError as error:

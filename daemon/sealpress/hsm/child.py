@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 
 from sealpress.errors import Malformed
 from sealpress.hsm import messages as m
+
+_log = logging.getLogger(__name__)
 
 Told = Callable[[m.WorkerSigned | m.WorkerPong | None], None]  # None: no answer, and nobody knows what was done
 
@@ -178,6 +181,8 @@ class Child:
             case m.WorkerReady():
                 self._writer, self.sessions = writer, message.sessions
                 if not self.opened.done():
+                    if message.single_threaded:
+                        _log.warning("slot %s: its module has no locking: one session is used", self._ask.slot)
                     self.touched = asyncio.get_running_loop().time()
                     self.opened.set_result(True)
                 self._on_change()

@@ -192,7 +192,7 @@ def seconds(fault, count):
     return took
 assert seconds(delay(5), 200) < 2 * 0.125 and pool.limit == 8
 took = seconds(crowd(5), 200)
-assert took < 2.0 and pool.limit <= 3, (took, pool.limit)      # one: 1 s; eight at a time: 8 s
+assert took < 4.0 and pool.limit <= 3, (took, pool.limit)      # one at a time: 1 s; eight: 8 s
 """
     module = str(shim.build(tmp_path))
     arguments = [str(Path(shim.__file__).parents[1]), str(tmp_path / "page")]

@@ -232,6 +232,18 @@ os._exit(0)
     run(node, module, tmp_path, script)
 
 
+def test_a_module_without_locks_gets_one_session(node: Node, module: Path, tmp_path: Path) -> None:
+    """CKR_CANT_LOCK: whatever is configured, one thread, and callers of any number of threads are served by it."""
+    script = """
+from sealpress.core import p11
+shim.inject("C_Initialize", answer(0xA), ONCE)
+pool = opened()
+assert (p11.single_threaded(), pool.sessions, shim.sessions_open) == (True, 1, 2)
+assert good(under_load(pool, 0.2))
+"""
+    run(node, module, tmp_path, script)
+
+
 def test_the_anchor_is_the_menders(node: Node, module: Path, tmp_path: Path) -> None:
     """What others want of it is done by the mender, between mends; a fault comes first."""
     script = """

@@ -138,7 +138,7 @@ def test_it_comes_back_after_kill_9(node: ModuleNode) -> None:
 def hsm_check(node: ModuleNode, *options: str) -> subprocess.CompletedProcess[str]:
     """`sealpress hsm check` beside the working signer."""
     command = [sys.executable, "-m", "sealpress", "hsm", "check", *options]
-    environment = {**dev.environment(node.directory), **node.module.env}
+    environment = {**dev.environment(node.directory), **node.module.env, "COLUMNS": "200"}  # no cell in two lines
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -77,6 +77,16 @@ class SlotSeen(Protocol):
         """How often its breaker opened."""
         ...
 
+    @property
+    def strangers(self) -> int:
+        """Keys on its token that may sign and that nobody configured."""
+        ...
+
+    @property
+    def differing(self) -> int:
+        """Keys of which its token counts other operations than the signer does."""
+        ...
+
 
 class Telemetry:
     """Metrics and log lines of one process."""
@@ -115,6 +125,12 @@ class Telemetry:
         self._slot_sessions = Gauge("sealpress_slot_sessions", "Sessions that sign", ["slot"], registry=r)
         self._slot_restarts = Gauge("sealpress_slot_restarts", "Workers replaced", ["slot"], registry=r)
         self._slot_opened = Gauge("sealpress_slot_opened", "Times that the breaker opened", ["slot"], registry=r)
+        self._slot_strangers = Gauge(
+            "sealpress_slot_unmanaged_keys", "Keys that may sign and that nobody configured", ["slot"], registry=r
+        )
+        self._slot_differing = Gauge(
+            "sealpress_slot_differing_keys", "Keys whose operations the token counts otherwise", ["slot"], registry=r
+        )
         self._handshakes = Counter("sealpress_tls_handshakes_started", "TLS handshakes begun", registry=r)
         self._connections = Counter("sealpress_tls_connections", "TLS connections that reached a call", registry=r)
         self._certificate = Gauge("sealpress_certificate_not_after", "End of our certificate, Unix seconds", registry=r)
@@ -248,6 +264,8 @@ class Telemetry:
             self._slot_sessions.labels(name).set(slot.sessions)
             self._slot_restarts.labels(name).set(slot.restarts)
             self._slot_opened.labels(name).set(slot.opened)
+            self._slot_strangers.labels(name).set(slot.strangers)
+            self._slot_differing.labels(name).set(slot.differing)
             for state in SLOT_STATES:
                 self._slot_state.labels(name, state).set(state == slot.state)
 

@@ -73,6 +73,10 @@ class Accounts:
         """Keys on the slot's token that may sign and that nobody configured."""
         return self._inventory.strangers(slot)
 
+    def differing(self, slot: str) -> int:
+        """Keys of which the slot's token counts other operations than we do."""
+        return sum(bool(self._operations.differs(slot, key.name)) for key in self._table.of_slot(slot))
+
     def mechanism(self, key: GuardKey, slot: str) -> str:
         """What the slot's token is asked for; empty while nobody has looked at it."""
         return self._inventory.mechanism(key, slot)

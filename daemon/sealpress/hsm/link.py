@@ -67,6 +67,8 @@ class SlotStatus:
     opened: int = 0  # how often its breaker opened
     waiting: int = 0  # operations
     latency_us: int = 0  # of one operation
+    strangers: int = 0  # keys on its token that may sign and that nobody configured (GR-01)
+    differing: int = 0  # keys of which its token counts other operations than the signer does (GR-07)
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,7 +449,17 @@ def _status(view: m.StatusView) -> SignerStatus:
         },
         {
             name: SlotStatus(
-                s.up, s.sessions, s.operations, s.restarts, s.reason, s.state, s.opened, s.waiting, s.latency_us
+                s.up,
+                s.sessions,
+                s.operations,
+                s.restarts,
+                s.reason,
+                s.state,
+                s.opened,
+                s.waiting,
+                s.latency_us,
+                s.strangers,
+                s.differing,
             )
             for name, s in view.slots.items()
         },

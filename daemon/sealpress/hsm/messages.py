@@ -256,6 +256,7 @@ class SlotView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     opened: int = 0  # how often the breaker opened
     waiting: int = 0  # operations, in the worker's hands or before them
     latency_us: int = 0  # of one operation, smoothed
+    differing: int = 0  # keys of which its token counts other operations than we do
 
 
 class StatusView(_Message, frozen=True):

@@ -187,6 +187,7 @@ class Tokens:
                 slot.breaker.opened,
                 slot.waiting,
                 slot.each_ns // 1_000,
+                self._accounts.differing(name),
             )
             for name, slot in self._slots.items()
         }

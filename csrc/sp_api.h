@@ -235,6 +235,8 @@ uint64_t sp_batch_bytes(const sp_batch *batch);
 uint32_t sp_batch_frames(const sp_batch *batch);
 uint64_t sp_batch_leaves(const sp_batch *batch);
 uint64_t sp_batch_offset(const sp_batch *batch, uint32_t frame);   /* of a frame, relative to the batch's first */
+/* Of each frame its offset and, once the batch was committed, the 32 bytes that its leaves hold. */
+void sp_batch_places(const sp_batch *batch, uint64_t *offsets, uint8_t *records);
 /* SP_E_ROOM: the batch is full, cut it first. spec.time and spec.record are filled in by the commit thread. */
 int sp_batch_event(sp_batch *batch, uint8_t type, uint16_t version, const uint8_t *head, uint32_t head_size, const uint8_t scope[32]);
 int sp_batch_request(sp_batch *batch, uint16_t version, const uint8_t *head, uint32_t head_size, const sp_leaf_spec *spec,

@@ -151,6 +151,14 @@ int sp_batch_request(sp_batch *batch, uint16_t version, const uint8_t *head, uin
     return SP_OK;
 }
 
+void sp_batch_places(const sp_batch *batch, uint64_t *offsets, uint8_t *records)
+{
+    for (uint32_t i = 0; i < batch->items; i++) {
+        offsets[i] = batch->item[i].offset;
+        memcpy(records + (size_t)i * SP_SHA256_SIZE, batch->item[i].spec.record, SP_SHA256_SIZE);
+    }
+}
+
 /* ---- at commit ------------------------------------------------------------ */
 
 int sp_batch_ready(sp_batch *batch)

@@ -107,7 +107,7 @@ class Flow:
             begun_ns = self.shared.clock.monotonic_ns()
             try:
                 durable = await commit.commit(
-                    self.shared, log, tickets, log.take_events(), self._recheck, self._explain
+                    self.shared, log, tickets, log.take_events(), self._recheck(), self._explain
                 )
             except Busy as full:
                 self.shared.telemetry.disk_full(log.id, full.message)
@@ -366,12 +366,18 @@ class Flow:
             return False
         return len(shared.lines.get(line.name, line).durable) >= shared.limits.seal_pending_max
 
-    def _recheck(self, ticket: Ticket, now: int) -> Refusal | None:
-        """Decide again, immediately before the append (DESIGN L2)."""
-        refusal = admit.redecide(self.shared, ticket, now)
-        if refusal is None and not self.shared.ready(ticket.line.key):
-            return admit.slot_down()
-        return refusal
+    def _recheck(self) -> commit.Recheck:
+        """Decides again, immediately before the append (DESIGN L2); of one batch, drafted without a pause."""
+        shared = self.shared
+        ready: dict[str, bool] = {}
+
+        def recheck(ticket: Ticket, now: int) -> Refusal | None:
+            refusal, key = admit.redecide(shared, ticket, now), ticket.line.key
+            if refusal is None and key not in ready:
+                ready[key] = shared.ready(key)
+            return admit.slot_down() if refusal is None and not ready[key] else refusal
+
+        return recheck
 
     def _explain(self, refusal: Refusal, ticket: Ticket) -> RefusalEvent | None:
         if not isinstance(refusal, RECORDED):

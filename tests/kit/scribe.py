@@ -101,6 +101,7 @@ class Act:
     event: RequestEvent
     placed: Placed
     where: Where
+    record: bytes  # the 32 bytes that its leaves commit to
 
     @property
     def ref(self) -> RequestRef:
@@ -153,7 +154,7 @@ class Scribe:
             digests = self.digests(count)
             drafted.append((event, draft.request(event, None, self.entropy.bytes(32), block, digests, count)))
         committed = self.log.commit_now(draft)
-        acts = [Act(event, placed, committed.where(placed)) for event, placed in drafted]
+        acts = [Act(event, placed, committed.where(placed), committed.record(placed)) for event, placed in drafted]
         for act in acts:
             self.log.recovered.known.request(
                 act.event,

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sealpress.core._native import ffi, lib
-from sealpress.core.leaf import LeafSpec, native_spec
+from sealpress.core.leaf import LeafSpec, kept_spec
 from sealpress.core.merkle import Tree
 from sealpress.core.status import check, status_name, status_text, statuses
 from sealpress.errors import VersionError
@@ -31,6 +31,7 @@ DURABLE_NONE = (1 << 64) - 1
 DAMAGE_NONE, DAMAGE_TORN, DAMAGE_INTERIOR, DAMAGE_SEALED = range(4)
 
 _STATUS = statuses()
+_DIGEST_SIZES = {algorithm: int(lib.sp_digest_size(algorithm)) for algorithm in range(1, 4)}
 _U64_MAX = (1 << 64) - 1
 
 
@@ -183,6 +184,9 @@ def chain(previous: bytes, tree_size: int, root: bytes, headers: bytes) -> bytes
     return bytes(ffi.buffer(out))
 
 
+Places = tuple[list[int], bytes]  # of the frames of a batch: offsets, records
+
+
 class Batch:
     """The frames of one commit. Fill it, submit it, and leave it alone until its result is taken."""
 
@@ -200,17 +204,17 @@ class Batch:
 
     def request(
         self, version: int, head: bytes, spec: LeafSpec, salt_seed: bytes, names: bytes, digests: bytes, count: int
-    ) -> int:
-        """Adds a frame with a signature leaf per digest; its number in the batch. SP_E_ROOM: the batch is full."""
-        size = int(lib.sp_digest_size(spec.algorithm))
+    ) -> None:
+        """Adds a frame with a signature leaf per digest. SP_E_ROOM: the batch is full."""
+        size = _DIGEST_SIZES.get(spec.algorithm, 0)
         if count < 1 or len(digests) != size * count:
             check(_STATUS["SP_E_ARGUMENT"])
         status = lib.sp_batch_request(
-            self.pointer, version, head, len(head), native_spec(spec), _bytes32(salt_seed), names, len(names),
-            ffi.from_buffer(digests), count,
+            self.pointer, version, head, len(head), kept_spec(spec), _bytes32(salt_seed), names, len(names),
+            digests, count,
         )  # fmt: skip
-        check(status)
-        return self.frames - 1
+        if status:
+            check(status)
 
     def reset(self) -> None:
         """Empties it for the next use."""
@@ -234,6 +238,13 @@ class Batch:
     def leaves(self) -> int:
         """Leaves so far."""
         return int(lib.sp_batch_leaves(self.pointer))
+
+    def places(self) -> Places:
+        """Of each frame its offset and, once the batch was committed, the 32 bytes that its leaves hold, end to end."""
+        count = self.frames
+        offsets, records = ffi.new("uint64_t[]", count), ffi.new("uint8_t[]", 32 * count)
+        lib.sp_batch_places(self.pointer, offsets, records)
+        return ffi.unpack(offsets, count) if count else [], bytes(ffi.buffer(records))
 
     def offset(self, frame: int) -> int:
         """Where a frame stands, counted from the first of the batch."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -46,6 +47,12 @@ def native_spec(spec: LeafSpec) -> Any:
     ffi.buffer(out.scope)[:] = spec.scope
     ffi.buffer(out.record)[:] = spec.record
     return out
+
+
+@lru_cache(maxsize=512)
+def kept_spec(spec: LeafSpec) -> Any:
+    """As `native_spec`, for one that is used again and again: nobody may write to it."""
+    return native_spec(spec)
 
 
 def _sized(data: bytes, size: int) -> bytes:

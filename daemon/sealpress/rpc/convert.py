@@ -86,12 +86,12 @@ def batch_ask(request: signing_pb2.SignBatchRequest, limits: Limits) -> SignAsk:
 def sign_response(settled: Settled, answers: Answers) -> bytes:
     """Sign's answer, a SignResponse, as it goes over the wire; proofs are written there by the core."""
     act = settled.act
-    event = act.event
     if not settled.signatures:
         return answers.proof(
-            settled.log.tree, settled.tree_size, settled.checkpoint, event.request_id, event.event_id, act.first_leaf,
+            settled.log.tree, settled.tree_size, settled.checkpoint, act.request_id, act.event_id, act.first_leaf,
             act.spec, act.salt_seed,
         )  # fmt: skip
+    event = act.event
     response = signing_pb2.SignResponse(
         request_id=event.request_id,
         event_id=ulid_text(event.event_id),
@@ -113,7 +113,7 @@ def batch_response(request_id: str, settled: Settled, proofs: Sequence[bytes]) -
     answer, act = settle.batch(settled), settled.act
     return signing_pb2.SignBatchResponse(
         request_id=request_id,
-        event_id=ulid_text(act.event.event_id),
+        event_id=ulid_text(act.event_id),
         first_leaf_index=act.first_leaf,
         count=act.count,
         tree_size=settled.tree_size,

@@ -60,14 +60,14 @@ class Queue:
         """At the end of its tenant's and line's row."""
         self.check_room()
         self._row(ticket).append(ticket)
-        self._count(ticket, 1)
+        self._count(ticket.ask.count, 1)
 
     def put_back(self, tickets: list[Ticket]) -> None:
         """Cut too many: they stand first again, in their order."""
         for ticket in reversed(tickets):
             ticket.phase = Phase.QUEUED
             self._row(ticket).appendleft(ticket)
-            self._count(ticket, 1)
+            self._count(ticket.ask.count, 1)
 
     def has_work(self, blocked: Callable[[Line], bool]) -> bool:
         """Whether a cut now could take anything."""
@@ -83,24 +83,32 @@ class Queue:
         dropped: list[Ticket] = []
         items = size = 0
         idle = 0  # tenants in a row that had nothing to give
+        open_: dict[str, bool] = {}  # whether a line's requests may be taken, asked once for this cut
         while idle < len(self._tenants):
             name, tenant = next(iter(self._tenants.items()))
             self._tenants.move_to_end(name)
             tenant.credit += QUANTUM_BYTES
             gave = False
-            while (ticket := self._next(tenant, now_ns, blocked, dropped)) is not None:
-                if taken and (items + ticket.ask.count > self._items_max or size + ticket.cost > self._bytes_max):
+            while (row := self._next(tenant, now_ns, blocked, open_, dropped)) is not None:
+                ticket = row[0]
+                count, cost = ticket.ask.count, ticket.cost
+                if taken and (items + count > self._items_max or size + cost > self._bytes_max):
                     self._tenants.move_to_end(name, last=False)  # it goes on with the next cut
                     return taken, dropped
                 gave = True
-                if ticket.cost > tenant.credit and len(self._tenants) > 1:
+                if cost > tenant.credit and len(self._tenants) > 1:
                     break  # the others first; its credit grows with each turn
-                self._pop(tenant, ticket)
-                tenant.credit = max(0, tenant.credit - ticket.cost)
+                row.popleft()
+                self._count(count, -1)
+                if not row:
+                    del tenant.lines[ticket.line.name]
+                elif len(tenant.lines) > 1:
+                    tenant.lines.move_to_end(ticket.line.name)
+                tenant.credit = max(0, tenant.credit - cost)
                 ticket.phase = Phase.COMMITTING
                 taken.append(ticket)
-                items += ticket.ask.count
-                size += ticket.cost
+                items += count
+                size += cost
             if not gave:
                 tenant.credit = 0
             idle = 0 if gave else idle + 1
@@ -115,9 +123,9 @@ class Queue:
         self._size = self.work = 0
         return tickets
 
-    def _count(self, ticket: Ticket, sign: int) -> None:
+    def _count(self, digests: int, sign: int) -> None:
         self._size += sign
-        self.work += sign * (1 + ticket.ask.count // DIGESTS_AS_ONE)
+        self.work += sign * (1 + digests // DIGESTS_AS_ONE)
 
     def _row(self, ticket: Ticket) -> deque[Ticket]:
         tenant = self._tenants.get(ticket.line.tenant)
@@ -129,25 +137,23 @@ class Queue:
         return row
 
     def _next(
-        self, tenant: _Tenant, now_ns: int, blocked: Callable[[Line], bool], dropped: list[Ticket]
-    ) -> Ticket | None:
-        """The request whose turn it is; those that nobody waits for are thrown away on the way."""
-        for name in list(tenant.lines):
-            row = tenant.lines[name]
+        self,
+        tenant: _Tenant,
+        now_ns: int,
+        blocked: Callable[[Line], bool],
+        open_: dict[str, bool],
+        dropped: list[Ticket],
+    ) -> deque[Ticket] | None:
+        """The row whose first request is next; those that nobody waits for are thrown away on the way."""
+        for name, row in tuple(tenant.lines.items()):
             while row and not row[0].wanted(now_ns):
                 dropped.append(row.popleft())
-                self._count(dropped[-1], -1)
+                self._count(dropped[-1].ask.count, -1)
             if not row:
                 del tenant.lines[name]
-            elif not blocked(row[0].line):
-                return row[0]
+                continue
+            if name not in open_:
+                open_[name] = not blocked(row[0].line)
+            if open_[name]:
+                return row
         return None
-
-    def _pop(self, tenant: _Tenant, ticket: Ticket) -> None:
-        row = tenant.lines[ticket.line.name]
-        row.popleft()
-        self._count(ticket, -1)
-        if row:
-            tenant.lines.move_to_end(ticket.line.name)
-        else:
-            del tenant.lines[ticket.line.name]

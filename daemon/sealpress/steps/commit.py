@@ -15,9 +15,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from sealpress.core.leaf import LeafSpec
 from sealpress.errors import Busy, Damaged, Malformed, Refusal, SealpressError
 from sealpress.governance.rules import Field
+from sealpress.governance.snapshot import Snapshot
 from sealpress.steps._state import (
     NANOSECONDS,
     Durable,
@@ -31,13 +34,15 @@ from sealpress.steps._state import (
     Ticket,
     Use,
 )
+from sealpress.tlog.draft import Form
 from sealpress.tlog.entry import ArtifactEvent, FieldEvent, RefusalEvent, RequestEvent
 from sealpress.tlog.log import Committed, Draft, Full, Placed
-from sealpress.tlog.record import Stored, request_spec
+from sealpress.tlog.record import Stored
 from sealpress.values import RecordType
 
 SEED_BYTES = 32
 FIELDS_MEMO_MAX = 8_192
+FORMS_MEMO_MAX = 1_024  # some 2 KiB each
 
 Recheck = Callable[[Ticket, int], Refusal | None]  # the second is the time that its leaves will have, Unix seconds
 Explain = Callable[[Refusal, Ticket], RefusalEvent | None]
@@ -47,7 +52,7 @@ Explain = Callable[[Refusal, Ticket], RefusalEvent | None]
 class _Drafted:
     """What one draft holds."""
 
-    requests: list[tuple[Ticket, Placed, RequestEvent, bytes]]
+    requests: list[tuple[Ticket, Placed, Form, bytes]]
     events: list[tuple[PendingEvent, Placed]]
     dropped: list[tuple[Ticket, Refusal]]
 
@@ -167,9 +172,9 @@ def _draft_requests(
     recheck: Recheck,
     explain: Explain,
 ) -> None:
-    seeds = shared.entropy.bytes(SEED_BYTES * len(tickets)) if tickets else b""
+    seeds, now = shared.entropy.bytes(SEED_BYTES * len(tickets)) if tickets else b"", draft.time
     for position, ticket in enumerate(tickets):
-        refusal = recheck(ticket, draft.time)
+        refusal = recheck(ticket, now)
         try:
             if refusal is not None:
                 record = explain(refusal, ticket)
@@ -177,9 +182,12 @@ def _draft_requests(
                     draft.event(RecordType.REFUSAL, record)
                 drafted.dropped.append((ticket, refusal))
                 continue
-            event = _event(ticket)
+            ask, form = ticket.ask, _form(ticket)
             seed = seeds[SEED_BYTES * position : SEED_BYTES * (position + 1)]
-            placed = draft.request(event, None, seed, ticket.names, ticket.ask.digests, ticket.ask.count)
+            placed = draft.another(
+                form, ticket.event_id, ask.request_id, ticket.same, ask.security_version, ask.artifact, seed,
+                ticket.names, ask.digests, ask.count,
+            )  # fmt: skip
         except Full as full:
             if full.alone:
                 drafted.dropped.append((ticket, _too_large()))
@@ -187,16 +195,35 @@ def _draft_requests(
             log.queue.put_back(tickets[position:])
             log.changed.set()
             return
-        _take(shared, log, ticket, draft.time)
-        drafted.requests.append((ticket, placed, event, seed))
+        _take(shared, log, ticket, placed.count, now)
+        drafted.requests.append((ticket, placed, form, seed))
 
 
-def _take(shared: Shared, log: LogState, ticket: Ticket, now: int) -> None:
+def _take(shared: Shared, log: LogState, ticket: Ticket, count: int, now: int) -> None:
     """What it spends is spent from here on, before anything else is decided."""
-    decision, count = ticket.decision, ticket.ask.count
-    shared.ledger.take(ticket.line.name, decision, count, now)
+    decision = ticket.decision
+    if decision.grant or decision.key or decision.rate:
+        shared.ledger.take(ticket.line.name, decision, count, now)
     if decision.grant or decision.key:
         log.taken.append(Use(decision.grant, decision.key, count))
+
+
+def _form(ticket: Ticket) -> Form:
+    """What its record has in common with others; remembered, for the same identity asks again and again."""
+    caller, ask, line, decision = ticket.caller, ticket.ask, ticket.line, ticket.decision
+    key = (caller.identity.id, line.name, decision.grant)
+    rests_on = (caller.identity, caller.source, line, decision, ask.algorithm, ask.computed_by, ask.batch)
+    known = _FORMS.get(key)
+    if known is not None and known[0] is ticket.snapshot and known[1] == rests_on:
+        return known[2]
+    if len(_FORMS) >= FORMS_MEMO_MAX:
+        _FORMS.clear()
+    form = Form(_event(ticket), line.log.log.name)
+    _FORMS[key] = (ticket.snapshot, rests_on, form)
+    return form
+
+
+_FORMS: dict[tuple[str, str, str], tuple[Snapshot, tuple[Any, ...], Form]] = {}
 
 
 def _event(ticket: Ticket) -> RequestEvent:
@@ -255,13 +282,16 @@ def _stored(shared: Shared, log: LogState, drafted: _Drafted, committed: Committ
     time = committed.time_ns // NANOSECONDS
     since_ns = shared.clock.monotonic_ns()
     lines: dict[str, tuple[Line, Durable]] = {}
-    for ticket, placed, event, seed in drafted.requests:
-        where = committed.where(placed)
+    for ticket, placed, form, seed in drafted.requests:
+        ask, kept, where, record = ticket.ask, form.spec, committed.where(placed), committed.record(placed)
         seq, first, count = placed.seq, placed.first_leaf, placed.count
-        log.known.request(event, where, seq=seq, first_leaf=first, count=count, time_ns=committed.time_ns)
-        spec = request_spec(event, log.log.name, time, placed.record)
+        log.known.add(
+            ticket.caller.identity.id, ask.request_id, ticket.same, ticket.line.mode, where,
+            seq=seq, first_leaf=first, count=count, time_ns=committed.time_ns,
+        )  # fmt: skip
+        spec = LeafSpec(kept.kind, kept.algorithm, kept.key_id, kept.scope, ask.security_version, time, record)
         ticket.act = Stored(
-            where, seq, committed.time_ns, first, count, event, spec, seed, ticket.names, ticket.ask.digests
+            where, seq, committed.time_ns, first, count, placed.head, spec, seed, ticket.names, ask.digests
         )
         ticket.phase = Phase.DURABLE
         found = lines.get(ticket.line.key)

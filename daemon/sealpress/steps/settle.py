@@ -26,6 +26,7 @@ from sealpress.values import Mode, RecordType
 
 if TYPE_CHECKING:
     from sealpress.tlog.log import Log, Placed
+    from sealpress.tlog.record import Stored
 
 EVENT_BYTES_MAX = 1 << 20  # of one OUTCOME; a sixteenth of a segment where that is less
 REF_BYTES = 32
@@ -74,8 +75,7 @@ def settle_proof(shared: Shared, line: Line, head: SignedHead) -> None:
             b"",
             shared.snapshot.governance_seq,
         )
-        acts = [ticket.act for ticket in part if ticket.act is not None]
-        answers = [Settled(log.log, act, head.size, head.checkpoint) for act in acts]
+        answers = [Settled(log.log, _act(ticket), head.size, head.checkpoint) for ticket in part]
         _record(shared, log, event, _patient(shared, line), part, answers)
     shared.telemetry.settled(line.name, done, head.latency_us)
     log.changed.set()  # requests of this line may be cut again
@@ -83,8 +83,7 @@ def settle_proof(shared: Shared, line: Line, head: SignedHead) -> None:
 
 def settle_direct(shared: Shared, line: Line, ticket: Ticket, parts: Sequence[DirectPart]) -> None:
     """Record every signature; answer with all of them, or with PARTIAL or OUTCOME_UNKNOWN."""
-    act = ticket.act
-    assert act is not None
+    act = _act(ticket)
     unknown = False
     for part in parts:
         for position, result in zip(part.positions, part.results, strict=True):
@@ -209,6 +208,11 @@ def stored_signatures(log: Log, known: KnownRequest) -> dict[int, bytes]:
     return found
 
 
+def _act(ticket: Ticket) -> Stored:
+    assert ticket.act is not None
+    return ticket.act
+
+
 def _patient(shared: Shared, line: Line) -> bool:
     """Whether answers of this line wait until their outcome is durable."""
     rules = shared.snapshot.lines.get(line.name)
@@ -278,8 +282,7 @@ def _direct_events(
     shared: Shared, line: Line, ticket: Ticket, parts: Sequence[DirectPart], status: OutcomeStatus
 ) -> Iterator[OutcomeEvent]:
     """OUTCOMEs with every result of these parts, none larger than a batch takes."""
-    act = ticket.act
-    assert act is not None
+    act = _act(ticket)
     bytes_max = _event_bytes_max(line.log)
     results = [pair for part in parts for pair in zip(part.positions, part.results, strict=True)]
     size = max((part.size for part in parts), default=0)

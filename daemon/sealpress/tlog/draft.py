@@ -6,9 +6,11 @@ not: write, or know whether the commit will succeed (`Placed` counts only after 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import structs
 
 from sealpress.core import leaf
 from sealpress.core.journal import Batch
@@ -16,9 +18,9 @@ from sealpress.core.merkle import EMPTY_ROOT
 from sealpress.errors import CoreError, SealpressError
 from sealpress.ports import Entropy
 from sealpress.tlog import entry
-from sealpress.tlog.entry import Event, Head, RequestEvent, Where
+from sealpress.tlog.entry import ArtifactEvent, Event, Head, RequestEvent, Where
 from sealpress.tlog.record import NANOSECONDS, request_spec, scope
-from sealpress.values import RecordType
+from sealpress.values import Artifact, RecordType
 
 
 class Full(SealpressError):
@@ -39,8 +41,7 @@ class Placed(msgspec.Struct, frozen=True):
     first_leaf: int
     count: int
     time_ns: int
-    record: bytes  # the 32 bytes that its leaves commit to
-    offset: int  # relative to the batch
+    head: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,28 @@ class Committed:
     hash_ns: int
     check_ns: int
     sync_ns: int
+    offsets: Sequence[int]  # of its frames, from the first one's
+    records: bytes  # of each frame the 32 bytes that its leaves commit to
 
     def where(self, placed: Placed) -> Where:
         """The place of one of its records."""
-        return Where(self.start.segment, self.start.offset + placed.offset)
+        return Where(self.start.segment, self.start.offset + self.offsets[placed.seq - self.first_seq])
 
     def record(self, placed: Placed) -> bytes:
         """The 32 bytes that go into the openings of its leaves."""
-        return placed.record
+        at = 32 * (placed.seq - self.first_seq)
+        return self.records[at : at + 32]
+
+
+class Form:
+    """What the REQUESTs of one caller, line and decision have in common, ready to be drafted again and again."""
+
+    __slots__ = ("head", "spec")
+
+    def __init__(self, event: RequestEvent, log_name: str) -> None:
+        """From the event of any of them."""
+        self.head = entry.RequestForm(event)
+        self.spec = request_spec(event, log_name, 0)
 
 
 class Draft:
@@ -117,16 +132,41 @@ class Draft:
         count: int,
     ) -> Placed:
         """Add a REQUEST; its leaf spec follows from the event (a given one must agree). Full if there is no room."""
-        own = request_spec(event, self._log_name, 0)
-        if spec is not None and _kind_of(spec) != _kind_of(own):
+        form = Form(event, self._log_name)
+        if spec is not None and _kind_of(spec) != _kind_of(form.spec):
             raise ValueError("the leaf must say what the event says: recovery makes it from the event")
+        return self.another(
+            form, event.event_id, event.request_id, event.same, event.security_version, event.artifact,
+            salt_seed, names, digests, count,
+        )  # fmt: skip
+
+    def another(
+        self,
+        form: Form,
+        event_id: bytes,
+        request_id: str,
+        same: bytes,
+        security_version: int,
+        artifact: Artifact | ArtifactEvent,
+        salt_seed: bytes,
+        names: bytes,
+        digests: bytes,
+        count: int,
+    ) -> Placed:
+        """Add a REQUEST that differs from its form's only in what is given here. Full if there is no room."""
         items_root = leaf.items_root(salt_seed, names, count) if names else EMPTY_ROOT
-        head = self._head(event, count, items_root)
+        head = form.head.head(
+            self._entropy.bytes(entry.NONCE_BYTES), event_id, request_id, same, security_version, artifact,
+            self.first_leaf + self._leaves, count, items_root,
+        )  # fmt: skip
+        spec = form.spec
+        if spec.security_version != security_version:
+            spec = structs.replace(spec, security_version=security_version)
         try:
-            self._batch.request(entry.VERSION, head, own, salt_seed, names, digests, count)
+            self._batch.request(entry.VERSION, head, spec, salt_seed, names, digests, count)
         except CoreError as error:
             raise self._full(error) from error
-        return self._placed(RecordType.REQUEST, head, count)
+        return self._placed(head, count)
 
     def event(self, type_: RecordType, event: Event) -> Placed:
         """Add a record without columns. Full if there is no room."""
@@ -137,18 +177,14 @@ class Draft:
             self._batch.event(type_, entry.VERSION, head, self._event_scope)
         except CoreError as error:
             raise self._full(error) from error
-        return self._placed(type_, head, 1)
+        return self._placed(head, 1)
 
     def _head(self, event: Event, count: int, items_root: bytes) -> bytes:
         nonce = self._entropy.bytes(entry.NONCE_BYTES)
         return entry.encode(Head(nonce, event, self.first_leaf + self._leaves, count, items_root))
 
-    def _placed(self, type_: RecordType, head: bytes, count: int) -> Placed:
-        seq = self.first_seq + self._frames
-        record = leaf.record_hash(type_, 0, entry.VERSION, seq, self.time_ns, head)
-        placed = Placed(
-            seq, self.first_leaf + self._leaves, count, self.time_ns, record, self._batch.offset(self._frames)
-        )
+    def _placed(self, head: bytes, count: int) -> Placed:
+        placed = Placed(self.first_seq + self._frames, self.first_leaf + self._leaves, count, self.time_ns, head)
         self._frames += 1
         self._leaves += count
         return placed

@@ -19,10 +19,11 @@ import msgspec
 from msgspec import Meta
 
 from sealpress.errors import Invalid
-from sealpress.values import DigestAlgorithm, Format, Mode, RecordType
+from sealpress.values import Artifact, DigestAlgorithm, Format, Mode, RecordType
 
 VERSION = 1  # of every frame we write; another one is refused, never guessed at
 NONCE_BYTES = 16
+EVENT_ID = slice(24, 40)  # where it stands in the head of a REQUEST
 HEAD_STARTS = b"\x95\xc4\x10"  # every head: an array of five, a nonce of sixteen bytes
 
 Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -207,6 +208,46 @@ class Head(msgspec.Struct, Generic[E_co], array_like=True, frozen=True, forbid_u
     items_root: Bytes32
 
 
+class RequestForm:
+    """What the heads of many REQUESTs have in common, encoded once: all but what each of them has of its own.
+
+    `head` gives the very bytes of `encode(Head(nonce, event, first_leaf, count, items_root))`.
+    """
+
+    __slots__ = ("_before", "_behind")
+
+    def __init__(self, event: RequestEvent) -> None:
+        """From any of them."""
+        values = msgspec.structs.astuple(event)
+        assert _OF_ITS_OWN == event.__struct_fields__[_BEHIND - 3 : _BEHIND]
+        self._before = _ENCODER.encode(values[2 : _BEHIND - 3])[1:] + _BYTES_32  # what stands between id and `same`
+        self._behind = _ENCODER.encode(values[_BEHIND:])[3:]  # after the artifact
+
+    def head(
+        self,
+        nonce: bytes,
+        event_id: bytes,
+        request_id: str,
+        same: bytes,
+        security_version: int,
+        artifact: Artifact | ArtifactEvent,
+        first_leaf: int,
+        count: int,
+        items_root: bytes,
+    ) -> bytes:
+        """The head of one of them; ValueError for a field of a wrong length."""
+        if (len(nonce), len(event_id), len(same), len(items_root)) != (NONCE_BYTES, 16, 32, 32):
+            raise ValueError("nonce and event id have 16 bytes, sameness and root 32")
+        encode = _ENCODER.encode
+        fields = encode((security_version, (artifact.name, artifact.version, artifact.size, artifact.media_type)))
+        end = encode((first_leaf, count, items_root))
+        id_ = encode(request_id)
+        # Of the two tuples what follows their header of one byte.
+        return b"".join(
+            (HEAD_STARTS, nonce, _EVENT_STARTS, event_id, id_, self._before, same, fields[1:], self._behind, end[1:])
+        )
+
+
 EVENTS: dict[RecordType, type[Event]] = {
     RecordType.REQUEST: RequestEvent,
     RecordType.OUTCOME: OutcomeEvent,
@@ -220,6 +261,10 @@ _DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {
     for type_, event in EVENTS.items()
 }
 _ENCODER = msgspec.msgpack.Encoder()
+_EVENT_STARTS = b"\xdc" + len(RequestEvent.__struct_fields__).to_bytes(2, "big") + b"\xc4\x10"  # then the id
+_BYTES_32 = b"\xc4\x20"
+_OF_ITS_OWN = ("same", "security_version", "artifact")
+_BEHIND = RequestEvent.__struct_fields__.index("computed_by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +282,16 @@ class Commit:
 def type_of(event: Event) -> RecordType:
     """The frame type that carries such an event."""
     return _TYPES[type(event)]
+
+
+def request_id_of(head: bytes) -> str:
+    """The request id in the head of a REQUEST, at most 255 bytes long, without decoding the rest."""
+    at, size = EVENT_ID.stop + 1, head[EVENT_ID.stop]
+    if size == 0xD9:  # its length is in a byte of its own
+        at, size = at + 1, head[at]
+    else:
+        size &= 0x1F
+    return head[at : at + size].decode()
 
 
 def encode(head: Head[Event]) -> bytes:

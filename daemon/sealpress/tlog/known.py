@@ -105,16 +105,26 @@ class Known:
         self, event: RequestEvent, where: Where, *, seq: int, first_leaf: int, count: int, time_ns: int
     ) -> None:
         """A REQUEST is durable. A former one with the same id (it lapsed) is forgotten."""
+        self.add(
+            event.identity, event.request_id, event.same, event.mode, where,
+            seq=seq, first_leaf=first_leaf, count=count, time_ns=time_ns,
+        )  # fmt: skip
+
+    def add(
+        self, identity: str, request_id: str, same: bytes, mode: Mode, where: Where,
+        *, seq: int, first_leaf: int, count: int, time_ns: int,
+    ) -> None:  # fmt: skip
+        """As `request`, of one whose event nobody has at hand."""
         gone = self._table.add(
-            _who(event.identity, event.request_id),
-            event.same,
+            _who(identity, request_id),
+            same,
             seq=seq,
             first_leaf=first_leaf,
             count=count,
             time_ns=time_ns,
             segment=where.segment,
             offset=where.offset,
-            direct=event.mode is Mode.DIRECT,
+            direct=mode is Mode.DIRECT,
         )
         for each in gone:
             self._more.pop(each, None)

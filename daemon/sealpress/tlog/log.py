@@ -3,7 +3,7 @@
     draft = log.draft()                       one time for the whole draft
     placed = draft.request(event, …)          seq and leaf index are known here
     committed = await log.commit(draft)       fdatasync returned
-    committed.where(placed), placed.record
+    committed.where(placed), committed.record(placed)
 
 Up to `commits_in_flight_max` may be submitted and not finished; the next is drafted as if all before it found room.
 
@@ -300,9 +300,9 @@ class Log:
     def _fold(self, result: CommitResult) -> Committed:
         """Take over what a commit thread did: the only place where size, seq and end move."""
         flight = self._flights.popleft()
-        batch_bytes = 0
+        batch_bytes, offsets, records = 0, list[int](), b""
         if flight.batch is not None:
-            batch_bytes = flight.batch.bytes
+            batch_bytes, (offsets, records) = flight.batch.bytes, flight.batch.places()
             self._batches.append(flight.batch)
         self._full = result.status == _FULL and bool(self._flights)
         if result.status == _FULL:
@@ -331,6 +331,8 @@ class Log:
             result.hash_ns,
             result.check_ns,
             result.sync_ns,
+            offsets,
+            records,
         )
 
     def _failed(self, error: CoreError) -> Damaged:

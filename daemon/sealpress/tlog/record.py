@@ -8,7 +8,7 @@ root compares.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
@@ -61,7 +61,7 @@ class Record:
         return request_spec(event, log_name, seconds, self.hash)
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, dict=True):
     """A stored REQUEST with all that its proofs are made of."""
 
     where: Where
@@ -69,11 +69,27 @@ class Stored(msgspec.Struct, frozen=True):
     time_ns: int
     first_leaf: int
     count: int
-    event: RequestEvent
+    head: bytes
     spec: LeafSpec  # record included
     salt_seed: bytes
     names: bytes
     digests: bytes
+
+    @cached_property
+    def event(self) -> RequestEvent:
+        """What was asked; decoded when somebody wants to know."""
+        event: RequestEvent = entry.decode(RecordType.REQUEST, entry.VERSION, self.head).event
+        return event
+
+    @property
+    def event_id(self) -> bytes:
+        """The event's, without the rest of it."""
+        return self.head[entry.EVENT_ID]
+
+    @property
+    def request_id(self) -> str:
+        """Likewise."""
+        return entry.request_id_of(self.head)
 
     @property
     def opening(self) -> bytes:
@@ -152,8 +168,7 @@ def from_frame(segment: int, frame: Frame) -> Record:
 
 def stored(record: Record, log_name: str) -> Stored:
     """All of a REQUEST that an answer needs; Invalid for another record."""
-    event = record.head.event
-    if not isinstance(event, RequestEvent):
+    if not isinstance(record.head.event, RequestEvent):
         raise Invalid("this record is no REQUEST", reason="ENTRY_TYPE")
     return Stored(
         record.where,
@@ -161,7 +176,7 @@ def stored(record: Record, log_name: str) -> Stored:
         record.time_ns,
         record.head.first_leaf,
         record.head.count,
-        event,
+        record.head_bytes,
         record.spec(log_name),
         record.salt_seed,
         record.names,

@@ -13,12 +13,14 @@ from sealpress.errors import Invalid
 from sealpress.tlog import entry
 from sealpress.tlog.entry import (
     ArtifactEvent,
+    FieldEvent,
     GovernanceEvent,
     Head,
     OutcomeEvent,
     OutcomeStatus,
     RecoveryEvent,
     RefusalEvent,
+    RequestForm,
     RequestRef,
 )
 from sealpress.values import RecordType
@@ -40,6 +42,49 @@ def test_a_head_decodes_to_what_was_encoded(event: entry.Event) -> None:
     head = Head(b"n" * 16, event, 5, 1, EMPTY_ROOT)
 
     assert head == entry.decode(entry.type_of(event), entry.VERSION, entry.encode(head))
+
+
+@given(
+    st.binary(min_size=16, max_size=16),
+    st.text(max_size=60),
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.text(max_size=40), st.text(max_size=40), st.integers(0, 2**63), st.text(max_size=40)),
+    st.integers(0, 2**63),
+    st.integers(1, 2**32 - 1),
+    st.text(max_size=300),
+)
+def test_a_form_gives_the_bytes_that_encode_gives(
+    id_: bytes, request_id: str, version: int, artifact: tuple[str, str, int, str], leaf: int, count: int, name: str
+) -> None:
+    """What is put together from encoded parts is the one encoding of the head, whatever stands in its fields."""
+    fields = (FieldEvent("ref", name, "refs/tags/v1", True),)
+    common = {
+        "identity": name,
+        "rule": name,
+        "claims": (("sub", name),),
+        "fields": fields,
+        "grant_id": "g" * count.bit_length(),
+    }
+    other = request_event(request_id="another", security_version=7, **common)
+    event = request_event(
+        event_id=id_, request_id=request_id, same=id_ * 2, security_version=version, artifact=ArtifactEvent(*artifact),
+        **common,
+    )  # fmt: skip
+    made = RequestForm(other).head(id_, id_, request_id, id_ * 2, version, event.artifact, leaf, count, EMPTY_ROOT)
+
+    assert entry.encode(Head(id_, event, leaf, count, EMPTY_ROOT)) == made
+    assert (id_, request_id) == (made[entry.EVENT_ID], entry.request_id_of(made))
+
+
+def test_a_form_takes_no_field_of_a_wrong_length() -> None:
+    """A record that could not be read again is not made."""
+    form, event = RequestForm(request_event()), request_event()
+    for wrong in range(4):
+        of_16_or_32 = [bytes(16), bytes(16), bytes(32), EMPTY_ROOT]
+        of_16_or_32[wrong] = b"short"
+        nonce, id_, same, root = of_16_or_32
+        with pytest.raises(ValueError, match="16 bytes"):
+            form.head(nonce, id_, "r", same, 0, event.artifact, 0, 1, root)
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)

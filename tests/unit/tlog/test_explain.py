@@ -38,7 +38,7 @@ def test_a_digest_tells_its_request_and_what_became_of_it(scribe: Scribe) -> Non
     assert ["request", "outcome"] == [each["type"] for each in told]
     expected = {"leaf_index": act.placed.first_leaf + 1, "digest": digest.hex(), "size": 1, "name": "f1"}
     assert [expected] == told[0]["items"]
-    assert act.placed.record.hex() == told[0]["record_sha256"]
+    assert act.record.hex() == told[0]["record_sha256"]
     assert "sealed" == told[1]["event"]["status"]
     assert explain.ulid_text(act.event.event_id) == told[0]["event"]["event_id"]
     assert act.event.event_id == explain.parse_ulid(told[0]["event"]["event_id"])

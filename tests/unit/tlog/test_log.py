@@ -44,7 +44,7 @@ def test_reopening_keeps_everything(scribe: Scribe) -> None:
 
 
 def test_a_placed_record_stands_where_it_was_promised(scribe: Scribe) -> None:
-    """Seq, leaf index, record hash and place are known before the commit and true after it."""
+    """Seq and leaf index are known before the commit and true after it, as are record hash and place."""
     acts = scribe.request(3, 1, 7, names=True) + scribe.request(2, mode=Mode.DIRECT)
     for act in acts:
         stored = scribe.log.stored(act.where)
@@ -54,7 +54,7 @@ def test_a_placed_record_stands_where_it_was_promised(scribe: Scribe) -> None:
             stored.first_leaf,
             stored.count,
         )
-        assert act.placed.record == stored.spec.record
+        assert act.record == stored.spec.record
         assert act.event == stored.event
         leaves = stored.leaf_hashes()
         for i in range(stored.count):

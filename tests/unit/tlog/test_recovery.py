@@ -215,7 +215,7 @@ def test_dangling_requests_are_found_with_their_openings(scribe: Scribe) -> None
     found = scribe.reopen().recovered.dangling
 
     assert [dangling.where, direct.where] == [each.where for each in found]
-    assert dangling.placed.record == found[0].spec.record
+    assert dangling.record == found[0].spec.record
     assert dangling.event == found[0].event
     expected = [scribe.log.leaf_hash(dangling.placed.first_leaf + i) for i in range(3)]
     assert b"".join(expected) == found[0].leaf_hashes()

@@ -124,7 +124,10 @@ class Flow:
         """A line's own pace: while the token works, its next leaves become durable. Several of these pipeline seals."""
         heads, wait_ms = self._heads[line.log.id], RETRY_MS
         while True:
-            await self._durable(line)
+            if line.next.locked() and line.unasked:
+                line.changed.set()  # the one that waits need not wait for the token any more
+            async with line.next:
+                await self._durable(line)
             try:
                 held = await _witnesses.wait(self.shared, heads, self._signer, line) if line.held else None
                 # Stop here: witnesses may have cosigned a head of the log; the line key has signed nothing.
@@ -352,10 +355,7 @@ class Flow:
             log.changed.clear()
             gather.waiting = True
             try:
-                async with asyncio.timeout(wait_ns / NANOSECONDS):
-                    await log.changed.wait()
-            except TimeoutError:
-                continue
+                await _changed(log.changed, wait_ns / NANOSECONDS)
             finally:
                 gather.waiting = False
 
@@ -399,11 +399,7 @@ class Flow:
                 for ticket in [ticket for durable in line.durable for ticket in durable.tickets]:
                     ticket.turn_away(admit.key_stopped())
             wait_s = spare_ns / NANOSECONDS if spare_ns else TICK_S
-            try:
-                async with asyncio.timeout(min(wait_s, TICK_S)):  # at a tick, its leaves may be too old to be signed
-                    await line.changed.wait()
-            except TimeoutError:
-                continue
+            await _changed(line.changed, min(wait_s, TICK_S))  # at a tick, its leaves may be too old to be signed
 
     def _held(self, line: Line) -> bool:
         return self.shared.office is not None and self.shared.office.held(line.key)
@@ -482,6 +478,15 @@ class Flow:
         assert self.stopped is not None
         if not self.stopped.done():
             self.stopped.set_result(error)
+
+
+async def _changed(event: asyncio.Event, wait_s: float) -> None:
+    """Until it is set, or for so long: then it is set, too. Cheaper than asyncio.timeout, which raises each time."""
+    timer = asyncio.get_running_loop().call_later(wait_s, event.set)
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()
 
 
 async def _notify(log: LogState) -> None:

@@ -12,10 +12,15 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Protocol, TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from sealpress.ports import Clock
 
@@ -29,13 +34,42 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024, 4_096, 16_384, 65_536, 262_14
 class _Children(dict[str, Any]):
     """The children of a metric by their label, made once: `labels` costs more than to count."""
 
-    def __init__(self, metric: Counter | Gauge | Histogram) -> None:
+    def __init__(self, metric: Counter | Gauge) -> None:
         super().__init__()
         self._metric = metric
 
     def __missing__(self, label: str) -> Any:
         child = self[label] = self._metric.labels(label)
         return child
+
+
+class _Histogram(Collector):
+    """A histogram by one label, of one thread: to observe is to add to two numbers, where the library's takes locks."""
+
+    def __init__(self, name: str, text: str, label: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
+        self._name, self._text, self._label, self._bounds = name, text, label, tuple(bounds)
+        self._counts: dict[str, list[int]] = {}  # by label: how many fell between two bounds, and beyond the last
+        self._sums: dict[str, float] = {}
+        registry.register(self)
+
+    def observe(self, label: str, value: float) -> None:
+        counts = self._counts.get(label)
+        if counts is None:
+            counts = self._counts[label] = [0] * (len(self._bounds) + 1)
+            self._sums[label] = 0.0
+        counts[bisect_left(self._bounds, value)] += 1
+        self._sums[label] += value
+
+    def describe(self) -> Iterable[Metric]:
+        return [HistogramMetricFamily(self._name, self._text, labels=[self._label])]
+
+    def collect(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily(self._name, self._text, labels=[self._label])
+        names = [*map(floatToGoString, self._bounds), "+Inf"]
+        for label, counts in self._counts.items():
+            buckets = list(zip(names, accumulate(counts), strict=True))
+            family.add_metric([label], buckets, self._sums[label])
+        return [family]
 
 
 class _Begun(Protocol):
@@ -106,13 +140,12 @@ class Telemetry:
         self._seal_failures = Counter(
             "sealpress_seal_failures", "Calls to the signer that failed", ["line", "reason"], registry=r
         )
-        self._seconds = Histogram(
-            "sealpress_request_seconds", "From admission to the answer, the slowest of each head", ["line"],
-            buckets=SECONDS, registry=r,
-        )  # fmt: skip
-        self._token = Histogram("sealpress_token_seconds", "Token operation", ["line"], buckets=SECONDS, registry=r)
-        self._sync = Histogram("sealpress_sync_seconds", "fdatasync of a batch", ["log"], buckets=SECONDS, registry=r)
-        self._batch = Histogram("sealpress_batch_requests", "Requests in a commit", ["log"], buckets=COUNTS, registry=r)
+        self._seconds = _Histogram(
+            "sealpress_request_seconds", "From admission to the answer, the slowest of each head", "line", SECONDS, r
+        )
+        self._token = _Histogram("sealpress_token_seconds", "Token operation", "line", SECONDS, r)
+        self._sync = _Histogram("sealpress_sync_seconds", "fdatasync of a batch", "log", SECONDS, r)
+        self._batch = _Histogram("sealpress_batch_requests", "Requests in a commit", "log", COUNTS, r)
         self._size = Gauge("sealpress_tree_size", "Committed leaves", ["log"], registry=r)
         self._sealed = Gauge("sealpress_sealed_size", "Newest signed head", ["log"], registry=r)
         self._share = Gauge("sealpress_log_space_ratio", "Used part of the log's space", ["log"], registry=r)
@@ -145,8 +178,8 @@ class Telemetry:
         )
         self._internal = Counter("sealpress_internal_errors", "Our bugs that a caller met", ["method"], registry=r)
 
-        self._of_log = [_Children(metric) for metric in (self._leaves, self._sync, self._size, self._batch)]
-        self._of_line = [_Children(metric) for metric in (self._requests, self._seconds, self._token)]
+        self._leaves_of, self._size_of = _Children(self._leaves), _Children(self._size)
+        self._requests_of = _Children(self._requests)
 
     def exposition(self) -> bytes:
         """The metrics as Prometheus reads them."""
@@ -164,22 +197,20 @@ class Telemetry:
 
     def committed(self, log: str, requests: int, leaves: int, sync_ns: int, size: int) -> None:
         """A batch is durable."""
-        made, syncs, sizes, batches = self._of_log
-        made[log].inc(leaves)
-        syncs[log].observe(sync_ns / NANOSECONDS)
-        sizes[log].set(size)
+        self._leaves_of[log].inc(leaves)
+        self._size_of[log].set(size)
+        self._sync.observe(log, sync_ns / NANOSECONDS)
         if requests:
-            batches[log].observe(requests)
+            self._batch.observe(log, requests)
 
     def settled(self, line: str, tickets: Sequence[_Begun], latency_us: int) -> None:
         """A head or a direct request is signed, and these have their answers."""
         if not tickets:
             return
-        signed, seconds, token = self._of_line
-        signed[line].inc(len(tickets))
-        waited_ns = self._clock.monotonic_ns() - min(ticket.started_ns for ticket in tickets)
-        seconds[line].observe(waited_ns / NANOSECONDS)
-        token[line].observe(latency_us / 1_000_000)
+        self._requests_of[line].inc(len(tickets))
+        waited_ns = self._clock.monotonic_ns() - min([ticket.started_ns for ticket in tickets])
+        self._seconds.observe(line, waited_ns / NANOSECONDS)
+        self._token.observe(line, latency_us / 1_000_000)
 
     def lapsed(self, line: str, requests: int) -> None:
         """Leaves grew too old to be signed."""

@@ -226,6 +226,7 @@ class Line:
         self.sealed: SignedHead | None = None  # its newest head
         self.cosigned: SignedHead | None = None  # its newest head that witnesses cosigned
         self.changed = asyncio.Event()
+        self.next = asyncio.Lock()  # held by the one that waits for more to sign: the others need not be woken
         self._last: asyncio.Event | None = None  # set when the seal that was asked for last is settled
 
     def turn(self) -> tuple[asyncio.Event | None, asyncio.Event]:

@@ -6,6 +6,7 @@ entries, however many there are. Does not: know what a state means (tlog/known.p
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sealpress.core._native import ffi, lib
@@ -14,6 +15,9 @@ from sealpress.core.status import check, statuses
 SAME_BYTES = 16
 SECRET_BYTES = 16
 _END = statuses()["SP_E_END"]
+
+# who (identity, zero byte, request id), same, seq, first leaf, count, segment, offset, whether direct
+Row = tuple[bytes, bytes, int, int, int, int, int, bool]
 
 
 class KnownTable:
@@ -41,28 +45,22 @@ class KnownTable:
         check(status)
         return self._found
 
-    def add(
-        self,
-        who: bytes,
-        same: bytes,
-        *,
-        seq: int,
-        first_leaf: int,
-        count: int,
-        time_ns: int,
-        segment: int,
-        offset: int,
-        direct: bool,
-    ) -> list[int]:
-        """A request without outcomes, for whatever stood under `who`; the seqs of those that are known no more."""
-        gone, gone_count = self._gone, self._gone_count
-        check(
-            lib.sp_known_add(
+    def add(self, rows: Iterable[Row], time_ns: int) -> list[int]:
+        """Requests of one time without outcomes, each for whatever stood under its `who`.
+
+        The seqs of those that are known no more.
+        """
+        gone, gone_count, forgotten = self._gone, self._gone_count, list[int]()
+        for who, same, seq, first_leaf, count, segment, offset, direct in rows:
+            status = lib.sp_known_add(
                 self._pointer, who, len(who), same, seq, first_leaf, count, time_ns, segment, offset, direct,
                 gone, gone_count,
-            )
-        )  # fmt: skip
-        return [gone[at] for at in range(gone_count[0])] if gone_count[0] else []
+            )  # fmt: skip
+            if status:
+                check(status)
+            if gone_count[0]:
+                forgotten.extend(gone[0 : gone_count[0]])
+        return forgotten
 
     def settle(self, seq: int, state: int, done: int, segment: int, offset: int) -> bool:
         """An outcome about a request; whether it had one before. Nothing changes for one that is not open."""

@@ -16,7 +16,7 @@ import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
 from sealpress.hsm import messages as m
@@ -193,7 +193,7 @@ class SignerLink:
         self._on_change = on_change
         self._next_id = 1
         self._calls: dict[int, asyncio.Future[m.Answer]] = {}
-        self._writer: asyncio.StreamWriter | None = None
+        self._transport: asyncio.WriteTransport | None = None
         self._unsent = bytearray()
         self._status: SignerStatus | None = None
         self._up = asyncio.Event()
@@ -305,8 +305,8 @@ class SignerLink:
 
     def _call(self, ask: Ask, want: type[A]) -> Call[A]:
         """On its way when this returns, in the order of calls, if there is a connection."""
-        writer, future = self._writer, None
-        if writer is not None and self._up.is_set():
+        future = None
+        if self._transport is not None and self._up.is_set():
             loop = asyncio.get_running_loop()
             self._unsent += m.frame(ask)
             future = self._calls[ask.id] = loop.create_future()
@@ -317,21 +317,22 @@ class SignerLink:
         return self._answered(future, ask, want)
 
     def _send(self) -> None:
-        if self._unsent and self._writer is not None:
-            self._writer.write(bytes(self._unsent))
+        if self._unsent and self._transport is not None:
+            self._transport.write(bytes(self._unsent))
             self._unsent.clear()
 
     async def _answered(self, future: asyncio.Future[m.Answer] | None, ask: Ask, want: type[A]) -> A:
         if future is None:
             raise _lost(self._path)
+        deadline = asyncio.get_running_loop().call_later(self._deadline_s, _expire, future)
         try:
-            async with asyncio.timeout(self._deadline_s):
-                answer = await future
+            answer = await future
         except (TimeoutError, Unavailable) as error:
             reason = "OUTCOME_UNKNOWN" if isinstance(ask, m.Direct) else "SLOT_DOWN"
             text = "the signer did not answer in time" if isinstance(error, TimeoutError) else error.message
             raise Unavailable(text, reason=reason, retry_after_ms=1_000) from None
         finally:
+            deadline.cancel()
             self._calls.pop(ask.id, None)
         if isinstance(answer, m.Refused):
             raise _refusal(answer)
@@ -340,34 +341,24 @@ class SignerLink:
         return answer
 
     async def _keep(self) -> None:
-        wait_ms = RECONNECT_MS
+        loop, wait_ms = asyncio.get_running_loop(), RECONNECT_MS
         while True:
             try:
-                reader, writer = await asyncio.open_unix_connection(self._path)
+                transport, wire = await loop.create_unix_connection(lambda: _Wire(self._take), self._path)
             except OSError:
                 await asyncio.sleep(wait_ms / 1000)
                 wait_ms = min(2 * wait_ms, RECONNECT_MS_MAX)
                 continue
             try:
-                await self._serve(reader, writer)
+                self._transport = transport
+                await wire.lost
             finally:
                 was_up = self._up.is_set()
-                self._lose(writer)
+                self._lose(transport)
             if was_up:
                 wait_ms = RECONNECT_MS
             await asyncio.sleep(wait_ms / 1000)
             wait_ms = min(2 * wait_ms, RECONNECT_MS_MAX)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        frames = m.Frames(m.answer_decoder)
-        self._writer = writer
-        try:
-            writer.write(m.frame(m.Hello(m.VERSION)))
-            while data := await reader.read(1 << 18):
-                for answer in frames.feed(data):
-                    self._take(answer)
-        except (OSError, Malformed):
-            return
 
     def _take(self, answer: m.Answer) -> None:
         if isinstance(answer, m.Hello):
@@ -383,13 +374,13 @@ class SignerLink:
             if future is not None and not future.done():
                 future.set_result(answer)
 
-    def _lose(self, writer: asyncio.StreamWriter) -> None:
+    def _lose(self, transport: asyncio.WriteTransport) -> None:
         self._up.clear()
-        self._writer = None
+        self._transport = None
         self._unsent.clear()
         self._status = None
         self.restarts += 1
-        writer.close()
+        transport.close()
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(_lost(self._path))
@@ -397,6 +388,39 @@ class SignerLink:
         self._calls.clear()
         if self._on_change is not None:
             self._on_change(SignerStatus("", {}, {}, {}, {}))
+
+
+class _Wire(asyncio.Protocol):
+    """One connection: says who we are, and cuts what comes into answers. `lost` is done when it has ended."""
+
+    def __init__(self, take: Callable[[m.Answer], None]) -> None:
+        self._frames, self._take = m.Frames(m.answer_decoder), take
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).write(m.frame(m.Hello(m.VERSION)))
+
+    def data_received(self, data: bytes) -> None:
+        if self.lost.done():
+            return
+        try:
+            for answer in self._frames.feed(data):
+                self._take(answer)
+        except Malformed:
+            self._end()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        del error
+        self._end()
+
+    def _end(self) -> None:
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
+def _expire(future: asyncio.Future[m.Answer]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 async def _sealed(call: Call[m.Sealed]) -> Sealed:

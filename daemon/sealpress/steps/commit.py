@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from sealpress.core.known import Row
 from sealpress.core.leaf import LeafSpec
 from sealpress.errors import Busy, Damaged, Malformed, Refusal, SealpressError
 from sealpress.governance.rules import Field
@@ -36,9 +37,10 @@ from sealpress.steps._state import (
 )
 from sealpress.tlog.draft import Form
 from sealpress.tlog.entry import ArtifactEvent, FieldEvent, RefusalEvent, RequestEvent
+from sealpress.tlog.known import who_asked
 from sealpress.tlog.log import Committed, Draft, Full, Placed
 from sealpress.tlog.record import Stored
-from sealpress.values import RecordType
+from sealpress.values import Mode, RecordType
 
 SEED_BYTES = 32
 FIELDS_MEMO_MAX = 8_192
@@ -282,13 +284,12 @@ def _stored(shared: Shared, log: LogState, drafted: _Drafted, committed: Committ
     time = committed.time_ns // NANOSECONDS
     since_ns = shared.clock.monotonic_ns()
     lines: dict[str, tuple[Line, Durable]] = {}
+    known: list[Row] = []
     for ticket, placed, form, seed in drafted.requests:
-        ask, kept, where, record = ticket.ask, form.spec, committed.where(placed), committed.record(placed)
+        ask, kept, (where, record) = ticket.ask, form.spec, committed.place(placed)
         seq, first, count = placed.seq, placed.first_leaf, placed.count
-        log.known.add(
-            ticket.caller.identity.id, ask.request_id, ticket.same, ticket.line.mode, where,
-            seq=seq, first_leaf=first, count=count, time_ns=committed.time_ns,
-        )  # fmt: skip
+        who = who_asked(ticket.caller.identity.id, ask.request_id)
+        known.append((who, ticket.same, seq, first, count, *where, ticket.line.mode is Mode.DIRECT))
         spec = LeafSpec(kept.kind, kept.algorithm, kept.key_id, kept.scope, ask.security_version, time, record)
         ticket.act = Stored(
             where, seq, committed.time_ns, first, count, placed.head, spec, seed, ticket.names, ask.digests
@@ -300,6 +301,7 @@ def _stored(shared: Shared, log: LogState, drafted: _Drafted, committed: Committ
         found[1].tickets.append(ticket)
         found[1].end = first + count
         found[1].cost += ticket.cost
+    log.known.requests(known, committed.time_ns)
     return list(lines.values())
 
 

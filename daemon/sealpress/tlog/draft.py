@@ -66,6 +66,11 @@ class Committed:
         """The place of one of its records."""
         return Where(self.start.segment, self.start.offset + self.offsets[placed.seq - self.first_seq])
 
+    def place(self, placed: Placed) -> tuple[Where, bytes]:
+        """Both of it."""
+        at = placed.seq - self.first_seq
+        return Where(self.start[0], self.start[1] + self.offsets[at]), self.records[32 * at : 32 * at + 32]
+
     def record(self, placed: Placed) -> bytes:
         """The 32 bytes that go into the openings of its leaves."""
         at = 32 * (placed.seq - self.first_seq)

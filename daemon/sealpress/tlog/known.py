@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sealpress.core.known import SAME_BYTES, KnownTable
+from sealpress.core.known import SAME_BYTES, KnownTable, Row
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, Where
 from sealpress.values import Mode
 
@@ -78,7 +78,7 @@ class Known:
 
     def get(self, identity: str, request_id: str, now_ns: int) -> KnownRequest | None:
         """The request with this id, if it is younger than the window. Damaged if its record cannot be read."""
-        who = _who(identity, request_id)
+        who = who_asked(identity, request_id)
         found = self._table.find(who)
         if found is None:
             earlier = self._earlier.find(identity, request_id) if self._earlier is not None else None
@@ -105,28 +105,12 @@ class Known:
         self, event: RequestEvent, where: Where, *, seq: int, first_leaf: int, count: int, time_ns: int
     ) -> None:
         """A REQUEST is durable. A former one with the same id (it lapsed) is forgotten."""
-        self.add(
-            event.identity, event.request_id, event.same, event.mode, where,
-            seq=seq, first_leaf=first_leaf, count=count, time_ns=time_ns,
-        )  # fmt: skip
+        who, direct = who_asked(event.identity, event.request_id), event.mode is Mode.DIRECT
+        self.requests([(who, event.same, seq, first_leaf, count, *where, direct)], time_ns)
 
-    def add(
-        self, identity: str, request_id: str, same: bytes, mode: Mode, where: Where,
-        *, seq: int, first_leaf: int, count: int, time_ns: int,
-    ) -> None:  # fmt: skip
-        """As `request`, of one whose event nobody has at hand."""
-        gone = self._table.add(
-            _who(identity, request_id),
-            same,
-            seq=seq,
-            first_leaf=first_leaf,
-            count=count,
-            time_ns=time_ns,
-            segment=where.segment,
-            offset=where.offset,
-            direct=mode is Mode.DIRECT,
-        )
-        for each in gone:
+    def requests(self, rows: Iterable[Row], time_ns: int) -> None:
+        """As `request`, of all of a commit: the rows that core.known wants, made with `who_asked`."""
+        for each in self._table.add(rows, time_ns):
             self._more.pop(each, None)
 
     def outcome(self, event: OutcomeEvent, where: Where, of: int | None = None) -> None:
@@ -164,5 +148,6 @@ class Known:
         )
 
 
-def _who(identity: str, request_id: str) -> bytes:
+def who_asked(identity: str, request_id: str) -> bytes:
+    """What a request is found by."""
     return f"{identity}\0{request_id}".encode()

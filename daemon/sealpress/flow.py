@@ -347,17 +347,20 @@ class Flow:
     async def _gathered(self, log: LogState) -> None:
         """Until it is time to cut (_gather.py). Facts of governance and urgent records wait for nobody."""
         gather, clock = log.gather, self.shared.clock
-        while not (log.facts or (log.events and log.urgent)):
-            free_ns = min((line.pace.due_ns for line in log.queue.lines() if not self._blocked(line)), default=0)
-            wait_ns = gather.wait_ns(clock.monotonic_ns(), log.queue.work, free_ns)
-            if wait_ns == 0:
-                return
-            log.changed.clear()
-            gather.waiting = True
-            try:
-                await _changed(log.changed, wait_ns / NANOSECONDS)
-            finally:
-                gather.waiting = False
+
+        def wait_ns() -> int:
+            if log.facts or (log.events and log.urgent):
+                return 0
+            free_ns = min([line.pace.due_ns for line in log.queue.lines() if not self._blocked(line)], default=0)
+            return gather.wait_ns(clock.monotonic_ns(), log.queue.work, free_ns)
+
+        gather.waiting = True
+        try:
+            while wait_ns() > 0:
+                log.changed.clear()
+                await _changed(log.changed, wait_ns)
+        finally:
+            gather.waiting = False
 
     def _blocked(self, line: Line) -> bool:
         """Whether a line's requests must wait; not where they would be refused."""
@@ -398,8 +401,12 @@ class Flow:
             if self._held(line):
                 for ticket in [ticket for durable in line.durable for ticket in durable.tickets]:
                     ticket.turn_away(admit.key_stopped())
-            wait_s = spare_ns / NANOSECONDS if spare_ns else TICK_S
-            await _changed(line.changed, min(wait_s, TICK_S))  # at a tick, its leaves may be too old to be signed
+            wait_s = min(spare_ns / NANOSECONDS if spare_ns else TICK_S, TICK_S)
+            timer = asyncio.get_running_loop().call_later(wait_s, line.changed.set)
+            try:
+                await line.changed.wait()  # at a tick, its leaves may be too old to be signed
+            finally:
+                timer.cancel()
 
     def _held(self, line: Line) -> bool:
         return self.shared.office is not None and self.shared.office.held(line.key)
@@ -480,13 +487,25 @@ class Flow:
             self.stopped.set_result(error)
 
 
-async def _changed(event: asyncio.Event, wait_s: float) -> None:
-    """Until it is set, or for so long: then it is set, too. Cheaper than asyncio.timeout, which raises each time."""
-    timer = asyncio.get_running_loop().call_later(wait_s, event.set)
+async def _changed(event: asyncio.Event, wait_ns: Callable[[], int]) -> None:
+    """Until it is set, or nothing is left to wait for: which is asked again each time without a turn of the task."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
+
+    def look() -> None:
+        nonlocal timer
+        left_ns = wait_ns()
+        if left_ns > 0:
+            timer = loop.call_later(left_ns / NANOSECONDS, look)
+        else:
+            event.set()
+
+    look()
     try:
         await event.wait()
     finally:
-        timer.cancel()
+        if timer is not None:
+            timer.cancel()
 
 
 async def _notify(log: LogState) -> None:

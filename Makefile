@@ -39,7 +39,7 @@ demo-governance: $(READY) ## officers, approvals, a firmware key from birth to e
 
 wheel: $(WHEEL) ## the package as one file for the stable ABI, in dist/
 
-test: $(READY) .stamp-disks ## the whole test suite
+test: $(READY) .stamp-disks .stamp-modules ## the whole test suite
 	$(PYTHON_HERE) -m pytest $(PYTEST_ARGS)
 
 explain-large: $(READY) ## open and explain a log of ten million leaves, two million of them asked one by one; minutes, 4 GB
@@ -140,6 +140,10 @@ clean: ## everything that make has made, but no system package
 
 .stamp-disks: .stamp-system
 	.ci/setup disks
+	@touch $@
+
+.stamp-modules: .stamp-system
+	.ci/setup modules
 	@touch $@
 
 .stamp-lint: .stamp-system

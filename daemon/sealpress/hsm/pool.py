@@ -80,7 +80,7 @@ class SlotPool:
         self._never = threading.Event()  # to wait with
         self._tell: Callable[[], None] = lambda: None
         self.lost: CannotStart | None = None
-        self._fill()
+        self._fill(clock.monotonic_ns() + _S)
 
     def start(self, tell: Callable[[], None]) -> None:
         """Mend from now on, and call `tell` from that thread whenever `sessions` or `lost` may have changed."""
@@ -243,10 +243,14 @@ class SlotPool:
             self._never.wait(pause_s)
         for position in self._pool.dead():
             self._close(position)
+        self._sessions = [None] * self._pool.count  # what a thread still has in hand: its number may be given out again
         self._token.reopen()
 
-    def _fill(self) -> None:
-        """A session for each that failed, or as many as the token gives; CannotStart if there is none at all."""
+    def _fill(self, until_ns: int | None = None) -> None:
+        """A session for each that failed, or as many as the token gives; CannotStart if there is none at all.
+
+        At the start those that are not open after a second come later.
+        """
         for position in self._pool.dead():
             self._close(position)
             try:
@@ -260,7 +264,10 @@ class SlotPool:
             self._sessions[position] = session
             self._pool.replace(position, int(session.handle), generation=self._handles.generation)
             with self._changed:
+                self._broken_since_ns = self._broken_since_ns and self._clock.monotonic_ns()  # slow is not stuck
                 self._changed.notify_all()
+            if until_ns is not None and self._clock.monotonic_ns() > until_ns:
+                return
         self._fill_wait_s = _FILL_S[0]
 
     def _close(self, position: int) -> None:

@@ -1,7 +1,7 @@
 """Several tenants at one node, each at a rate of its own, open loop: what each was served, and how long it waited.
 
-Guarantees: a tenant has a connection of its own; a call is counted from the moment when it was due, so that a late generator makes nobody look quick.
-Does not: retry.
+Guarantees: each tenant has a connection of its own; a call is counted from the moment when it was due, so that a late
+generator makes nobody look quick. Does not: retry.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 /* The signing loop: one thread per session, C_SignInit and C_Sign on handles that python-pkcs11 found.
  *
  * A call brings jobs and waits; the threads take one job at a time from the calls in turn, so that a long list does not
- * keep a short one waiting, and no more of them work at a time than the token bears (sp_pace). Signature sizes are known
- * to the caller: there is no length query, which on a network HSM is a round trip. No job is begun after the deadline of
- * its call, and from then on the call waits only for the jobs that the token has in hand.
+ * keep a short one waiting, and no more of them work at a time than the token bears (sp_pace). One job that finds a seat
+ * free is signed on it by the thread that brought it: it would wait for that job anyhow. Signature sizes are known to the
+ * caller: there is no length query, which on a network HSM is a round trip. No job is begun after the deadline of its
+ * call, and from then on the call waits only for the jobs that the token has in hand.
  *
  * A session that answers anything but CKR_OK may hold an unfinished operation and would refuse every later one
  * (CKR_OPERATION_ACTIVE): it is dead until the caller puts another in its place. When all are dead, jobs come back
@@ -34,14 +35,14 @@ typedef struct pool_seat {
     pthread_t thread;
     uint32_t position;
     ck_session session;
-    int alive, busy, started;
+    pthread_cond_t work;
+    int alive, busy, resting, started;
     uint64_t since_ns;                  /* of the job in hand */
 } pool_seat;
 
 struct sp_p11_pool {
     const ck_function_list *table;
     pthread_mutex_t lock;
-    pthread_cond_t work;
     sign_call *first, *last;            /* calls with jobs not yet taken */
     int stopping;
     uint64_t generation;
@@ -184,13 +185,21 @@ static int has_room(const sp_p11_pool *pool)
     return working < pool->pace.limit;
 }
 
-/* Another job than there was may be done. A dead seat's thread would do nothing with a signal. */
+static int at_rest(const pool_seat *seat)
+{
+    return seat->alive && !seat->busy && seat->resting;
+}
+
+/* So many more jobs than before may be done, by threads that rest. */
 static void wake(sp_p11_pool *pool, size_t jobs)
 {
-    if (jobs == 1 && pool->alive == pool->count) {
-        pthread_cond_signal(&pool->work);
-    } else if (jobs > 0) {
-        pthread_cond_broadcast(&pool->work);
+    for (uint32_t i = 0; i < pool->count && jobs > 0; i++) {
+        pool_seat *seat = &pool->seats[i];
+        if (at_rest(seat)) {
+            seat->resting = 0;
+            pthread_cond_signal(&seat->work);
+            jobs--;
+        }
     }
 }
 
@@ -213,7 +222,7 @@ static void sign_unlocked(sp_p11_pool *pool, pool_seat *seat, sp_p11_job *job)
     }
     sp_pace_done(&pool->pace, job->mechanism, job->signature_capacity, job->elapsed_ns, alone, pool->first != NULL);
     if (pool->pace.limit > limit) {
-        wake(pool, pool->first != NULL ? 2 : 0);
+        wake(pool, pool->first != NULL ? pool->pace.limit - limit : 0);
     }
 }
 
@@ -240,13 +249,15 @@ static void serve(sp_p11_pool *pool, pool_seat *seat)
 }
 
 /* Until something happens; while jobs wait, until one of those under way may have hung. */
-static void rest(sp_p11_pool *pool, const pool_seat *seat)
+static void rest(sp_p11_pool *pool, pool_seat *seat)
 {
+    seat->resting = 1;
     if (!seat->alive || pool->first == NULL) {
-        pthread_cond_wait(&pool->work, &pool->lock);
-        return;
+        pthread_cond_wait(&seat->work, &pool->lock);
+    } else {
+        wait_until(&seat->work, &pool->lock, now_ns() + WATCH_MS * 1000000u);
     }
-    wait_until(&pool->work, &pool->lock, now_ns() + WATCH_MS * 1000000u);
+    seat->resting = 0;
 }
 
 static void *seat_main(void *argument)
@@ -255,7 +266,7 @@ static void *seat_main(void *argument)
     sp_p11_pool *pool = seat->pool;
     pthread_mutex_lock(&pool->lock);
     while (!pool->stopping) {
-        if (seat->alive && pool->first != NULL && has_room(pool)) {
+        if (seat->alive && !seat->busy && pool->first != NULL && has_room(pool)) {
             serve(pool, seat);
         } else {
             rest(pool, seat);
@@ -277,12 +288,12 @@ int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out)
     pool->count = count;
     sp_pace_start(&pool->pace, count);
     pthread_mutex_init(&pool->lock, NULL);
-    init_condition(&pool->work);
     sp_p11_hold(1);
     for (uint32_t i = 0; i < count; i++) {
         int alive = sessions[i] != CK_INVALID_HANDLE;
         pool->seats[i] = (pool_seat){.pool = pool, .position = i, .session = sessions[i], .alive = alive};
         pool->alive += (uint32_t)alive;
+        init_condition(&pool->seats[i].work);
     }
     for (uint32_t i = 0; i < count; i++) {
         pool_seat *seat = &pool->seats[i];
@@ -294,6 +305,20 @@ int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out)
     }
     *out = pool;
     return SP_OK;
+}
+
+/* A seat for a job that nobody is before, or NULL; its own thread leaves it alone while it is busy. */
+static pool_seat *free_seat(sp_p11_pool *pool)
+{
+    if (pool->first != NULL || !has_room(pool)) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < pool->count; i++) {
+        if (pool->seats[i].alive && !pool->seats[i].busy) {
+            return &pool->seats[i];
+        }
+    }
+    return NULL;
 }
 
 /* Until all jobs are done; when the deadline passes, until those are that a token has in hand. */
@@ -330,6 +355,7 @@ int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_n
     sign_call call = {.jobs = jobs, .count = count, .deadline_ns = deadline_ns};
     init_condition(&call.finished);
     pthread_mutex_lock(&pool->lock);
+    pool_seat *seat = count == 1 && !pool->stopping ? free_seat(pool) : NULL;
     if (generation == pool->generation) {
         queue_put(pool, &call);
     } else {
@@ -338,7 +364,12 @@ int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_n
     if (pool->alive == 0 || pool->stopping) {
         fail_waiting(pool);
     }
-    wake(pool, call.count - call.done);
+    if (seat != NULL && call.done == 0) {
+        serve(pool, seat);
+        wake(pool, pool->first != NULL); /* for those who came meanwhile */
+    } else {
+        wake(pool, count - call.done);
+    }
     await_call(pool, &call);
     pthread_mutex_unlock(&pool->lock);
     pthread_cond_destroy(&call.finished);
@@ -374,7 +405,7 @@ static int seat_take(sp_p11_pool *pool, pool_seat *seat, uint64_t session, uint6
     seat->session = session;
     seat->alive = 1;
     pool->alive++;
-    pthread_cond_broadcast(&pool->work);
+    pthread_cond_signal(&seat->work);
     return SP_OK;
 }
 
@@ -408,14 +439,16 @@ void sp_p11_pool_free(sp_p11_pool *pool)
     pthread_mutex_lock(&pool->lock);
     pool->stopping = 1;
     fail_waiting(pool);
-    pthread_cond_broadcast(&pool->work);
+    for (uint32_t i = 0; i < pool->count; i++) {
+        pthread_cond_signal(&pool->seats[i].work);
+    }
     pthread_mutex_unlock(&pool->lock);
     for (uint32_t i = 0; i < pool->count; i++) {
         if (pool->seats[i].started) {
             pthread_join(pool->seats[i].thread, NULL);
         }
+        pthread_cond_destroy(&pool->seats[i].work);
     }
-    pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->lock);
     sp_p11_hold(-1);
     free(pool);

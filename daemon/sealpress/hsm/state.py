@@ -25,6 +25,7 @@ _TAGS_MAX = 64  # per slot; the oldest go first
 LIFTED_MAX = 4_096
 _LIFTED_KEPT_S = 86_400  # beyond its expiry, in case the clock goes back
 _ALL = ""
+_RESTORE = "restore the file; without it a stop could be forgotten"
 
 
 class _Stops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,7 +158,8 @@ class State:
 
     def operations(self) -> Counts:
         """As they were kept last."""
-        return self._read("operations", Counts) or Counts()
+        hint = "move it away: keys are counted anew, and tokens compared from there on"
+        return self._read("operations", Counts, hint) or Counts()
 
     def keep_operations(self, counts: Counts) -> None:
         """Durable when this returns."""
@@ -197,16 +199,14 @@ class State:
 
     # ---- files ----
 
-    def _read(self, name: str, kind: type[T]) -> T | None:
+    def _read(self, name: str, kind: type[T], hint: str = _RESTORE) -> T | None:
         path = self.directory / name
         try:
             return msgspec.msgpack.decode(path.read_bytes(), type=kind)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:
-            raise Damaged(
-                f"{path}: {error}", reason="SIGNER_STATE", hint="restore the file; without it a stop could be forgotten"
-            ) from None
+            raise Damaged(f"{path}: {error}", reason="SIGNER_STATE", hint=hint) from None
 
     def _write(self, name: str, value: msgspec.Struct) -> None:
         path, part = self.directory / name, self.directory / f"{name}.new"

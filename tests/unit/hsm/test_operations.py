@@ -6,8 +6,11 @@ import io
 import json
 from pathlib import Path
 
+import pytest
+
 from kit.clock import VirtualClock
 from kit.entropy import SeededEntropy
+from sealpress.errors import Damaged
 from sealpress.hsm.operations import Operations
 from sealpress.hsm.state import State
 from sealpress.telemetry import Telemetry
@@ -108,3 +111,13 @@ def test_a_killed_signer_begins_again(tmp_path: Path) -> None:
     assert again.compare() == ""
     again.token += 1
     assert again.compare()
+
+
+def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
+    """Without it no stop is forgotten: it may be moved away; of the stops the hint is another one."""
+    desk = Desk(tmp_path)
+    desk.end()
+    (tmp_path / "operations").write_bytes(b"?")
+    with pytest.raises(Damaged) as caught:
+        Desk(tmp_path)
+    assert "move it away" in caught.value.hint

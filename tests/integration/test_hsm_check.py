@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,3 +148,13 @@ def test_a_module_that_crashes_is_a_finding(node: Node, token: shim.Shim) -> Non
     token.inject("C_OpenSession", shim.crash())
     assert "could not be looked at" in run(node, token, code=1)
     assert "MODULE_MISSING" in run(node, token, "--module", "/nowhere.so", code=1)
+
+
+def test_softhsm_without_its_configuration_is_told_apart(node: Node, token: shim.Shim) -> None:
+    """A newcomer's first mistake: no token is found, and the variable that is not set has its name said."""
+    node.config.write_text(re.sub('module = ".*"', f'module = "{SOFTHSM}"', node.config.read_text()))
+    for unset in (False, True):
+        if unset:
+            del node.env["SOFTHSM2_CONF"]
+        problem = one_token(node, token, code=int(unset))["problem"]
+        assert problem.startswith("TOKEN_NOT_FOUND") == ("SOFTHSM2_CONF is not set" in problem) == unset

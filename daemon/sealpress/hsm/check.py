@@ -177,7 +177,7 @@ def look(ask: Ask) -> ModuleFound:
 def _unseen(known: Known, error: SealpressError) -> TokenFound:
     return TokenFound(
         slot=known.slot, label=known.label, serial=known.serial, maker="", model="", firmware="", flags=(),
-        sessions_max=None, mechanisms=(), problem=f"{error.reason}: {error.message}",
+        sessions_max=None, mechanisms=(), problem=f"{error.reason}: {error.message}: {error.hint}",
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pkcs11
@@ -110,6 +111,14 @@ def load(name: TokenName) -> Any:
         raise answered("the module cannot be used", error) from None
 
 
+def _where(module: str) -> str:
+    """What to do where a module shows no token of that name."""
+    if "softhsm" in Path(module).name and "SOFTHSM2_CONF" not in os.environ:
+        return "SOFTHSM2_CONF is not set: name the softhsm2.conf whose directory has the token, then check `label`"
+    said = "check `label` and `serial` of the slot, that the token is plugged in, and the module's own configuration"
+    return f"{said} (SoftHSM: SOFTHSM2_CONF)"
+
+
 def answered(what: str, error: PKCS11Error) -> CannotStart:
     """The token's refusal as an error of the tree."""
     return CannotStart(f"{what}: {type(error).__name__} {error}".rstrip(), reason="TOKEN_FAILED")
@@ -149,8 +158,7 @@ class Token:
             raise CannotStart(
                 f"no token with label {name.label!r}" + (f" and serial {name.serial!r}" if name.serial else ""),
                 reason="TOKEN_NOT_FOUND",
-                hint="check `label` and `serial` of the slot, that the token is plugged in, and the module's own "
-                "configuration (SoftHSM: SOFTHSM2_CONF)",
+                hint=_where(name.module),
             )
         if len(found) > 1:
             raise CannotStart(

@@ -378,7 +378,7 @@ class Flow:
             refusal, key = admit.redecide(shared, ticket, now), ticket.line.key
             if refusal is None and key not in ready:
                 ready[key] = shared.ready(key)
-            return admit.slot_down() if refusal is None and not ready[key] else refusal
+            return admit.cannot_sign(shared, key) if refusal is None and not ready[key] else refusal
 
         return recheck
 

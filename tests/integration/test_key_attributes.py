@@ -96,6 +96,7 @@ async def test_a_key_that_can_leave_its_token_is_not_used(node: Node, token: shi
         status = await link.status()
         assert (status.keys["good"].ready, status.keys["good"].reason) == (True, "")
         assert (status.keys["loose"].ready, status.keys["loose"].reason) == (False, "KEY_ATTRIBUTES")
+        assert (link.why("good"), link.why("loose")) == ("", "KEY_ATTRIBUTES")
         sealed = await seal(link, FakeLog(), ["good", "loose"])
         assert sealed.lines["good"].line
         assert (sealed.lines["loose"].line, sealed.lines["loose"].reason) == (b"", "KEY_ATTRIBUTES")

@@ -104,6 +104,7 @@ class SoftSigner:
         self.logs: dict[str, Ed25519PrivateKey] = {}
         self.heads: dict[str, tuple[int, bytes]] = {}
         self.stopped: set[str] = set()
+        self.barred: dict[str, str] = {}  # keys that are not ready, and why
         self.signed: dict[str, int] = {}  # heads by key
         self.told: list[str] = []
         self.gate = asyncio.Event()  # cleared: no seal comes back
@@ -111,7 +112,11 @@ class SoftSigner:
 
     def ready(self, key: str) -> bool:
         """As the real link says it."""
-        return key in self.keys and key not in self.stopped
+        return key in self.keys and key not in self.stopped and key not in self.barred
+
+    def why(self, key: str) -> str:
+        """As the real link says it."""
+        return self.barred.get(key, "")
 
     async def advance(
         self,
@@ -448,7 +453,7 @@ class Governed:
             clock=self.clock, entropy=self.entropy, limits=self.limits, telemetry=Telemetry(self.clock, _Nowhere()),
             snapshot=Snapshot(policy, governed=self.governed), logs=states, governance=states["gov"],
             lines={} if self.governed else {line.name: line for line in keys}, ready=self.signer.ready,
-            leaf_age_s_max=300, outcome_delay_ms=1, release_outcome=False, keys=keys,
+            why=self.signer.why, leaf_age_s_max=300, outcome_delay_ms=1, release_outcome=False, keys=keys,
         )  # fmt: skip
 
     def _line(self, key: str, name: str, home: LogState) -> Line:

@@ -234,6 +234,11 @@ class SignerLink:
         status = self._status
         return status is not None and key in status.keys and status.keys[key].ready
 
+    def why(self, key: str) -> str:
+        """Why it cannot, by the same word; empty if it can, or nothing is known."""
+        known = self._status.keys.get(key) if self._status is not None else None
+        return known.reason if known is not None else ""
+
     @property
     def cached(self) -> SignerStatus | None:
         """The last status pushed, or None while there is no connection."""

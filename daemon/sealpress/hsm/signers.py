@@ -69,6 +69,11 @@ class Signers:
         path = self._keys.get(key)
         return path is not None and self._links[path].ready(key)
 
+    def why(self, key: str) -> str:
+        """Why it cannot, as the guard said; empty if it can, or nothing is known."""
+        path = self._keys.get(key)
+        return self._links[path].why(key) if path is not None else ""
+
     @property
     def cached(self) -> SignerStatus | None:
         """What was pushed last, of all that are connected; None while none is."""

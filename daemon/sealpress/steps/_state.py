@@ -419,6 +419,7 @@ class Shared:
     governance: LogState
     lines: dict[str, Line]
     ready: Callable[[str], bool]  # whether a key can sign now
+    why: Callable[[str], str]  # ... and by what reason of the signer's it cannot
     leaf_age_s_max: int
     outcome_delay_ms: int
     release_outcome: bool

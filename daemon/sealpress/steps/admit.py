@@ -25,6 +25,7 @@ from sealpress.tlog.known import KnownRequest, State
 from sealpress.values import LINES_REMEMBERED, NO_ARTIFACT, Artifact, Mode, SignAsk
 
 SLOT_RETRY_MS = 1_000
+KEY_ATTRIBUTES = "KEY_ATTRIBUTES"  # the signer's word for a key that is not as its class demands, on any of its tokens
 DRAIN_RETRY_MS = 2_000
 SKEW_S = 60  # how long a credential that was good on arrival counts beyond its end
 
@@ -141,7 +142,7 @@ def identity_refusal(flaw: str) -> NotPermitted:
 
 
 def check_ready(shared: Shared, line: Line) -> None:
-    """Unavailable SLOT_DOWN unless the line can sign now, and is not too far behind."""
+    """Unavailable SLOT_DOWN, or Precondition, unless the line can sign now, and is not too far behind."""
     if shared.failed is not None:
         raise unavailable_log()
     if shared.draining:
@@ -149,7 +150,7 @@ def check_ready(shared: Shared, line: Line) -> None:
             "the daemon is stopping", reason="SHUTTING_DOWN", hint="ask again", retry_after_ms=DRAIN_RETRY_MS
         )
     if not shared.ready(line.key) or len(line.durable) > shared.limits.seal_pending_max:
-        raise slot_down()
+        raise cannot_sign(shared, line.key)
     rules = None if line.held else shared.snapshot.lines.get(line.name)
     if rules is not None and rules.held:
         raise Unavailable(
@@ -171,6 +172,17 @@ def _check_wait(shared: Shared, line: Line, caller: Caller) -> None:
             hint="come back after the delay, with the same request_id",
             retry_after_ms=wait_ms,
         )
+
+
+def cannot_sign(shared: Shared, key: str) -> Refusal:
+    """Why the key, which is not ready or behind, does not sign: a wait helps, or its owner must do something."""
+    if shared.why(key) == KEY_ATTRIBUTES:
+        return Precondition(
+            "the key is not as its class demands on any of its tokens: nothing is signed with it",
+            reason="KEY_NOT_ACTIVE",
+            hint="its owner issues a new one; the signer's log says key_not_used and why",
+        )
+    return slot_down()
 
 
 def slot_down() -> Unavailable:

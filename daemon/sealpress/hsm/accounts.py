@@ -73,9 +73,16 @@ class Accounts:
         """Keys on the slot's token that may sign and that nobody configured."""
         return self._inventory.strangers(slot)
 
-    def differing(self, slot: str) -> int:
-        """Keys of which the slot's token counts other operations than we do."""
-        return sum(bool(self._operations.differs(slot, key.name)) for key in self._table.of_slot(slot))
+    def unmanaged(self, slot: str) -> tuple[str, ...] | None:
+        """The first of them by name; None while nobody has looked at the token."""
+        return self._inventory.named(slot)
+
+    def counts(self, slot: str) -> dict[str, str] | None:
+        """Keys of which the slot's token counts other operations than we do, and what it says; None as above."""
+        if not self._inventory.looked(slot):
+            return None
+        told = {key.name: self._operations.differs(slot, key.name) for key in self._table.of_slot(slot)}
+        return {name: differs for name, differs in told.items() if differs}
 
     def mechanism(self, key: GuardKey, slot: str) -> str:
         """What the slot's token is asked for; empty while nobody has looked at it."""

@@ -45,8 +45,7 @@ class Inventory:
                 self._telemetry.key_judged(slot, key.name, wrong, _HINT if wrong else "")
             self._wrong[slot, key.name] = wrong
         if _strangers(before) != _strangers(stock):
-            named = [f"{one.label} ({one.cka_id.hex()})" for one in stock.strangers]
-            self._telemetry.keys_unmanaged(slot, stock.strangers_count, named)
+            self._telemetry.keys_unmanaged(slot, stock.strangers_count, _named(stock))
 
     def looked(self, slot: str) -> bool:
         """Whether anybody has looked at its token yet."""
@@ -60,6 +59,11 @@ class Inventory:
         """Keys that may sign and that nobody configured."""
         stock = self._stocks.get(slot)
         return stock.strangers_count if stock is not None else 0
+
+    def named(self, slot: str) -> tuple[str, ...] | None:
+        """The same by label, id and SPKI SHA-256, and how many are not named; None while nobody has looked."""
+        stock = self._stocks.get(slot)
+        return _named(stock) if stock is not None else None
 
     def operations(self, key: str, slot: str) -> int | None:
         """How often the key was used, by the token's own count when it was looked at."""
@@ -84,6 +88,19 @@ class Inventory:
         found = stock.keys.get(key.name)
         told = deviation(found.attributes if found is not None else {}, adopted=key.adopted)
         return f"{told} (GR-03)" if told else ""
+
+
+def _named(stock: m.Stock) -> tuple[str, ...]:
+    names = [_name(one) for one in stock.strangers]
+    rest = stock.strangers_count - len(names)
+    return (*names, f"{rest} more") if rest else tuple(names)
+
+
+def _name(stranger: m.Stranger) -> str:
+    """Printable ASCII, whatever a token gives out for a label."""
+    label = "".join(c if " " <= c <= "~" else "?" for c in stranger.label)
+    spki = stranger.key_id.hex()[:16] or "no public key"
+    return f"{label} ({stranger.cka_id.hex()}, {spki})"
 
 
 def _strangers(stock: m.Stock | None) -> tuple[int, tuple[m.Stranger, ...]]:

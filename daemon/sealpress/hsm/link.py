@@ -69,6 +69,8 @@ class SlotStatus:
     latency_us: int = 0  # of one operation
     strangers: int = 0  # keys on its token that may sign and that nobody configured (GR-01)
     differing: int = 0  # keys of which its token counts other operations than the signer does (GR-07)
+    unmanaged: tuple[str, ...] | None = None  # the strangers, the first of them by name; None: nobody has looked yet
+    counts: dict[str, str] | None = None  # of the differing keys: what the token says; None: nobody has looked yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,6 +491,8 @@ def _status(view: m.StatusView) -> SignerStatus:
                 s.latency_us,
                 s.strangers,
                 s.differing,
+                s.unmanaged,
+                s.counts,
             )
             for name, s in view.slots.items()
         },

@@ -257,6 +257,8 @@ class SlotView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     waiting: int = 0  # operations, in the worker's hands or before them
     latency_us: int = 0  # of one operation, smoothed
     differing: int = 0  # keys of which its token counts other operations than we do
+    unmanaged: tuple[str, ...] | None = None  # the strangers, the first of them by name; None: nobody has looked yet
+    counts: dict[str, str] | None = None  # of the differing keys: what the token says; None: nobody has looked yet
 
 
 class StatusView(_Message, frozen=True):

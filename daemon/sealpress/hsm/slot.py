@@ -270,6 +270,7 @@ class Slot:
 
     def _stocked(self, stock: m.Stock) -> None:
         self._around.accounts.take(self.name, stock)
+        self._around.on_change()
 
     def _install(self, child: Child) -> None:
         """From now on calls go to it; its predecessor ends with those that it has."""

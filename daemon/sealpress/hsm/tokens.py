@@ -187,7 +187,9 @@ class Tokens:
                 slot.breaker.opened,
                 slot.waiting,
                 slot.each_ns // 1_000,
-                self._accounts.differing(name),
+                len(self._accounts.counts(name) or {}),
+                self._accounts.unmanaged(name),
+                self._accounts.counts(name),
             )
             for name, slot in self._slots.items()
         }

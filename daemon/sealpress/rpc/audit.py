@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -81,6 +81,16 @@ class Slot(Protocol):
     @property
     def reason(self) -> str:
         """Why it is down."""
+        ...
+
+    @property
+    def unmanaged(self) -> Sequence[str] | None:
+        """Keys on its token that may sign and that nobody configured; None while nobody has looked."""
+        ...
+
+    @property
+    def counts(self) -> Mapping[str, str] | None:
+        """Keys whose operations its token counts otherwise, and what it says; None while nobody has looked."""
         ...
 
 
@@ -181,11 +191,13 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
             slots=[
                 pb.SlotStatus(slot=name, up=slot.up, sessions=slot.sessions, operations=slot.operations,
                               restarts=slot.restarts, reason=slot.reason, state=slot.state, opened=slot.opened,
-                              waiting=slot.waiting, latency_us=slot.latency_us)
+                              waiting=slot.waiting, latency_us=slot.latency_us,
+                              unmanaged_keys=slot.unmanaged or (), differing_keys=slot.counts or {})
                 for name, slot in (slots or {}).items()
             ],
             lines=[
-                pb.LineStatus(line=line.name, mode=line.mode, log=line.log.id, ready=shared.ready(line.key))
+                pb.LineStatus(line=line.name, mode=line.mode, log=line.log.id, ready=shared.ready(line.key),
+                              reason=shared.why(line.key))
                 for line in shared.lines.values()
             ],
             logs=logs,

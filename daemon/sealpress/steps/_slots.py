@@ -7,14 +7,14 @@ node as a fact of governance. Does not: end one, or keep requests waiting for th
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 
 from sealpress.errors import SealpressError
-from sealpress.governance import facts as f
-from sealpress.steps._state import FactGroup, Shared
+from sealpress.steps import _alerts
+from sealpress.steps._state import Shared
+from sealpress.steps._strangers import Strangers
 from sealpress.telemetry import SlotSeen
-from sealpress.tlog.entry import GovernanceEvent
 
 QUARANTINED = "quarantined"
 ALERT = "alert.slot"
@@ -23,16 +23,27 @@ ALERT = "alert.slot"
 class Slots:
     """Of one node."""
 
-    def __init__(self, shared: Shared, known: Mapping[str, SlotSeen]) -> None:
-        """`known`: as they are now; what is quarantined already has its record."""
+    def __init__(self, shared: Shared, known: Mapping[str, SlotSeen], file: Path) -> None:
+        """`known`: as they are now; what is quarantined already has its record. `file`: of `_strangers`."""
         self._shared = shared
         self._known = dict(known)
         self._alerts: set[asyncio.Task[None]] = set()
+        self._strangers = Strangers(shared, file)
+        self._strangers.heard(known)
         shared.telemetry.slots(known)
+
+    def begin(self) -> None:
+        """Facts can be written from now on."""
+        self._strangers.begin()
+
+    def close(self) -> None:
+        """The node ends."""
+        self._strangers.close()
 
     def heard(self, slots: Mapping[str, SlotSeen]) -> None:
         """The signer's newest word; of a slot that it does not name (it is not connected) the last word stays."""
         self._shared.telemetry.slots(slots)
+        self._strangers.heard(slots)
         for name, slot in slots.items():
             before = self._known.get(name)
             self._known[name] = slot
@@ -44,23 +55,6 @@ class Slots:
     async def _alert(self, slot: str, reason: str) -> None:
         text = f"its token gave out what it never should have ({reason}): it gets no work until it is seen to be well"
         try:
-            if self._shared.office is not None:
-                await self._shared.office.alert(ALERT, slot, text)
-            else:
-                await _record(self._shared, f.AlertRaised(name=ALERT, subject=slot, text=text))
+            await _alerts.record(self._shared, ALERT, slot, text)
         except SealpressError as error:
             self._shared.telemetry.tick_failed(error.reason, error.message)
-
-
-async def _record(shared: Shared, fact: f.AlertRaised) -> None:
-    """The same record in the log of a node that nobody governs."""
-    recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    body = f.body_of(fact)
-    event = GovernanceEvent(f.kind_of(fact), body, hashlib.sha256(body).digest())
-
-    def durable(placed: Sequence[object], committed: object) -> None:
-        del placed, committed
-        recorded.set_result(None)
-
-    shared.governance.propose(FactGroup([event], False, durable, recorded.set_exception))
-    await recorded

@@ -137,7 +137,14 @@ class GetStatusResponse(_message.Message):
     def __init__(self, node: _Optional[str] = ..., version: _Optional[str] = ..., signer_up: _Optional[bool] = ..., slots: _Optional[_Iterable[_Union[SlotStatus, _Mapping]]] = ..., lines: _Optional[_Iterable[_Union[LineStatus, _Mapping]]] = ..., logs: _Optional[_Iterable[_Union[LogStatus, _Mapping]]] = ..., certificate_not_after: _Optional[int] = ...) -> None: ...
 
 class SlotStatus(_message.Message):
-    __slots__ = ("slot", "up", "sessions", "operations", "restarts", "reason", "state", "opened", "waiting", "latency_us")
+    __slots__ = ("slot", "up", "sessions", "operations", "restarts", "reason", "state", "opened", "waiting", "latency_us", "unmanaged_keys", "differing_keys")
+    class DifferingKeysEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     SLOT_FIELD_NUMBER: _ClassVar[int]
     UP_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +155,8 @@ class SlotStatus(_message.Message):
     OPENED_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     LATENCY_US_FIELD_NUMBER: _ClassVar[int]
+    UNMANAGED_KEYS_FIELD_NUMBER: _ClassVar[int]
+    DIFFERING_KEYS_FIELD_NUMBER: _ClassVar[int]
     slot: str
     up: bool
     sessions: int
@@ -158,19 +167,23 @@ class SlotStatus(_message.Message):
     opened: int
     waiting: int
     latency_us: int
-    def __init__(self, slot: _Optional[str] = ..., up: _Optional[bool] = ..., sessions: _Optional[int] = ..., operations: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ..., state: _Optional[str] = ..., opened: _Optional[int] = ..., waiting: _Optional[int] = ..., latency_us: _Optional[int] = ...) -> None: ...
+    unmanaged_keys: _containers.RepeatedScalarFieldContainer[str]
+    differing_keys: _containers.ScalarMap[str, str]
+    def __init__(self, slot: _Optional[str] = ..., up: _Optional[bool] = ..., sessions: _Optional[int] = ..., operations: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ..., state: _Optional[str] = ..., opened: _Optional[int] = ..., waiting: _Optional[int] = ..., latency_us: _Optional[int] = ..., unmanaged_keys: _Optional[_Iterable[str]] = ..., differing_keys: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class LineStatus(_message.Message):
-    __slots__ = ("line", "mode", "log", "ready")
+    __slots__ = ("line", "mode", "log", "ready", "reason")
     LINE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     LOG_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     line: str
     mode: str
     log: str
     ready: bool
-    def __init__(self, line: _Optional[str] = ..., mode: _Optional[str] = ..., log: _Optional[str] = ..., ready: _Optional[bool] = ...) -> None: ...
+    reason: str
+    def __init__(self, line: _Optional[str] = ..., mode: _Optional[str] = ..., log: _Optional[str] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class LogStatus(_message.Message):
     __slots__ = ("log", "origin", "tree_size", "sealed_size", "queue", "free_bytes", "journal_bytes")

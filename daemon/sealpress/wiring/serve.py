@@ -113,6 +113,8 @@ class Daemon:
             self._tokens = await issuers.tokens(self._config, self._at, self._clock, self._telemetry)
             self._open_logs()
             flow = await self._start_flow(snapshot)
+            if self._slots is not None:
+                self._slots.begin()
             running.add_signal_handler(signal.SIGHUP, self._reload)
             addresses = self.addresses = await self._listen(flow)
             event_loop.settled()
@@ -153,6 +155,8 @@ class Daemon:
         return 0 if drained else 1
 
     async def _close(self) -> None:
+        if self._slots is not None:
+            self._slots.close()
         for http in self._http:
             await http.close()
         if self._tokens is not None:
@@ -241,7 +245,9 @@ class Daemon:
             shared.veto = governed.veto(section.veto)
             self._office = governed.office(shared, self._link, self._telemetry)
         known = self._link.cached
-        self._slots = Slots(shared, known.slots if known is not None else {})
+        self._slots = Slots(
+            shared, known.slots if known is not None else {}, self._at(self._config.node.data) / "strangers.json"
+        )
         flow = self._flow = Flow(shared, self._link, sizes)
         flow.start()
         await flow.show()

@@ -100,7 +100,7 @@ def test_a_change_is_told_once() -> None:
         ("error", "key_not_used"), ("info", "key_used_again"), ("critical", "key.unmanaged"), ("info", "key.unmanaged"),
     ]  # fmt: skip
     assert (slot.events[0]["reason"], bool(slot.events[0]["hint"])) == ("KEY_ATTRIBUTES", True)
-    assert slot.events[2]["keys"] == ["who (01)"]
+    assert slot.events[2]["keys"] == ["who (01, no public key)"]
 
 
 def test_the_token_s_own_hash_is_used_where_it_has_one() -> None:

@@ -45,6 +45,7 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),  # else clients of one process share a connection, and so its streams
 )
 
 
@@ -80,7 +81,8 @@ class AsyncClient:
         self._channel = grpc.aio.secure_channel(config.signing, trust, options=_OPTIONS)
         self._signing: Any = signing_pb2_grpc.SigningServiceStub(self._channel)  # type: ignore[no-untyped-call]
         audit = config.audit or config.signing
-        self._audit_channel = grpc.aio.secure_channel(audit, trust, options=_OPTIONS)
+        own = audit != config.signing
+        self._audit_channel = grpc.aio.secure_channel(audit, trust, options=_OPTIONS) if own else self._channel
         self._audit: Any = audit_pb2_grpc.AuditServiceStub(self._audit_channel)  # type: ignore[no-untyped-call]
         self._connected = False
         self._lines: dict[str, LineInfo] = {}

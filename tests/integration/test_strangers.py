@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +67,10 @@ def test_a_node_tells_of_strange_keys_and_counts_once() -> None:
             assert "direct-p256" not in told.differing_keys
             assert node.metrics()['sealpress_slot_unmanaged_keys{slot="soft"}'] == 1
             assert node.metrics()['sealpress_slot_differing_keys{slot="soft"}'] == len(told.differing_keys) > 0
+            shown = [sys.executable, "-m", "sealpress", "status", "--client", str(node.directory / "client.toml")]
+            words = " ".join(subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split())
+            assert f"soft: key {name} may sign and is in no configuration" in words
+            assert "soft: of key proof-p256, the token counts 1 operations" in words
             until(lambda: (node.directory / "data" / "strangers.json").read_text().count("proof-p256"))
         for command in ("serve", "signer"):
             node.stop(command)

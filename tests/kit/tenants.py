@@ -25,6 +25,7 @@ class Served:
     """Of one line."""
 
     waited_ms: list[float] = field(default_factory=list)
+    in_time: int = 0  # answered before the last call was due: what it got while all of them asked
     refused: Counter[str] = field(default_factory=Counter)  # by reason
 
 
@@ -69,6 +70,7 @@ async def _tenant(
         else:
             if due >= begin + warmup_s:
                 served.waited_ms.append(1_000 * (loop.time() - due))
+            served.in_time += begin + warmup_s <= loop.time() < begin + warmup_s + seconds
 
     async with asyncio.TaskGroup() as calls:
         for number in range(round(rate * (seconds + warmup_s))):

@@ -84,7 +84,8 @@ class Flow:
     def leave(self, ticket: Ticket, waiter: Waiter) -> None:
         """He has his answer, or waits no more."""
         ticket.leave(waiter)
-        ticket.line.log.gather.went(self.shared.clock.monotonic_ns())
+        if ticket.gather is not None:
+            ticket.gather.went(self.shared.clock.monotonic_ns())
 
     async def _commits(self, log: LogState) -> None:
         """A log's own pace: while one fdatasync runs, the next batch fills."""

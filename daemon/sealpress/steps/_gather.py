@@ -10,6 +10,8 @@ waits for will be free.
     the crowd is here       cut, if half of it waits: the other half is in the token, and comes back meanwhile
     it is on its way        until it is here, or nobody came or went for QUIET_NS, at most GATHER_NS_MAX
 
+Whoever waits behind more than GATHER_NS_MAX of his own line's work is not of the crowd: nobody shall wait for him.
+
 A batch that is smaller than the crowd lowers what is expected only little: on a busy machine most of the crowd is on
 its way at any time, and a crowd that is forgotten at once would come one by one for ever.
 

@@ -3,7 +3,7 @@
 While a token works, what is committed now is signed no earlier than what is committed just before it ends; and whoever
 would wait for longer than he may hears so at once, with the time after which those before him are done.
 
-Guarantees: `wait_ms` is 0 until a batch was large enough to show the key's own speed; a late or wrong `due_ns` delays
+Guarantees: `wait_ns` is 0 until a batch was large enough to show the key's own speed; a late or wrong `due_ns` delays
 nothing beyond the operation under way. Does not: wait, sign, or refuse.
 """
 
@@ -55,9 +55,9 @@ class Pace:
             return 0
         return max(0, self.due_ns - int(self._each_ns * LEAD) - now_ns) if self._each_ns else None
 
-    def wait_ms(self) -> int:
+    def wait_ns(self) -> int:
         """How long those before a new request take."""
-        return int(self.pending * self._each_ns) // MILLISECONDS if self._sure else 0
+        return int(self.pending * self._each_ns) if self._sure else 0
 
     def round_leaves(self) -> int:
         """How many leaves one call should carry: answers that come back together keep the loop from everybody else."""

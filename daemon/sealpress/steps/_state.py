@@ -20,7 +20,7 @@ from sealpress.errors import Damaged, SealpressError
 from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision, Ledger
 from sealpress.ports import Clock, Entropy
-from sealpress.steps._gather import Gather
+from sealpress.steps._gather import GATHER_NS_MAX, Gather
 from sealpress.steps._pace import Pace
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import Event, GovernanceEvent, RequestRef, Where
@@ -126,13 +126,15 @@ class Ticket:
         self.settled: Settled | None = None
         self.failure: SealpressError | None = None
         self.pace: Pace | None = None  # that it counts in; from `enter` to its end
-        self.gather = line.log.gather  # likewise
+        self.gather: Gather | None = None  # likewise; none where its line is too far behind for it to come again soon
 
     def enter(self, now_ns: int) -> None:
         """From now on its line has it to do, and its log."""
-        self.pace, self.gather = self.line.pace, self.line.log.gather
+        self.pace = self.line.pace
+        self.gather = self.line.log.gather if self.pace.wait_ns() <= GATHER_NS_MAX else None
+        if self.gather is not None:
+            self.gather.came(now_ns)
         self.pace.pending += self.ask.count
-        self.gather.came(now_ns)
 
     def join(self, waiter: Waiter) -> None:
         """One more who waits; he is told at once if there is something to tell."""
@@ -171,8 +173,9 @@ class Ticket:
         self.phase = Phase.DONE
         if self.pace is not None:
             self.pace.pending -= self.ask.count
-            self.gather.ended()
             self.pace = None
+            if self.gather is not None:
+                self.gather.ended()
 
     def turn_away(self, error: SealpressError) -> None:
         """Those who wait now get an error; the ticket goes on and may be joined again."""

@@ -162,7 +162,7 @@ def check_ready(shared: Shared, line: Line) -> None:
 
 def _check_wait(shared: Shared, line: Line, caller: Caller) -> None:
     """Busy QUEUE_FULL if those before him take longer than anybody may wait, or than he does."""
-    wait_ms = line.pace.wait_ms()
+    wait_ms = line.pace.wait_ns() // MILLISECONDS
     if not wait_ms:
         return
     end_ns = shared.clock.monotonic_ns() + wait_ms * MILLISECONDS

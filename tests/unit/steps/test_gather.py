@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from kit.clock import VirtualClock
+from sealpress.errors import Busy
 from sealpress.steps._gather import ENOUGH, FORGET_NS, GATHER_NS_MAX, QUIET_NS, Gather
+from sealpress.steps._pace import SAMPLE_MIN, Pace
+from sealpress.steps._state import Ticket
 
 SECOND = 1_000_000_000
 
@@ -42,6 +48,14 @@ class Crowd:
         self.come(count)
         self.gather.cut()
         self.go(count)
+
+
+class _Ticket(Ticket):
+    """A request of one digest."""
+
+    def __init__(self, line: Any) -> None:
+        self.line, self.ask = line, SimpleNamespace(count=1)
+        self.pace, self.gather, self.waiters = None, None, []
 
 
 @pytest.fixture
@@ -151,3 +165,18 @@ def test_a_batch_waits_for_the_token_as_long_as_that_costs_nothing(crowd: Crowd)
     assert crowd.wait_ns(5, free_ns) == pytest.approx(17_000_000, abs=10)
     crowd.pass_(17_000_100)
     assert crowd.wait_ns(5, free_ns) == 0
+
+
+def test_nobody_waits_for_those_behind_a_flood(crowd: Crowd) -> None:
+    """Whoever has a long backlog of his own line before him is not expected back: others are cut as without him."""
+    pace, each_ns = Pace(), 5_000_000
+    with pace.working(crowd.clock, SAMPLE_MIN):
+        crowd.pass_(SAMPLE_MIN * each_ns)
+    line = SimpleNamespace(pace=pace, log=SimpleNamespace(gather=crowd.gather))
+    flood = [_Ticket(line) for _ in range(100)]
+    for ticket in flood:
+        ticket.enter(crowd.clock.monotonic_ns())
+    assert (pace.pending, crowd.gather.here) == (100, 1 + GATHER_NS_MAX // each_ns)
+    for ticket in flood:
+        ticket.fail(Busy("no"))
+    assert (pace.pending, crowd.gather.here) == (0, 0)

@@ -20,11 +20,13 @@ HISTORIES ?= 100000
 MOMENTS ?= 400
 FAILURES ?= 100
 CYCLES ?= 1000
+FLAPS ?= 200
 IMAGES ?= 5000000
 RUNS ?= 10000000
 
 .PHONY: help setup demo demo-governance wheel test large-file explain-large governance-start disk-full failing-disk \
-    hsm-matrix test-native test-arm crash flips test-sanitized governance-soak kill fuzz seeded lint bench bench-tiny proto clean
+    hsm-matrix flaps test-native test-arm crash flips test-sanitized governance-soak kill fuzz seeded lint bench \
+    bench-tiny proto clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -97,6 +99,10 @@ kill: $(READY) ## kill -9 of a real node under load, 1,000 times; CYCLES=n for o
 
 hsm-matrix: $(READY) ## 14 answers of a token x 6 functions x once, burst, persistent under a node at work: 252 cases, minutes
 	SEALPRESS_HSM_CASES=252 $(PYTHON_HERE) -m pytest tests/integration/test_hsm_matrix.py -s \
+	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
+
+flaps: $(READY) ## a token that goes and comes 200 times: descriptors, sessions, memory; FLAPS=n for others
+	FLAPS=$(FLAPS) $(PYTHON_HERE) -m pytest tests/integration/test_supervision.py -k flaps -s \
 	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
 
 fuzz: $(READY) .stamp-fuzz ## libFuzzer on every parser, 10,000,000 inputs each; RUNS=n for others

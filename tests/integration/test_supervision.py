@@ -102,7 +102,7 @@ def test_a_hung_session_costs_little(node: Node, line: str) -> None:
         until(lambda: node.workers() != old and len(node.workers()) == 1, 5)
         result = running.result()
     before, after = sum(result.per_second[:2]) / 2, sum(result.per_second[2:]) / 3
-    assert after >= 0.7 * before, result.per_second
+    assert after >= 0.5 * before, result.per_second  # of 3 s; 0.7 of 30 s: bench_supervision.py
     assert not set(result.failed) - {"OUTCOME_UNKNOWN"}
     assert sum(result.failed.values()) <= 32
     with node.client() as client:

@@ -312,5 +312,5 @@ def test_one_tenant_cannot_take_the_others_turns() -> None:
     waited = [quantile([ms for line in others for ms in found[line].waited_ms], 0.95) for found in (quiet, flood)]
     print(f"p95 of the others: {waited}")  # noqa: T201 - a figure for people
     assert not sum((flood[line].refused for line in others), Counter())
-    assert waited[1] <= max(2.5 * waited[0], 150)
+    assert waited[1] <= max(2.5 * waited[0], 300)  # in one row they would wait for the 128 streams of the flood: 640 ms
     assert jain([greedy[line].in_time for line in lines]) >= 0.9

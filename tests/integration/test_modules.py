@@ -163,7 +163,7 @@ def test_hsm_check_says_what_it_is(node: ModuleNode) -> None:
 def test_hsm_check_before_anything_is_configured(node: ModuleNode) -> None:
     """By path, label and PIN file alone, a table for people: every key signs, with the mechanisms that were found."""
     module = node.module
-    where = ("--module", module.library(), "--label", module.label, "--pin-file", str(module.place / "pin"))
+    where = ("--module", module.path(), "--label", module.label, "--pin-file", str(module.place / "pin"))
     done = hsm_check(node, *where, "--reserved", module.reserved)
 
     rows = {line.split("│")[2].strip(): line for line in done.stdout.splitlines() if line.count("│") > 3}

@@ -141,7 +141,7 @@ class Module:
         (place / "pin").write_text(PIN + "\n")
 
     @classmethod
-    def library(cls) -> str:
+    def path(cls) -> str:
         """Where this machine has the module; empty if it has none."""
         roots = [Path("/usr/lib"), *Path("/usr/lib").glob("*-linux-gnu"), Path("/usr/lib64")]
         found = (root / name for root in roots for name in cls.libraries if (root / name).exists())
@@ -151,7 +151,7 @@ class Module:
     def missing(cls) -> str:
         """What this machine lacks, and how to get it; empty if it lacks nothing."""
         lacks = [need for need in cls.needs if shutil.which(need) is None]
-        if not cls.library():
+        if not cls.path():
             lacks.append(cls.libraries[0])
         return f"{', '.join(lacks)} not here: apt-get install {cls.packages}" if lacks else ""
 
@@ -184,7 +184,7 @@ class Module:
 
     def _ask(self, *, token: bool, make: bool) -> dict[str, str | None]:
         ask = {
-            "module": self.library(),
+            "module": self.path(),
             "reserved": self.reserved,
             "label": self.label,
             "so_pin_file": str(self.place / "so-pin"),
@@ -268,7 +268,7 @@ class Proxy(SoftHsm):
         (modules.parent / "pkcs11.conf").write_text("user-config: merge\n")
         for theirs in Path("/usr/share/p11-kit/modules").glob("*.module"):
             (modules / theirs.name).write_text("disable-in: p11-kit-proxy\n")
-        (modules / "softhsm2.module").write_text(f"module: {SoftHsm.library()}\n")
+        (modules / "softhsm2.module").write_text(f"module: {SoftHsm.path()}\n")
         self.env["XDG_CONFIG_HOME"] = str(self.place / "xdg")
         self.through()
 
@@ -285,7 +285,7 @@ class Remoting(SoftHsm):
         """One server, which makes a process of its own for every client."""
         super().start()
         socket = self.place / "p11"
-        command = ("p11-kit", "server", "--foreground", "--name", str(socket), "--provider", SoftHsm.library())
+        command = ("p11-kit", "server", "--foreground", "--name", str(socket), "--provider", SoftHsm.path())
         self.run(*command, "pkcs11:token=kit", until=socket.exists)
         self.env["P11_KIT_SERVER_ADDRESS"] = f"unix:path={socket}"
         self.through()
@@ -391,7 +391,7 @@ class ModuleNode(Node):
     def _write(self) -> None:
         """Slot, keys, lines and trust of this token, instead of those of the development node."""
         module = self.module
-        slot = {"module": module.library(), "label": module.label, "pin_file": "token/pin", "sessions": 4}
+        slot = {"module": module.path(), "label": module.label, "pin_file": "token/pin", "sessions": 4}
         config = tomllib.loads(self.config.read_text())
         config["slot"] = {"token": slot | ({"reserved": module.reserved} if module.reserved else {})}
         config["key"] = {}

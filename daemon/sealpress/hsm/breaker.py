@@ -6,7 +6,7 @@
     any         ──a repeated nonce──►          quarantined  ──a person only──►     half open
 
 Guarantees: rules only: no I/O, no clock, no task; half open, one operation at a time is let through. Does not: replace
-workers or make probes (supervision.py does).
+workers or make probes (slot.py does).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ FORGET_NS = 20_000_000  # a busy machine may keep a process from running for som
 GATHER_NS_MAX = 16_000_000  # about what two busy cores need for ENOUGH calls
 # A commit begins so many times its usual length before the token's end: its leaves have their way to the token still
 # before them, and a token of 5 ms had nothing to do for as long as that took.
-COMMITS_AHEAD = 4.0
+COMMITS_AHEAD = 3.0
 
 
 class Gather:

@@ -17,7 +17,7 @@ from sealpress.ports import Clock
 SAMPLE_MIN = 16  # leaves of a batch that shows how fast a key signs one after the other
 ROUND_MIN, ROUND_MAX = 4, 32  # leaves of one call for several direct tickets ...
 ROUND_NS = 25_000_000  # ... and what the token takes for them, about
-LEAD = 0.6  # of an operation: so long before its end the next one is sent
+LEAD = 0.5  # of an operation: so long before its end the next one is sent
 MILLISECONDS = 1_000_000
 
 

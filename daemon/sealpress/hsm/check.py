@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -39,6 +40,8 @@ CHECK_S_MAX = 120
 _TEXT = b"sealpress/hsm-check\n"
 _RATE_NS = 100_000_000  # how long each number of sessions is kept busy, about
 _JOBS = (16, 4_096)
+
+_ABOUT = attrgetter("manufacturer_id", "library_description", "library_version")  # of a module: C_GetInfo
 
 
 class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,11 +167,12 @@ def look(ask: Ask) -> ModuleFound:
         label = str(raw.label).strip()
         if label and (serial_of(raw), label) not in seen:
             tokens.append(_facts(Token(TokenName(ask.module, ask.reserved, serial_of(raw), label)), ""))
+    maker, description, version = _ABOUT(loaded)
     return ModuleFound(
         module=ask.module,
-        maker=str(loaded.manufacturer_id).strip("\0 "),
-        description=str(loaded.library_description).strip("\0 "),
-        version=".".join(map(str, loaded.library_version)),
+        maker=str(maker).strip("\0 "),
+        description=str(description).strip("\0 "),
+        version=".".join(map(str, version)),
         locks=not p11.single_threaded(),
         tokens=tuple(tokens),
     )

@@ -37,6 +37,7 @@ typedef struct pool_seat {
     ck_session session;
     pthread_cond_t work;
     int alive, busy, resting, started;
+    int watching;                       /* jobs waited when it came to rest: it looks for one that has hung */
     uint64_t since_ns;                  /* of the job in hand */
 } pool_seat;
 
@@ -234,6 +235,10 @@ static void serve(sp_p11_pool *pool, pool_seat *seat)
     if (call->next < call->count) {
         queue_put(pool, call);
     }
+    if (seat->watching) {               /* somebody else has to: this job may hang as well */
+        seat->watching = 0;
+        wake(pool, pool->first != NULL);
+    }
     seat->since_ns = now_ns();
     if (call->deadline_ns != 0 && seat->since_ns >= call->deadline_ns) {
         job->rv = CKR_FUNCTION_CANCELED;
@@ -252,7 +257,8 @@ static void serve(sp_p11_pool *pool, pool_seat *seat)
 static void rest(sp_p11_pool *pool, pool_seat *seat)
 {
     seat->resting = 1;
-    if (!seat->alive || pool->first == NULL) {
+    seat->watching = seat->alive && pool->first != NULL;
+    if (!seat->watching) {
         pthread_cond_wait(&seat->work, &pool->lock);
     } else {
         wait_until(&seat->work, &pool->lock, now_ns() + WATCH_MS * 1000000u);

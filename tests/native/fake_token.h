@@ -10,7 +10,7 @@ typedef struct fake_session { int inside, active; } fake_session;
 
 typedef struct fake_token {
     uint32_t init_fails_every, sign_fails_every;    /* 0: never */
-    int hang;                               /* C_Sign waits while this is set */
+    uint32_t hang;                          /* C_Sign waits in sessions of a number below this */
     uint32_t met;                           /* two threads in one session */
     uint32_t mixed;                         /* a key of another generation than the session's */
     uint32_t signs, inits, signed_;

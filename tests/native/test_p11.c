@@ -178,7 +178,7 @@ static void test_deadlines(void)
     static batch late;
     fill(&late, 0, 2);
     pthread_t holder;
-    __atomic_store_n(&token->hang, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&token->hang, FAKE_SESSIONS, __ATOMIC_RELEASE);
     EXPECT(pthread_create(&holder, NULL, sign_one, pool) == 0);
     while (__atomic_load_n(&token->signs, __ATOMIC_RELAXED) == 0) {
         usleep(1000);
@@ -199,10 +199,69 @@ static void test_deadlines(void)
     sp_p11_pool_free(pool);
 }
 
+/* ---- a token that hangs ---- */
+
+typedef struct lone {
+    sp_p11_pool *pool;
+    pthread_t thread;
+    batch batch;                            /* its first job */
+} lone;
+
+static void *lone_main(void *argument)
+{
+    lone *one = argument;
+    EXPECT(sp_p11_pool_sign(one->pool, 0, 0, one->batch.jobs, 1) == SP_OK);
+    return NULL;
+}
+
+static void begin(lone *one, sp_p11_pool *pool)
+{
+    one->pool = pool;
+    fill(&one->batch, 0, 3);
+    EXPECT(pthread_create(&one->thread, NULL, lone_main, one) == 0);
+}
+
+static void await(const uint32_t *what, uint32_t least)
+{
+    for (int i = 0; i < 10000 && __atomic_load_n(what, __ATOMIC_ACQUIRE) < least; i++) {
+        usleep(500);
+    }
+    EXPECT(__atomic_load_n(what, __ATOMIC_ACQUIRE) >= least);
+}
+
+static void end(lone *one)
+{
+    pthread_join(one->thread, NULL);
+    EXPECT(one->batch.jobs[0].rv == CKR_OK);
+    judge(&one->batch.jobs[0]);
+}
+
+/* Where one session after the other hangs, those that do not are used, though no further job comes. */
+static void test_sessions_that_hang(void)
+{
+    static lone all[SEATS];
+    sp_p11_pool *pool = new_pool();
+    usleep(20000);                          /* its threads are at rest, and one may work at a time */
+    __atomic_store_n(&token->hang, SEATS, __ATOMIC_RELEASE);       /* all but the last one */
+    begin(&all[0], pool);
+    await(&token->signs, 1);
+    for (int i = 1; i < SEATS; i++) {
+        begin(&all[i], pool);
+        usleep(5000);                       /* its thread waits again when the next job comes */
+    }
+    await(&token->signs, SEATS);
+    __atomic_store_n(&token->hang, 0, __ATOMIC_RELEASE);
+    for (int i = 0; i < SEATS; i++) {
+        end(&all[i]);
+    }
+    sp_p11_pool_free(pool);
+}
+
 int main(void)
 {
     open_token();
     test_a_crowd();
     test_deadlines();
+    test_sessions_that_hang();
     return check_done();
 }

@@ -425,7 +425,7 @@ uint32_t sp_p11_pool_limit(const sp_p11_pool *pool);   /* how many work at a tim
 /* SP_E_BUSY unless the seat is dead; SP_E_MISMATCH for a session of another generation */
 int sp_p11_pool_replace(sp_p11_pool *pool, uint32_t position, uint64_t session, uint64_t generation);
 uint64_t sp_p11_pool_retire(sp_p11_pool *pool);   /* all seats are dead, waiting jobs come back untried; the new generation */
-void sp_p11_pool_free(sp_p11_pool *pool);
+void sp_p11_pool_free(sp_p11_pool *pool);          /* waits for the jobs in hand and for their callers; no new ones may come */
 /* prctl(PR_SET_DUMPABLE, 0), RLIMIT_CORE 0, no_new_privs */
 int sp_harden_process(void);
 /* SIGKILL for this process when the thread that started it ends; SP_E_MISMATCH if `parent` is no longer our parent */

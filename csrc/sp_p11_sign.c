@@ -48,6 +48,8 @@ struct sp_p11_pool {
     int stopping;
     uint64_t generation;
     uint32_t count, alive, busy;        /* seats; with a session to use; with a job in hand */
+    uint32_t callers;                   /* in sp_p11_pool_sign */
+    pthread_cond_t left;                /* the last of them has left */
     sp_pace pace;
     pool_seat seats[];
 };
@@ -294,6 +296,7 @@ int sp_p11_pool_new(const uint64_t *sessions, uint32_t count, sp_p11_pool **out)
     pool->count = count;
     sp_pace_start(&pool->pace, count);
     pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->left, NULL);
     sp_p11_hold(1);
     for (uint32_t i = 0; i < count; i++) {
         int alive = sessions[i] != CK_INVALID_HANDLE;
@@ -361,6 +364,7 @@ int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_n
     sign_call call = {.jobs = jobs, .count = count, .deadline_ns = deadline_ns};
     init_condition(&call.finished);
     pthread_mutex_lock(&pool->lock);
+    pool->callers++;
     pool_seat *seat = count == 1 && !pool->stopping ? free_seat(pool) : NULL;
     if (generation == pool->generation) {
         queue_put(pool, &call);
@@ -377,6 +381,9 @@ int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_n
         wake(pool, count - call.done);
     }
     await_call(pool, &call);
+    if (--pool->callers == 0) {
+        pthread_cond_signal(&pool->left);
+    }
     pthread_mutex_unlock(&pool->lock);
     pthread_cond_destroy(&call.finished);
     return SP_OK;
@@ -448,6 +455,9 @@ void sp_p11_pool_free(sp_p11_pool *pool)
     for (uint32_t i = 0; i < pool->count; i++) {
         pthread_cond_signal(&pool->seats[i].work);
     }
+    while (pool->callers > 0) {         /* some sign on a seat themselves */
+        pthread_cond_wait(&pool->left, &pool->lock);
+    }
     pthread_mutex_unlock(&pool->lock);
     for (uint32_t i = 0; i < pool->count; i++) {
         if (pool->seats[i].started) {
@@ -455,6 +465,7 @@ void sp_p11_pool_free(sp_p11_pool *pool)
         }
         pthread_cond_destroy(&pool->seats[i].work);
     }
+    pthread_cond_destroy(&pool->left);
     pthread_mutex_destroy(&pool->lock);
     sp_p11_hold(-1);
     free(pool);

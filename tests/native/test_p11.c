@@ -257,11 +257,39 @@ static void test_sessions_that_hang(void)
     sp_p11_pool_free(pool);
 }
 
+typedef struct ender { sp_p11_pool *pool; int done; } ender;     /* done: atomic */
+
+static void *free_main(void *argument)
+{
+    ender *mine = argument;
+    sp_p11_pool_free(mine->pool);
+    __atomic_store_n(&mine->done, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* The end of a pool waits for a job in hand, also for one that its caller's own thread signs. */
+static void test_the_end_waits(void)
+{
+    static lone one;
+    ender ender = {.pool = new_pool()};
+    pthread_t thread;
+    __atomic_store_n(&token->hang, FAKE_SESSIONS, __ATOMIC_RELEASE);
+    begin(&one, ender.pool);
+    await(&token->signs, 1);
+    EXPECT(pthread_create(&thread, NULL, free_main, &ender) == 0);
+    usleep(50000);
+    EXPECT(__atomic_load_n(&ender.done, __ATOMIC_ACQUIRE) == 0);
+    __atomic_store_n(&token->hang, 0, __ATOMIC_RELEASE);
+    end(&one);
+    pthread_join(thread, NULL);
+}
+
 int main(void)
 {
     open_token();
     test_a_crowd();
     test_deadlines();
     test_sessions_that_hang();
+    test_the_end_waits();
     return check_done();
 }

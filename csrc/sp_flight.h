@@ -9,8 +9,8 @@
  *   COMMIT   its COMMIT is written and synced, its result told: so no COMMIT reaches the disk before its predecessor is
  *            durable, and what follows the last valid one is never worth more than a torn tail
  *
- * One that found no room leaves those behind it no place either: all that were handed over before its result was taken
- * are told the same, and have written nothing. One that failed is the end of all whose own sync has not returned. */
+ * One that found no room leaves those behind it no place either: all are told the same, and have written nothing, until
+ * every result is taken and none is in flight. One that failed is the end of all whose own sync has not returned. */
 #ifndef SP_FLIGHT_H
 #define SP_FLIGHT_H
 

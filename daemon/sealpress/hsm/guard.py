@@ -79,7 +79,9 @@ class Guard:
         telemetry = Telemetry(clock)
         self._accounts = Accounts(table, config.slot, state, telemetry)
         self._daily: asyncio.Task[None] | None = None
-        self._tokens = Tokens(config, path_of, table, state, clock, telemetry, self._accounts, self._changed)
+        self._tokens = Tokens(
+            config, path_of, table, state, clock, telemetry, self._accounts, self._changed, self._failed
+        )
 
     # ---- life ----
 

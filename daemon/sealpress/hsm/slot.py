@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sealpress.config import SlotSection
-from sealpress.errors import CannotStart
+from sealpress.errors import CannotStart, Damaged
 from sealpress.hsm import messages as m
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.breaker import Backoff, Breaker, BreakerLimits, Phase
@@ -55,6 +55,7 @@ class Around:
     accounts: Accounts
     backoff_ms: tuple[int, int]
     on_change: Callable[[], None]
+    on_failure: Callable[[Damaged], None]  # what must not be forgotten cannot be written: this signer ends
     on_homeless: Callable[[Sequence[Turn]], None]  # turns that wait for a slot that went down
 
 
@@ -160,9 +161,15 @@ class Slot:
 
     def quarantine(self, reason: str) -> None:
         """The token lied: no more work for it, and another worker, before it is tried again."""
+        self.breaker.quarantine(reason)  # first: whatever the disk says, nothing more is signed there
         if reason == LASTS:
-            self._around.state.quarantine(self.name, reason)
-        self.breaker.quarantine(reason)
+            self._remember(lambda: self._around.state.quarantine(self.name, reason))
+
+    def _remember(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Damaged as failure:
+            self._around.on_failure(failure)
 
     def _window(self) -> int:
         """Operations that the worker should have in its hands."""
@@ -303,7 +310,7 @@ class Slot:
     def _heed(self, failure: m.WorkerFailed) -> None:
         """What a worker said before it ended."""
         self._reason = failure.reason
-        self._around.state.reject(self.name, failure.tag)
+        self._remember(lambda: self._around.state.reject(self.name, failure.tag))
         if self._started or not failure.lasting:  # else whoever starts us says so
             self._around.telemetry.slot_failed(self.name, failure.reason, failure.message, failure.hint)
 

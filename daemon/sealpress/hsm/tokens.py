@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sealpress.config import Config
+from sealpress.errors import Damaged
 from sealpress.hsm import messages as m
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.direct import Opened
@@ -42,15 +43,16 @@ class Tokens:
         telemetry: Telemetry,
         accounts: Accounts,
         on_change: Callable[[], None],
+        on_failure: Callable[[Damaged], None],
     ) -> None:
-        """A slot for each section that an active key names."""
+        """A slot for each section that an active key names. `on_failure`: no more signatures, this signer ends."""
         self._state = state
         self._clock = clock
         self._telemetry = telemetry
         self._accounts = accounts
         self._nonces = RecentNonces()
         backoff_ms = (config.signer.worker_backoff_ms, config.signer.worker_backoff_ms_max)
-        around = Around(state, clock, telemetry, accounts, backoff_ms, on_change, self._homeless)
+        around = Around(state, clock, telemetry, accounts, backoff_ms, on_change, on_failure, self._homeless)
         used = {slot for key in table.keys.values() if key.active for slot in key.slots}
         self._wait_s = {
             name: QUEUE_DEADLINES * section.deadline_ms / 1000 for name, section in config.slot.items() if name in used

@@ -26,6 +26,7 @@ Told = Callable[[m.WorkerSigned | m.WorkerPong | None], None]  # None: no answer
 
 _NS = 1_000_000_000
 _CHILD_FD = 3
+_REAP_S, _REAP_S_MAX = 0.005, 1.0
 _OPEN_S_MAX = 60.0  # loading a module, login, finding keys
 
 
@@ -80,20 +81,42 @@ class Child:
 
     async def run(self) -> None:
         """Returns when the process is gone and everybody was told."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._pid = _spawn(theirs)
         try:
-            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            reader, writer = await asyncio.open_unix_connection(sock=self._begin())
             with contextlib.closing(writer):
                 await self._converse(reader, writer)
-        except (OSError, Malformed, TimeoutError):
-            pass
+        except (OSError, Malformed, TimeoutError) as error:
+            if not self._pid:
+                text = f"no worker can be started: {error}"
+                self.failure = m.WorkerFailed("WORKER_START", text, "see the limits of processes and open files", False)
         finally:
             self._forget()  # before anything is waited for: calls that come meanwhile find no worker
             self.kill()
-            pid, self._pid = self._pid, 0
-            await asyncio.shield(asyncio.to_thread(os.waitpid, pid, 0))
+            await self._reap()
+
+    async def _reap(self) -> None:
+        """Without a thread that waits: a process that hangs in a driver does not even end by SIGKILL."""
+        pause_s = _REAP_S
+        while not self._reaped():
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _REAP_S_MAX)
+
+    def _reaped(self) -> bool:
+        if self._pid and os.waitpid(self._pid, os.WNOHANG) == (0, 0):
+            return False
+        self._pid = 0
+        return True
+
+    def _begin(self) -> socket.socket:
+        """Our end of its socket; OSError if this machine has no room for another process."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._pid = _spawn(theirs)
+            except OSError:
+                ours.close()
+                raise
+        return ours
 
     def sign(self, jobs: tuple[m.WorkerJob, ...], told: Told) -> None:
         """Have these operations done; only while it is `up`."""

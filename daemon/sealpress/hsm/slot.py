@@ -14,8 +14,9 @@ not: verify signatures (tokens.py does, and tells `quarantine`), or log in twice
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sealpress.config import SlotSection
 from sealpress.errors import CannotStart, Damaged
@@ -38,6 +39,8 @@ _GUESS_NS = 1_000_000  # an operation, until one was seen
 _LEAST_NS = 1_000  # for a slot that nobody knows yet: it is tried
 _FORGET = 0.9  # of what an operation took, at each heartbeat without one: a slot that once was slow is tried again
 _SWEEP_S = 0.05
+_CLOSE_S = 5.0
+CHILDREN_MAX = 4  # one at work, its successor, and those that even SIGKILL does not end
 _MILLISECONDS = 1_000_000
 # What is wrong with one operation or one key, not with the token: data, key or mechanism that do not go together; and
 # CKR_FUNCTION_CANCELED, of what the worker did not get to in time.
@@ -96,7 +99,7 @@ class Slot:
         """The first worker is up, or failed in a way that passes. CannotStart: a person has to do something."""
         self._first = asyncio.get_running_loop().create_future()
         for work in (self._keep, self._watch):
-            self._tasks.append(asyncio.create_task(work(), name=f"slot-{self.name}"))
+            self._tasks.append(asyncio.create_task(self._always(work), name=f"slot-{self.name}"))
         await self._first
 
     async def close(self) -> None:
@@ -107,7 +110,17 @@ class Slot:
         children = dict(self._children)
         for child in children:
             child.kill()
-        await asyncio.gather(*children.values(), return_exceptions=True)
+        if children:
+            await asyncio.wait(children.values(), timeout=_CLOSE_S)
+
+    async def _always(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A bug of ours is told, and costs the slot a pause: nobody else would start its workers again."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                self._around.telemetry.internal(f"slot {self.name}", error)
+                await asyncio.sleep(self._backoff.most_ms / 1000)
 
     @property
     def up(self) -> bool:
@@ -254,6 +267,8 @@ class Slot:
         """One worker at work at all times, as far as that can be."""
         await self._released()
         while True:
+            if len(self._children) >= CHILDREN_MAX:
+                await asyncio.wait(self._children.values(), return_when=asyncio.FIRST_COMPLETED)
             self.restarts += 1
             trips = self.breaker.trips
             child = Child(self._open_ask(), self._deadline_s, self._changed, self._stocked)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
+import resource
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from kit.clock import VirtualClock
 from kit.entropy import SeededEntropy
 from sealpress.config import SlotSection
-from sealpress.errors import Damaged
+from sealpress.errors import CannotStart, Damaged
 from sealpress.hsm import messages as m
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.breaker import Phase
@@ -29,6 +35,8 @@ class Bench:
         clock = VirtualClock()
         self.said = io.StringIO()
         self.failures: list[Damaged] = []
+        self.patience = 250
+        self.faults: list[Exception] = []  # raised, one at a time, instead of a first message
         self.state = State(directory, SeededEntropy())
         section = SlotSection(module="/nowhere.so", label="l")
         telemetry = Telemetry(clock, self.said)
@@ -40,7 +48,20 @@ class Bench:
         self.slot = Slot("s", section, self._open, probe, around)
 
     def _open(self) -> m.WorkerOpen:
+        if self.faults:
+            raise self.faults.pop()
         return m.WorkerOpen("s", "/nowhere.so", "", "", "l", "", 1, bytes(32), (), ())
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process can open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) - 1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_lie_that_cannot_be_written_down_ends_the_signer(tmp_path: Path) -> None:
@@ -50,3 +71,27 @@ def test_a_lie_that_cannot_be_written_down_ends_the_signer(tmp_path: Path) -> No
     bench.slot.quarantine(LASTS)
     assert bench.slot.breaker.phase is Phase.QUARANTINED
     assert [failure.reason for failure in bench.failures] == ["SIGNER_STATE"]
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    """No descriptors left: the slot is down and says why; once there are some, a worker is started."""
+    bench = Bench(tmp_path / "s")
+    with no_descriptors():
+        await bench.slot.start()
+        assert bench.slot.reason == "WORKER_START"
+    while bench.slot.reason != "MODULE_MISSING":
+        bench.patience -= 1
+        assert bench.patience
+        await asyncio.sleep(0.02)
+    await bench.slot.close()
+
+
+async def test_a_bug_of_ours_costs_a_slot_a_pause(tmp_path: Path) -> None:
+    """What raises while a worker is being started is told, and another one is started."""
+    bench = Bench(tmp_path / "s")
+    bench.faults = [ZeroDivisionError("a bug")]
+    with pytest.raises(CannotStart) as caught:
+        await bench.slot.start()
+    assert caught.value.reason == "MODULE_MISSING"
+    assert "ZeroDivisionError" in bench.said.getvalue()
+    await bench.slot.close()

@@ -384,6 +384,10 @@ class Telemetry:
         """The signer was killed: what it did last was not counted, and tokens are compared from here on."""
         self._log("warning", "operations_restarted", keys=keys)
 
+    def operations_not_kept(self, message: str, hint: str) -> None:
+        """The counts could not be written; tried again in a minute."""
+        self._log("error", "operations_not_kept", message=message, hint=hint)
+
     def operations_compared(self, slot: str, key: str, differs: str) -> None:
         """A token's count of a key's operations is not ours, or (nothing differs) is so again."""
         level = "critical" if differs else "info"

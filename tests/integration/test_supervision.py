@@ -314,3 +314,17 @@ def test_one_tenant_cannot_take_the_others_turns() -> None:
     assert not sum((flood[line].refused for line in others), Counter())
     assert waited[1] <= max(2.5 * waited[0], 300)  # in one row they would wait for the 128 streams of the flood: 640 ms
     assert jain([greedy[line].in_time for line in lines]) >= 0.9
+
+
+def test_a_token_that_goes_on_lying_is_never_trusted(node: Node) -> None:
+    """Under load every signature is wrong: half open, no answer counts as good before it was verified."""
+    said = len(node.words)
+    rule = node.shim.inject("C_Sign", shim.corrupt())
+    with load(node, DIRECT, 2.5) as running:
+        running.begin()
+        result = running.result()
+    states = [line.partition('"state": "')[2].partition('"')[0] for line in node.words[said:].splitlines()]
+    rule.remove()
+    assert not sum(result.per_second)
+    assert states.count("half_open") >= 2
+    assert "closed" not in states

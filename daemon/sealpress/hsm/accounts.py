@@ -3,7 +3,8 @@
 Each worker looks at its token when it has opened it, and once a day after that (GR-01, GR-07); what it found goes to
 the inventory, and the token's counts are compared with ours.
 
-Guarantees: counts are on the disk a minute later, and when the signer ends. Does not: talk to workers.
+Guarantees: counts are on the disk a minute later, and when the signer ends, or it is said that they are not. Does not:
+talk to workers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from sealpress.config import SlotSection
+from sealpress.errors import Damaged
 from sealpress.hsm import messages as m
 from sealpress.hsm.inventory import Inventory
 from sealpress.hsm.keytable import GuardKey, KeyTable
@@ -29,6 +31,7 @@ class Accounts:
     def __init__(self, table: KeyTable, slots: Mapping[str, SlotSection], state: State, telemetry: Telemetry) -> None:
         """Nothing is known of any token yet; counts as the state has them. Damaged if it cannot be written."""
         self._table = table
+        self._telemetry = telemetry
         self._inventory = Inventory(table, slots, telemetry)
         self._operations = Operations(state, telemetry)
 
@@ -38,14 +41,21 @@ class Accounts:
         due = loop.time() + LOOK_S
         while True:
             await asyncio.sleep(KEEP_S)
-            await asyncio.to_thread(self._operations.keep, closed=False)
+            await asyncio.to_thread(self._keep, closed=False)
             if loop.time() >= due:
                 due = loop.time() + LOOK_S
                 look()
 
     def close(self) -> None:
-        """No worker is at work any more. Damaged if the counts cannot be written."""
-        self._operations.keep(closed=True)
+        """No worker is at work any more."""
+        self._keep(closed=True)
+
+    def _keep(self, *, closed: bool) -> None:
+        """What cannot be kept is told; a start without it says that it was not counted, so nobody need end for that."""
+        try:
+            self._operations.keep(closed=closed)
+        except Damaged as failure:
+            self._telemetry.operations_not_kept(failure.message, failure.hint)
 
     # ---- stock ----
 

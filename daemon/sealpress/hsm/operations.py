@@ -11,6 +11,7 @@ else uses a token: that is what a difference shows.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ class Operations:
         self._asked: dict[str, _Asked] = {}
         self._differs: dict[str, str] = {}
         self._kept = held
+        self._keeping = threading.Lock()  # the last time they are kept a thread may still be at the time before
         self.keep(closed=False)
 
     def begin(self, slot: str, key: str, count: int) -> int:
@@ -67,7 +69,8 @@ class Operations:
     def ask(self, slot: str, key: str) -> None:
         """The token is asked for its count from now on."""
         name, held = self._held(slot, key)
-        self._asked[name] = _Asked(held.begun, held.done, not self._under_way[name])
+        # Asked twice, it may answer the first time: what was done between the two is in doubt.
+        self._asked.setdefault(name, _Asked(held.begun, held.done, not self._under_way[name]))
 
     def compare(self, slot: str, key: str, token: int) -> None:
         """It answered that it used the key so often."""
@@ -92,10 +95,11 @@ class Operations:
 
     def keep(self, *, closed: bool) -> None:
         """Write them down if they have changed; `closed`: this signer does nothing more. Damaged if that fails."""
-        counts = Counts(closed, dict(self._counts))
-        if counts != self._kept:
-            self._state.keep_operations(counts)
-            self._kept = counts
+        with self._keeping:
+            counts = Counts(closed, dict(self._counts))
+            if counts != self._kept:
+                self._state.keep_operations(counts)
+                self._kept = counts
 
     def _held(self, slot: str, key: str) -> tuple[str, Count]:
         name = _name(slot, key)

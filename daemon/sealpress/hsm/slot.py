@@ -172,6 +172,11 @@ class Slot:
         if self._turns.jobs and self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._swept)
 
+    def proved(self) -> None:
+        """Signatures of its token verified, and all that came with them."""
+        self._answered_well = True
+        self.breaker.worked()
+
     def quarantine(self, reason: str) -> None:
         """The token lied: no more work for it, and another worker, before it is tried again."""
         self.breaker.quarantine(reason)  # first: whatever the disk says, nothing more is signed there
@@ -225,8 +230,11 @@ class Slot:
         if not isinstance(answer, m.WorkerSigned) or len(answer.results) != jobs:
             if answer is not None:
                 child.kill()
+            # Its token may be at work on them as long as there is a process.
+            self._children[child].add_done_callback(
+                lambda _: [end(self.name, one.key, len(one.jobs), 0) for one in turns]
+            )
             for turn in turns:
-                end(self.name, turn.key, len(turn.jobs), 0)
                 turn.fail(unknown=True)
             return
         self._learn(answer.results)
@@ -257,9 +265,6 @@ class Slot:
             self._each_ns += (each_ns - self._each_ns) / (8 if self._each_ns else 1)
         if wrong:
             self.breaker.failed(self._around.clock.monotonic_ns(), f"CKR_{wrong:#x}")
-        elif good:
-            self._answered_well = True
-            self.breaker.worked()
 
     # ---- workers ----
 
@@ -442,23 +447,25 @@ class Slot:
             child.ping(lambda answer: self._tried(child, b"", answer), token=True)
 
     def _tried(self, child: Child, message: bytes, answer: m.WorkerSigned | m.WorkerPong | None) -> None:
-        self._probing = None if answer is not None else self._probing
-        if answer is None or self._child is not child:
-            return
-        now_ns = self._around.clock.monotonic_ns()
+        if answer is None:
+            return  # it is late, and replaced
+        if self._probing is child:
+            self._probing = None
         child.touched = asyncio.get_running_loop().time()
-        if isinstance(answer, m.WorkerPong):
-            if answer.rv:
-                self.breaker.failed(now_ns, f"CKR_{answer.rv:#x}")
-            return  # half open, an operation of a line decides
-        wrong = self._probe.wrong(message, answer.results)
-        self.operations += sum(result.tried for result in answer.results)
-        if not wrong:
-            self._answered_well = True
-            self.breaker.worked()
+        wrong = self._wrong(message, answer)
+        if wrong and not wrong.startswith("CKR_"):
+            self.quarantine(wrong)
+        elif self._child is not child:
+            return  # its successor is judged by answers of its own
+        elif wrong:
+            self.breaker.failed(self._around.clock.monotonic_ns(), wrong)
+        elif isinstance(answer, m.WorkerSigned):  # half open, and without a probe key, an operation of a line decides
+            self.proved()
             if not self.breaker.trusts:
                 self._try(child)
-        elif wrong.startswith("CKR_"):
-            self.breaker.failed(now_ns, wrong)
-        else:
-            self.quarantine(wrong)
+
+    def _wrong(self, message: bytes, answer: m.WorkerSigned | m.WorkerPong) -> str:
+        if isinstance(answer, m.WorkerPong):
+            return f"CKR_{answer.rv:#x}" if answer.rv else ""
+        self.operations += sum(result.tried for result in answer.results)
+        return self._probe.wrong(message, answer.results)

@@ -106,7 +106,7 @@ class Tokens:
         cosigner = key.cosigner
         assert cosigner is not None
         try:
-            answer = await self._operate(key, slot, [job], lambda: True)
+            answer = await self._operate(key, slot, [job])
         except SlotLost as lost:
             return unsigned(lost, slot.name if slot is not None else "")
         # On the loop: one verification costs less than the way to a thread and back.
@@ -127,28 +127,30 @@ class Tokens:
         assert scheme is not None
         jobs = [scheme.job(key.name, leaf.algorithm, leaf.digest) for leaf in leaves]
         try:
-            answer = await self._operate(key, slot, jobs, lambda: not self._state.stopped(key.name))
+            answer = await self._operate(key, slot, jobs)
         except SlotLost as lost:
             return [unsigned(lost, slot.name if slot is not None else "")] * len(leaves)
         verify = [lambda raw, leaf=leaf: scheme.finish(leaf.algorithm, leaf.digest, raw) for leaf in leaves]
         signed = await asyncio.to_thread(finish, key.key_id, jobs, answer, verify, self._nonces)
         return self._judged(key, answer.slot, signed)
 
-    async def _operate(
-        self, key: GuardKey, slot: Slot | None, jobs: Sequence[m.WorkerJob], wanted: Callable[[], bool]
-    ) -> Answer:
+    async def _operate(self, key: GuardKey, slot: Slot | None, jobs: Sequence[m.WorkerJob]) -> Answer:
         if slot is None:
             raise SlotLost(unknown=False)
         expires = asyncio.get_running_loop().time() + self._wait_s[slot.name]
-        turn = Turn(key.tenant, key.name, jobs, self._accounts.usable(key), wanted, expires)
+        turn = Turn(
+            key.tenant, key.name, jobs, self._accounts.usable(key), lambda: not self._state.stopped(key.name), expires
+        )
         slot.put(turn)
         return await turn.answer
 
     def _judged(self, key: GuardKey, slot: str, signed: list[Signed]) -> list[Signed]:
-        for one in signed:
-            if one.reason in LIES:
-                self._telemetry.slot_lied(slot, key.name, one.reason)
-                self._slots[slot].quarantine(one.reason)
+        lies = [one.reason for one in signed if one.reason in LIES]
+        for reason in lies:
+            self._telemetry.slot_lied(slot, key.name, reason)
+            self._slots[slot].quarantine(reason)
+        if all(one.signature for one in signed):
+            self._slots[slot].proved()
         return signed
 
     def _best(self, names: Sequence[str]) -> Slot | None:

@@ -11,6 +11,8 @@ import pytest
 from kit.clock import VirtualClock
 from kit.entropy import SeededEntropy
 from sealpress.errors import Damaged
+from sealpress.hsm.accounts import Accounts
+from sealpress.hsm.keytable import KeyTable
 from sealpress.hsm.operations import Operations
 from sealpress.hsm.state import State
 from sealpress.telemetry import Telemetry
@@ -23,7 +25,8 @@ class Desk:
         """Everything new but the directory."""
         self.state = State(directory, SeededEntropy())
         self._stream = io.StringIO()
-        self.counts = Operations(self.state, Telemetry(VirtualClock(), self._stream))
+        self.telemetry = Telemetry(VirtualClock(), self._stream)
+        self.counts = Operations(self.state, self.telemetry)
         self.token = 1_000
 
     def sign(self, count: int = 1) -> int:
@@ -96,6 +99,33 @@ def test_what_is_uncertain_is_no_difference(tmp_path: Path) -> None:
     assert desk.compare() == ""
     desk.token += 1
     assert desk.compare()
+
+
+def test_an_answer_to_an_earlier_question_is_no_difference(tmp_path: Path) -> None:
+    """Asked again before it answered, a token may tell what it counted the first time."""
+    desk = Desk(tmp_path / "s")
+    desk.compare()
+    desk.counts.ask("s", "k")
+    answered = desk.token
+    desk.sign(5)
+    desk.counts.ask("s", "k")
+    desk.counts.compare("s", "k", answered)
+    desk.counts.compare("s", "k", desk.token)
+    assert desk.compare() == ""
+    assert desk.events == []
+
+
+def test_counts_that_cannot_be_kept_are_told(tmp_path: Path) -> None:
+    """A full disk ends no signer for its counts: it says so, and tries again with the next change."""
+    desk = Desk(tmp_path / "s")
+    accounts = Accounts(KeyTable({}, {}), {}, desk.state, desk.telemetry)
+    accounts.begin("s", "k", 1)
+    desk.state.directory.rename(tmp_path / "away")
+    accounts.close()
+    assert desk.events[-1] == "operations_not_kept"
+    (tmp_path / "away").rename(desk.state.directory)
+    accounts.close()
+    assert desk.state.operations().keys["s\nk"].begun == 1
 
 
 def test_a_killed_signer_begins_again(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from sealpress.client import Client
 from sealpress.errors import Precondition, Unavailable
 from sealpress.governance import facts as f
 from sealpress.hsm.link import SlotStatus
-from sealpress.steps import _strangers
+from sealpress.steps import _slots, _strangers
 from sealpress.values import RecordType
 
 COUNTER = 0x8000_0042
@@ -120,6 +120,26 @@ async def test_a_governed_node_records_what_is_new(tmp_path: Path, monkeypatch: 
         assert len(await hear("a", "b")) == 4
         assert len((await hear(*(f"{'x' * 200} {number}" for number in range(64))))[-1]) < 2_000
         strangers.close()
+
+
+async def test_a_lie_is_recorded_as_soon_as_the_log_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarantine before the trust anchors is in the log once they are, and once; a node that ends waits for none."""
+    monkeypatch.setattr(_slots, "RETRY_S", 0.02)
+    async with Governed(tmp_path) as node:
+        slots = _slots.Slots(node.shared, {}, tmp_path / "strangers.json")
+        lied = {"s": SlotStatus(False, 0, 0, 0, "WRONG_SIGNATURE", "quarantined")}
+        well = {"s": SlotStatus(True, 1, 0, 0, "")}
+        for heard in (well, lied, well, lied):
+            slots.heard(heard)
+            await asyncio.sleep(0.05)
+        assert _alerts(node) == []
+        await node.begin()
+        await asyncio.sleep(0.2)
+        assert [(fact.name, fact.subject) for fact in _alerts(node)] == [("alert.slot", "s")]
+        slots.heard(well)
+        slots.heard(lied)
+        await asyncio.sleep(0)
+        slots.close()
 
 
 def _alerts(node: Governed) -> list[f.AlertRaised]:

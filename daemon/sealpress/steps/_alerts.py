@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 
+from sealpress.errors import SealpressError
 from sealpress.governance import facts as f
 from sealpress.steps._state import FactGroup, Shared
 from sealpress.tlog.entry import GovernanceEvent
@@ -28,8 +29,13 @@ async def record(shared: Shared, name: str, subject: str, text: str) -> bool:
 
     def durable(placed: Sequence[object], committed: object) -> None:
         del placed, committed
-        recorded.set_result(None)
+        if not recorded.done():  # whoever wanted it may have gone
+            recorded.set_result(None)
 
-    shared.governance.propose(FactGroup([event], False, durable, recorded.set_exception))
+    def failed(error: SealpressError) -> None:
+        if not recorded.done():
+            recorded.set_exception(error)
+
+    shared.governance.propose(FactGroup([event], False, durable, failed))
     await recorded
     return True

@@ -123,9 +123,11 @@ lint: $(READY) .stamp-lint ## ruff, mypy, import rules, warnings as errors, gene
 	diff -r -x __init__.py -x __pycache__ $$fresh/sealpress/v1 daemon/sealpress/v1 || \
 	{ echo "daemon/sealpress/v1 is not what protos/ says: run make proto" >&2; exit 1; }
 
-bench: $(READY) ## every benchmark against its baseline; one table, bench/report.json, the plot; about an hour
-	$(PYTHON_HERE) -m pytest bench --benchmark-only --benchmark-quiet -o faulthandler_timeout=0 $(PYTEST_ARGS)
-	$(PYTHON_HERE) -m bench.report
+bench: $(READY) ## every benchmark against its baseline; one table, bench/report.json, the plot; half an hour, 20 GiB of /tmp
+	rm -f bench/report.json bench/run.json
+	status=0; $(PYTHON_HERE) -m pytest bench --benchmark-only --benchmark-quiet -o faulthandler_timeout=0 \
+	    -o tmp_path_retention_policy=none $(PYTEST_ARGS) || status=$$?; \
+	$(PYTHON_HERE) -m bench.report; exit $$status
 
 bench-tiny: $(READY) ## the same code on tiny sizes: does it still run?
 	SEALPRESS_BENCH=tiny $(PYTHON_HERE) -m pytest bench -q --benchmark-only --benchmark-quiet $(PYTEST_ARGS)
@@ -134,7 +136,7 @@ proto: $(READY) ## generate daemon/sealpress/v1 from protos/
 	$(PROTOC) --python_out=daemon --pyi_out=daemon --grpc_python_out=daemon $(PROTOS)
 
 clean: ## everything that make has made, but no system package
-	rm -rf $(VENV) build dist csrc/build csrc/_native.c .stamp-* bench/report.json bench/curves.json
+	rm -rf $(VENV) build dist csrc/build csrc/_native.c .stamp-* bench/report.json bench/run.json
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	find daemon tests bench csrc -name __pycache__ -prune -exec rm -rf {} +
 	find daemon -name '*.so' -delete

@@ -27,6 +27,7 @@ import grpc
 import pytest
 
 from bench.bench_calls import empty_server
+from bench.harness import Target
 from kit.governed import govern
 from kit.node import PROOF, Node
 from sealpress.client import load_client
@@ -39,7 +40,7 @@ from sealpress.values import DigestAlgorithm
 from sealpress.wiring import dev
 
 if TYPE_CHECKING:
-    from conftest import Ratios
+    from bench.harness import Ratios
 
 ITEMS = 10_000
 IN_FLIGHT = 16
@@ -179,7 +180,7 @@ def test_sustained(ratio: Ratios, tiny: bool, expand: bool) -> None:
         for side in (ours, theirs):
             side.close()
     kind = "SignBatch with proofs" if expand else "SignBatch, governed"
-    row = ratio.row(
-        f"{kind}, {items:,} each, sustained", tally.items / taken, "item/s", "empty handler", empty.items / empty_s
-    )
-    assert tiny or row.value >= (EXPANDED_PER_S_MIN if expand else ITEMS_PER_S_MIN)
+    ratio.row(
+        f"{kind}, {items:,} each, sustained", tally.items / taken, "item/s", "empty handler", empty.items / empty_s,
+        target=Target(value_min=EXPANDED_PER_S_MIN if expand else ITEMS_PER_S_MIN),
+    )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.harness import Target
 from kit.node import PROOF, Node
 from sealpress.values import DigestAlgorithm
 from sealpress.verify.policy import load_policy
 from sealpress.verify.proof import verify_proof
 
 if TYPE_CHECKING:
-    from conftest import Ratios
+    from bench.harness import Ratios
 
 MIB, GIB = 1 << 20, 1 << 30
 CORES = len(os.sched_getaffinity(0))
@@ -60,14 +62,15 @@ def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Signing,
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory, tiny: bool) -> Path:
+def many(tmp_path_factory: pytest.TempPathFactory, tiny: bool) -> Iterator[Path]:
     """A directory of files of 1 MiB, each with a content of its own."""
     place, number = tmp_path_factory.mktemp("many"), 32 if tiny else 2_000
     noise = os.urandom(MIB + number)
     for shift in range(number):
         (place / f"{shift:04}").write_bytes(noise[shift : shift + MIB])
     os.sync()  # or the disk takes them in while the first turns run
-    return place
+    yield place
+    shutil.rmtree(place)
 
 
 def hashed_by(command: str, source: Path) -> None:
@@ -93,20 +96,17 @@ def test_many_files(ratio: Ratios, tiny: bool, signing: tuple[Signing, Node], ma
     total = sum(path.stat().st_size for path in sources)
     check(node, command.sign(many)[0], sources)
 
-    rows = {
-        baseline: ratio.race(
+    promises = {"sha256sum": Target(ratio_min=TIMES_SHA256SUM), "openssl dgst -sha256 -r": None}
+    for baseline, target in promises.items():
+        ratio.race(
             f"sealpress sign, {len(sources):,} files of 1 MiB",
             "GB/s",
             amount=total / 1e9,
             product=lambda: command.sign(many),
-            baseline=lambda baseline=baseline: hashed_by(baseline, many),
+            baseline=lambda baseline=baseline: hashed_by(baseline, many),  # type: ignore[misc]
             baseline_name=f"{baseline}, xargs -P {CORES}",
+            target=target,
         )
-        for baseline in ("sha256sum", "openssl dgst -sha256 -r")
-    }
-
-    if not tiny:
-        assert rows["sha256sum"].ratio >= TIMES_SHA256SUM
 
 
 def test_one_large_file(ratio: Ratios, tiny: bool, signing: tuple[Signing, Node], tmp_path: Path) -> None:
@@ -118,10 +118,10 @@ def test_one_large_file(ratio: Ratios, tiny: bool, signing: tuple[Signing, Node]
     size = source.stat().st_size
     answers, resident = command.sign(source)
     check(node, answers, [source])
-    assert resident <= RESIDENT_MAX
 
     name = f"sealpress sign, one file of {size // MIB:,} MiB"
-    ratio.row(f"{name}: resident memory", resident / MIB, "MiB", "bound", RESIDENT_MAX / MIB)
+    bound = RESIDENT_MAX / MIB
+    ratio.row(f"{name}: resident memory", resident / MIB, "MiB", "bound", bound, target=Target(ratio_max=1))
     ratio.race(
         name,
         "GB/s",

@@ -6,22 +6,22 @@ SEALPRESS_BENCH=tiny shrinks the work so that the suite can run it; its numbers 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 
 from bench import report
-from bench.harness import Collected, Ratios
+from bench.harness import Ratios
 
 __all__ = ["Ratios"]
 
-_collected = pytest.StashKey[Collected]()
+_run = pytest.StashKey[report.Run]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """One collection of rows for the whole run."""
-    config.stash[_collected] = Collected()
+    config.stash[_run] = report.Run()
     # A benchmark may leave rows that no race made; the harness enters them itself.
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
 
@@ -34,26 +34,48 @@ def tiny() -> bool:
 
 @pytest.fixture
 def ratio(request: pytest.FixtureRequest, benchmark: Any, tiny: bool) -> Iterator[Ratios]:
-    """Where a benchmark leaves its rows."""
+    """Where a benchmark leaves its rows; the report has them as soon as it is over, unless the run is tiny."""
     entries = request.config.pluginmanager.getplugin("pytest-benchmark").benchmarks
-    made = Ratios(benchmark, request.config.stash[_collected], entries, tiny)
+    run = request.config.stash[_run]
+    made = Ratios(benchmark, run, entries, request.path.name, tiny=tiny)
     yield made
     made.close()
+    if not tiny:
+        report.write(run)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A benchmark fails when all of its rows are recorded, those that missed their target with them."""
+    said = yield
+    if isinstance(ratio := pyfuncitem.funcargs.get("ratio"), Ratios):
+        ratio.judge()
+    return said
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The table; and the report, unless the run was tiny."""
-    collected = config.stash[_collected]
-    if not collected.rows:
+    """How long each file took, and the table."""
+    run = config.stash[_run]
+    if not run.rows:
         return
-    terminalreporter.section(f"benchmarks on {report.machine()}")
-    for line in report.table(collected.rows):
+    terminalreporter.section("seconds")
+    for name, seconds in _seconds(terminalreporter).items():
+        terminalreporter.write_line(f"{seconds:7.1f}  {name}")
+    terminalreporter.section(f"benchmarks of {run.commit} on {run.machine}")
+    for line in report.table(run.rows):
         terminalreporter.write_line(line)
-    if _is_tiny():
-        terminalreporter.write_line("tiny mode: the numbers mean nothing")
-        return
-    for path in report.write(collected.rows, collected.points):
-        terminalreporter.write_line(f"written: {path}")
+    terminalreporter.write_line("tiny mode: the numbers mean nothing" if _is_tiny() else "written: bench/report.json")
+
+
+def _seconds(terminalreporter: pytest.TerminalReporter) -> dict[str, float]:
+    """By file, from the first fixture to the last."""
+    taken: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for one in reports:
+            if isinstance(one, pytest.TestReport):
+                name = one.location[0]
+                taken[name] = taken.get(name, 0.0) + one.duration
+    return taken
 
 
 def _is_tiny() -> bool:

@@ -1,7 +1,8 @@
 """The harness of all benchmarks: two sides race in turns under pytest-benchmark, and rows are collected for one table.
 
 Guarantees: product and baseline take turns in one run, so that a machine that gets slower slows both; the first turn of
-each warms caches and does not count; a number is the median of the others. Does not: compare with another run.
+each warms caches and does not count; a number is the median of the others. A row that misses its target is a row like
+the others, and fails its benchmark when the last of them stands. Does not: compare with another run.
 """
 
 from __future__ import annotations
@@ -18,10 +19,40 @@ from pytest_benchmark.stats import Metadata
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
+    from bench.report import Run
+
 TURNS_MIN = 5
 TINY_TURNS = 2
 
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a row promises at full size: bounds of its ratio or of its value, in the row's unit."""
+
+    ratio_min: float | None = None
+    ratio_max: float | None = None
+    value_min: float | None = None
+    value_max: float | None = None
+
+    def holds(self, value: float, ratio: float) -> bool:
+        """Whether a number keeps it."""
+        bounds = ((self.ratio_min, ratio, self.ratio_max), (self.value_min, value, self.value_max))
+        return all(
+            (least is None or number >= least) and (most is None or number <= most) for least, number, most in bounds
+        )
+
+    def text(self, unit: str) -> str:
+        """For the table."""
+        bounds = ((self.ratio_min, self.ratio_max, "x"), (self.value_min, self.value_max, unit))
+        said = [
+            f"{sign} {bound:,.12g} {of}".strip()
+            for least, most, of in bounds
+            for sign, bound in (("≥", least), ("≤", most))
+            if bound is not None
+        ]
+        return ", ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +65,9 @@ class Row:
     baseline: str
     baseline_value: float
     ratio: float
+    file: str = ""  # the benchmark's
+    target: str = ""  # empty: a figure that promises nothing
+    missed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +81,37 @@ class Point:
     p99_ms: float
 
 
-class Collected:
-    """What all benchmarks of a run have left."""
-
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self.rows: list[Row] = []
-        self.points: list[Point] = []
-
-
 class Ratios:
     """Where one benchmark leaves its rows; pytest-benchmark keeps the times of the product's turns."""
 
-    def __init__(self, benchmark: BenchmarkFixture, collected: Collected, entries: list[Metadata], tiny: bool) -> None:
-        """`entries` are pytest-benchmark's; in tiny mode two turns are enough."""
+    def __init__(
+        self, benchmark: BenchmarkFixture, run: Run, entries: list[Metadata], file: str, *, tiny: bool
+    ) -> None:
+        """`entries` are pytest-benchmark's; in tiny mode two turns are enough, and no target counts."""
         self._benchmark = benchmark
         self._unused = copy(benchmark)
-        self._collected = collected
+        self._run = run
+        self._file = file
         self._entries = entries
         self._turns = TINY_TURNS if tiny else TURNS_MIN
         self._races = 0
         self._apart: list[Row] = []  # rows that were not raced
+        self._tiny = tiny
+        self._missed: list[Row] = []
         self._started = time.perf_counter()
 
-    def row(self, name: str, value: float, unit: str, baseline: str, baseline_value: float) -> Row:
+    def row(
+        self, name: str, value: float, unit: str, baseline: str, baseline_value: float, *, target: Target | None = None
+    ) -> Row:
         """Records two numbers that were measured in one run, in another way than by a race."""
-        row = self._row(name, value, unit, baseline, baseline_value)
+        row = self._row(name, value, unit, baseline, baseline_value, target)
         self._apart.append(row)
         return row
 
     def point(self, curve: str, x: float, per_s: float, p50_ms: float, p99_ms: float) -> Point:
         """Records a point of one of the plot's curves."""
         point = Point(curve, x, per_s, p50_ms, p99_ms)
-        self._collected.points.append(point)
+        self._run.points.append(point)
         return point
 
     def race(
@@ -93,6 +125,7 @@ class Ratios:
         baseline_name: str,
         turns: int | None = None,
         before: Callable[[], object] | None = None,
+        target: Target | None = None,
     ) -> Row:
         """Runs both in turns and records `amount` per second of the median turn. `before` precedes each, unmeasured."""
         theirs: list[float] = []
@@ -111,10 +144,15 @@ class Ratios:
         if side.disabled:  # --benchmark-disable: both ran once, and nothing was measured
             return Row(name, 0.0, unit, baseline_name, 0.0, 0.0)
         ours_s, theirs_s = statistics.median(side.stats.stats.data), statistics.median(theirs[1:])
-        row = self._row(name, amount / ours_s, unit, baseline_name, amount / theirs_s)
+        row = self._row(name, amount / ours_s, unit, baseline_name, amount / theirs_s, target)
         side.extra_info |= asdict(row)
         self._enter(self._like(f"{side.name}: {baseline_name}", name), theirs[1:])
         return row
+
+    def judge(self) -> None:
+        """AssertionError with every row of this benchmark that missed its target."""
+        said = (f"{row.name}: {row.value:,.4g} {row.unit}, {row.ratio:.3f} x, not {row.target}" for row in self._missed)
+        assert not self._missed, "\n".join(said)
 
     def close(self) -> None:
         """What was measured apart goes into pytest-benchmark's report: with the race, or with the test's whole time."""
@@ -125,9 +163,16 @@ class Ratios:
             self._enter(self._benchmark, [time.perf_counter() - self._started])
         self._benchmark.extra_info["rows"] = [asdict(row) for row in self._apart]
 
-    def _row(self, name: str, value: float, unit: str, baseline: str, baseline_value: float) -> Row:
-        row = Row(name, value, unit, baseline, baseline_value, value / baseline_value if baseline_value else 0.0)
-        self._collected.rows.append(row)
+    def _row(
+        self, name: str, value: float, unit: str, baseline: str, baseline_value: float, target: Target | None
+    ) -> Row:
+        ratio = value / baseline_value if baseline_value else 0.0
+        promise = target or Target()
+        missed = not self._tiny and not promise.holds(value, ratio)
+        row = Row(name, value, unit, baseline, baseline_value, ratio, self._file, promise.text(unit), missed)
+        self._run.rows.append(row)
+        if missed:
+            self._missed.append(row)
         return row
 
     def _side(self, name: str) -> Any:

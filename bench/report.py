@@ -1,9 +1,10 @@
 """What a run of the benchmarks leaves behind: a table, report.json, and on request the README's table and the plot.
 
-    python -m bench.report      after `make bench`: writes both
+    python -m bench.report      after `make bench`: writes both from run.json
 
-Guarantees: report.json is a list of rows {name, value, unit, baseline, baseline_value, ratio}; the README is changed
-between its markers only. Does not: measure.
+Guarantees: report.json is a list of rows {name, value, unit, baseline, baseline_value, ratio}; run.json beside it has
+their targets, the plot's points, and which machine, day and commit it was; both are there after each benchmark, so a
+run that is stopped leaves what it has. The README is changed between its markers only. Does not: measure.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 from bench.harness import Point, Row
 
 HERE = Path(__file__).parent
-REPORT, CURVES, README, PLOT = (HERE / name for name in ("report.json", "curves.json", "README.md", "plot.svg"))
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+REPORTED = ("name", "value", "unit", "baseline", "baseline_value", "ratio")
 
 
 def machine() -> str:
@@ -37,61 +40,96 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit that was measured, `+` behind it if files were changed since."""
+    """The commit that is measured, `+` behind it if files were changed since."""
     command = ("git", "-C", str(HERE), "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 
 
+def today() -> str:
+    """The day, in UTC."""
+    return datetime.now(UTC).date().isoformat()
+
+
+@dataclass
+class Run:
+    """All that a run has found so far, and where and when."""
+
+    rows: list[Row] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    machine: str = field(default_factory=machine)
+    commit: str = field(default_factory=commit)
+    day: str = field(default_factory=today)
+
+
 def table(rows: Sequence[Row]) -> Iterable[str]:
-    """Aligned lines for a terminal."""
-    width = max(len(row.name) for row in rows)
+    """Aligned lines for a terminal; those that missed are named again below."""
+    names, targets = (max(len(getattr(row, part)) for row in rows) for part in ("name", "target"))
     for row in rows:
-        numbers = f"{row.value:>14,.2f} {row.unit:<8} {row.ratio:>8.2f} x"
-        yield f"{row.name:<{width}} {numbers}  {row.baseline} ({row.baseline_value:,.2f})"
+        numbers = f"{_number(row.value):>11} {row.unit:<8} {row.ratio:>8.2f} x"
+        target = f"{'MISSED' if row.missed else '':<6} {row.target:<{targets}}"
+        yield f"{row.name:<{names}} {numbers}  {target}  {row.baseline} ({_number(row.baseline_value)})"
+    missed = [row.name for row in rows if row.missed]
+    promised = sum(1 for row in rows if row.target)
+    yield f"{len(rows)} rows, {promised} with a target, {len(missed)} missed{': ' if missed else ''}{'; '.join(missed)}"
 
 
-def write(rows: Sequence[Row], points: Sequence[Point]) -> list[Path]:
-    """report.json and, if there are any, the curves' points beside it; what was written."""
-    REPORT.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-    if not points:
-        return [REPORT]
-    CURVES.write_text(json.dumps([asdict(point) for point in points], indent=2) + "\n")
-    return [REPORT, CURVES]
+def write(run: Run, directory: Path = HERE) -> list[Path]:
+    """report.json and run.json; both paths."""
+    report, whole = directory / "report.json", directory / "run.json"
+    report.write_text(
+        json.dumps([{name: getattr(row, name) for name in REPORTED} for row in run.rows], indent=2) + "\n"
+    )
+    whole.write_text(json.dumps(asdict(run), indent=2) + "\n")
+    return [report, whole]
 
 
-def write_readme(rows: Sequence[Row]) -> None:
+def read(directory: Path = HERE) -> Run | None:
+    """The run that run.json tells of, if there is one."""
+    path = directory / "run.json"
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text())
+    rows, points = ([make(**one) for one in found.pop(name)] for name, make in (("rows", Row), ("points", Point)))
+    return Run(rows, points, **found)
+
+
+def write_readme(run: Run, directory: Path = HERE) -> Path:
     """The table of the README; ValueError if its markers are gone."""
-    head, _, rest = README.read_text().partition(BEGIN)
+    path = directory / "README.md"
+    head, _, rest = path.read_text().partition(BEGIN)
     _, marker, tail = rest.partition(END)
     if not marker:
-        raise ValueError(f"{README} has no markers {BEGIN} and {END}")
+        raise ValueError(f"{path} has no markers {BEGIN} and {END}")
     lines = [
-        f"Commit `{commit()}` on {machine()}.",
+        f"Commit `{run.commit}`, {run.day}, {run.machine}.",
         "",
-        "| benchmark | value | baseline | ratio |",
-        "|---|--:|--:|--:|",
-        *(
-            f"| {row.name} | {_number(row.value)} {row.unit} | {_number(row.baseline_value)} ({row.baseline}) "
-            f"| {row.ratio:.2f} |"
-            for row in rows
-        ),
+        "| benchmark | value | baseline | ratio | target |",
+        "|---|--:|--:|--:|---|",
     ]
-    README.write_text("\n".join([head + BEGIN, *lines, END]) + tail)
+    for file, rows in groupby(run.rows, lambda row: row.file):
+        lines.append(f"| **`{file}`** | | | | |")
+        lines += (
+            f"| {row.name} | {_number(row.value)} {row.unit} | {_number(row.baseline_value)} ({row.baseline}) "
+            f"| {row.ratio:.2f} | {'**missed:** ' if row.missed else ''}{row.target} |"
+            for row in rows
+        )
+    path.write_text("\n".join([head + BEGIN, *lines, END]) + tail)
+    return path
 
 
-def main() -> int:
-    """README and plot from the files of the last run; 1 if there was none."""
-    if not REPORT.exists():
-        print("no report: run make bench", file=sys.stderr)
+def main(directory: Path = HERE) -> int:
+    """README and plot from the last run; 1 if there was none."""
+    run = read(directory)
+    if run is None:
+        print("no run.json: run make bench", file=sys.stderr)
         return 1
-    write_readme([Row(**row) for row in json.loads(REPORT.read_text())])
-    print(f"written: {README}")
-    if CURVES.exists():
+    print(f"written: {write_readme(run, directory)}")
+    if run.points:
         from bench.plot import draw  # matplotlib takes a second to load
 
-        draw([Point(**point) for point in json.loads(CURVES.read_text())], PLOT)
-        print(f"written: {PLOT}")
+        draw(run.points, directory / "plot.svg")
+        print(f"written: {directory / 'plot.svg'}")
     return 0
 
 

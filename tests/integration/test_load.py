@@ -46,6 +46,17 @@ def test_the_command_line_says_what_it_saw(node: Node) -> None:
     assert "is another machine" in far.stderr
 
 
+def test_thousands_of_calls_that_come_at_once_are_answered(node: Node) -> None:
+    """4,096 calls on 64 connections in one moment: the queue has room for them, so none is cut off before it."""
+    plan = Plan(client=str(node.directory / "client.toml"), line=PROOF, in_flight=4_096, connections=64, processes=2,
+                seconds=0.3, warmup_s=0.0)  # fmt: skip
+    result = run(plan)
+
+    assert not result.failed
+    assert not result.refused
+    assert result.answers.total >= 4_096
+
+
 @pytest.mark.timing
 def test_a_line_asked_for_twice_its_capacity_keeps_signing() -> None:
     """A key held at 200/s is offered 400/s: it does nearly what it can, the others hear at once when to come back."""

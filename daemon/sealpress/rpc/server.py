@@ -110,6 +110,7 @@ def _name(module: Any, service: str) -> str:
 def options(limits: Limits, metadata_bytes_max: int = METADATA_BYTES_MAX) -> list[tuple[str, int]]:
     """Channel arguments of every listener."""
     age_ms = limits.connection_age_s * 1_000
+    guard = GUARD_FACTOR * limits.requests_pending_max
     return [
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", limits.message_bytes_max + HEADROOM_BYTES),
@@ -117,6 +118,9 @@ def options(limits: Limits, metadata_bytes_max: int = METADATA_BYTES_MAX) -> lis
         ("grpc.max_metadata_size", metadata_bytes_max),
         ("grpc.max_concurrent_streams", limits.streams_per_connection_max),
         ("grpc.max_allowed_incoming_connections", limits.connections_max),
+        # calls that the loop has yet to take up: of more than 1,000, gRPC cancels some, without a reason or a delay
+        ("grpc.server.max_pending_requests", guard),
+        ("grpc.server.max_pending_requests_hard_limit", guard),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX),
         ("grpc.max_connection_age_ms", age_ms),
         ("grpc.max_connection_age_grace_ms", limits.drain_ms_max),

@@ -8,8 +8,8 @@
  *    offsets may overlap.
  *  - A file is a small integer that only the disk that opened it understands.
  *  - `pread` and `pwrite` move everything or fail. Reading behind the end is EIO.
- *  - What stands in a writable mapping, or was given to `pwrite`, is durable only
- *    after `sync` or `sync_all` of that file answered 0. After either answered
+ *  - What was given to `pwrite` is durable only after `sync` or `sync_all` of
+ *    that file answered 0. After either answered
  *    an error nothing is known about any byte written since the last success,
  *    also if a later call answers 0 (fsyncgate): callers latch, they never retry.
  *  - A new, renamed or removed name is durable only after `sync_dir` answered 0.
@@ -34,7 +34,7 @@ enum {                              /* traits of the file system that `traits` t
 };
 
 #define SP_DISK_PATH_MAX 4096u
-#define SP_DISK_PAGE 4096u          /* unit of protect; mappings start at multiples of it */
+#define SP_DISK_PAGE 4096u          /* mappings start at multiples of it */
 
 struct sp_disk {
     void *ctx;                      /* the first argument of every function */
@@ -47,12 +47,11 @@ struct sp_disk {
     int (*pwrite)(void *ctx, int file, const void *data, size_t size, uint64_t offset);
     int (*sync)(void *ctx, int file);       /* fdatasync: the bytes, and what is needed to find them again */
     int (*sync_all)(void *ctx, int file);   /* fsync */
-    int (*map)(void *ctx, int file, uint64_t offset, uint64_t size, int writable, void **out);   /* shared */
-    /* Shared and read-only, at this very address, in place of what was mapped there: the caller reserved the range, watches
+    int (*map)(void *ctx, int file, uint64_t offset, uint64_t size, void **out);   /* shared, read-only */
+    /* The same at this very address, in place of what was mapped there: the caller reserved the range, watches
      * it (sp_bus.h) and unmaps it as a whole. For the tree, whose readers' pointers must stay true while a file grows. */
     int (*map_at)(void *ctx, int file, uint64_t offset, uint64_t size, void *at);
     int (*unmap)(void *ctx, void *data, uint64_t size);
-    int (*protect)(void *ctx, void *data, uint64_t size, int writable);     /* whole pages of a mapping */
     /* These bytes, mapped at `data` (NULL: nowhere), will not be read soon: the memory that caches them may be had back. Advice,
      * which changes nothing that a reader sees; what is not synced yet stays. */
     void (*cool)(void *ctx, int file, void *data, uint64_t offset, uint64_t size);

@@ -126,11 +126,10 @@ static int linux_sync_all(void *ctx, int file)
     return fsync(file) == 0 ? 0 : errno;
 }
 
-static int linux_map(void *ctx, int file, uint64_t offset, uint64_t size, int writable, void **out)
+static int linux_map(void *ctx, int file, uint64_t offset, uint64_t size, void **out)
 {
     (void)ctx;
-    int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    void *data = mmap(NULL, (size_t)size, protection, MAP_SHARED, file, (off_t)offset);
+    void *data = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, file, (off_t)offset);
     if (data == MAP_FAILED) {
         return errno;
     }
@@ -151,12 +150,6 @@ static int linux_unmap(void *ctx, void *data, uint64_t size)
     (void)ctx;
     sp_bus_remove(data);
     return munmap(data, (size_t)size) == 0 ? 0 : errno;
-}
-
-static int linux_protect(void *ctx, void *data, uint64_t size, int writable)
-{
-    (void)ctx;
-    return mprotect(data, (size_t)size, writable ? PROT_READ | PROT_WRITE : PROT_READ) == 0 ? 0 : errno;
 }
 
 static void linux_cool(void *ctx, int file, void *data, uint64_t offset, uint64_t size)
@@ -285,7 +278,6 @@ static const sp_disk DISK_LINUX = {
     .map = linux_map,
     .map_at = linux_map_at,
     .unmap = linux_unmap,
-    .protect = linux_protect,
     .cool = linux_cool,
     .lock = linux_lock,
     .rename = linux_rename,

@@ -334,7 +334,7 @@ int sp_index_open(const sp_disk *disk, const char *dir, const sp_segment *segmen
     int error = disk->size(disk->ctx, file, &size);
     int status = error != 0 || size >= SP_INDEX_PAGE ? sp_disk_status(error) : SP_E_CORRUPT;
     if (status == SP_OK) {
-        status = sp_disk_status(disk->map(disk->ctx, file, 0, size, 0, &data));
+        status = sp_disk_status(disk->map(disk->ctx, file, 0, size, &data));
     }
     disk->close(disk->ctx, file);
     SP_TRY(status);

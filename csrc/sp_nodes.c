@@ -34,7 +34,7 @@ static int map_again(sp_nodes *nodes, uint32_t level)
     void *data = NULL;
     int error = disk->size(disk->ctx, file, &size);
     if (error == 0 && size > 0) {
-        error = disk->map(disk->ctx, file, 0, size, 0, &data);
+        error = disk->map(disk->ctx, file, 0, size, &data);
     }
     disk->close(disk->ctx, file);
     SP_TRY(sp_disk_status(error));

@@ -15,7 +15,7 @@ int sp_place_open(sp_journal *journal, const sp_segment_header *header, uint64_t
     int file;
     void *map;
     SP_TRY(sp_disk_status(disk->open(disk->ctx, path, SP_DISK_WRITE, &file)));
-    int error = disk->map(disk->ctx, file, 0, header->segment_bytes, 0, &map);
+    int error = disk->map(disk->ctx, file, 0, header->segment_bytes, &map);
     if (error != 0) {
         disk->close(disk->ctx, file);
         return sp_disk_status(error);

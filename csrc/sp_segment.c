@@ -242,7 +242,7 @@ int sp_segment_map(const sp_disk *disk, const char *path, sp_segment **out)
         void *data = NULL;
         error = disk->size(disk->ctx, file, &size);
         if (error == 0 && size > 0) {
-            error = size > SP_SEGMENT_BYTES_MAX ? EFBIG : disk->map(disk->ctx, file, 0, size, 0, &data);
+            error = size > SP_SEGMENT_BYTES_MAX ? EFBIG : disk->map(disk->ctx, file, 0, size, &data);
         }
         disk->close(disk->ctx, file);
         segment->bytes = (sp_span){.data = data, .size = error == 0 ? (size_t)size : 0};

@@ -116,9 +116,9 @@ static int ram_pwrite(void *ctx, int file, const void *data, size_t size, uint64
     ram.changes++;
     return error;
 }
-static int ram_map(void *ctx, int file, uint64_t offset, uint64_t size, int writable, void **out)
+static int ram_map(void *ctx, int file, uint64_t offset, uint64_t size, void **out)
 {
-    (void)ctx, (void)writable;
+    (void)ctx;
     MUST(offset + size <= ram.file[file].size);
     *out = ram.file[file].data + offset;
     return 0;
@@ -188,16 +188,11 @@ static int ram_unmap(void *ctx, void *data, uint64_t size)
     (void)ctx, (void)data, (void)size;
     return 0;
 }
-static int ram_protect(void *ctx, void *data, uint64_t size, int writable)
-{
-    (void)ctx, (void)data, (void)size, (void)writable;
-    return 0;
-}
 
 static const sp_disk RAM_DISK = {
     .open = ram_open, .close = ram_file_ok, .size = ram_size, .allocate = ram_allocate, .truncate = ram_truncate,
     .pread = ram_pread, .pwrite = ram_pwrite, .sync = ram_file_ok, .sync_all = ram_file_ok, .map = ram_map,
-    .map_at = ram_map_at, .unmap = ram_unmap, .protect = ram_protect, .lock = ram_file_ok, .rename = ram_rename,
+    .map_at = ram_map_at, .unmap = ram_unmap, .lock = ram_file_ok, .rename = ram_rename,
     .unlink = ram_unlink, .mkdir = ram_path_ok, .sync_dir = ram_path_ok, .list = ram_list, .traits = ram_traits,
 };
 

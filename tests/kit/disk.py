@@ -16,7 +16,7 @@ from sealpress.core._native import ffi, lib
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (
     "open", "close", "size", "allocate", "truncate", "pread", "pwrite", "sync", "sync_all", "map", "map_at",
-    "unmap", "protect", "lock", "rename", "unlink", "mkdir", "sync_dir", "list", "traits",
+    "unmap", "lock", "rename", "unlink", "mkdir", "sync_dir", "list", "traits",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@
 
 enum op {
     OP_OPEN, OP_CLOSE, OP_SIZE, OP_ALLOCATE, OP_TRUNCATE, OP_PREAD, OP_PWRITE, OP_SYNC, OP_SYNC_ALL, OP_MAP, OP_MAP_AT,
-    OP_UNMAP, OP_PROTECT, OP_LOCK, OP_RENAME, OP_UNLINK, OP_MKDIR, OP_SYNC_DIR, OP_LIST, OP_TRAITS, OPS
+    OP_UNMAP, OP_LOCK, OP_RENAME, OP_UNLINK, OP_MKDIR, OP_SYNC_DIR, OP_LIST, OP_TRAITS, OPS
 };
 
 static const sp_disk *base;
@@ -99,22 +99,15 @@ static int f_pwrite(void *ctx, int file, const void *data, size_t size, uint64_t
 }
 static int f_sync(void *ctx, int file) { THROUGH(OP_SYNC, base->sync(base->ctx, file)); }
 static int f_sync_all(void *ctx, int file) { THROUGH(OP_SYNC_ALL, base->sync_all(base->ctx, file)); }
-static int f_map(void *ctx, int file, uint64_t offset, uint64_t size, int writable, void **out)
+static int f_map(void *ctx, int file, uint64_t offset, uint64_t size, void **out)
 {
-    THROUGH_OUT(OP_MAP, base->map(base->ctx, file, offset, size, writable, out));
+    THROUGH_OUT(OP_MAP, base->map(base->ctx, file, offset, size, out));
 }
 static int f_map_at(void *ctx, int file, uint64_t offset, uint64_t size, void *at)
 {
     THROUGH_OUT(OP_MAP_AT, base->map_at(base->ctx, file, offset, size, at));
 }
 static int f_unmap(void *ctx, void *data, uint64_t size) { THROUGH_OUT(OP_UNMAP, base->unmap(base->ctx, data, size)); }
-static int f_protect(void *ctx, void *data, uint64_t size, int writable)
-{
-    if (((uintptr_t)data | size) % SP_DISK_PAGE != 0) {
-        return EINVAL;
-    }
-    THROUGH(OP_PROTECT, base->protect(base->ctx, data, size, writable));
-}
 static void f_cool(void *ctx, int file, void *data, uint64_t offset, uint64_t size)
 {
     (void)ctx;
@@ -145,7 +138,7 @@ static int f_traits(void *ctx, const char *path, uint32_t *traits)
 static const sp_disk FAULTS = {
     .ctx = NULL, .open = f_open, .close = f_close, .size = f_size, .allocate = f_allocate, .truncate = f_truncate,
     .pread = f_pread, .pwrite = f_pwrite, .sync = f_sync, .sync_all = f_sync_all, .map = f_map, .map_at = f_map_at,
-    .unmap = f_unmap, .protect = f_protect, .cool = f_cool, .lock = f_lock, .rename = f_rename, .unlink = f_unlink,
+    .unmap = f_unmap, .cool = f_cool, .lock = f_lock, .rename = f_rename, .unlink = f_unlink,
     .mkdir = f_mkdir, .sync_dir = f_sync_dir, .list = f_list, .traits = f_traits,
 };
 

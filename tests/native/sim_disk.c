@@ -8,7 +8,7 @@
 
 const char *const sim_op_name[SIM_OPS + 1] = {
     "open", "close", "size", "allocate", "truncate", "pread", "pwrite", "sync", "sync_all", "map", "map_at",
-    "unmap", "protect", "lock", "rename", "unlink", "mkdir", "sync_dir", "list", "traits", "any",
+    "unmap", "lock", "rename", "unlink", "mkdir", "sync_dir", "list", "traits", "any",
 };
 
 static sim_disk *free_disks;
@@ -29,7 +29,7 @@ static void tell(sim_disk *disk)
 int sim_begin(sim_disk *disk, enum sim_op op, int *done)
 {
     sim_yield();
-    sim_collect(disk);
+    sim_refuse_stores(disk);
     tell(disk);
     uint64_t call = ++disk->calls[op], any = ++disk->calls[SIM_OPS];
     const sim_fault *fault = &disk->fault;
@@ -244,7 +244,7 @@ static int sync_as(sim_disk *disk, enum sim_op op, int number)
     }
     disk->no_more_syncs |= op == SIM_SYNC && error != 0;
     sim_yield();
-    sim_collect(disk);
+    sim_refuse_stores(disk);
     sim_settle_file(disk, sim_file_of(disk, number)->inode, !done, before);
     sim_note_failure(disk, op, error);
     disk->syncs += op == SIM_SYNC && error == 0;
@@ -275,7 +275,7 @@ static void do_cool(void *ctx, int number, void *data, uint64_t offset, uint64_t
 static const sp_disk TABLE = {
     .open = do_open, .close = do_close, .size = do_size, .allocate = do_allocate, .truncate = do_truncate,
     .pread = do_pread, .pwrite = do_pwrite, .sync = do_sync, .sync_all = do_sync_all, .map = sim_do_map,
-    .map_at = sim_do_map_at, .unmap = sim_do_unmap, .protect = sim_do_protect, .cool = do_cool, .lock = sim_do_lock,
+    .map_at = sim_do_map_at, .unmap = sim_do_unmap, .cool = do_cool, .lock = sim_do_lock,
     .rename = sim_do_rename, .unlink = sim_do_unlink, .mkdir = sim_do_mkdir, .sync_dir = sim_do_sync_dir,
     .list = sim_do_list, .traits = sim_do_traits,
 };
@@ -298,7 +298,7 @@ sim_disk *sim_disk_new(void)
 
 void sim_disk_restart(sim_disk *disk)
 {
-    sim_collect(disk);
+    sim_refuse_stores(disk);
     disk->no_more_syncs = 0;
     for (int i = 0; i < SIM_MAPS; i++) {
         if (disk->map[i].used) {

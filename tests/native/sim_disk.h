@@ -3,7 +3,7 @@
  * What it models. Reads and mappings see the page cache; a power cut leaves the durable view plus any choice of what
  * was written since: each such *unit* is kept or lost by itself. A unit is
  *   - one sector (512 bytes) as it was after one write: writing it twice makes two units, for the kernel may have
- *     written the first one back already. Stores through a mapping are found, by comparing, at the next call;
+ *     written the first one back already;
  *   - a new size of a file; sectors behind a size that was lost are lost with it;
  *   - a name made, renamed or removed. Within a directory names follow their order (one journal), between
  *     directories and with respect to data they do not. A file is there only if all directories above it are.
@@ -11,7 +11,7 @@
  * writes meanwhile is as unsynced afterwards. `sync_dir` does so with the names of one directory.
  *
  * What it refuses to live with, by stopping the program: a breach of sp_disk.h (a file used after its close, a write
- * or a writable mapping through a file that was opened for reading, a store into protected or read-only pages, an
+ * through a file that was opened for reading, a store through a mapping, which the next call finds by comparing, an
  * unmap of something else, misaligned mappings), and a `sync` by a process in which one has failed.
  *
  * Faults: the k-th call from now on, of one operation or of all, answers EIO (or another errno), once or for ever, its
@@ -31,7 +31,7 @@
 
 enum sim_op {
     SIM_OPEN, SIM_CLOSE, SIM_SIZE, SIM_ALLOCATE, SIM_TRUNCATE, SIM_PREAD, SIM_PWRITE, SIM_SYNC, SIM_SYNC_ALL, SIM_MAP,
-    SIM_MAP_AT, SIM_UNMAP, SIM_PROTECT, SIM_LOCK, SIM_RENAME, SIM_UNLINK, SIM_MKDIR, SIM_SYNC_DIR, SIM_LIST, SIM_TRAITS,
+    SIM_MAP_AT, SIM_UNMAP, SIM_LOCK, SIM_RENAME, SIM_UNLINK, SIM_MKDIR, SIM_SYNC_DIR, SIM_LIST, SIM_TRAITS,
     SIM_OPS                         /* as an operation of a fault: all of them */
 };
 extern const char *const sim_op_name[SIM_OPS + 1];

@@ -11,14 +11,14 @@ static void watch_stores(sim_inode *inode)
     }
 }
 
-int sim_do_map(void *ctx, int number, uint64_t offset, uint64_t size, int write, void **out)
+int sim_do_map(void *ctx, int number, uint64_t offset, uint64_t size, void **out)
 {
     sim_disk *disk = ctx;
     int done, error = sim_begin(disk, SIM_MAP, &done);
-    const sim_file *file = write ? sim_file_writable(disk, number) : sim_file_of(disk, number);
+    const sim_file *file = sim_file_of(disk, number);
     sim_inode *inode = &disk->inode[file->inode];
-    if (offset % SP_DISK_PAGE != 0 || size == 0 || offset + size > inode->size || size / SP_DISK_PAGE > SIM_PAGES) {
-        sim_stop("a mapping that is misaligned, empty, too long or behind the end", "");
+    if (offset % SP_DISK_PAGE != 0 || size == 0 || offset + size > inode->size) {
+        sim_stop("a mapping that is misaligned, empty or behind the end", "");
     }
     if (error == 0) {
         int slot = 0;
@@ -29,15 +29,13 @@ int sim_do_map(void *ctx, int number, uint64_t offset, uint64_t size, int write,
             sim_stop("too many mappings", "");
         }
         if (file->writable) {
-            (void)sim_blob_own(&inode->cache, inode->size);     /* nobody else's while it can be stored into */
+            (void)sim_blob_own(&inode->cache, inode->size);     /* written in place: the mapping shows it */
         }
-        if (write || (file->writable && disk->hook != NULL)) {
+        if (file->writable && disk->hook != NULL) {
             watch_stores(inode);
         }
         inode->maps++;
-        inode->writable_maps += write;
-        disk->map[slot] = (sim_map){.used = 1, .inode = file->inode, .writable = write, .offset = offset, .size = size,
-                                    .base = inode->cache->data + offset};
+        disk->map[slot] = (sim_map){.used = 1, .inode = file->inode, .size = size, .base = inode->cache->data + offset};
         *out = disk->map[slot].base;
     }
     return sim_end(disk, error);
@@ -54,7 +52,6 @@ void sim_drop_map(sim_disk *disk, sim_map *map)
     sim_inode *inode = &disk->inode[map->inode];
     map->used = 0;
     inode->maps--;
-    inode->writable_maps -= map->writable;
     if (inode->maps == 0 && inode->shadow != NULL) {
         sim_blob_drop(inode->shadow);
         inode->shadow = NULL;
@@ -75,28 +72,6 @@ int sim_do_unmap(void *ctx, void *data, uint64_t size)
         }
     }
     sim_stop("an unmap of what is not mapped", "");
-}
-
-int sim_do_protect(void *ctx, void *data, uint64_t size, int write)
-{
-    sim_disk *disk = ctx;
-    int done, error = sim_begin(disk, SIM_PROTECT, &done);
-    uint8_t *from = data;
-    for (int i = 0; i < SIM_MAPS; i++) {
-        sim_map *map = &disk->map[i];
-        if (!map->used || !map->writable || from < map->base || from >= map->base + map->size) {
-            continue;
-        }
-        uint64_t first = (uint64_t)(from - map->base);
-        if (first % SP_DISK_PAGE != 0 || size % SP_DISK_PAGE != 0 || first + size > map->size) {
-            sim_stop("a protection that does not fit its mapping", "");
-        }
-        if (done) {
-            memset(map->guarded + first / SP_DISK_PAGE, !write, size / SP_DISK_PAGE);
-        }
-        return sim_end(disk, error);
-    }
-    sim_stop("a protection of what is not mapped for writing", "");
 }
 
 int sim_do_lock(void *ctx, int number)

@@ -242,50 +242,12 @@ void sim_put(sim_disk *disk, int number, uint64_t offset, const uint8_t *data, u
 
 /* ---- stores through mappings ------------------------------------------------------ */
 
-static void check_guard(const sim_disk *disk, int number, uint64_t offset)
-{
-    int writable = 0;
-    for (int i = 0; i < SIM_MAPS; i++) {
-        const sim_map *map = &disk->map[i];
-        if (!map->used || map->inode != number || offset < map->offset || offset - map->offset >= map->size) {
-            continue;
-        }
-        uint64_t page = (offset - map->offset) / SP_DISK_PAGE;
-        if (map->writable && page < SIM_PAGES && map->guarded[page]) {
-            sim_stop("a store into a protected page", "");
-        }
-        writable |= map->writable;
-    }
-    if (!writable) {
-        sim_stop("a store through a read-only mapping", "");
-    }
-}
-
-static void collect_page(sim_disk *disk, int number, uint64_t page)
-{
-    sim_inode *inode = &disk->inode[number];
-    for (uint64_t at = page; at < page + SP_DISK_PAGE; at += SIM_SECTOR) {
-        const uint8_t *bytes = inode->cache->data + at;
-        if (memcmp(bytes, inode->shadow->data + at, SIM_SECTOR) != 0) {
-            check_guard(disk, number, at);
-            memcpy(inode->shadow->data + at, bytes, SIM_SECTOR);
-            inode->cache->stamp = ++stamps;
-            put_sector(disk, number, at / SIM_SECTOR, bytes);
-        }
-    }
-}
-
-void sim_collect(sim_disk *disk)
+void sim_refuse_stores(const sim_disk *disk)
 {
     for (int number = 0; number < disk->inodes; number++) {
         const sim_inode *inode = &disk->inode[number];
-        if (inode->shadow == NULL) {
-            continue;
-        }
-        for (uint64_t page = 0; page < inode->size; page += SP_DISK_PAGE) {
-            if (memcmp(inode->cache->data + page, inode->shadow->data + page, SP_DISK_PAGE) != 0) {
-                collect_page(disk, number, page);
-            }
+        if (inode->shadow != NULL && memcmp(inode->cache->data, inode->shadow->data, inode->size) != 0) {
+            sim_stop("a store through a mapping", "");
         }
     }
 }

@@ -10,7 +10,6 @@
 #define SIM_FILES 24
 #define SIM_MAPS 24
 #define SIM_BLOB_STEP (64u << 10)
-#define SIM_PAGES (SIM_BLOB_STEP / SP_DISK_PAGE)     /* pages of a mapping that can be protected */
 #define SIM_ROOT_DIR (-1)                            /* the inode of a directory */
 
 typedef struct sim_blob {           /* bytes that several disks may share until one writes */
@@ -21,10 +20,10 @@ typedef struct sim_blob {           /* bytes that several disks may share until 
 
 typedef struct sim_inode {
     sim_blob *cache, *durable;      /* never NULL */
-    sim_blob *shadow;               /* of a mapped file: what its sectors were when last looked at */
+    sim_blob *shadow;               /* of a mapped file: what `pwrite` has put there */
     uint64_t size, durable_size;
     int stale;                      /* a failed sync left bytes in the cache that no later sync writes */
-    int maps, writable_maps, locked;
+    int maps, locked;
 } sim_inode;
 
 typedef struct sim_name {
@@ -52,9 +51,9 @@ typedef struct sim_unit {
 
 typedef struct sim_file { int used, number, inode, writable; } sim_file;
 typedef struct sim_map {
-    int used, inode, writable;
-    uint64_t offset, size;
-    uint8_t *base, guarded[SIM_PAGES];      /* pages that may not be stored into */
+    int used, inode;
+    uint64_t size;
+    uint8_t *base;
 } sim_map;
 
 struct sim_disk {
@@ -101,8 +100,8 @@ void sim_unit_name(sim_disk *disk, int kind, int inode, const char *path, const 
 void sim_unit_to_names(const sim_unit *unit, sim_names *names);
 void sim_put(sim_disk *disk, int inode, uint64_t offset, const uint8_t *data, uint64_t size);
 void sim_resize(sim_disk *disk, int inode, uint64_t size);
-/* Finds the sectors that were stored into through mappings since the last look. */
-void sim_collect(sim_disk *disk);
+/* Stops if somebody stored through a mapping since the last look. */
+void sim_refuse_stores(const sim_disk *disk);
 uint64_t sim_unit_now(void);                            /* the id of the newest unit */
 /* The units of one file up to the id `before`, or of the names in one directory, are over: written, or (lost) forgotten
  * by the kernel. */
@@ -120,10 +119,9 @@ sim_file *sim_file_writable(sim_disk *disk, int number);
 void sim_drop_map(sim_disk *disk, sim_map *map);
 
 /* The calls of sim_maps.c and sim_names.c, for the table. */
-int sim_do_map(void *ctx, int number, uint64_t offset, uint64_t size, int write, void **out);
+int sim_do_map(void *ctx, int number, uint64_t offset, uint64_t size, void **out);
 int sim_do_map_at(void *ctx, int number, uint64_t offset, uint64_t size, void *at);
 int sim_do_unmap(void *ctx, void *data, uint64_t size);
-int sim_do_protect(void *ctx, void *data, uint64_t size, int write);
 int sim_do_lock(void *ctx, int number);
 int sim_do_rename(void *ctx, const char *given_source, const char *given_target);
 int sim_do_unlink(void *ctx, const char *given);

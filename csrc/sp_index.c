@@ -1,4 +1,4 @@
-/* Sorting, keeping and searching the index of a segment: see sp_index.h. */
+/* Making, keeping and searching the index of a segment: see sp_index.h. */
 #include "sp_index.h"
 
 #include <inttypes.h>
@@ -9,10 +9,6 @@
 #include "sp_bytes.h"
 
 static const uint8_t MAGIC[8] = {'S', 'P', 'I', 'N', 'D', 'X', 0, 1};
-#define FIRST_SHIFT 50u             /* the kind, and 11 bits more: a full segment's digests make 2,048 groups */
-#define DIGIT_BITS 8u
-SP_STATIC_ASSERT((FIRST_SHIFT + DIGIT_BITS - 1) / DIGIT_BITS % 2 == 1);
-#define FEW 24u
 #define WRITE_CHUNK (1u << 20)
 
 /* The finalizer of MurmurHash3, without its last 3 bits. */
@@ -24,82 +20,6 @@ uint64_t sp_index_key(uint8_t kind, uint64_t value)
 }
 
 /* ---- making ------------------------------------------------------------------ */
-
-/* Each entry to its place among those of the same digit of the key, which come in the order in which they were. */
-static void scatter(const sp_index_entry *from, sp_index_entry *to, uint64_t count, unsigned shift, uint64_t *place,
-                    uint64_t digits)
-{
-    memset(place, 0, (size_t)digits * sizeof *place);
-    for (uint64_t i = 0; i < count; i++) {
-        place[from[i].key >> shift & (digits - 1)]++;
-    }
-    for (uint64_t digit = 0, sum = 0; digit < digits; digit++) {
-        uint64_t here = place[digit];
-        place[digit] = sum;
-        sum += here;
-    }
-    for (uint64_t i = 0; i < count; i++) {
-        to[place[from[i].key >> shift & (digits - 1)]++] = from[i];
-    }
-}
-
-static void insert_each(const sp_index_entry *from, sp_index_entry *to, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t at = i;
-        for (; at > 0 && to[at - 1].key > from[i].key; at--) {
-            to[at] = to[at - 1];
-        }
-        to[at] = from[i];
-    }
-}
-
-/* Entries whose keys begin alike, digit for digit from the lowest: an odd number of times from one array to the other. A
- * caller may choose values whose keys all begin alike: that costs these passes over more memory, and no more. */
-static void sort_alike(sp_index_entry *from, sp_index_entry *to, uint64_t count)
-{
-    uint64_t place[1u << DIGIT_BITS];
-    if (count <= FEW) {
-        insert_each(from, to, count);
-        return;
-    }
-    for (unsigned shift = 0; shift < FIRST_SHIFT; shift += DIGIT_BITS) {
-        scatter(from, to, count, shift, place, 1u << DIGIT_BITS);
-        sp_index_entry *sorted = to;
-        to = from;
-        from = sorted;
-    }
-}
-
-/* By key; equal keys stay in the order in which they came. First by the upper bits into groups that fit into the cache. */
-static int sort(sp_index_entry *entries, uint64_t count)
-{
-    const uint64_t groups = UINT64_C(1) << (64 - FIRST_SHIFT);
-    sp_index_entry *spare = malloc((size_t)(count + 1) * sizeof *spare);
-    uint64_t *end = malloc((size_t)groups * sizeof *end);
-    if (spare != NULL && end != NULL) {
-        scatter(entries, spare, count, FIRST_SHIFT, end, groups);
-        for (uint64_t group = 0, begin = 0; group < groups; begin = end[group++]) {
-            sort_alike(spare + begin, entries + begin, end[group] - begin);
-        }
-    }
-    int status = spare != NULL && end != NULL ? SP_OK : SP_E_MEMORY;
-    free(spare);
-    free(end);
-    return status;
-}
-
-/* A frame that holds a value twice has one entry for it: its entries came one after the other. */
-static uint64_t unique(sp_index_entry *entries, uint64_t count)
-{
-    uint64_t kept = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        if (kept == 0 || memcmp(&entries[i], &entries[kept - 1], sizeof *entries) != 0) {
-            entries[kept++] = entries[i];
-        }
-    }
-    return kept;
-}
 
 static uint32_t page_crc(const uint8_t salt[SP_SALT_SIZE], uint64_t number, const sp_index_page *page)
 {
@@ -190,10 +110,9 @@ static void count_kinds(const sp_index_list *list, uint64_t first[SP_INDEX_KINDS
 
 int sp_index_of_entries(const sp_segment_header *header, uint64_t end, sp_index_list *list, sp_index **out)
 {
-    int status = sort(list->entry, list->count);
+    int status = sp_index_sort(list);
     if (status == SP_OK) {
         uint64_t first[SP_INDEX_KINDS + 1];
-        list->count = unique(list->entry, list->count);
         count_kinds(list, first);
         status = new_index(header, first, out);
     }
@@ -208,17 +127,6 @@ int sp_index_of_entries(const sp_segment_header *header, uint64_t end, sp_index_
     }
     free(list->entry);
     return status;
-}
-
-int sp_index_build(const sp_segment *segment, uint64_t end, sp_index **out)
-{
-    SP_ENSURE(segment != NULL && out != NULL, SP_E_ARGUMENT);
-    sp_index_list list;
-    sp_index *index;
-    SP_TRY(sp_index_read(segment, end, &list));
-    SP_TRY(sp_index_of_entries(&segment->header, end, &list, &index));
-    *out = index;
-    return SP_OK;
 }
 
 void sp_index_free(sp_index *index)

@@ -70,7 +70,8 @@ typedef struct sp_index_list {
     sp_index_entry *entry;
     uint64_t count, room;
 } sp_index_list;
-SP_MUST_USE int sp_index_read(const sp_segment *segment, uint64_t end, sp_index_list *out);
 SP_MUST_USE int sp_index_of_entries(const sp_segment_header *header, uint64_t end, sp_index_list *list, sp_index **out);
+/* By key; equal keys stay in the order in which they came, and what a frame holds twice has one entry. */
+SP_MUST_USE int sp_index_sort(sp_index_list *list);
 
 #endif

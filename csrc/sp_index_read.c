@@ -186,7 +186,7 @@ static int read_frames(reading *reading, const sp_segment *segment, uint64_t end
     return SP_OK;
 }
 
-int sp_index_read(const sp_segment *segment, uint64_t end, sp_index_list *out)
+static int read_segment(const sp_segment *segment, uint64_t end, sp_index_list *out)
 {
     reading reading;
     memset(&reading, 0, sizeof reading);
@@ -197,5 +197,16 @@ int sp_index_read(const sp_segment *segment, uint64_t end, sp_index_list *out)
         return status;
     }
     *out = reading.list;
+    return SP_OK;
+}
+
+int sp_index_build(const sp_segment *segment, uint64_t end, sp_index **out)
+{
+    SP_ENSURE(segment != NULL && out != NULL, SP_E_ARGUMENT);
+    sp_index_list list;
+    sp_index *index;
+    SP_TRY(read_segment(segment, end, &list));
+    SP_TRY(sp_index_of_entries(&segment->header, end, &list, &index));
+    *out = index;
     return SP_OK;
 }

@@ -1,8 +1,8 @@
 """Looks at every token of one module and says what it is and can: the first thing to run with a new HSM.
 
-A process of its own per module, because a process has one. It is told on standard input what is configured, and answers
-on standard output. A configured key signs a random text under a prefix of ours, which is no artifact and no checkpoint;
-the signature is verified and thrown away. A key that nobody configured is listed and never used.
+A process of its own per module (inquiry.py) is told what is configured. A configured key signs a random text under a
+prefix of ours, which is no artifact and no checkpoint; the signature is verified and thrown away. A key that nobody
+configured is listed and never used.
 
 Guarantees: one C_Login at most per token, none with a PIN that was rejected before or while the token is about to lock;
 nothing on the token is changed. Does not: say what to do about it (advice.py).
@@ -11,9 +11,6 @@ nothing on the token is changed. Does not: say what to do about it (advice.py).
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import Any
@@ -26,7 +23,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart, ConfigError, SealpressError
-from sealpress.hsm import objects
+from sealpress.hsm import inquiry, objects
 from sealpress.hsm.mechanisms import MECHANISMS, chosen
 from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.module import PinRefused, Token, TokenName, answered, load, public_spki, serial_of, tokens_of
@@ -36,7 +33,6 @@ from sealpress.verify import lattice
 from sealpress.verify.direct import usual_algorithm
 from sealpress.verify.note import public_key
 
-CHECK_S_MAX = 120
 _TEXT = b"sealpress/hsm-check\n"
 _RATE_NS = 100_000_000  # how long each number of sessions is kept busy, about
 _JOBS = (16, 4_096)
@@ -135,19 +131,9 @@ class ModuleFound(msgspec.Struct, frozen=True, kw_only=True):
 def check_module(ask: Ask) -> ModuleFound:
     """In a process of its own; one that crashes or hangs is a finding."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "sealpress.hsm.check"],
-            input=msgspec.json.encode(ask),
-            capture_output=True,
-            timeout=CHECK_S_MAX,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return ModuleFound(module=ask.module, problem=f"it did not answer within {CHECK_S_MAX} s")
-    if done.returncode:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        return ModuleFound(module=ask.module, problem=words[-1] if words else f"it ended with {done.returncode}")
-    return msgspec.json.decode(done.stdout, type=ModuleFound)
+        return inquiry.ask("sealpress.hsm.check", ask, ModuleFound)
+    except inquiry.NoAnswer as error:
+        return ModuleFound(module=ask.module, problem=str(error))
 
 
 # ---- the process that looks ------------------------------------------------------------------------------------------
@@ -352,19 +338,5 @@ def _kind(spki: bytes) -> str:
             return "unknown"
 
 
-def main() -> int:
-    """Read the question, answer it."""
-    p11.harden_process()
-    ask = msgspec.json.decode(sys.stdin.buffer.read(), type=Ask)
-    try:
-        found = look(ask)
-    except CannotStart as error:
-        found = ModuleFound(module=ask.module, problem=f"{error.reason}: {error.message}")
-    sys.stdout.buffer.write(msgspec.json.encode(found))
-    sys.stdout.flush()
-    return 0
-
-
 if __name__ == "__main__":
-    code = main()
-    os._exit(code)  # without the module's exit handlers, which may hang like the token that they belong to
+    inquiry.answer(Ask, look)

@@ -1,7 +1,7 @@
-"""Looks on every token of one module for a key that must be gone: a process of its own, for a process has one module.
+"""Looks on every token of one module for a key that must be gone, in a process of its own (inquiry.py).
 
-It is told on standard input what to look for and which PIN files there are, and answers on standard output. Private
-objects can be seen on a token only after a login, so it says where it had none.
+It is told what to look for and which PIN files there are. Private objects can be seen on a token only after a login, so
+it says where it had none.
 
 Guarantees: objects are counted that have the key's id, its label, or its public key; no PIN is a Python object. Does
 not: destroy.
@@ -9,20 +9,16 @@ not: destroy.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 
 import msgspec
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart
-from sealpress.hsm import objects
+from sealpress.hsm import inquiry, objects
 from sealpress.hsm.custodian import SlotSearched
 from sealpress.hsm.module import Token, TokenName
 
-SEARCH_S_MAX = 120
 _NO_TAG_KEY = bytes(p11.TAG_BYTES)  # nothing is remembered here
 
 
@@ -50,21 +46,14 @@ def search_all(asks: Sequence[Ask]) -> tuple[SlotSearched, ...]:
     """One process after another; CannotStart if one does not answer: then nobody knows."""
     found: list[SlotSearched] = []
     for ask in asks:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "sealpress.hsm.search"],
-            input=msgspec.json.encode(ask),
-            capture_output=True,
-            timeout=SEARCH_S_MAX,
-            check=False,
-        )
-        if done.returncode:
-            words = done.stderr.decode(errors="replace").strip().splitlines()
+        try:
+            found += inquiry.ask("sealpress.hsm.search", ask, list[SlotSearched])
+        except inquiry.NoAnswer as error:
             raise CannotStart(
-                f"{ask.module}: the search for the key failed: {words[-1] if words else done.returncode}",
+                f"{ask.module}: the search for the key failed: {error}",
                 reason="SEARCH_FAILED",
                 hint="until every slot was searched nobody knows that the key is gone",
-            )
-        found += msgspec.json.decode(done.stdout, type=list[SlotSearched])
+            ) from None
     return tuple(found)
 
 
@@ -98,19 +87,5 @@ def _searched(ask: Ask, token: Token, name: TokenName, known: Known | None) -> S
     )
 
 
-def main() -> int:
-    """Read the question, answer it."""
-    p11.harden_process()
-    try:
-        found = search(msgspec.json.decode(sys.stdin.buffer.read(), type=Ask))
-    except CannotStart as error:
-        sys.stderr.write(f"{error.reason}: {error.message}\n")
-        return 1
-    sys.stdout.buffer.write(msgspec.json.encode(found))
-    sys.stdout.flush()
-    return 0
-
-
 if __name__ == "__main__":
-    code = main()
-    os._exit(code)  # without the module's exit handlers, which may hang like the token that they belong to
+    inquiry.answer(Ask, search)

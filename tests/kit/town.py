@@ -21,9 +21,10 @@ from sealpress.governance import changes as c
 from sealpress.governance import clockwork, counting, execution, grants, proposals, stops, usage
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk
+from sealpress.governance.fold import apply
 from sealpress.governance.policy import Policy
 from sealpress.governance.snapshot import Snapshot, snapshot_of
-from sealpress.governance.state import State, apply, decode_state, encode
+from sealpress.governance.state import State, decode_state, encode
 from sealpress.values import Artifact, DigestAlgorithm, Identity, SignAsk
 from sealpress.verify import statement
 from sealpress.verify.change import ReleaseItem

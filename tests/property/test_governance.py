@@ -32,6 +32,7 @@ from sealpress.governance import (
     birth,
     counting,
     execution,
+    fold,
     grants,
     paths,
     policy,
@@ -174,11 +175,11 @@ def line_of_class_test_in_production(patch: pytest.MonkeyPatch) -> None:
 def a_key_of_two_persons(patch: pytest.MonkeyPatch) -> None:
     """Neither rule nor fold looks whose it is."""
     patch.setattr(proposals, "_check_credential", lambda *_: None)
-    fold = state._credential
+    enrolled = fold._credential
     patch.setitem(
-        state._FOLDS,
+        fold._FOLDS,
         f.CredentialEnrolled,
-        lambda s, fact, seq: (s.credentials.pop(fact.fingerprint, 0), fold(s, fact, seq)),
+        lambda s, fact, seq: (s.credentials.pop(fact.fingerprint, 0), enrolled(s, fact, seq)),
     )
 
 
@@ -225,7 +226,7 @@ def shares_for_one(patch: pytest.MonkeyPatch) -> None:
 
 def a_public_key_twice(patch: pytest.MonkeyPatch) -> None:
     """Neither rule nor fold remembers public keys."""
-    patch.setitem(state._FOLDS, f.KeyGenerated, lambda s, fact, seq: _made(s.keys[fact.key], fact))
+    patch.setitem(fold._FOLDS, f.KeyGenerated, lambda s, fact, seq: _made(s.keys[fact.key], fact))
 
 
 def _made(key: Any, fact: Any) -> None:
@@ -234,13 +235,13 @@ def _made(key: Any, fact: Any) -> None:
 
 def policies_overtake(patch: pytest.MonkeyPatch) -> None:
     """A policy enters into force although another came between, against which it loosens."""
-    patch.setitem(state._FOLDS, f.PolicyInForce, _policy_beside_others)
+    patch.setitem(fold._FOLDS, f.PolicyInForce, _policy_beside_others)
     patch.setattr(execution, "_judged_otherwise", lambda *_: False)
 
 
 def _policy_beside_others(found: State, fact: Any, seq: int) -> None:
     others = {id_: one for id_, one in found.scheduled.items() if one.policy_sha256 != policy_sha256(fact)}
-    state._policy(found, fact, seq)
+    fold._policy(found, fact, seq)
     found.scheduled = others
 
 

@@ -3,7 +3,7 @@
 Built from the state after each governance record and swapped whole; a request that was admitted under an older one is
 decided again before its append.
 
-Guarantees: a snapshot never changes. Does not: fold records (state.py), count uses (usage.py), or read files.
+Guarantees: a snapshot never changes. Does not: fold records (fold.py), count uses (usage.py), or read files.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ import msgspec
 from sealpress.core.names import sync_directory
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, SealpressError
 from sealpress.governance import facts as f
-from sealpress.governance.state import State, apply
+from sealpress.governance.fold import apply
+from sealpress.governance.state import State
 from sealpress.governance.usage import Ledger
 from sealpress.steps._state import NANOSECONDS, Shared, Use
 from sealpress.tlog import archive

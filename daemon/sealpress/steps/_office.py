@@ -24,9 +24,10 @@ from sealpress.governance import clockwork, grants
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.facts import Fact
+from sealpress.governance.fold import apply
 from sealpress.governance.policy import Policy, compile_policy
 from sealpress.governance.snapshot import GrantView, snapshot_of
-from sealpress.governance.state import State, apply, decode_state, encode
+from sealpress.governance.state import State, decode_state, encode
 from sealpress.governance.usage import Denied, Ledger
 from sealpress.steps import _archive
 from sealpress.steps._escort import Escort, Guard

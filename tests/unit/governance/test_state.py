@@ -14,7 +14,8 @@ from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import facts as f
 from sealpress.governance.changes import PolicyRequest
 from sealpress.governance.facts import body_of, decode, kind_of
-from sealpress.governance.state import State, apply, encode
+from sealpress.governance.fold import apply
+from sealpress.governance.state import State, encode
 from sealpress.verify.anchors import AnchorKey, Officer, TrustAnchors
 from sealpress.verify.change import encode as canonical
 

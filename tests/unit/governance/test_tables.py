@@ -11,7 +11,8 @@ from kit.townsfolk import LOW, certificate, person
 from sealpress.errors import Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import tables
-from sealpress.governance.state import State, apply, decode_state, encode
+from sealpress.governance.fold import apply
+from sealpress.governance.state import State, decode_state, encode
 from sealpress.governance.tables import TABLES, move, states
 
 VERBS = {name: {verb for _, verb in table} for name, table in TABLES.items()}

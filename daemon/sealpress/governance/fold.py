@@ -1,0 +1,342 @@
+"""Folds the facts of the log into the state of governance: one function per fact.
+
+What was checked before the append is not judged again, but a fact that no table allows is refused: such a log was not
+written by us.
+
+Guarantees: the same facts give the same state; an illegal fact raises and leaves the state as it was. Does not: decide
+whether a fact may be (office.py), read clocks, or verify signatures (the offline verifier does).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from sealpress.errors import Precondition
+from sealpress.governance import facts as f
+from sealpress.governance import tables
+from sealpress.governance.roles import Role
+from sealpress.governance.state import (
+    EVERY_LINE,
+    OFFICERS,
+    Approval,
+    Binding,
+    Change,
+    Credential,
+    Grant,
+    Identity,
+    Key,
+    State,
+)
+from sealpress.verify.anchors import Officer, TrustAnchors
+from sealpress.verify.change import decode
+
+NONCES_KEPT = 10_000  # from here on those of approvals that are over are dropped: these can never count again
+SKEW_S = 3_600
+_OVER = frozenset({"rejected", "expired", "withdrawn", "void", "failed", "closed"})
+
+
+def apply(state: State, fact: f.Fact, seq: int, time: int) -> None:
+    """Take one fact further. Precondition ILLEGAL_MOVE (or NO_SUCH_…) if it cannot follow."""
+    _FOLDS[type(fact)](state, fact, seq)
+    state.seq, state.time = seq, max(state.time, time)
+    if isinstance(fact, f.KeyMoved) and fact.verb == "suspend":
+        state.keys[fact.key].suspended = state.time
+
+
+def _anchors(state: State, fact: f.AnchorsAdopted, seq: int) -> None:
+    new = decode(fact.document, TrustAnchors)
+    if (state.anchors.version if state.anchors is not None else 0) + 1 != new.version:
+        raise Precondition(f"anchors version {new.version} does not follow", reason="ILLEGAL_MOVE")
+    for officer in new.officers:
+        _check_officer(state, officer)
+    if state.anchors is not None:
+        kept = {key.fingerprint for officer in new.officers for key in officer.keys}
+        for officer in state.anchors.officers:
+            for id_ in [id_ for id_ in state.bindings_of.get(officer.person, ()) if id_.startswith("anchors/")]:
+                state.bindings[id_].state = "revoked"
+            for key in officer.keys:
+                if key.fingerprint not in kept:
+                    state.credentials[key.fingerprint].revoked = True
+    state.anchors = new
+    for officer in new.officers:
+        known = state.identities.get(officer.person)
+        if known is None:
+            _enrol(state, Identity(officer.person, "person", officer.names))
+        elif known.state == "suspended":  # else one officer could lock all others out for ever
+            known.state = tables.move(tables.IDENTITY, known.state, "restore", officer.person)
+        for key in officer.keys:
+            held = state.credentials.get(key.fingerprint)
+            if held is None:
+                state.credentials[key.fingerprint] = Credential(
+                    officer.person, key.fingerprint, key.public, key.application, 0, 0
+                )
+            else:
+                held.revoked = False
+        id_ = f"anchors/{new.version}/{officer.person}"
+        _bind(state, Binding(id_, officer.person, Role.SECURITY_OFFICER, EVERY_LINE, OFFICERS, 0))
+
+
+def _check_officer(state: State, officer: Officer) -> None:
+    known = state.identities.get(officer.person)
+    if known is None and any(name in state.names for name in officer.names):
+        raise Precondition(f"a name of {officer.person} is taken", reason="IDENTITY_TAKEN")
+    if known is not None and (known.kind != "person" or known.state == "offboarded"):
+        raise Precondition(f"{officer.person} is no person, or offboarded for good", reason="ILLEGAL_MOVE")
+    for key in officer.keys:
+        held = state.credentials.get(key.fingerprint)
+        if held is not None and held.person != officer.person:
+            raise Precondition(f"a key of {officer.person} is {held.person}'s", reason="CREDENTIAL_TAKEN")
+
+
+def _enrol(state: State, identity: Identity) -> None:
+    if identity.id in state.identities or any(name in state.names for name in identity.names):
+        raise Precondition(f"{identity.id} or one of its names is taken", reason="IDENTITY_TAKEN")
+    state.identities[identity.id] = identity
+    for name in identity.names:
+        state.names[name] = identity.id
+
+
+def _bind(state: State, binding: Binding) -> None:
+    state.bindings[binding.id] = binding
+    state.bindings_of.setdefault(binding.identity, []).append(binding.id)
+
+
+def _policy_scheduled(state: State, fact: f.PolicyScheduled, seq: int) -> None:
+    state.scheduled[fact.change_id] = fact
+
+
+def _policy(state: State, fact: f.PolicyInForce, seq: int) -> None:
+    state.policy = fact.body
+    state.policy_sha256 = hashlib.sha256(fact.body.encode()).hexdigest()
+    state.scheduled = {}  # what else was scheduled was judged against the policy before this one (GR-36)
+
+
+def _submitted(state: State, fact: f.ChangeSubmitted, seq: int) -> None:
+    record = fact.change
+    if record.change_id in state.changes:
+        raise Precondition("the change id is taken", reason="ILLEGAL_MOVE")
+    state.changes[record.change_id] = Change(record, record.sha256, seq)
+    state.open_changes[record.change_id] = None
+
+
+def _change_moved(state: State, fact: f.ChangeMoved, seq: int) -> None:
+    change = state.change(fact.change_id)
+    change.state = tables.move(tables.CHANGE, change.state, fact.verb, "the change")
+    change.reason = fact.reason
+    if fact.verb == "execute":
+        change.executor = fact.person
+        for approval in change.approvals.values():
+            if approval.state == "counted":
+                approval.state = tables.move(tables.APPROVAL, approval.state, "consume", "an approval")
+    if change.state in _OVER:
+        state.open_changes.pop(fact.change_id, None)
+
+
+def _approval(state: State, fact: f.ApprovalCounted, seq: int) -> None:
+    change = state.change(fact.change_id)
+    former = change.approvals.get(fact.person)
+    if fact.nonce in state.nonces or (former is not None and former.state in ("counted", "consumed")):
+        raise Precondition("the approval was counted already", reason="APPROVAL_USED")
+    change.approvals[fact.person] = Approval(
+        fact.person, fact.credential, fact.statement, fact.signature, fact.groups, fact.expires
+    )
+    if len(state.nonces) >= NONCES_KEPT:
+        state.nonces = {nonce: end for nonce, end in state.nonces.items() if end + SKEW_S > state.time}
+    state.nonces[fact.nonce] = fact.expires
+    credential = state.credentials.get(fact.credential)
+    if credential is not None and fact.counter is not None:
+        credential.counter = max(credential.counter, fact.counter)
+
+
+def _approval_ended(state: State, fact: f.ApprovalEnded, seq: int) -> None:
+    approval = state.change(fact.change_id).approvals.get(fact.person)
+    if approval is None:
+        raise Precondition("there is no such approval", reason="ILLEGAL_MOVE")
+    approval.state = tables.move(tables.APPROVAL, approval.state, fact.verb, "the approval")
+
+
+def _enrolled(state: State, fact: f.IdentityEnrolled, seq: int) -> None:
+    _enrol(
+        state,
+        Identity(
+            fact.identity, fact.kind, fact.names, fact.owner, fact.backup_owner, fact.environment, fact.line,
+            fact.on_behalf_of, fact.expires,
+        ),
+    )  # fmt: skip
+
+
+def _identity_moved(state: State, fact: f.IdentityMoved, seq: int) -> None:
+    identity = state.identities.get(fact.identity)
+    if identity is None:
+        raise Precondition("there is no such identity", reason="NO_SUCH_IDENTITY")
+    identity.state = tables.move(tables.IDENTITY, identity.state, fact.verb, fact.identity)
+    if identity.state == "offboarded":
+        for id_ in state.bindings_of.get(fact.identity, ()):
+            if state.bindings[id_].state in ("active", "suspended"):
+                state.bindings[id_].state = "revoked"
+        for credential in state.credentials.values():
+            credential.revoked = credential.revoked or credential.person == fact.identity
+
+
+def _credential(state: State, fact: f.CredentialEnrolled, seq: int) -> None:
+    if fact.fingerprint in state.credentials:
+        raise Precondition("the key is enrolled already", reason="CREDENTIAL_TAKEN")
+    state.credentials[fact.fingerprint] = Credential(
+        fact.person, fact.fingerprint, fact.public, fact.application, fact.effective, fact.expires
+    )
+
+
+def _credential_revoked(state: State, fact: f.CredentialRevoked, seq: int) -> None:
+    credential = state.credentials.get(fact.fingerprint)
+    if credential is None:
+        raise Precondition("there is no such key", reason="NO_SUCH_CREDENTIAL")
+    credential.revoked = True
+
+
+def _binding(state: State, fact: f.BindingMade, seq: int) -> None:
+    if fact.binding in state.bindings or fact.identity not in state.identities or fact.role not in set(Role):
+        raise Precondition("the binding's id is taken, or it binds nobody to nothing", reason="ILLEGAL_MOVE")
+    _bind(state, Binding(fact.binding, fact.identity, Role(fact.role), fact.line, fact.group, fact.not_after))
+
+
+def _binding_moved(state: State, fact: f.BindingMoved, seq: int) -> None:
+    binding = state.bindings.get(fact.binding)
+    if binding is None:
+        raise Precondition("there is no such binding", reason="NO_SUCH_BINDING")
+    binding.state = tables.move(tables.BINDING, binding.state, fact.verb, "the binding")
+
+
+def _issuer(state: State, fact: f.IssuerRegistered, seq: int) -> None:
+    state.issuers[fact.issuer] = fact
+
+
+def _key_proposed(state: State, fact: f.KeyProposed, seq: int) -> None:
+    former = state.keys.get(fact.key)
+    if former is not None and not former.never_was:
+        raise Precondition("the key's id is taken", reason="ILLEGAL_MOVE")
+    state.keys[fact.key] = Key(fact, rotate_by=fact.rotate_by, not_after=fact.not_after)
+
+
+def _key_generated(state: State, fact: f.KeyGenerated, seq: int) -> None:
+    key = _key(state, fact.key)
+    if fact.key_id in state.key_ids:
+        raise Precondition("this public key is there already", reason="KEY_TAKEN")
+    state.key_ids[fact.key_id] = fact.key
+    key.key_id, key.spki, key.origin, key.software_token = fact.key_id, fact.spki, fact.origin, fact.software_token
+    key.operators["generate"] = fact.operator
+
+
+def _key_certified(state: State, fact: f.KeyCertified, seq: int) -> None:
+    _key(state, fact.key).chain_sha256 = fact.chain_sha256
+
+
+def _key_moved(state: State, fact: f.KeyMoved, seq: int) -> None:
+    key = _key(state, fact.key)
+    line = key.proposed.line
+    key.state = tables.move(tables.KEY, key.state, fact.verb, f"key {fact.key}")
+    if fact.person:
+        key.operators[fact.verb] = fact.person
+    if fact.verb == "activate":
+        state.active[line] = fact.key
+    elif fact.verb in ("deactivate", "mark_compromised") and state.active.get(line) == fact.key:
+        del state.active[line]
+    if fact.verb == "mark_compromised":
+        key.since = fact.since
+    verb = _PUBLIC_FOLLOWS.get(fact.verb)
+    if verb is not None and (key.public_state, verb) in tables.PUBLIC:
+        key.public_state = tables.PUBLIC[key.public_state, verb]
+
+
+_PUBLIC_FOLLOWS = {
+    "verify": "publish",
+    "suspend": "retire",
+    "resume": "restore",
+    "deactivate": "retire",
+    "mark_compromised": "distrust",
+}
+
+
+def _key(state: State, name: str) -> Key:
+    key = state.keys.get(name)
+    if key is None:
+        raise Precondition(f"there is no key {name}", reason="NO_SUCH_KEY", hint="`sealpress key list`")
+    return key
+
+
+def _key_extended(state: State, fact: f.KeyExtended, seq: int) -> None:
+    key = _key(state, fact.key)
+    key.rotate_by, key.not_after, key.extended = fact.rotate_by, fact.not_after, True
+
+
+def _grant(state: State, fact: f.GrantIssued, seq: int) -> None:
+    if fact.grant in state.grants:
+        raise Precondition("the grant id is taken", reason="ILLEGAL_MOVE")
+    state.grants[fact.grant] = Grant(fact)
+    state.open_grants[fact.grant] = None
+    if not fact.change_id:
+        state.jobs[f"{fact.holder} {fact.line}"] = fact.grant
+
+
+def _grant_moved(state: State, fact: f.GrantMoved, seq: int) -> None:
+    grant = state.grants.get(fact.grant)
+    if grant is None:
+        raise Precondition("there is no such grant", reason="NO_SUCH_GRANT")
+    grant.state = tables.move(tables.GRANT, grant.state, fact.verb, "the grant")  # type: ignore[assignment]
+    state.open_grants.pop(fact.grant, None)
+
+
+def _gate(state: State, fact: f.GatePassed, seq: int) -> None:
+    grant = state.grants.get(fact.grant)
+    if grant is None or fact.gate in grant.passed:
+        raise Precondition("there is no such gate to pass", reason="ILLEGAL_MOVE")
+    grant.passed[fact.gate] = fact.person
+    key = state.key_of(grant.issued.line)
+    if key is not None and fact.person not in key.releasers:
+        key.releasers = (*key.releasers, fact.person)
+
+
+def _shares(state: State, fact: f.SharesRecorded, seq: int) -> None:
+    state.shares[fact.set_id] = fact
+
+
+def _alert(state: State, fact: f.AlertRaised, seq: int) -> None:
+    state.alerts += 1
+    key = state.keys.get(fact.subject)
+    if key is not None and fact.name not in key.alerted:
+        key.alerted = (*key.alerted, fact.name)
+
+
+def _snapshot(state: State, fact: f.SnapshotTaken, seq: int) -> None:
+    pass  # about a file, not about governance
+
+
+_FOLDS: dict[type[f.Fact], Callable[[State, Any, int], None]] = {
+    f.AnchorsAdopted: _anchors,
+    f.PolicyScheduled: _policy_scheduled,
+    f.PolicyInForce: _policy,
+    f.ChangeSubmitted: _submitted,
+    f.ChangeMoved: _change_moved,
+    f.ApprovalCounted: _approval,
+    f.ApprovalEnded: _approval_ended,
+    f.IdentityEnrolled: _enrolled,
+    f.IdentityMoved: _identity_moved,
+    f.CredentialEnrolled: _credential,
+    f.CredentialRevoked: _credential_revoked,
+    f.BindingMade: _binding,
+    f.BindingMoved: _binding_moved,
+    f.IssuerRegistered: _issuer,
+    f.KeyProposed: _key_proposed,
+    f.KeyGenerated: _key_generated,
+    f.KeyCertified: _key_certified,
+    f.KeyMoved: _key_moved,
+    f.KeyExtended: _key_extended,
+    f.GrantIssued: _grant,
+    f.GrantMoved: _grant_moved,
+    f.GatePassed: _gate,
+    f.SharesRecorded: _shares,
+    f.AlertRaised: _alert,
+    f.SnapshotTaken: _snapshot,
+}
+assert set(_FOLDS) == set(f.KINDS.values())

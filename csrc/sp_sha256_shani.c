@@ -1,18 +1,16 @@
 /* SHA-256 with the SHA extensions of x86-64; two messages at once hide the latency of SHA256RNDS2.
  *
  * The instructions want the state as ABEF and CDGH. A round group is four rounds; message words 16 to 63 are made
- * from the four last groups by SHA256MSG1, one addition, SHA256MSG2. The loops have constant bounds and the compiler
- * unrolls them, so m[] lives in registers. */
+ * from the four last groups by SHA256MSG1, one addition, SHA256MSG2. */
 #include "sp_cpu.h"
 #ifdef SP_CPU_X86
 
 #include <immintrin.h>
-#include <string.h>
 
 #include "sp_sha256.h"
 
-#define SHANI __attribute__((target("sha,sse4.1,ssse3")))
-#define INLINE static inline __attribute__((always_inline)) SHANI
+#define TARGET __attribute__((target("sha,sse4.1,ssse3")))
+#define INLINE static inline __attribute__((always_inline)) TARGET
 
 typedef struct lane {
     __m128i abef, cdgh, m[4];
@@ -59,49 +57,10 @@ INLINE void lane_group(lane *l, int g)
     l->abef = _mm_sha256rnds2_epu32(l->abef, l->cdgh, _mm_shuffle_epi32(wk, 0x0e));
 }
 
-SHANI static void compress(uint32_t state[8], const uint8_t *blocks, size_t count)
+INLINE void lane_add(lane *l, const lane *before)
 {
-    lane l;
-    lane_open(&l, state);
-    for (; count > 0; count--, blocks += SP_SHA256_BLOCK) {
-        const __m128i abef = l.abef, cdgh = l.cdgh;
-        lane_load(&l, blocks);
-#pragma GCC unroll 16
-        for (int g = 0; g < 16; g++) {
-            lane_group(&l, g);
-        }
-        l.abef = _mm_add_epi32(l.abef, abef);
-        l.cdgh = _mm_add_epi32(l.cdgh, cdgh);
-    }
-    lane_close(&l, state);
-}
-
-INLINE void two_lanes(lane *x, lane *y, const uint8_t *a, const uint8_t *b, size_t count)
-{
-    for (size_t at = 0; at < count * SP_SHA256_BLOCK; at += SP_SHA256_BLOCK) {
-        const lane x0 = *x, y0 = *y;
-        lane_load(x, a + at);
-        lane_load(y, b + at);
-#pragma GCC unroll 16
-        for (int g = 0; g < 16; g++) {
-            lane_group(x, g);
-            lane_group(y, g);
-        }
-        x->abef = _mm_add_epi32(x->abef, x0.abef);
-        x->cdgh = _mm_add_epi32(x->cdgh, x0.cdgh);
-        y->abef = _mm_add_epi32(y->abef, y0.abef);
-        y->cdgh = _mm_add_epi32(y->cdgh, y0.cdgh);
-    }
-}
-
-SHANI static void compress_two(uint32_t first[8], uint32_t second[8], const uint8_t *a, const uint8_t *b, size_t count)
-{
-    lane x, y;
-    lane_open(&x, first);
-    lane_open(&y, second);
-    two_lanes(&x, &y, a, b, count);
-    lane_close(&x, first);
-    lane_close(&y, second);
+    l->abef = _mm_add_epi32(l->abef, before->abef);
+    l->cdgh = _mm_add_epi32(l->cdgh, before->cdgh);
 }
 
 /* The state's words big-endian: the digest. */
@@ -114,35 +73,7 @@ INLINE void lane_digest(const lane *l, uint8_t out[SP_SHA256_SIZE])
     _mm_storeu_si128((__m128i *)(out + 16), _mm_shuffle_epi8(_mm_alignr_epi8(dchg, feba, 8), swap));
 }
 
-SHANI static void digest_lanes(const uint32_t start[8], const uint8_t *const *blocks, size_t count, size_t width, uint8_t *out)
-{
-    lane fresh;
-    lane_open(&fresh, start);
-    size_t at = 0;
-    for (; at + 2 <= width; at += 2) {
-        lane x = fresh, y = fresh;
-        two_lanes(&x, &y, blocks[at], blocks[at + 1], count);
-        lane_digest(&x, out + SP_SHA256_SIZE * at);
-        lane_digest(&y, out + SP_SHA256_SIZE * (at + 1));
-    }
-    if (at < width) {
-        uint32_t state[8];
-        memcpy(state, start, sizeof state);
-        compress(state, blocks[at], count);
-        sp_sha256_store(state, out + SP_SHA256_SIZE * at);
-    }
-}
-
-static void compress_lanes(uint32_t (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
-{
-    size_t at = 0;
-    for (; at + 2 <= width; at += 2) {
-        compress_two(states[at], states[at + 1], blocks[at], blocks[at + 1], count);
-    }
-    if (at < width) {
-        compress(states[at], blocks[at], count);
-    }
-}
+#include "sp_sha256_two.h"
 
 const sp_sha256_impl sp_sha256_shani = {
     .name = "shani",

@@ -18,15 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from sealpress import loop as event_loop
 from sealpress.clock import SystemClock
-from sealpress.config import HELD, Config, KeySection, Listen, load, resolve
-from sealpress.core import leaf, memory, p11
+from sealpress.config import Config, Listen, load, resolve
+from sealpress.core import memory, p11
 from sealpress.core.reference import self_check
 from sealpress.entropy import SystemEntropy
-from sealpress.errors import Busy, CannotStart, ConfigError, Invalid, Refusal, SealpressError
+from sealpress.errors import Busy, CannotStart, ConfigError, Refusal, SealpressError
 from sealpress.flow import Flow
 from sealpress.governance.policy import compile_policy
 from sealpress.governance.snapshot import Snapshot
@@ -40,14 +38,14 @@ from sealpress.rpc.tokens import Tokens
 from sealpress.rpc.webhook import Webhook
 from sealpress.steps._office import Office
 from sealpress.steps._slots import Slots
-from sealpress.steps._state import NANOSECONDS, Head, Line, LogState, Shared
+from sealpress.steps._state import NANOSECONDS, Head, LogState, Shared
 from sealpress.steps.batch import Queue
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.checkpoint import CheckpointFile
 from sealpress.tlog.log import Log, LogSettings
-from sealpress.values import Mode
 from sealpress.verify import note
-from sealpress.wiring import governed, issuers, services, witnesses
+from sealpress.wiring import consistency, governed, issuers, services, witnesses
+from sealpress.wiring.keys import NodeKeys
 
 LINK_DEADLINE_MS_MIN = 5_000
 LINK_DEADLINES = 4  # of a slot
@@ -84,6 +82,7 @@ class Daemon:
         # Longer than an operation may wait for its turn and then take: the guard's answer says more than none does.
         deadlines = [LINK_DEADLINES * slot.deadline_ms for slot in config.slot.values()]
         deadline_ms = max([LINK_DEADLINE_MS_MIN, *deadlines])
+        self._keys = NodeKeys(config, self._at, self._telemetry)
         self._link = Signers(config, self._at, deadline_ms, self._signer_changed)
         self._flow: Flow | None = None
         self._slots: Slots | None = None
@@ -106,7 +105,7 @@ class Daemon:
             running.add_signal_handler(number, ended.set)
         try:
             snapshot = self._read_policy()
-            _check_config(self._config, snapshot)
+            consistency.check(self._config, snapshot)
             if self._config.witness is not None:
                 self._witnesses = witnesses.NodeWitnesses(self._config, self._at, self._clock, self._telemetry)
             self._tls = self._tls_files()
@@ -232,7 +231,7 @@ class Daemon:
                 )
             log.check_mark(mark.size, mark.root)
             sizes[id_] = mark.size
-        self._check_keys()
+        self._keys.compare(self._link.cached)
         if self._witnesses is not None:
             await self._witnesses.compare(self._logs, self._link, marks)
         for log in self._logs.values():
@@ -266,59 +265,10 @@ class Daemon:
         self._telemetry.policy_adopted(snapshot.sha256.hex(), shared.snapshot.governance_seq, len(snapshot.lines))
         return flow
 
-    def _check_keys(self) -> None:
-        """The signer holds the keys that our configuration pins."""
-        status = self._link.cached
-        for id_, section in self._config.key.items():
-            known = status.keys.get(id_) if status is not None else None
-            if known is not None and known.held != (section.hold == HELD):
-                raise CannotStart(
-                    f"[key.{id_}] hold is not what the signer's configuration says",
-                    reason="SIGNER_DIFFERS",
-                    hint="[key.*] must be the same in the signer's configuration",
-                )
-            if known is not None and self._key_file_there(section) and known.key_id != leaf.key_id(self._spki(section)):
-                raise CannotStart(
-                    f"[key.{id_}] is another key at the signer",
-                    reason="SIGNER_DIFFERS",
-                    hint="[key.*] must be the same in the signer's configuration",
-                )
-
-    def _key_file_there(self, section: KeySection) -> bool:
-        """A governed key may stand in the configuration before the custodian has made it."""
-        return section.state != "governed" or self._at(section.public_key).exists()
-
-    def _spki(self, section: KeySection) -> bytes:
-        return self._public(section.public_key)
-
-    def _public(self, value: str) -> bytes:
-        path = self._at(value)
-        try:
-            return note.canonical_spki(path.read_bytes())
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}", hint="public_key is a PEM file") from error
-        except Invalid as error:
-            raise ConfigError(f"{path}: {error.message}", hint="public_key is a PEM file") from error
-
     def _shared(self, snapshot: Snapshot) -> Shared:
         config = self._config
         states = {id_: self._log_state(id_, log) for id_, log in self._logs.items()}
-        lines: dict[str, Line] = {}
-        keys: list[Line] = []
-        for id_, key in config.key.items():
-            if key.state == "verify_only":
-                continue
-            if not self._key_file_there(key):
-                self._telemetry.key_unusable(id_, f"{key.public_key} is not there yet")
-                continue
-            spki = self._spki(key)
-            state = states[key.log]
-            vkey = note.line_key(f"{state.log.name}/{key.line}", spki).vkey if key.mode is Mode.PROOF else ""
-            line = Line(key.line, id_, key, spki, leaf.key_id(spki), vkey, state)
-            state.lines.append(line)
-            keys.append(line)
-            if key.state == "active":
-                lines[key.line] = line
+        keys = self._keys.lines(states)
         governance = next(states[id_] for id_, section in config.log.items() if section.governance)
         return Shared(
             clock=self._clock,
@@ -328,7 +278,7 @@ class Daemon:
             snapshot=snapshot,
             logs=states,
             governance=governance,
-            lines=lines,
+            lines={line.name: line for line in keys if line.section.state == "active"},
             keys=keys,
             ready=self._link.ready,
             why=self._link.why,
@@ -345,11 +295,7 @@ class Daemon:
     def _log_state(self, id_: str, log: Log) -> LogState:
         limits = self._config.limits
         queue = Queue(limits.requests_pending_max, limits.batch_items_max, limits.batch_bytes_max)
-        section = self._config.log[id_]
-        raw = note.public_key(self._public(section.public_key))
-        if not isinstance(raw, Ed25519PublicKey):
-            raise ConfigError(f"[log.{id_}] public_key: a log key is Ed25519")
-        vkey = note.log_key(log.origin, raw.public_bytes_raw()).vkey
+        vkey = self._keys.log_vkey(id_, log)
         head = Head(log.size, log.root(), self._clock.now_ns() // NANOSECONDS)
         state = LogState(id_, log, log.recovered.known, queue, head, vkey)
         state.witnessed = self._witnesses is not None and self._witnesses.of_logs.policy.covers(log.origin)
@@ -431,7 +377,7 @@ class Daemon:
             return
         try:
             snapshot = self._read_policy()
-            _check_config(self._config, snapshot)
+            consistency.check(self._config, snapshot)
         except ConfigError as error:
             self._telemetry.policy_refused(error.message)
             return
@@ -468,38 +414,3 @@ def _port(listen: Listen, text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise ConfigError(f"[[listen]] address {listen.address!r}: no port", hint="write host:port")
     return int(text)
-
-
-def _check_config(config: Config, snapshot: Snapshot) -> None:
-    """What no single section can say; ConfigError."""
-    if sum(section.governance for section in config.log.values()) != 1:
-        raise ConfigError("exactly one log is the governance log", hint="[log.<id>] governance = true")
-    for listen in config.listen:
-        plain = listen.services == ("http",)
-        if plain != (listen.auth == "none") or ("http" in listen.services and not plain):
-            raise ConfigError(
-                f"[[listen]] {listen.address}: auth {listen.auth!r} does not go with {list(listen.services)}",
-                hint='http stands alone with auth = "none"; all others take auth = "mtls" or "token"',
-            )
-        if "control" in listen.services and config.governance is None:
-            raise ConfigError(
-                f"[[listen]] {listen.address}: control is for governed nodes", hint="add [governance], or leave it out"
-            )
-    issuers.check(config)
-    active: dict[str, str] = {}
-    for id_, key in config.key.items():
-        if key.log not in config.log:
-            raise ConfigError(f"[key.{id_}] log {key.log!r} is not configured")
-        if key.state == "active" and active.setdefault(key.line, id_) != id_:
-            raise ConfigError(f"[key.{id_}] line {key.line} has two active keys")
-    governed.check(config)
-    witnesses.check(config, snapshot)
-    for line, rules in snapshot.lines.items():
-        if line not in active:
-            raise ConfigError(f'policy: [line."{line}"] has no active key', hint="[key.<id>] line = …")
-        key = config.key[active[line]]
-        if (rules.class_, rules.mode, rules.format) != (key.class_, key.mode, key.format):
-            raise ConfigError(
-                f'policy: [line."{line}"] differs from [key.{active[line]}] in class, mode or format',
-                hint="they are fixed when the key is issued",
-            )

@@ -111,7 +111,7 @@ int sp_place_take(sp_carried *work)
     work->frames = work->batch == NULL ? 0 : work->batch->items;
     work->bytes = work->batch == NULL ? 0 : work->batch->size;
     active->offset += work->bytes + SP_COMMIT_BYTES + (work->flight->seals ? SP_SEAL_BYTES : 0);
-    sp_bug_if(work->offset + work->bytes + SP_COMMIT_BYTES != work->flight->after.offset);      /* it stands where it was planned */
+    sp_bug_if(work->offset + work->bytes + SP_COMMIT_BYTES != work->flight->after.offset); /* where it was planned */
     sp_bug_if(active->offset > active->header.segment_bytes);
     journal->alone = work->opens || work->flight->seals;
     result->segment = active->header.number;

@@ -24,6 +24,7 @@ import grpc
 import pytest
 
 from bench.harness import Target
+from bench.usage import cpu_s
 from kit.governed import RELEASE, TEST, Governed, ask, caller, digest, govern
 from kit.node import PROOF, Node
 from kit.policies import token
@@ -183,12 +184,6 @@ class Asker:
         self.loop.run_until_complete(all_of_them())
 
 
-def cpu_s(node: Node) -> float:
-    """CPU seconds of the daemon's threads so far, as the scheduler counts them: in nanoseconds, not in clock ticks."""
-    tasks = Path(f"/proc/{node.children['serve'].process.pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
-
-
 @contextmanager
 def daemons() -> Iterator[tuple[tuple[Node, Asker], tuple[Node, Asker]]]:
     """A governed one and one that is not."""
@@ -227,10 +222,10 @@ def _spent(count: int, items: int, turns: int) -> dict[bool, list[float]]:
     with daemons() as (governed, plain):
         for turn in range(turns + 1):
             for node, asker in (governed, plain) if turn % 2 else (plain, governed):
-                begun = cpu_s(node)
+                begun = cpu_s(node.children["serve"].process.pid)
                 asker.sign(count, items)
                 if turn:
-                    spent[node is governed[0]].append((cpu_s(node) - begun) / count)
+                    spent[node is governed[0]].append((cpu_s(node.children["serve"].process.pid) - begun) / count)
     return spent
 
 

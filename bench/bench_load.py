@@ -1,6 +1,7 @@
 """How do throughput and the slowest answers move with what is asked? The points of the plot.
 
-The load generator asks a whole node from processes of its own; the baseline of each row is the least load.
+The load generator asks a whole node from processes of its own; the baseline of each row is the least load. A client is
+a connection with one Sign under way, as a CI job is.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.harness import Target
 from bench.load.plan import Plan, Result
 from bench.load.run import run
+from bench.usage import cpu_s
 from kit.node import PROOF, Node
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ def curve(ratio: Ratios, name: str, results: dict[int, Result], label: str) -> N
 
 
 def test_streams_by_clients(ratio: Ratios, tiny: bool, node: Node) -> None:
-    """SignStream: items under way, one stream for each 64."""
+    """SignStream: items under way on one stream; from 64 on, one stream for each 64."""
     widths = (1, 4) if tiny else (1, 4, 16, 64, 256, 512)
     results = {
         width: ask(node, tiny, kind="stream", in_flight=width, connections=max(1, width // 64)) for width in widths
@@ -58,9 +61,16 @@ def test_streams_by_clients(ratio: Ratios, tiny: bool, node: Node) -> None:
 
 
 def test_calls_by_clients(ratio: Ratios, tiny: bool, node: Node) -> None:
-    """Sign from few callers; bench_overload.py goes on from 32."""
-    results = {width: ask(node, tiny, in_flight=width) for width in ((1, 2) if tiny else (1, 4, 16))}
-    curve(ratio, "clients: Sign", results, "Sign, {} in flight")
+    """1 to 512 clients, each with a Sign under way on its own connection; none costs the daemon more than the first."""
+    serve, results, costs = node.children["serve"].process.pid, {}, {}
+    for clients in (1, 4) if tiny else (1, 4, 16, 64, 256, 512):
+        before = cpu_s(serve)
+        result = ask(node, tiny, in_flight=clients, connections=clients, processes=min(2, clients), warmup_s=0.0)
+        results[clients], costs[clients] = result, (cpu_s(serve) - before) / result.answers.total * 1e6
+    curve(ratio, "clients: Sign", results, "Sign, clients: {}")
+    for clients in list(costs)[1:]:
+        name = f"CPU of serve for a Sign, {clients} clients"
+        ratio.row(name, costs[clients], "us", "1 client", costs[1], target=Target(ratio_max=1))
 
 
 def test_batches_by_size(ratio: Ratios, tiny: bool, node: Node) -> None:

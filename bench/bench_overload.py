@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.harness import Target
 from bench.load.plan import Plan, Result
 from bench.load.run import Running, run
-from bench.memory import Memory
+from bench.usage import Memory
 from kit.node import DIRECT, PROOF, Node
 
 if TYPE_CHECKING:
@@ -65,9 +65,6 @@ def test_twice_the_calls_of_the_peak(ratio: Ratios, tiny: bool) -> None:
 
         ask(widths[-1])  # warm
         found = {width: ask(width) for width in widths}
-        for width, result in found.items():
-            latency = result.answers
-            ratio.point("clients: Sign", width, result.per_s, latency.quantile(0.5), latency.quantile(0.99))
         peak = max(found, key=lambda width: found[width].per_s)
         best, twice = ask(peak), ask(2 * peak)
     target = Target(ratio_min=GOODPUT_MIN)

@@ -1,83 +1,106 @@
 """Does it cost more when there is more: leaves in the log, connections, requests that wait?
 
-The baseline of each row is the same work where there is little. A log grows by requests of 10,000 digests, written by
-the core alone; connections and waiting requests are a whole node's, and what is stated is memory of its daemon.
+The baseline of each row is the same work where there is little. Logs grow by requests of 10,000 digests, written by the
+core alone, and are then asked in turns; what else is stated is memory of a whole node's daemon.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pytest
 
 from bench.bench_audit import Writer
 from bench.harness import Target
 from bench.load.plan import Plan
-from bench.load.run import Running
-from bench.memory import resident_bytes
+from bench.load.run import Running, run
+from bench.usage import resident_bytes
 from kit.node import PROOF, Node
 
 if TYPE_CHECKING:
     from bench.harness import Ratios
 
-BATCH = 10_000
-GROWTH_MAX = 1.5
+LOGS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+GROWTH = 10_000  # digests of a request while a log grows
+COMMIT = 100
+TURNS = 50
+PATHS = 200
+FLAT = 1.5
+LOG_BYTES_MAX = 1
+LEAF_BYTES_MAX = 256
 CONNECTIONS = 512
 CONNECTION_KIB_MAX = 256
 REQUEST_KIB_MAX = 32
-PROOFS = 1_000
 
 
-def appended_us(writer: Writer, commits: int) -> float:
-    """Median time of a commit of one batch."""
-    times = []
-    for _ in range(commits):
-        started = time.perf_counter()
-        writer.request(BATCH)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times) * 1e6
+def grown(directory: Path, leaves: int) -> Writer:
+    """A log with so many leaves."""
+    writer = Writer(directory)
+    while writer.leaves < leaves:
+        writer.request(min(GROWTH, leaves - writer.leaves))
+    return writer
 
 
-def proved_us(writer: Writer) -> float:
-    """Time of an inclusion path, spread over the log."""
-    size = writer.leaves
+def microseconds(work: Callable[[], object]) -> float:
+    """That it takes."""
     started = time.perf_counter()
-    for number in range(PROOFS):
-        writer.tree.inclusion(number * (size - 1) // PROOFS, size)
-    return (time.perf_counter() - started) / PROOFS * 1e6
+    work()
+    return (time.perf_counter() - started) * 1e6
 
 
-@pytest.fixture
-def log_directory(tmp_path: Path) -> Path:
-    """Of a log that grows."""
-    return tmp_path / "log"
+def prove(writer: Writer) -> None:
+    """Inclusion paths of leaves all over the log."""
+    size = writer.leaves
+    for number in range(PATHS):
+        writer.tree.inclusion(number * (size - 1) // PATHS, size)
 
 
-def test_a_log_that_grows(ratio: Ratios, tiny: bool, log_directory: Path) -> None:
-    """10^4 to 10^7 leaves: a commit of 10,000, an inclusion path, and the log's memory for each leaf."""
-    targets = (20_000, 40_000) if tiny else (10_000, 100_000, 1_000_000, 10_000_000)
-    writer = Writer(log_directory)
+def test_a_log_that_grows(ratio: Ratios, tiny: bool, tmp_path: Path) -> None:
+    """10^3 to 10^7 leaves: a commit of 100 digests, an inclusion path, and what an open log takes of memory a leaf."""
+    sizes = LOGS[:2] if tiny else LOGS
     before = resident_bytes(os.getpid())
-    commits: dict[int, float] = {}
-    paths: dict[int, float] = {}
-    for target in targets:
-        while writer.leaves < target - 5 * BATCH:
-            writer.request(BATCH)
-        commits[target] = appended_us(writer, 5)
-        paths[target] = proved_us(writer)
-    grown = resident_bytes(os.getpid()) - before
-    leaves = writer.leaves
-    writer.close()
-    first, last = targets[0], targets[-1]
-    flat, small = Target(ratio_max=GROWTH_MAX), Target(value_max=1)
-    name = f"commit of {BATCH:,} at {last:,} leaves"
-    ratio.row(name, commits[last], "us", f"at {first:,}", commits[first], target=flat)
-    ratio.row(f"inclusion path at {last:,} leaves", paths[last], "us", f"at {first:,}", paths[first])
-    ratio.row("memory of an open log", grown / leaves, "B/leaf", "a hash", 32, target=small)
+    most = grown(tmp_path / "most", sizes[-1])
+    memory = resident_bytes(os.getpid()) - before
+    logs = {size: grown(tmp_path / str(size), size) for size in sizes[:-1]} | {sizes[-1]: most}
+    os.sync()  # or the disk takes in what has grown while the turns run
+    commits, paths = ({size: list[float]() for size in logs} for _ in range(2))
+    for turn in range(3 if tiny else TURNS):
+        for size, writer in logs.items():
+            took = microseconds(lambda writer=writer: writer.request(COMMIT))  # type: ignore[misc]
+            proved = microseconds(lambda writer=writer: prove(writer))  # type: ignore[misc]
+            if turn:
+                commits[size].append(took)
+                paths[size].append(proved / PATHS)
+    for writer in logs.values():
+        writer.close()
+    least, most_leaves = sizes[0], sizes[-1]
+    for size in sizes[1:]:
+        took, at_least = (statistics.median(commits[at]) for at in (size, least))
+        name = f"commit of {COMMIT} digests at {size:,} leaves"
+        ratio.row(name, took, "us", f"at {least:,}", at_least, target=Target(ratio_max=FLAT))
+    took, at_least = (statistics.median(paths[at]) for at in (most_leaves, least))
+    steps = Target(ratio_max=round(math.log(most_leaves, least), 2))  # a path has a hash for each level
+    ratio.row(f"inclusion path at {most_leaves:,} leaves", took, "us", f"at {least:,}", at_least, target=steps)
+    bound = Target(ratio_max=1)
+    name = f"memory of an open log of {most_leaves:,} leaves"
+    ratio.row(name, memory / most_leaves, "B/leaf", "bound", LOG_BYTES_MAX, target=bound)
+
+
+def test_memory_of_leaves_that_were_asked_one_by_one(ratio: Ratios, tiny: bool) -> None:
+    """What the daemon keeps of a Sign that was answered: its id. The leaves of a SignBatch share one."""
+    with Node() as node:
+        serve = node.children["serve"].process.pid
+        plan = Plan(client=str(node.directory / "client.toml"), line=PROOF, kind="stream", connections=2, processes=2,
+                    seconds=0.3 if tiny else 8.0, warmup_s=0.0)  # fmt: skip
+        run(plan)  # what a first load leaves behind is not of its leaves
+        before = resident_bytes(serve)
+        answers = run(plan).answers.total
+        kept = (resident_bytes(serve) - before) / answers
+    ratio.row("memory of a leaf of its own", kept, "B/leaf", "bound", LEAF_BYTES_MAX, target=Target(ratio_max=1))
 
 
 def test_memory_of_connections_and_of_waiting_requests(ratio: Ratios, tiny: bool) -> None:
@@ -86,13 +109,13 @@ def test_memory_of_connections_and_of_waiting_requests(ratio: Ratios, tiny: bool
     with Node(shim=True, settings={"slot": {"soft": {"deadline_ms": 60_000}}}) as node:
         serve = node.children["serve"].process.pid
         plan = Plan(client=str(node.directory / "client.toml"), line=PROOF, in_flight=calls, connections=connections,
-                    processes=2, seconds=1.0 if tiny else 4.0, warmup_s=0.0)  # fmt: skip
+                    processes=2, seconds=0.5 if tiny else 4.0, warmup_s=0.0)  # fmt: skip
         idle = resident_bytes(serve)
         with Running(plan) as running:
             connected = resident_bytes(serve)
-            node.shim.delay("C_Sign", 500 if tiny else 3_000)
+            node.shim.delay("C_Sign", 1_000 if tiny else 5_000)
             running.begin()
-            time.sleep(0.8 if tiny else 3.0)
+            time.sleep(0.8 if tiny else 4.5)
             waiting = resident_bytes(serve)
             result = running.result()
     per_connection, per_request = (connected - idle) / connections / 1024, (waiting - connected) / calls / 1024

@@ -16,7 +16,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from bench.harness import Point
 
-COLUMNS = (("clients", "calls in flight"), ("batch", "digests per batch"), ("token", "token latency, ms"))
+COLUMNS = (
+    ("clients", "under way; of Sign, one per client"),
+    ("batch", "digests per batch"),
+    ("token", "token latency, ms"),
+)
 INK, FAINT = "#57606a", "#d0d7de"
 COLOURS = ("#0969da", "#cf5b00", "#1a7f37", "#8250df")
 MARKERS = "osD^"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from bench.memory import MIB, resident_bytes
+from bench.usage import MIB, resident_bytes
 from kit.node import PROOF, Node
 
 UPLOADS = 8

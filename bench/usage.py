@@ -1,4 +1,4 @@
-"""Resident memory of a node's processes while something else happens.
+"""What a node's processes take of the machine: memory, sampled while something else happens, and processor time.
 
 Guarantees: a sample a second of each process, and one at the end. Does not: disturb what it watches.
 """
@@ -22,6 +22,12 @@ def resident_bytes(pid: int) -> int:
     """Anonymous memory of a process now: mapped files (journal, tree, libraries) are the kernel's to drop."""
     resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
     return (int(resident) - int(shared)) * PAGE_BYTES
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process's threads so far, as the scheduler counts them: in nanoseconds, not in clock ticks."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 class Memory:

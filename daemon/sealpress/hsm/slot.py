@@ -107,6 +107,7 @@ class Slot:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._unfit.set()  # so that the end of the worker is not taken for a loss
         children = dict(self._children)
         for child in children:
             child.kill()

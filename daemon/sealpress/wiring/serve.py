@@ -84,6 +84,7 @@ class Daemon:
         deadline_ms = max([LINK_DEADLINE_MS_MIN, *deadlines])
         self._keys = NodeKeys(config, self._at, self._telemetry)
         self._link = Signers(config, self._at, deadline_ms, self._signer_changed)
+        self._closing = False
         self._flow: Flow | None = None
         self._slots: Slots | None = None
         self._tls: TlsFiles | None = None
@@ -154,6 +155,7 @@ class Daemon:
         return 0 if drained else 1
 
     async def _close(self) -> None:
+        self._closing = True
         if self._slots is not None:
             self._slots.close()
         for http in self._http:
@@ -360,6 +362,8 @@ class Daemon:
         return self._tls.not_after if self._tls is not None else 0
 
     def _signer_changed(self, status: SignerStatus) -> None:
+        if self._closing:
+            return  # we hang up, the signer is not lost
         ready = {section.line: self._link.ready(id_) for id_, section in self._config.key.items()}
         self._telemetry.signer(self._link.connected, ready)
         if self._slots is not None:

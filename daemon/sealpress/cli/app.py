@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
@@ -52,12 +53,18 @@ def build(wanted: str | None = None) -> typer.Typer:
     return app
 
 
-def _root(
-    version: bool = typer.Option(False, "--version", help="Show the version and exit.", is_eager=True),
-) -> None:
+def _told(version: bool) -> None:
     if version:
         typer.echo(f"sealpress {sealpress.__version__}")
         raise typer.Exit
+
+
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_told)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

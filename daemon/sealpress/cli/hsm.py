@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sealpress.cli.output import REFUSED, JsonFlag, emit, reporting
+from sealpress.cli.output import REFUSED, JsonFlag, console, emit, reporting
 from sealpress.errors import ConfigError
 from sealpress.hsm.check import KeyFound, TokenFound
 from sealpress.hsm.mechanisms import MECHANISMS
@@ -81,37 +81,37 @@ def _document(one: Checked) -> dict[str, Any]:
 
 
 def _tell(one: Checked) -> None:
-    console = Console(highlight=False)
+    terminal = console()
     found = one.found
-    console.print(f"{found.module}: {found.maker} {found.description} {found.version}".rstrip(), markup=False)
+    terminal.print(f"{found.module}: {found.maker} {found.description} {found.version}".rstrip(), markup=False)
     for told in one.advice:
-        console.print(f"  ! {told}", markup=False, soft_wrap=True)
+        terminal.print(f"  ! {told}", markup=False, soft_wrap=True)
     for token, advice in zip(found.tokens, one.tokens, strict=True):
-        _tell_token(console, token)
+        _tell_token(terminal, token)
         for told in advice:
-            console.print(f"  ! {told}", markup=False, soft_wrap=True)
+            terminal.print(f"  ! {told}", markup=False, soft_wrap=True)
 
 
-def _tell_token(console: Console, token: TokenFound) -> None:
+def _tell_token(terminal: Console, token: TokenFound) -> None:
     limit = "any number of" if token.sessions_max is None else str(token.sessions_max)
-    console.print(
+    terminal.print(
         f"\ntoken {token.label!r}, serial {token.serial}" + (f", [slot.{token.slot}]" if token.slot else ""),
         markup=False,
     )
     if token.model:
         able = [name for name in token.mechanisms if name in MECHANISMS.values()]
-        console.print(f"  {token.maker} {token.model}, firmware {token.firmware}; {limit} sessions", markup=False)
-        console.print(f"  flags: {', '.join(token.flags).lower()}", markup=False, soft_wrap=True)
-        console.print(f"  {len(token.mechanisms)} mechanisms; to sign: {', '.join(able) or 'none that we use'}")
+        terminal.print(f"  {token.maker} {token.model}, firmware {token.firmware}; {limit} sessions", markup=False)
+        terminal.print(f"  flags: {', '.join(token.flags).lower()}", markup=False, soft_wrap=True)
+        terminal.print(f"  {len(token.mechanisms)} mechanisms; to sign: {', '.join(able) or 'none that we use'}")
     if token.keys:
         table = Table("key", "label", "id", "kind", "deviates", "mechanism", "signature", "ms")
         for key in token.keys:
             table.add_row(*_row(key))
-        console.print(table)
+        terminal.print(table)
     if token.rates:
         rates = ", ".join(f"{rate.sessions}: {rate.per_s:,.0f}/s" for rate in token.rates)
         first = next(key for key in token.keys if key.signature == "good")
-        console.print(f"  {first.kind} signatures by number of sessions: {rates}", markup=False, soft_wrap=True)
+        terminal.print(f"  {first.kind} signatures by number of sessions: {rates}", markup=False, soft_wrap=True)
 
 
 def _row(key: KeyFound) -> tuple[str, ...]:

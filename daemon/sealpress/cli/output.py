@@ -13,13 +13,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import msgspec
 import typer
 
 from sealpress.errors import CannotStart, ConfigError, Damaged, Malformed, Refusal, SealpressError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 400  # of a table in a file or a pipe
 GOOD, REFUSED, USAGE, DAMAGED, CANNOT_START = range(5)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -37,6 +41,13 @@ def emit(document: Any) -> None:
 def say(text: str) -> None:
     """A line for people on stdout."""
     sys.stdout.write(text + "\n")
+
+
+def console() -> Console:
+    """For tables: as wide as the terminal, and where nobody looks wide enough that nothing is cut."""
+    from rich.console import Console  # only few commands show a table
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def exit_code(error: SealpressError) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
-from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, emit, reporting
+from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, console, emit, reporting
 from sealpress.client import Client, load_client
 
 
@@ -35,31 +35,36 @@ def status(client: ClientFile = None, as_json: JsonFlag = False) -> None:
             raise typer.Exit(REFUSED)
 
 
+def _table(*columns: str) -> Table:
+    """That of the slots fits into 80 columns."""
+    return Table(*columns, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+
+
 def _tell(found: Any) -> None:
-    console = Console()
+    terminal = console()
     end = datetime.fromtimestamp(found.certificate_not_after, UTC)
-    console.print(f"{found.node}: sealpress {found.version}, signer {'up' if found.signer_up else 'DOWN'}, "
-                  f"certificate until {end:%F}", highlight=False)  # fmt: skip
-    slots = Table("slot", "up", "state", "sessions", "operations", "each ms", "waiting", "restarts", "opened", "why")
+    terminal.print(f"{found.node}: sealpress {found.version}, signer {'up' if found.signer_up else 'DOWN'}, "
+                  f"certificate until {end:%F}")  # fmt: skip
+    slots = _table("slot", "up", "breaker", "sessions", "operations", "each ms", "waiting", "restarts", "opened", "why")
     for slot in found.slots:
         counts = (slot.waiting, slot.restarts, slot.opened)
         each_ms = f"{slot.latency_us / 1000:.2f}"
         of_use = (str(slot.sessions), str(slot.operations), each_ms)
         slots.add_row(slot.slot, _yes(slot.up), slot.state, *of_use, *(str(count) for count in counts), slot.reason)
-    lines = Table("line", "mode", "log", "ready", "why")
+    lines = _table("line", "mode", "log", "ready", "why")
     for line in found.lines:
         lines.add_row(line.line, line.mode, line.log, _yes(line.ready), line.reason)
-    logs = Table("log", "origin", "leaves", "sealed", "queue", "journal MiB", "free MiB")
+    logs = _table("log", "origin", "leaves", "sealed", "queue", "journal MiB", "free MiB")
     for log in found.logs:
         sizes = (log.tree_size, log.sealed_size, log.queue, log.journal_bytes >> 20, log.free_bytes >> 20)
         logs.add_row(log.log, log.origin, *(str(size) for size in sizes))
     for table in (slots, lines, logs):
-        console.print(table)
+        terminal.print(table)
     for slot in found.slots:
         for key in slot.unmanaged_keys:
-            console.print(f"{slot.slot}: key {key} may sign and is in no configuration", markup=False, highlight=False)
+            terminal.print(f"{slot.slot}: key {key} may sign and is in no configuration", markup=False)
         for key, said in slot.differing_keys.items():
-            console.print(f"{slot.slot}: of key {key}, {said}", markup=False, highlight=False)
+            terminal.print(f"{slot.slot}: of key {key}, {said}", markup=False)
 
 
 def _yes(value: bool) -> str:

@@ -1,0 +1,61 @@
+"""Does the command line say what it should before and after a command is at work: version, interruption, tables?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import sealpress
+from sealpress.cli import status
+from sealpress.v1 import audit_pb2
+
+# whatever is imported once the command runs takes a minute
+SLOW_IMPORT = """
+import sys, time
+from sealpress.__main__ import main
+class Slow:
+    def find_spec(self, *_):
+        print(flush=True)
+        time.sleep(60)
+sys.meta_path.insert(0, Slow())
+main()
+"""
+LONG = "sign.acme.example/a-log-with-quite-a-long-name-of-its-own/1"
+
+
+def test_the_version_is_told_without_a_command() -> None:
+    """`sealpress --version` prints one line and exits with 0."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sealpress", "--version"], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, f"sealpress {sealpress.__version__}\n"), done.stderr
+
+
+def test_interrupted_while_it_loads_it_ends_without_a_traceback() -> None:
+    """Ctrl-C before the command is imported: 130 and not a word."""
+    process = subprocess.Popen([sys.executable, "-c", SLOW_IMPORT], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGINT)
+    _, words = process.communicate(timeout=30)
+
+    assert (process.returncode, words) == (130, b"")
+
+
+def test_a_table_in_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nobody looks, names stand whole, however long they are."""
+    found = audit_pb2.GetStatusResponse(
+        node="dev",
+        slots=[audit_pb2.SlotStatus(slot="soft", up=True, reason="because " * 20)],
+        logs=[audit_pb2.LogStatus(log="ci", origin=LONG)],
+    )
+    status._tell(found)
+    told = capsys.readouterr().out
+
+    assert LONG in told
+    assert "…" not in told

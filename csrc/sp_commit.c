@@ -263,8 +263,10 @@ static void tell(sp_carried *work, int status)
  * trust the levels up to its tree size. The result is out already; only the next batch would wait. */
 static void sync_tree(sp_journal *journal)
 {
-    if (sp_tree_sync(journal->tree) != SP_OK) {
-        sp_flight_failed(&journal->flights, errno, 0);
+    int status = sp_tree_sync(journal->tree), error = errno;
+    status = status == SP_OK ? sp_spare_flushed(&journal->spare, &error) : status;
+    if (status != SP_OK) {
+        sp_flight_failed(&journal->flights, error, 0);
     }
 }
 

@@ -31,6 +31,7 @@ static void flush_some(sp_spare *spare)
     uint32_t count = spare->flushes;
     memcpy(files, spare->flush, sizeof files);
     spare->flushes = 0;
+    spare->flushing = 1;
     pthread_mutex_unlock(&spare->mutex);
     for (uint32_t i = 0; error == 0 && i < count; i++) {
         error = spare->disk->sync(spare->disk->ctx, files[i]);
@@ -40,6 +41,8 @@ static void flush_some(sp_spare *spare)
         spare->status = SP_E_FAILED;
         spare->system_errno = error;
     }
+    spare->flushing = 0;
+    pthread_cond_broadcast(&spare->changed);
 }
 
 static void *spare_main(void *arg)
@@ -111,6 +114,17 @@ static int no_file(const sp_spare *spare, int *system_errno)
 {
     *system_errno = spare->system_errno;
     return spare->status == SP_E_FAILED ? SP_E_FAILED : SP_E_FULL;
+}
+
+int sp_spare_flushed(sp_spare *spare, int *system_errno)
+{
+    pthread_mutex_lock(&spare->mutex);
+    while (spare->flushing) {
+        pthread_cond_wait(&spare->changed, &spare->mutex);
+    }
+    int status = spare->status == SP_E_FAILED ? no_file(spare, system_errno) : SP_OK;
+    pthread_mutex_unlock(&spare->mutex);
+    return status;
 }
 
 static int wait_for_reserve(sp_spare *spare, int *system_errno)

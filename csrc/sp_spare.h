@@ -27,6 +27,7 @@ typedef struct sp_spare {
     int reserve_wanted, reserve;    /* as wanted and ready */
     int flush[SP_SPARE_FLUSH];      /* files that are to be synced */
     uint32_t flushes;
+    int flushing;                   /* some of them are being synced */
     int status, system_errno;       /* of the last attempt, of any; SP_E_FAILED stays */
 } sp_spare;
 
@@ -44,6 +45,9 @@ int sp_spare_check(sp_spare *spare, int use_reserve, int *system_errno);
 int sp_spare_take(sp_spare *spare, uint64_t number, int use_reserve, int *system_errno);
 /* Asks for these files, at most SP_SPARE_FLUSH and open until sp_spare_stop, to be synced in the background. */
 void sp_spare_flush(sp_spare *spare, const int *files, uint32_t count);
+/* After a sync of the same files that went well: waits for one under way here, which may have been told of a failure in its
+ * place. SP_E_FAILED if a sync of this thread ever failed. */
+int sp_spare_flushed(sp_spare *spare, int *system_errno);
 void sp_spare_stop(sp_spare *spare);
 
 #endif

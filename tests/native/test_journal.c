@@ -10,6 +10,7 @@
 #include "check.h"
 #include "sp_disk.h"
 #include "sp_frame.h"
+#include "sp_merkle.h"
 
 #define SEGMENT_BYTES (64u << 10)
 #define COMMITS 400
@@ -17,6 +18,7 @@
 #define IN_FLIGHT 3
 
 static char dir[256];
+static const char *log_name;                /* NULL: nothing is hashed a second time */
 static const uint8_t LOG_ID[32] = {1};
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -63,9 +65,35 @@ static void fill(sp_batch *batch, int n)
     sp_leaf_spec spec = {.kind = 1, .algorithm = 1, .scope = {4}};
     memset(head, n & 255, sizeof head);
     memset(digests, n & 255, sizeof digests);
-    sp_batch_reset(batch);
     EXPECT(sp_batch_event(batch, SP_FRAME_OUTCOME, 1, head, sizeof head, scope) == SP_OK);
     EXPECT(sp_batch_request(batch, 1, head, sizeof head, &spec, seed, NULL, 0, digests, DIGESTS) == SP_OK);
+}
+
+static int write_natural(sp_writer *out, uint64_t value)
+{
+    const uint8_t bytes[] = {(uint8_t)(value >> 8), (uint8_t)value};
+    if (value < 0x80) {
+        return sp_writer_u8(out, (uint8_t)value);
+    }
+    return sp_writer_u8(out, value < 0x100 ? 0xcc : 0xcd) |
+           (value < 0x100 ? sp_writer_u8(out, (uint8_t)value) : sp_writer_bytes(out, bytes, sizeof bytes));
+}
+
+/* As many leaves, of records that the second hash can read: GOVERNANCE, an array of nonce, event, leaf, 1, empty root. */
+static void fill_readable(sp_batch *batch, uint64_t leaf)
+{
+    uint8_t scope[32], nothing[32];
+    EXPECT(leaf + DIGESTS <= UINT16_MAX && sp_scope(log_name, "", scope) == SP_OK);
+    sp_merkle_empty(nothing);
+    for (uint64_t end = leaf + DIGESTS + 1; leaf < end; leaf++) {
+        uint8_t head[256];
+        sp_writer out = sp_writer_of(head, sizeof head);
+        int status = sp_writer_bytes(&out, "\x95\xc4\x10", 3) | sp_writer_fill(&out, 7, 16);
+        status |= sp_writer_bytes(&out, "\x94\xa6" "policy" "\xc4\x03" "abc" "\xc4\x20", 15) | sp_writer_fill(&out, 8, 32);
+        status |= sp_writer_u8(&out, 0xa0) | write_natural(&out, leaf);
+        status |= sp_writer_bytes(&out, "\x01" "\xc4\x20", 3) | sp_writer_bytes(&out, nothing, sizeof nothing);
+        EXPECT(status == SP_OK && sp_batch_event(batch, SP_FRAME_GOVERNANCE, 1, head, (uint32_t)out.at, scope) == SP_OK);
+    }
 }
 
 static void take(sp_journal *journal, sp_batch *const *batch, int event_fd, int n)
@@ -73,7 +101,7 @@ static void take(sp_journal *journal, sp_batch *const *batch, int event_fd, int 
     sp_commit_result result;
     uint64_t count;
     while (sp_journal_take(journal, &result) == SP_E_EMPTY) {
-        EXPECT(read(event_fd, &count, sizeof count) == sizeof count && count <= IN_FLIGHT);
+        EXPECT(read(event_fd, &count, sizeof count) == sizeof count);
     }
     EXPECT(result.status == SP_OK && result.batch == batch[n % IN_FLIGHT]);
     EXPECT(result.first_leaf == (uint64_t)n * (DIGESTS + 1) && result.leaves == DIGESTS + 1);
@@ -91,9 +119,14 @@ static void write_log(sp_journal *journal, sp_batch *const *batch, int event_fd,
         if (n >= IN_FLIGHT) {
             take(journal, batch, event_fd, n - IN_FLIGHT);
         }
-        fill(batch[n % IN_FLIGHT], n);
-        EXPECT(sp_journal_position(journal, &seq, &leaf, &room) == SP_OK && sp_batch_bytes(batch[n % IN_FLIGHT]) <= room);
-        EXPECT(leaf == (uint64_t)n * (DIGESTS + 1));
+        sp_batch_reset(batch[n % IN_FLIGHT]);
+        EXPECT(sp_journal_position(journal, &seq, &leaf, &room) == SP_OK);
+        if (log_name == NULL) {
+            fill(batch[n % IN_FLIGHT], n);
+        } else {
+            fill_readable(batch[n % IN_FLIGHT], leaf);
+        }
+        EXPECT(sp_batch_bytes(batch[n % IN_FLIGHT]) <= room && leaf == (uint64_t)n * (DIGESTS + 1));
         EXPECT(sp_journal_submit(journal, batch[n % IN_FLIGHT], time_ns + (uint64_t)n, seq, leaf) == SP_OK);
         EXPECT(n % IN_FLIGHT < IN_FLIGHT - 1 || n > IN_FLIGHT ||
                sp_journal_position(journal, &seq, &leaf, &room) == SP_E_BUSY);
@@ -105,13 +138,13 @@ static void write_log(sp_journal *journal, sp_batch *const *batch, int event_fd,
 
 static void open_log(sp_journal **journal, sp_journal_state *state)
 {
-    sp_journal_options options = {.dir = dir, .segment_bytes = SEGMENT_BYTES,
+    sp_journal_options options = {.dir = dir, .log_name = log_name, .segment_bytes = SEGMENT_BYTES,
                                   .commits_in_flight_max = IN_FLIGHT, .disk = sp_disk_linux()};
     memcpy(options.log_id, LOG_ID, sizeof LOG_ID);
     EXPECT(sp_journal_open(&options, journal, state) == SP_OK);
 }
 
-int main(void)
+static void write_and_read(void)
 {
     sp_journal *journal, *second;
     sp_journal_state state;
@@ -152,5 +185,13 @@ int main(void)
     char command[300];
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
     EXPECT(system(command) == 0);
+    memset(&shared, 0, sizeof shared);
+}
+
+int main(void)
+{
+    write_and_read();
+    log_name = "log.example/a";
+    write_and_read();
     return check_done();
 }

@@ -58,8 +58,8 @@ uint32_t sp_crc32c(uint32_t crc, const uint8_t *data, size_t size);   /* start w
 typedef struct sp_disk sp_disk;             /* the table of functions of sp_disk.h */
 const sp_disk *sp_disk_linux(void);
 typedef struct sp_tree sp_tree;
-/* dir NULL: in memory. Else dir/level-NN are mapped, grown by fallocate and zero-fill in steps of 8 MiB (half of that at
- * each level up); on a file system that cannot be stored into through a mapping the levels stay in memory.
+/* dir NULL: in memory. Else dir/level-NN are mapped read-only, grown by fallocate in steps of 8 MiB (half of that at each
+ * level up); on a file system that does not keep what was allocated the levels stay in memory.
  * A fresh handle has size 0 whatever the files hold; sp_tree_adopt takes what they hold. */
 int sp_tree_open(const sp_disk *disk, const char *dir, sp_tree **out);
 void sp_tree_free(sp_tree *tree);
@@ -174,7 +174,7 @@ typedef struct sp_journal_options {
     uint8_t log_id[32];         /* SHA-256(origin) */
     uint8_t salt_key[32];       /* segment salt = SHA-256(salt_key | u64 number)[:16] */
     uint64_t segment_bytes;     /* 64 KiB .. 1 GiB, multiple of 4 KiB */
-    uint8_t write_mode;         /* 0: only where the file system keeps what is allocated (SP_DISK_MAPPED_WRITES); 1: anywhere */
+    uint8_t write_mode;         /* 0: only where the file system keeps what is allocated (SP_DISK_KEEPS_ROOM); 1: anywhere */
     uint8_t scan_recent;        /* 1: of all sealed segments but the last look at the headers only */
     uint8_t keep_reserve;       /* 1: an empty segment is set aside for batches with sp_batch_use_reserve; without it none else is written */
     uint8_t commits_in_flight_max;      /* 1 to 4: batches that may be submitted and not taken; each has a thread */

@@ -29,7 +29,7 @@ enum {                              /* flags of `open` */
     SP_DISK_EXCLUSIVE = 4           /* with CREATE: EEXIST if it is there */
 };
 enum {                              /* traits of the file system that `traits` tells */
-    SP_DISK_MAPPED_WRITES = 1,      /* a preallocated page can be stored into: no ENOSPC, no SIGBUS */
+    SP_DISK_KEEPS_ROOM = 1,         /* what was allocated can be written, again and again, without ENOSPC */
     SP_DISK_VOLATILE = 2            /* memory only: nothing outlives the machine */
 };
 

@@ -253,10 +253,10 @@ static int linux_traits(void *ctx, const char *path, uint32_t *traits)
     case EXT4_SUPER_MAGIC:
     case XFS_SUPER_MAGIC:
     case OVERLAYFS_SUPER_MAGIC:
-        *traits = SP_DISK_MAPPED_WRITES;
+        *traits = SP_DISK_KEEPS_ROOM;
         return 0;
     case TMPFS_MAGIC:
-        *traits = SP_DISK_MAPPED_WRITES | SP_DISK_VOLATILE;
+        *traits = SP_DISK_KEEPS_ROOM | SP_DISK_VOLATILE;
         return 0;
     default:
         *traits = 0;

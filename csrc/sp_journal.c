@@ -45,7 +45,7 @@ static int check_files(sp_journal *journal)
 {
     uint32_t traits;
     SP_TRY(sp_disk_status(journal->disk->traits(journal->disk->ctx, journal->dir, &traits)));
-    SP_ENSURE(journal->options.write_mode == 1 || (traits & SP_DISK_MAPPED_WRITES) != 0, SP_E_FILESYSTEM);
+    SP_ENSURE(journal->options.write_mode == 1 || (traits & SP_DISK_KEEPS_ROOM) != 0, SP_E_FILESYSTEM);
     journal->state.volatile_files = (traits & SP_DISK_VOLATILE) != 0;
     return SP_OK;
 }

@@ -16,12 +16,12 @@
     X(-9, SP_E_LOCKED, "another process holds the log directory")                                      \
     X(-10, SP_E_FULL, "no space for another segment; nothing was written")                             \
     X(-11, SP_E_FAILED, "a write or sync of the log failed; the journal is latched and signs no more") \
-    X(-12, SP_E_BUSY, "a batch is already in the commit thread's hands")                               \
+    X(-12, SP_E_BUSY, "as much is under way as may be at a time")                                      \
     X(-13, SP_E_EMPTY, "nothing is finished yet")                                                      \
-    X(-14, SP_E_END, "no further frame")                                                               \
+    X(-14, SP_E_END, "there is no such entry, or no further one")                                      \
     X(-15, SP_E_CORRUPT, "a checksum, header or chain value is wrong")                                 \
     X(-16, SP_E_VERSION, "written by a newer version of the format")                                   \
-    X(-17, SP_E_FILESYSTEM, "this file system cannot be written through a mapping; use pwrite")        \
+    X(-17, SP_E_FILESYSTEM, "this file system does not keep the room that was allocated; use pwrite")  \
     X(-18, SP_E_MODULE, "the PKCS#11 module cannot be loaded")                                         \
     X(-19, SP_E_FORKED, "the PKCS#11 module was opened by a parent process")                           \
     X(-20, SP_E_TOKEN, "the token answered with an error")                                             \

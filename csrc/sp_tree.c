@@ -11,15 +11,15 @@
  * are fewer, but for one more at each level above the chunk's own. */
 enum { CHUNK = 8192, SCRATCH = (CHUNK + SP_LEVEL_COUNT) * 32 };
 
-/* Makes the directory and finds out whether its file system can be stored into through a mapping. Where it cannot, the
- * levels stay in memory: they are derived, and a SIGBUS in the middle of a commit would be worse than a rebuild. */
+/* Makes the directory and finds out whether its file system keeps what was allocated. Where it does not, the levels stay
+ * in memory: they are derived, and a full disk in the middle of a commit would be worse than a rebuild. */
 static int tree_home(sp_tree *tree, const sp_disk *disk, const char *dir)
 {
     uint32_t traits;
     int error = disk->mkdir(disk->ctx, dir);
     SP_TRY(sp_disk_status(error == EEXIST ? 0 : error));
     SP_TRY(sp_disk_status(disk->traits(disk->ctx, dir, &traits)));
-    if (traits & SP_DISK_MAPPED_WRITES) {
+    if (traits & SP_DISK_KEEPS_ROOM) {
         tree->dir = strdup(dir);
         SP_ENSURE(tree->dir != NULL, SP_E_MEMORY);
     }

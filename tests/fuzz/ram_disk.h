@@ -170,7 +170,7 @@ static int ram_list(void *ctx, const char *path, int (*each)(void *arg, const ch
 static int ram_traits(void *ctx, const char *path, uint32_t *traits)
 {
     (void)ctx, (void)path;
-    *traits = SP_DISK_MAPPED_WRITES;
+    *traits = SP_DISK_KEEPS_ROOM;
     return 0;
 }
 static int ram_file_ok(void *ctx, int file)

@@ -83,7 +83,7 @@ int sim_do_traits(void *ctx, const char *path, uint32_t *traits)
     (void)path;
     int done, error = sim_begin(ctx, SIM_TRAITS, &done);
     if (error == 0) {
-        *traits = SP_DISK_MAPPED_WRITES;
+        *traits = SP_DISK_KEEPS_ROOM;
     }
     return sim_end(ctx, error);
 }

@@ -66,7 +66,7 @@ static sp_disk disk_double(void)
     disk.map_at = double_map_at;
     disk.sync = double_sync;
     disk.traits = double_traits;
-    traits = SP_DISK_MAPPED_WRITES;
+    traits = SP_DISK_KEEPS_ROOM;
     return disk;
 }
 

@@ -78,7 +78,7 @@ class Recovered:
     created: bool = False  # nothing was there
     torn: JournalState | None = None  # a torn tail waits to be repaired
     tree_rebuilt: bool = False
-    pwrite: bool = False  # the journal is written with pwrite, not through a mapping
+    pwrite: bool = False  # on a file system that need not keep what was set aside
     memory_only: bool = False  # the file system forgets when the machine stops
 
 

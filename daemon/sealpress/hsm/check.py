@@ -26,7 +26,7 @@ from sealpress.errors import CannotStart, ConfigError, SealpressError
 from sealpress.hsm import inquiry, objects
 from sealpress.hsm.mechanisms import MECHANISMS, chosen
 from sealpress.hsm.messages import WorkerJob
-from sealpress.hsm.module import PinRefused, Token, TokenName, answered, load, public_spki, serial_of, tokens_of
+from sealpress.hsm.module import PinRefused, Token, TokenName, answered, load, serial_of, tokens_of
 from sealpress.hsm.signatures import Cosigner, WrongSignature, direct_scheme
 from sealpress.values import Format, Mode
 from sealpress.verify import lattice
@@ -219,14 +219,9 @@ def _private_keys(token: Token) -> list[tuple[Any, bytes]]:
     session = token.open_session()
     try:
         found = list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.SIGN: True}))
-        pairs: list[tuple[Any, bytes]] = []
-        for private in sorted(found, key=lambda one: (str(one.label), bytes(one.id))):
-            same = {Attribute.ID: private.id, Attribute.LABEL: private.label}
-            public = list(session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, **same}))
-            pairs.append((private, (public_spki(public[0]) or b"") if len(public) == 1 else b""))
     except PKCS11Error as error:
         raise answered("the token's keys cannot be listed", error) from None
-    return pairs
+    return [(private, token.spki_of(private)) for private in sorted(found, key=lambda one: objects.named(one)[::-1])]
 
 
 def _try(
@@ -236,10 +231,11 @@ def _try(
     private, spki = pair
     ours = next((one for one in known if one.spki == spki), None)
     told = objects.attributes(private)
+    cka_id, label = objects.named(private)
     found = KeyFound(
         key=ours.key if ours is not None else "",
-        label=str(private.label),
-        cka_id=bytes(private.id).hex(),
+        label=label,
+        cka_id=cka_id.hex(),
         kind=_kind(spki),
         spki=spki,
         attributes=told,

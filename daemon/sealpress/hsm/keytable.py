@@ -105,8 +105,11 @@ def key_table(config: Config, path_of: Callable[[str], Path], anchored: Containe
             continue
         if not key.slots or any(slot not in config.slot for slot in key.slots):
             raise ConfigError(f"[key.{id_}]: `slots` names a slot that is not configured")
+        if len(set(key.slots)) != len(key.slots):
+            raise ConfigError(f"[key.{id_}]: `slots` names a slot twice")
         keys[id_] = _key(id_, key, origins[key.log], path_of, seen)
     _check_room(keys.values(), config)
+    _check_slots({slot for key in keys.values() for slot in key.slots}, config)
     high = {key.origin for key in keys.values() if key.class_.opened}
     if high:
         _check_alone(config, ours, keys, anchored)
@@ -130,6 +133,19 @@ def _known(config: Config, path_of: Callable[[str], Path]) -> dict[str, tuple[by
             spki = read_spki(f"[slot.{id_}.probe_key]", path_of(section.probe_key.public_key))
             known[id_] = (*known[id_], leaf.key_id(spki))
     return known
+
+
+def _check_slots(names: Iterable[str], config: Config) -> None:
+    """A slot for each token: a second one would try a wrong PIN a second time."""
+    seen: dict[tuple[str, str, str], str] = {}
+    for name in sorted(names):
+        slot = config.slot[name]
+        other = seen.setdefault((slot.module, slot.serial, slot.label), name)
+        if other != name:
+            raise ConfigError(
+                f"[slot.{other}] and [slot.{name}] are the same token",
+                hint="name one of them in every key's `slots`; several tokens with one label need their `serial`",
+            )
 
 
 def _is_ours(config: Config, section: LogSection, path_of: Callable[[str], Path]) -> bool:

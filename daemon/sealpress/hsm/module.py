@@ -221,8 +221,8 @@ class Token:
 
     def spki_of(self, private: Any) -> bytes:
         """Of the one public key with the id and label of a private one; empty if there is none, or several."""
-        same = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: private.id, Attribute.LABEL: private.label}
         try:
+            same = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: private.id, Attribute.LABEL: private.label}
             public = list(islice(self._anchor.get_objects(same), 2))
             return (public_spki(public[0]) or b"") if len(public) == 1 else b""
         except PKCS11Error:

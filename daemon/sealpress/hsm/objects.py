@@ -135,6 +135,15 @@ def attributes(private: Any) -> dict[str, bool]:
     return told
 
 
+def named(private: Any) -> tuple[bytes, str]:
+    """Id and label; empty where the token does not tell: somebody else's key must not keep ours from being found."""
+    told: dict[Attribute, Any] = {}
+    for name in (Attribute.ID, Attribute.LABEL):
+        with contextlib.suppress(PKCS11Error):
+            told[name] = private[name]
+    return bytes(told.get(Attribute.ID) or b""), str(told.get(Attribute.LABEL) or "")
+
+
 def counted(private: Any, attribute: int) -> int | None:
     """How often a key was used, by the token's own count in a vendor's attribute; None if it does not tell."""
     try:

@@ -27,7 +27,7 @@ def take(token: Token, ask: m.WorkerOpen) -> m.Stock:
     strangers: list[m.Stranger] = []
     count = 0
     for private in token.private_keys(OBJECTS_MAX):
-        cka_id, label = bytes(private.id or b""), str(private.label or "")
+        cka_id, label = objects.named(private)
         names = [key.name for key in ask.keys if _is(key, cka_id, label)]
         if names:
             told = objects.attributes(private)

@@ -108,6 +108,7 @@ def test_a_key_that_only_verifies_is_not_looked_for(directory: Path) -> None:
         ('cka_id = "a1"', "", "[key.proof]"),
         ('slots = ["s1"]\npublic_key = "proof.pem"', 'slots = ["s2"]\npublic_key = "proof.pem"', "[key.proof]"),
         ('slots = ["s1"]\npublic_key = "proof.pem"', 'slots = []\npublic_key = "proof.pem"', "[key.proof]"),
+        ('slots = ["s1"]\npublic_key = "proof.pem"', 'slots = ["s1", "s1"]\npublic_key = "proof.pem"', "[key.proof]"),
         ('class = "low"', 'class = "firmware"', "[key.direct]"),
         ('"log.pub"', '"other.pub"', "[log.main]"),
         ('"log.key"', '"none.key"', "[log.main]"),
@@ -120,6 +121,15 @@ def test_a_half_configured_world_is_refused(directory: Path, before: str, after:
     with pytest.raises(ConfigError) as caught:
         table_of(directory, TEXT.replace(before, after))
     assert where in caught.value.message
+
+
+def test_a_token_has_one_slot(directory: Path) -> None:
+    """Two sections of one token would show it a wrong PIN twice; another serial is another token."""
+    text = TEXT.replace('slots = ["s1"]\npublic_key = "direct.pem"', 'slots = ["s1", "s2"]\npublic_key = "direct.pem"')
+    with pytest.raises(ConfigError) as caught:
+        table_of(directory, f'{text}[slot.s2]\nmodule = "m.so"\nlabel = "l"\n')
+    assert caught.value.message == "[slot.s1] and [slot.s2] are the same token"
+    assert table_of(directory, f'{text}[slot.s2]\nmodule = "m.so"\nlabel = "l"\nserial = "2"\n').keys
 
 
 FIRMWARE = TEXT[: TEXT.index("[key.direct]")].replace('class = "test"', 'class = "firmware"')

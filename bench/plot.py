@@ -63,7 +63,7 @@ def _draw(axis: Any, points: Sequence[Point], values: Sequence[float], label: st
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     if max(values) > 20 * min(values):
         axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(numticks=8))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
         axis.yaxis.set_minor_locator(NullLocator())
     else:
         axis.set_ylim(0, 1.15 * max(values))

@@ -147,6 +147,18 @@ def test_a_child_that_ends_ends_it_all(dev: Dev, victim: str) -> None:
     assert survivors(family) == []
 
 
+@pytest.mark.parametrize("name", ["/proc/node", "file"])
+def test_where_no_node_can_be_it_says_so(tmp_path: Path, name: str) -> None:
+    """A directory that cannot be made, or is a file: exit 4 and one line."""
+    (tmp_path / "file").touch()
+    arguments = [sys.executable, "-m", "sealpress", "dev", "--dir", str(tmp_path / name)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=READY_S, check=False)
+
+    assert done.returncode == 4
+    assert done.stderr.startswith("sealpress: DIRECTORY: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_damaged_node_is_told_from_one_that_cannot_start(directory: Path) -> None:
     """The exit code of a child is dev's: 3 for a damaged mark, and nothing is left running."""
     for mark in (directory / "signer").glob("*mark*"):

@@ -73,7 +73,21 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 def provision(directory: Path, listen: str | None = None, module: str | None = None) -> bool:
-    """Make the node; False if it stands there already (then only `listen`, if given, is put in)."""
+    """Make the node; False if it stands there already (then only `listen`, if given, is put in).
+
+    ConfigError if something else stands there, CannotStart if there can be no such directory.
+    """
+    try:
+        return _provision(directory, listen, module)
+    except OSError as error:
+        raise CannotStart(
+            f"a node cannot be made in {directory}: {error.strerror}",
+            reason="DIRECTORY",
+            hint="give a directory that you may write with --dir",
+        ) from error
+
+
+def _provision(directory: Path, listen: str | None, module: str | None) -> bool:
     target = directory / "sealpress.toml"
     if target.exists():
         if listen is not None:

@@ -111,6 +111,18 @@ def test_more_files_than_one_call_takes(node: Node, tmp_path: Path, monkeypatch:
         verify_proof(node.trust(), DigestAlgorithm.SHA256, digest, Path(one["written"]).read_bytes())
 
 
+def test_two_files_never_share_an_answer(node: Node, tmp_path: Path) -> None:
+    """`x` and `../x` below one --output: refused before anything is signed, for one of them would have no proof."""
+    (tmp_path / "in").mkdir()
+    for path in (tmp_path / "x", tmp_path / "in" / "x"):
+        path.write_text(str(path))
+    command = ("sign", "--key", PROOF, "--output", "out", "x", "../x")
+    refused = sealpress(node, *command, cwd=tmp_path / "in", code=2)["error"]
+
+    assert refused["reason"] == "ANSWERS_MEET"
+    assert not (tmp_path / "in" / "out").exists()
+
+
 def test_a_file_that_cannot_be_signed_says_why(node: Node, tmp_path: Path) -> None:
     """Missing, unreadable or still being written: a stable reason, a hint, exit 2, and no proof of anything."""
     missing = sealpress(node, "sign", "--key", PROOF, "missing", cwd=tmp_path, code=2)["error"]

@@ -184,6 +184,19 @@ def answer_path(path: Path, suffix: str, output: Path | None) -> Path:
     return output / inside.with_name(inside.name + suffix)
 
 
+def check_apart(paths: Iterable[Path], output: Path) -> None:
+    """ConfigError if two files would have one answer: `..` and `/` do not lead out of `output`."""
+    owners: dict[Path, Path] = {}
+    for path in paths:
+        other = owners.setdefault(answer_path(path, "", output), path)
+        if other != path:
+            raise ConfigError(
+                f"{other} and {path} would have one answer below {output}",
+                reason="ANSWERS_MEET",
+                hint="sign them in two calls, each with its own --output",
+            )
+
+
 def write_all(paths: Sequence[Path], contents: Sequence[bytes]) -> None:
     """Each as `write_whole` does."""
     made: set[Path] = set()

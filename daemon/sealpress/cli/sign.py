@@ -69,6 +69,8 @@ def sign(
         found = files.meant(paths or [])
         if not found and not given:
             raise ConfigError("nothing to sign", hint="give PATH…, --digest or --digests-file")
+        if output is not None:
+            files.check_apart([*found, *(item.path for item in given)], output)
         with files.Hashing(found, given[0].algorithm if given else DigestAlgorithm.SHA256) as hashing:
             from sealpress.client import Client, load_client  # takes its time, in which files are hashed
 

@@ -37,7 +37,7 @@ def status(client: ClientFile = None, as_json: JsonFlag = False) -> None:
 
 def _table(*columns: str) -> Table:
     """That of the slots fits into 80 columns."""
-    return Table(*columns, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    return Table(*columns, box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
 
 
 def _tell(found: Any) -> None:

@@ -70,7 +70,7 @@ class Breaker:
         self._limits = limits
         self._on_turn = on_turn
         self._errors: deque[int] = deque(maxlen=limits.errors)
-        self._missing = 0  # good answers until it closes
+        self._demanded = self._missing = 1  # good answers in a row until it closes
         self.phase = Phase.CLOSED
         self.reason = ""
         self.opened = 0  # how often
@@ -97,7 +97,7 @@ class Breaker:
     def failed(self, now_ns: int, reason: str) -> None:
         """An error of the token, a deadline that passed, a worker that is gone."""
         if self.phase is Phase.HALF_OPEN:
-            self._open(Phase.OPEN, reason, self._missing)
+            self._open(Phase.OPEN, reason, self._demanded)
         elif self.phase is Phase.CLOSED:
             self._errors.append(now_ns)
             if len(self._errors) == self._limits.errors and now_ns - self._errors[0] <= self._limits.window_ns:
@@ -112,10 +112,10 @@ class Breaker:
         if not self.passes:
             self._turn(Phase.HALF_OPEN, self.reason)
 
-    def _open(self, phase: Phase, reason: str, missing: int) -> None:
+    def _open(self, phase: Phase, reason: str, demanded: int) -> None:
         self.trips += 1
         self.opened += self.passes
-        self._missing = max(missing, 1)
+        self._demanded = self._missing = demanded
         if (phase, reason) != (self.phase, self.reason):
             self._turn(phase, reason)
 

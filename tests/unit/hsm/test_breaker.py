@@ -63,11 +63,12 @@ def test_a_quarantine_ends_with_several_good_answers() -> None:
     breaker.quarantine("WRONG_SIGNATURE")
     assert (breaker.phase, breaker.passes) == (Phase.QUARANTINED, False)
     breaker.half_open()
-    for _ in range(CLEAN - 1):
-        breaker.worked()
-        assert not breaker.trusts
-    breaker.quarantine("WRONG_SIGNATURE")
-    breaker.half_open()
+    for bad in (lambda: breaker.quarantine("WRONG_SIGNATURE"), lambda: breaker.failed(0, "CKR_0x30")):
+        for _ in range(CLEAN - 1):
+            breaker.worked()
+            assert not breaker.trusts
+        bad()
+        breaker.half_open()
     for _ in range(CLEAN):
         assert not breaker.trusts
         breaker.worked()

@@ -172,6 +172,7 @@ class Limits(_Strict, frozen=True, kw_only=True):
     content_bytes_max: Positive = 8 << 30
     chunk_bytes_max: Positive = 1 << 20
     requests_pending_max: Positive = 8_192
+    requests_pending_bytes_max: Positive = 256 << 20  # of the journal, that they will take; each tenant may have one
     batch_items_max: Positive = 262_144
     batch_bytes_max: Positive = 16 << 20
     seal_pending_max: Positive = 4

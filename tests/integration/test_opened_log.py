@@ -16,7 +16,7 @@ from kit.entropy import SeededEntropy
 from kit.firmware import KEY, LINE, Office, make_firmware_node
 from kit.scribe import request_event
 from kit.signer import LOG_NAME, ORIGIN, LocalSigner, Node
-from sealpress.config import load
+from sealpress.config import Limits, load
 from sealpress.core import leaf
 from sealpress.errors import Damaged, NotPermitted, Unavailable
 from sealpress.hsm.link import SignerLink
@@ -113,7 +113,7 @@ async def front(
     log.start(None)
     section = load(node.config).key[KEY]
     spki = node.public(KEY)
-    state = LogState("fw", log, log.recovered.known, Queue(10, 10, 10), Head(log.size, log.root(), NOW), "")
+    state = LogState("fw", log, log.recovered.known, Queue(Limits()), Head(log.size, log.root(), NOW), "")
     vkey = line_key(f"{LOG_NAME}/{LINE}", spki).vkey if section.mode is Mode.PROOF else ""
     line = Line(LINE, KEY, section, spki, leaf.key_id(spki), vkey, state)
     state.lines.append(line)

@@ -439,7 +439,7 @@ class Governed:
     def _shared(self) -> Shared:
         states: dict[str, LogState] = {}
         for id_, log in self.logs.items():
-            queue = Queue(self.limits.requests_pending_max, self.limits.batch_items_max, self.limits.batch_bytes_max)
+            queue = Queue(self.limits)
             head = Head(log.size, log.root(), self.now)
             vkey = note.log_key(log.origin, self._secret(f"log {id_}").public_key().public_bytes_raw()).vkey
             states[id_] = LogState(id_, log, log.recovered.known, queue, head, vkey)

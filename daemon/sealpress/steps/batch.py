@@ -4,7 +4,8 @@ Round robin by deficit: each turn a tenant may take QUANTUM_BYTES of journal, an
 hundred thousand digests of one tenant do not stand before the single digest of another. When a batch is cut is decided
 elsewhere (_gather.py); there is no fixed linger.
 
-Guarantees: at most `pending_max` requests; a full queue refuses with a delay and grows no further; a request that
+Guarantees: at most `requests_pending_max` requests, and less than twice `requests_pending_bytes_max` besides one of
+each tenant; a full queue refuses with a delay, but for bytes nobody who has less than his share of them; a request that
 nobody waits for is never cut; requests of a blocked line stay where they are. Does not: decide, record or time out.
 """
 
@@ -13,20 +14,24 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 
+from sealpress.config import Limits
 from sealpress.errors import Busy
 from sealpress.steps._state import Line, Phase, Ticket
 
 QUANTUM_BYTES = 64 << 10
 RETRY_MS_MIN = 50
+REQUESTS_PER_MS = 8  # what a full queue gets through, for the delay of those that it refuses
+BYTES_PER_MS = 128 << 10
 DIGESTS_AS_ONE = 128  # a commit takes some 20 us for as many, and as long for one request more
 
 
 class _Tenant:
     """One tenant's lines, each with its requests in order."""
 
-    __slots__ = ("credit", "lines")
+    __slots__ = ("bytes", "credit", "lines")
 
     def __init__(self) -> None:
+        self.bytes = 0  # that its requests will take of the journal
         self.credit = 0
         self.lines: OrderedDict[str, deque[Ticket]] = OrderedDict()
 
@@ -34,13 +39,12 @@ class _Tenant:
 class Queue:
     """The requests of one log that are admitted and not yet committed."""
 
-    def __init__(self, pending_max: int, items_max: int, bytes_max: int) -> None:
-        """Bounds of the queue (requests) and of one cut."""
-        self._pending_max = pending_max
-        self._items_max = items_max
-        self._bytes_max = bytes_max
+    def __init__(self, limits: Limits) -> None:
+        """Empty; bounded by `requests_pending_…`, and each cut by `batch_…`."""
+        self._limits = limits
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
         self._size = 0
+        self._bytes = 0
         self.work = 0  # requests, where one of many digests counts as one more for each DIGESTS_AS_ONE
 
     def __len__(self) -> int:
@@ -49,25 +53,26 @@ class Queue:
 
     def check_room(self) -> None:
         """Busy QUEUE_FULL if not even one more fits."""
-        if self._size >= self._pending_max:
-            raise Busy(
-                "too many requests are waiting",
-                hint="come back after the delay, with the same request_id",
-                retry_after_ms=RETRY_MS_MIN + self._size // 8,
-            )
+        if self._size >= self._limits.requests_pending_max:
+            raise self._full()
 
     def put(self, ticket: Ticket) -> None:
-        """At the end of its tenant's and line's row."""
+        """At the end of its tenant's and line's row. Busy QUEUE_FULL."""
         self.check_room()
+        tenant, bytes_max = self._tenants.get(ticket.line.tenant), self._limits.requests_pending_bytes_max
+        if tenant is not None and self._bytes + ticket.cost > bytes_max:  # full; has he his share already?
+            share = bytes_max // len(self._tenants)
+            if tenant.bytes + ticket.cost > share:
+                raise self._full()
         self._row(ticket).append(ticket)
-        self._count(ticket.ask.count, 1)
+        self._count(ticket, 1)
 
     def put_back(self, tickets: list[Ticket]) -> None:
         """Cut too many: they stand first again, in their order."""
         for ticket in reversed(tickets):
             ticket.phase = Phase.QUEUED
             self._row(ticket).appendleft(ticket)
-            self._count(ticket.ask.count, 1)
+            self._count(ticket, 1)
 
     def has_work(self, blocked: Callable[[Line], bool]) -> bool:
         """Whether a cut now could take anything."""
@@ -81,6 +86,7 @@ class Queue:
         """Take the next batch: (tickets, dropped because nobody waits for them any more)."""
         taken: list[Ticket] = []
         dropped: list[Ticket] = []
+        items_max, bytes_max = self._limits.batch_items_max, self._limits.batch_bytes_max
         items = size = 0
         idle = 0  # tenants in a row that had nothing to give
         open_: dict[str, bool] = {}  # whether a line's requests may be taken, asked once for this cut
@@ -92,14 +98,14 @@ class Queue:
             while (row := self._next(tenant, now_ns, blocked, open_, dropped)) is not None:
                 ticket = row[0]
                 count, cost = ticket.ask.count, ticket.cost
-                if taken and (items + count > self._items_max or size + cost > self._bytes_max):
+                if taken and (items + count > items_max or size + cost > bytes_max):
                     self._tenants.move_to_end(name, last=False)  # it goes on with the next cut
                     return taken, dropped
                 gave = True
                 if cost > tenant.credit and len(self._tenants) > 1:
                     break  # the others first; its credit grows with each turn
                 row.popleft()
-                self._count(count, -1)
+                self._count(ticket, -1)
                 if not row:
                     del tenant.lines[ticket.line.name]
                 elif len(tenant.lines) > 1:
@@ -120,12 +126,21 @@ class Queue:
         """Take out everything, when the node stops."""
         tickets = [ticket for tenant in self._tenants.values() for row in tenant.lines.values() for ticket in row]
         self._tenants.clear()
-        self._size = self.work = 0
+        self._size = self._bytes = self.work = 0
         return tickets
 
-    def _count(self, digests: int, sign: int) -> None:
+    def _full(self) -> Busy:
+        return Busy(
+            "too many requests are waiting",
+            hint="come back after the delay, with the same request_id",
+            retry_after_ms=RETRY_MS_MIN + self._size // REQUESTS_PER_MS + self._bytes // BYTES_PER_MS,
+        )
+
+    def _count(self, ticket: Ticket, sign: int) -> None:
         self._size += sign
-        self.work += sign * (1 + digests // DIGESTS_AS_ONE)
+        self._bytes += sign * ticket.cost
+        self._tenants[ticket.line.tenant].bytes += sign * ticket.cost
+        self.work += sign * (1 + ticket.ask.count // DIGESTS_AS_ONE)
 
     def _row(self, ticket: Ticket) -> deque[Ticket]:
         tenant = self._tenants.get(ticket.line.tenant)
@@ -148,7 +163,7 @@ class Queue:
         for name, row in tuple(tenant.lines.items()):
             while row and not row[0].wanted(now_ns):
                 dropped.append(row.popleft())
-                self._count(dropped[-1].ask.count, -1)
+                self._count(dropped[-1], -1)
             if not row:
                 del tenant.lines[name]
                 continue

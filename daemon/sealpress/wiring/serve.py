@@ -295,8 +295,7 @@ class Daemon:
         )
 
     def _log_state(self, id_: str, log: Log) -> LogState:
-        limits = self._config.limits
-        queue = Queue(limits.requests_pending_max, limits.batch_items_max, limits.batch_bytes_max)
+        queue = Queue(self._config.limits)
         vkey = self._keys.log_vkey(id_, log)
         head = Head(log.size, log.root(), self._clock.now_ns() // NANOSECONDS)
         state = LogState(id_, log, log.recovered.known, queue, head, vkey)

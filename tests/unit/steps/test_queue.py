@@ -5,6 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from sealpress.config import Limits
+from sealpress.errors import Busy
 from sealpress.steps._gather import ENOUGH
 from sealpress.steps._state import Line, Ticket
 from sealpress.steps.batch import Queue
@@ -15,8 +19,8 @@ class _Ticket(Ticket):
 
     __slots__ = ("_wanted",)
 
-    def __init__(self, count: int, wanted: bool = True) -> None:
-        self.line: Any = SimpleNamespace(name="a/b/c/d/e", tenant="a")
+    def __init__(self, count: int, wanted: bool = True, tenant: str = "a") -> None:
+        self.line: Any = SimpleNamespace(name="a/b/c/d/e", tenant=tenant)
         self.ask: Any = SimpleNamespace(count=count)
         self.cost = 512 + 32 * count
         self._wanted = wanted
@@ -31,7 +35,7 @@ def _free(_line: Line) -> bool:
 
 def test_a_request_of_many_digests_is_enough_for_a_commit() -> None:
     """Ten thousand digests wait for nobody, one does; the sum follows every way into and out of the queue."""
-    queue = Queue(pending_max=100, items_max=20_000, bytes_max=1 << 20)
+    queue = Queue(Limits(batch_items_max=20_000, batch_bytes_max=1 << 20))
     for count in (1, 10_000, 10_000, 10_000):
         queue.put(_Ticket(count))
         assert (queue.work >= ENOUGH) == (len(queue) > 1)
@@ -47,3 +51,22 @@ def test_a_request_of_many_digests_is_enough_for_a_commit() -> None:
     queue.put(_Ticket(10_000))
     queue.drain()
     assert (len(queue), queue.work) == (0, 0)
+
+
+def test_requests_that_wait_take_no_more_than_their_bytes() -> None:
+    """Who has his share of a full queue hears when to come back; a tenant with less of it, or nothing, is let in."""
+    queue = Queue(Limits(requests_pending_max=4, requests_pending_bytes_max=10_000))
+    queue.put(_Ticket(1_000))
+    with pytest.raises(Busy, match="too many requests") as refused:
+        queue.put(_Ticket(1))
+    assert refused.value.reason == "QUEUE_FULL"
+    assert refused.value.retry_after_ms > 0
+    queue.put(_Ticket(1, tenant="b"))
+    queue.put(_Ticket(1, tenant="b"))
+    with pytest.raises(Busy, match="too many requests"):
+        queue.put(_Ticket(150, tenant="b"))
+    assert len(queue.cut(0, _free)[0]) == 3
+    for _ in range(4):
+        queue.put(_Ticket(1))
+    with pytest.raises(Busy, match="too many requests"):
+        queue.put(_Ticket(1, tenant="c"))

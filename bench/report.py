@@ -104,6 +104,7 @@ def write_readme(run: Run, directory: Path = HERE) -> Path:
     lines = [
         f"Commit `{run.commit}`, {run.day}, {run.machine}.",
         "",
+        *(("![throughput and p99 by clients, batch size and token latency](plot.svg)", "") if run.points else ()),
         "| benchmark | value | baseline | ratio | target |",
         "|---|--:|--:|--:|---|",
     ]

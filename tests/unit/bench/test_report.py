@@ -41,6 +41,7 @@ def test_the_readme_changes_between_its_markers_only(tmp_path: Path) -> None:
     assert "Commit `0123abcdef`, 2026-01-02, a machine." in text
     assert "| missed | 0.5 ms | 1 (a bound) | 0.50 | **missed:** ≥ 0.9 x |" in text
     assert "| kept | 1,234,567 item/s | 600,000 (half of it) | 2.06 | ≥ 0.9 x |" in text
+    assert "](plot.svg)" in text
     assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
 
 

@@ -126,7 +126,7 @@ lint: $(READY) .stamp-lint ## ruff, mypy, import rules, warnings as errors, gene
 bench: $(READY) ## every benchmark against its baseline; one table, bench/report.json, the plot; half an hour, 20 GiB of /tmp
 	rm -f bench/report.json bench/run.json
 	status=0; $(PYTHON_HERE) -m pytest bench --benchmark-only --benchmark-quiet -o faulthandler_timeout=0 \
-	    -o tmp_path_retention_policy=none $(PYTEST_ARGS) || status=$$?; \
+	    $(PYTEST_ARGS) || status=$$?; \
 	$(PYTHON_HERE) -m bench.report; exit $$status
 
 bench-tiny: $(READY) ## the same code on tiny sizes: does it still run?

@@ -6,7 +6,9 @@ SEALPRESS_BENCH=tiny shrinks the work so that the suite can run it; its numbers 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +32,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def tiny() -> bool:
     """True when the run only asks whether the benchmarks still work."""
     return _is_tiny()
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """As pytest's, but gone with its benchmark: together they leave gigabytes."""
+    with tempfile.TemporaryDirectory(prefix="sp-bench-", dir="/tmp") as place:
+        yield Path(place)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@
  * is unknown, and only a restart, which writes the tail again, can tell.
  *
  * A bit that flips between hashing and storing would end a log: its root could never be reproduced (DigiCert Yeti 2022).
- * Found by `check` it leaves a batch without COMMIT, or one whose checksums fail: a torn tail, which the next start cuts
- * away, and no head of it was ever signed. Nothing of this process can store into a segment: no mapping of one is
+ * Found by `grow` it leaves a batch without COMMIT, found by `seal` one whose checksums fail: a torn tail, which the next
+ * start cuts away, and no head of it was ever signed. Nothing of this process can store into a segment: no mapping of one is
  * writable, so a stray store faults instead of destroying a record. */
 #include <string.h>
 #include <time.h>

@@ -41,7 +41,8 @@ struct sp_journal {
     uint64_t next_number;           /* of the segment after the active one */
     int alone;                      /* the batch placed last opens or ends a segment */
     sp_tree *tree;
-    sp_replay *replay[SP_FLIGHTS_MAX];      /* the second hash, one for each in flight; NULL: there is none */
+    /* The second hash, one for each in flight; the first also holds, at TREE, the tree that all of them grow. NULL: none. */
+    sp_replay *replay[SP_FLIGHTS_MAX];
     sp_spare spare;
     uint64_t flushed;               /* leaves of the tree when its files were last given to the helper */
     /* the hand-over */

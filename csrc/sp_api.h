@@ -353,7 +353,7 @@ void sp_index_free(sp_index *index);
 
 /* ---- memory (sp_memory) -------------------------------------------------- */
 /* At most so many heaps, 1 to 64, which all threads share: each keeps what its threads once needed. For a process that has
- * no threads yet. */
+ * no threads yet; only a wish where another allocator stands in the place of glibc's. */
 int sp_memory_arenas(uint32_t count);
 
 /* ---- known requests (sp_known): who asked with which id, and what became of it; in memory, 104 bytes each at most --- */

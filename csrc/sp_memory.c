@@ -2,17 +2,25 @@
 #include <stdlib.h>     /* says which library this is */
 
 #include "sp.h"
+#include "sp_check.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
 
-int sp_memory_arenas(uint32_t count)
+static void limit_heaps(uint32_t count)
 {
-    return count > 0 && count <= 64 && mallopt(M_ARENA_MAX, (int)count) == 1 ? SP_OK : SP_E_ARGUMENT;
+    (void)mallopt(M_ARENA_MAX, (int)count);     /* an allocator in its place, such as a sanitizer's, refuses */
 }
 #else
-int sp_memory_arenas(uint32_t count)
+static void limit_heaps(uint32_t count)
 {
-    return count > 0 && count <= 64 ? SP_OK : SP_E_ARGUMENT;    /* others have no heap per thread */
+    (void)count;                                /* others have no heap per thread */
 }
 #endif
+
+int sp_memory_arenas(uint32_t count)
+{
+    SP_ENSURE(count > 0 && count <= 64, SP_E_ARGUMENT);
+    limit_heaps(count);
+    return SP_OK;
+}

@@ -12,6 +12,7 @@ from sealpress.core.status import check
 def share_heaps(count: int) -> None:
     """All threads share `count` heaps, 1 to 64; call it before there are threads.
 
-    glibc gives each thread one of its own, up to 8 a core, and each keeps what its thread once needed.
+    glibc gives each thread one of its own, up to 8 a core, and each keeps what its thread once needed. Other
+    allocators do as they like.
     """
     check(lib.sp_memory_arenas(count))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,19 @@ def test_a_number_of_heaps_that_makes_no_sense_is_refused(count: int) -> None:
     assert refused.value.name == "SP_E_ARGUMENT"
 
 
+def test_an_allocator_that_knows_no_heaps_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    """`share_heaps` asks: whatever stands in the place of glibc's allocator may refuse."""
+    source = "int mallopt(int what, int value) { (void)what; (void)value; return 0; }"
+    program = "from sealpress.core.memory import share_heaps; share_heaps(2)"
+    library = str(tmp_path / "refuses.so")
+    subprocess.run(["cc", "-xc", "-", "-shared", "-fPIC", "-o", library], input=source, text=True, check=True)
+    before = os.environ.get("LD_PRELOAD", "")
+    environment = {**os.environ, "LD_PRELOAD": f"{before}:{library}".strip(":")}
+
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+
+
+@pytest.mark.skipif("SEALPRESS_SANITIZED" in os.environ, reason="ASan allocates in its own way")
 def test_many_threads_share_two_heaps() -> None:
     """Sixteen threads that allocate at the same time have no heap but those two."""
     program = """

@@ -83,6 +83,18 @@ def test_every_key_signs_and_is_described(node: Node, token: shim.Shim) -> None:
     assert token["C_Login"] == 1
 
 
+def test_a_probe_key_is_no_stranger(node: Node, token: shim.Shim) -> None:
+    """It signs like the others, and nobody is told to take it away."""
+    text = node.config.read_text()
+    before, _, behind = text.partition("[key.ed]")
+    probe = '[slot.s1.probe_key]\npublic_key = "keys/ed.pem"\ncka_label = "ed"\n'
+    node.config.write_text(before + behind[behind.index("[key.") :] + probe)
+    found = one_token(node, token)
+
+    assert {key["key"]: key["signature"] for key in found["keys"]}["[probe]"] == "good"
+    assert not any("GR-01" in told for told in found["advice"])
+
+
 def test_people_get_a_table(node: Node, token: shim.Shim) -> None:
     """Module, token, keys, rates and advice in words."""
     said = run(node, token)

@@ -1,7 +1,7 @@
 """What is asked of a token to see whether it works, and whether it works right.
 
-Guarantees: the probe key signs what begins with CONTEXT and nothing else, and nothing that begins so is signed by
-another key; each answer is verified. Does not: send it (slot.py), or leave the signer.
+Guarantees: the probe key signs what begins with CONTEXT (and for `sealpress hsm check` its text), and nothing that
+begins so is signed by another key; each answer is verified. Does not: send it (slot.py), or leave the signer.
 """
 
 from __future__ import annotations

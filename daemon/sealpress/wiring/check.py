@@ -22,7 +22,9 @@ from sealpress.errors import CannotStart, ConfigError
 from sealpress.hsm import advice
 from sealpress.hsm.check import Ask, Known, KnownKey, ModuleFound, check_module
 from sealpress.hsm.keytable import read_spki
+from sealpress.hsm.probe import NAME as PROBE
 from sealpress.hsm.state import State, known_pins
+from sealpress.values import Format
 
 _SESSIONS = 8  # tried where nothing is configured
 _TAG_KEY = bytes(p11.TAG_BYTES)
@@ -105,7 +107,15 @@ def _is_ours(directory: Path) -> bool:
 
 
 def _known(config: Config, path: Path, name: str, rejected: tuple[bytes, ...]) -> Known:
-    slot = config.slot[name]
+    slot, probe = config.slot[name], config.slot[name].probe_key
+    keys = [
+        KnownKey(key=id_, spki=read_spki(f"[key.{id_}]", resolve(path, key.public_key)), format=key.format)
+        for id_, key in config.key.items()
+        if name in key.slots
+    ]
+    if probe is not None:
+        spki = read_spki(f"[slot.{name}.probe_key]", resolve(path, probe.public_key))
+        keys.append(KnownKey(key=PROBE, spki=spki, format=Format.TLOG_PROOF))  # probes are signed like cosignatures
     return Known(
         slot=name,
         label=slot.label,
@@ -113,11 +123,7 @@ def _known(config: Config, path: Path, name: str, rejected: tuple[bytes, ...]) -
         pin_file=str(resolve(path, slot.pin_file)) if slot.pin_file else "",
         sessions=slot.sessions,
         rejected=rejected,
-        keys=tuple(
-            KnownKey(key=id_, spki=read_spki(f"[key.{id_}]", resolve(path, key.public_key)), format=key.format)
-            for id_, key in config.key.items()
-            if name in key.slots
-        ),
+        keys=tuple(keys),
     )
 
 

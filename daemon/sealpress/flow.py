@@ -402,7 +402,7 @@ class Flow:
             if self._held(line):
                 for ticket in [ticket for durable in line.durable for ticket in durable.tickets]:
                     ticket.turn_away(admit.key_stopped())
-            wait_s = min(spare_ns / NANOSECONDS if spare_ns else TICK_S, TICK_S)
+            wait_s = min(spare_ns / NANOSECONDS if spare_ns and line.unasked else TICK_S, TICK_S)
             timer = asyncio.get_running_loop().call_later(wait_s, line.changed.set)
             try:
                 await line.changed.wait()  # at a tick, its leaves may be too old to be signed

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
+
 from sealpress.core._native import ffi, lib
 from sealpress.core.leaf import LeafSpec, kept_spec
 from sealpress.core.merkle import Tree
@@ -94,8 +96,7 @@ class Frame:
     header: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CommitResult:
+class CommitResult(msgspec.Struct, frozen=True):
     """What became of a batch: `status` 0, or SP_E_FULL (nothing written, try later), or SP_E_FAILED (latched)."""
 
     status: int
@@ -301,6 +302,7 @@ class Journal:
         _check_version(lib.sp_journal_open(options, slot, state), state)
         self._journal: Any = ffi.gc(slot[0], lib.sp_journal_free)
         self._tree: Tree | None = None
+        self._result: Any = ffi.new("sp_commit_result *")
         self._lent: deque[Batch | None] = deque()  # to the commit threads, oldest first; None: a SEAL alone
         self.pwrite = pwrite
         self.state = JournalState(**c_fields(JournalState, state))
@@ -336,13 +338,17 @@ class Journal:
 
     def take(self) -> CommitResult | None:
         """The oldest commit in flight, if it is finished. Behind one that is SP_E_FULL all are, until none is left."""
-        out = ffi.new("sp_commit_result *")
+        out = self._result
         status = lib.sp_journal_take(self._pointer, out)
         if status == _STATUS["SP_E_EMPTY"]:
             return None
         check(status)
         self._lent.popleft()
-        return CommitResult(**c_fields(CommitResult, out))
+        return CommitResult(
+            out.status, out.system_errno, bool(out.sealed), out.first_seq, out.frames, out.first_leaf, out.leaves,
+            out.tree_size, ffi.buffer(out.root)[:], out.segment, out.offset, out.time_ns, out.write_ns, out.hash_ns,
+            out.check_ns, out.sync_ns, bool(out.differs),
+        )  # fmt: skip
 
     def seal(self, time_ns: int) -> None:
         """Ends the active segment with a commit of its own; its result comes from `take`."""

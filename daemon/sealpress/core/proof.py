@@ -7,6 +7,7 @@ Does not: check a signature, or build the text of a checkpoint (`verify.note`).
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,19 @@ def parse_note(text: bytes) -> Note:
     out = ffi.new("sp_note *")
     check(lib.sp_note_parse(text, len(text), out))
     return _note(text, out)
+
+
+def is_note_of(checkpoint: bytes, text: bytes, names: Sequence[bytes], others: int = 0) -> bool:
+    """Whether a checkpoint, as `parse_note` takes it, is `text` under lines of these names and then so many others."""
+    out = ffi.new("sp_note *")
+    check(lib.sp_note_parse(checkpoint, len(checkpoint), out))
+    if out.text_size != len(text) or not checkpoint.startswith(text) or out.lines != len(names) + others:
+        return False
+    lines = [out.line[position] for position in range(len(names))]
+    return all(
+        checkpoint[line.name_at : line.name_at + line.name_size] == name
+        for line, name in zip(lines, names, strict=True)
+    )
 
 
 def parse_proof(text: bytes) -> Proof:

@@ -194,7 +194,8 @@ class SignerLink:
         self._deadline_s = deadline_ms / 1000
         self._on_change = on_change
         self._next_id = 1
-        self._calls: dict[int, asyncio.Future[m.Answer]] = {}
+        self._calls: dict[int, tuple[float, asyncio.Future[m.Answer]]] = {}  # by id, the oldest first; until when
+        self._watch: asyncio.TimerHandle | None = None  # one for all: each may wait for as long as the others
         self._transport: asyncio.WriteTransport | None = None
         self._unsent = bytearray()
         self._status: SignerStatus | None = None
@@ -316,7 +317,10 @@ class SignerLink:
         if self._transport is not None and self._up.is_set():
             loop = asyncio.get_running_loop()
             self._unsent += m.frame(ask)
-            future = self._calls[ask.id] = loop.create_future()
+            future = loop.create_future()
+            self._calls[ask.id] = loop.time() + self._deadline_s, future
+            if self._watch is None:
+                self._watch = loop.call_later(self._deadline_s, self._expire)
             if isinstance(ask, m.Advance):
                 loop.call_soon(self._send)  # the call under this head follows at once, and both are read at once
             else:
@@ -331,7 +335,6 @@ class SignerLink:
     async def _answered(self, future: asyncio.Future[m.Answer] | None, ask: Ask, want: type[A]) -> A:
         if future is None:
             raise _lost(self._path)
-        deadline = asyncio.get_running_loop().call_later(self._deadline_s, _expire, future)
         try:
             answer = await future
         except (TimeoutError, Unavailable) as error:
@@ -339,7 +342,6 @@ class SignerLink:
             text = "the signer did not answer in time" if isinstance(error, TimeoutError) else error.message
             raise Unavailable(text, reason=reason, retry_after_ms=1_000) from None
         finally:
-            deadline.cancel()
             self._calls.pop(ask.id, None)
         if isinstance(answer, m.Refused):
             raise _refusal(answer)
@@ -377,9 +379,20 @@ class SignerLink:
             if self._on_change is not None:
                 self._on_change(self._status)
         else:
-            future = self._calls.pop(answer.id, None)
+            _, future = self._calls.pop(answer.id, (0.0, None))
             if future is not None and not future.done():
                 future.set_result(answer)
+
+    def _expire(self) -> None:
+        """Fail the calls that have waited for too long, and come again when the oldest of the others will have."""
+        self._watch, loop = None, asyncio.get_running_loop()
+        while self._calls:
+            id_, (until, future) = next(iter(self._calls.items()))
+            if until > loop.time():
+                self._watch = loop.call_at(until, self._expire)
+                return
+            del self._calls[id_]
+            _fail(future, TimeoutError())
 
     def _lose(self, transport: asyncio.WriteTransport) -> None:
         self._up.clear()
@@ -388,10 +401,8 @@ class SignerLink:
         self._status = None
         self.restarts += 1
         transport.close()
-        for future in self._calls.values():
-            if not future.done():
-                future.set_exception(_lost(self._path))
-                future.exception()  # seen, even if nobody waits for it any more
+        for _, future in self._calls.values():
+            _fail(future, _lost(self._path))
         self._calls.clear()
         if self._on_change is not None:
             self._on_change(SignerStatus("", {}, {}, {}, {}))
@@ -425,9 +436,10 @@ class _Wire(asyncio.Protocol):
             self.lost.set_result(None)
 
 
-def _expire(future: asyncio.Future[m.Answer]) -> None:
+def _fail(future: asyncio.Future[m.Answer], error: Exception) -> None:
     if not future.done():
-        future.set_exception(TimeoutError())
+        future.set_exception(error)
+        future.exception()  # seen, even if nobody waits for it any more
 
 
 async def _sealed(call: Call[m.Sealed]) -> Sealed:

@@ -213,6 +213,7 @@ class Line:
     ) -> None:
         """`key` is the id of `[key.<id>]`; `vkey` is empty for direct lines."""
         self.name = name
+        self.signer = f"{log.log.name}/{name}".encode()  # its name as a cosigner
         self.tenant = section.tenant or tenant_of(name)
         self.key = key
         self.section = section
@@ -325,6 +326,7 @@ class LogState:
         """`known` is fed by commit and settle alone."""
         self.id = id_
         self.log = log
+        self.origin = log.origin.encode()
         self.known = known
         self.queue = queue
         self.head = head

@@ -26,7 +26,7 @@ from typing import Protocol, TypeVar
 
 from sealpress.core import leaf
 from sealpress.core.leaf import OPENING_SHARED_SIZE, SALT_SIZE
-from sealpress.core.proof import Note, parse_note
+from sealpress.core.proof import is_note_of
 from sealpress.errors import CoreError, Damaged, Internal, Refusal, SealpressError, Unavailable
 from sealpress.hsm.link import (
     Call,
@@ -148,11 +148,7 @@ class Heads:
         self._evidence = evidence
         self._leaves_max = leaves_max
         self._read_to: Where | None = None  # the record of the last leaf told; None: to be looked for
-
-    @property
-    def opens(self) -> bool:
-        """Whether the signer looks at every leaf of this log."""
-        return any(line.section.class_.opened for line in self._log.lines)
+        self.opens = any(line.section.class_.opened for line in log.lines)  # the signer looks at every leaf
 
     async def under_newest(self, call: Callable[[int], Call[T]]) -> tuple[Head, T]:
         """Tell the newest head if it is news, and make the call under it in the same breath."""
@@ -274,11 +270,8 @@ def _signed_head(line: Line, size: int, text: bytes, sealed: Sealed, cosignature
         raise Unavailable("the key did not sign", reason=reason, retry_after_ms=1_000)
     log_note = text + b"\n" + sealed.log_signature_line
     own = log_note + by.line
-    note = _parsed(own + cosignatures)
-    names = [found.name for found in note.lines[:2]]
-    expected = [line.log.log.origin, f"{line.log.log.name}/{line.name}"]
-    if sealed.size != size or note.text != text or names != expected:
-        raise Internal("the signer's answer is not a checkpoint of this head")
+    others = cosignatures.count(b"\n")
+    _check_note(sealed, size, own + cosignatures, text, (line.log.origin, line.signer), others)
     return SignedHead(size, sealed.time, log_note, own, own + cosignatures, by.rv, by.latency_us, by.slot)
 
 
@@ -292,9 +285,7 @@ async def propose(heads: Heads, signer: Signer, log: LogState, *, hold: bool = T
     head, sealed = await heads.under_newest(lambda size: signer.seal(log.log.origin, size, [], hold=hold))
     text = checkpoint_text(log.log.origin, head.size, head.root)
     signed = text + b"\n" + sealed.log_signature_line
-    found = _parsed(signed)
-    if sealed.size != head.size or [line.name for line in found.lines] != [log.log.origin]:
-        raise Internal("the signer's answer is not a checkpoint of this head")
+    _check_note(sealed, head.size, signed, text, (log.origin,))
     log.signed(head.size, signed)
     return head.size, signed
 
@@ -410,8 +401,13 @@ def _leaves_of(record: Record, log_name: str, part: range) -> list[_Leaf]:
     ]
 
 
-def _parsed(checkpoint: bytes) -> Note:
+def _check_note(
+    sealed: Sealed, size: int, checkpoint: bytes, text: bytes, names: Sequence[bytes], others: int = 0
+) -> None:
+    """Internal unless the signer's answer is about this head, and a checkpoint with lines of these names first."""
     try:
-        return parse_note(checkpoint)
+        right = sealed.size == size and is_note_of(checkpoint, text, names, others)
     except CoreError as error:
         raise Internal(f"the signer's answer is not a signed note: {error.message}") from error
+    if not right:
+        raise Internal("the signer's answer is not a checkpoint of this head")

@@ -51,6 +51,7 @@ def settle_proof(shared: Shared, line: Line, head: SignedHead) -> None:
     log = line.log
     log.signed(head.size, head.log_note)
     line.sealed = head
+    full = len(line.durable) >= shared.limits.seal_pending_max
     done: list[Ticket] = []
     while line.durable and line.durable[0].end <= head.size:
         durable = line.durable.popleft()
@@ -78,7 +79,8 @@ def settle_proof(shared: Shared, line: Line, head: SignedHead) -> None:
         answers = [Settled(log.log, _act(ticket), head.size, head.checkpoint) for ticket in part]
         _record(shared, log, event, _patient(shared, line), part, answers)
     shared.telemetry.settled(line.name, done, head.latency_us)
-    log.changed.set()  # requests of this line may be cut again
+    if full or log.gather.waiting:
+        log.changed.set()  # requests of this line may be cut again, or need not wait for the token any more
 
 
 def settle_direct(shared: Shared, line: Line, ticket: Ticket, parts: Sequence[DirectPart]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,10 +36,10 @@ RESIDENT_MAX = 200 * MIB
 class Signing:
     """`sealpress sign` against a node of its own."""
 
-    def __init__(self, node: Node, place: Path) -> None:
-        """Answers go below `place`."""
+    def __init__(self, node: Node) -> None:
+        """Answers go beside the node's files."""
         self._client = node.directory / "client.toml"
-        self._place = place
+        self._place = node.place
         self._turns = count()
 
     def sign(self, source: Path) -> tuple[Path, int]:
@@ -55,22 +54,22 @@ class Signing:
 
 
 @pytest.fixture(scope="module")
-def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Signing, Node]]:
+def signing() -> Iterator[tuple[Signing, Node]]:
     """The command, and the node that it asks."""
     with Node() as node:
-        yield Signing(node, tmp_path_factory.mktemp("answers")), node
+        yield Signing(node), node
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory, tiny: bool) -> Iterator[Path]:
-    """A directory of files of 1 MiB, each with a content of its own."""
-    place, number = tmp_path_factory.mktemp("many"), 32 if tiny else 2_000
+def many(signing: tuple[Signing, Node], tiny: bool) -> Path:
+    """A directory of files of 1 MiB, each with a content of its own; it goes with the node."""
+    place, number = signing[1].place / "many", 32 if tiny else 2_000
+    place.mkdir()
     noise = os.urandom(MIB + number)
     for shift in range(number):
         (place / f"{shift:04}").write_bytes(noise[shift : shift + MIB])
     os.sync()  # or the disk takes them in while the first turns run
-    yield place
-    shutil.rmtree(place)
+    return place
 
 
 def hashed_by(command: str, source: Path) -> None:

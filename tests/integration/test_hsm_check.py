@@ -28,7 +28,7 @@ FINAL_TRY = 0x20000
 def template(tmp_path_factory: pytest.TempPathFactory) -> Node:
     """A provisioned token behind the shim."""
     directory = tmp_path_factory.mktemp("check")
-    return make_node(directory / "n", keys=KEYS, module=str(shim.build(directory)))
+    return make_node(directory / "n", keys=KEYS, module=str(shim.built()))
 
 
 @pytest.fixture

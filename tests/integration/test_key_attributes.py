@@ -38,7 +38,7 @@ print(pem(pair.spki))
 def template(tmp_path_factory: pytest.TempPathFactory) -> Node:
     """A token behind the shim, whose second key is extractable; both lines of class low, in a laboratory."""
     directory = tmp_path_factory.mktemp("attributes")
-    node = make_node(directory / "n", keys=KEYS, module=str(shim.build(directory)))
+    node = make_node(directory / "n", keys=KEYS, module=str(shim.built()))
     made = subprocess.run(
         [sys.executable, "-c", LOOSE, str(node.directory / "pin")],
         env=node.env, capture_output=True, text=True, check=True,

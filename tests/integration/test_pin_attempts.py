@@ -23,8 +23,7 @@ FINAL_TRY, LOCKED = 0x20000, 0x40000
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     """A provisioned token behind the shim."""
-    module = shim.build(tmp_path)
-    return make_node(tmp_path / "n", keys=KEYS, module=str(module), sessions=1)
+    return make_node(tmp_path / "n", keys=KEYS, module=str(shim.built()), sessions=1)
 
 
 @pytest.fixture

@@ -33,15 +33,9 @@ SMALL = {name: plan for name, plan in KEYS.items() if plan[0] in ("ed25519", "p2
 
 
 @pytest.fixture(scope="session")
-def shim_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The counting module."""
-    return shim.build(tmp_path_factory.mktemp("shim"))
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory, shim_module: Path) -> Node:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Node:
     """A provisioned node that tests copy."""
-    return make_node(tmp_path_factory.mktemp("node") / "n", keys=SMALL, module=str(shim_module))
+    return make_node(tmp_path_factory.mktemp("node") / "n", keys=SMALL, module=str(shim.built()))
 
 
 @pytest.fixture
@@ -96,9 +90,9 @@ def check_head(node: Node, log: FakeLog, sealed: Sealed) -> None:
         assert note.verify_line(line_key, text, line.signature) == sealed.time
 
 
-async def test_every_kind_of_key_signs(tmp_path: Path, shim_module: Path, counters: shim.Shim) -> None:
+async def test_every_kind_of_key_signs(tmp_path: Path, counters: shim.Shim) -> None:
     """Proof keys sign heads, direct keys sign leaves, one token operation each, with locking on; all of it verifies."""
-    node = make_node(tmp_path / "full", module=str(shim_module))
+    node = make_node(tmp_path / "full", module=str(shim.built()))
     direct = {
         "direct-p256": DigestAlgorithm.SHA256,
         "direct-p384": DigestAlgorithm.SHA384,

@@ -107,16 +107,10 @@ class Front:
 
 
 @pytest.fixture(scope="session")
-def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The counting module."""
-    return shim.build(tmp_path_factory.mktemp("firmware-shim"))
-
-
-@pytest.fixture(scope="session")
-def templates(module: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Node]:
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Node]:
     """A provisioned node of each mode, to copy."""
     place = tmp_path_factory.mktemp("firmware")
-    return {mode: make_firmware_node(place / mode, OFFICE, mode, str(module)) for mode in ("proof", "direct")}
+    return {mode: make_firmware_node(place / mode, OFFICE, mode, str(shim.built())) for mode in ("proof", "direct")}
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ class Held(Front):
 def template(tmp_path_factory: pytest.TempPathFactory) -> Node:
     """A provisioned node that tests copy."""
     directory = tmp_path_factory.mktemp("held")
-    node = make_node(directory / "n", keys=KEYS_USED, module=str(shim.build(directory)))
+    node = make_node(directory / "n", keys=KEYS_USED, module=str(shim.built()))
     (node.directory / "witness.policy").write_text(policy_text())
     node.edit("[signer]", '[witness]\npolicy = "witness.policy"\n[signer]')
     for key in HELD:
@@ -224,7 +224,7 @@ async def test_a_key_goes_back_to_no_smaller_head(front: Front) -> None:
 async def test_a_firmware_line_is_approved_and_witnessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each leaf is opened and approved, and still the key rests until two have cosigned; then it signs once."""
     office = Office(NOW)
-    node = make_firmware_node(tmp_path / "n", office, "proof", str(shim.build(tmp_path)))
+    node = make_firmware_node(tmp_path / "n", office, "proof", str(shim.built()))
     node.edit("[key.fw]", '[key.fw]\nhold = "witnessed"')
     node.edit("[signer]", '[witness]\npolicy = "witness.policy"\n\n[signer]')
     (node.directory / "witness.policy").write_text(policy_text())

@@ -19,8 +19,7 @@ from sealpress.errors import Damaged, Refusal
 def template(tmp_path_factory: pytest.TempPathFactory) -> Node:
     """A provisioned node that tests copy."""
     directory = tmp_path_factory.mktemp("hostile")
-    module = shim.build(directory)
-    return make_node(directory / "n", keys=KEYS_USED, module=str(module), signer="leaves_per_minute_max = 1000")
+    return make_node(directory / "n", keys=KEYS_USED, module=str(shim.built()), signer="leaves_per_minute_max = 1000")
 
 
 @pytest.fixture

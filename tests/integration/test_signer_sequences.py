@@ -42,8 +42,7 @@ STEPS = st.one_of(
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A provisioned node that sequences copy."""
     directory = tmp_path_factory.mktemp("sequences")
-    module = shim.build(directory)
-    yield make_node(directory / "n", keys=KEYS_USED, module=str(module), signer="leaves_per_minute_max = 1000")
+    yield make_node(directory / "n", keys=KEYS_USED, module=str(shim.built()), signer="leaves_per_minute_max = 1000")
 
 
 @dataclass

@@ -28,7 +28,7 @@ from typing import Any
 import tomli_w
 
 from kit import pins
-from kit.shim import Shim, build
+from kit.shim import Shim, built
 from kit.standby import Standby
 from sealpress.client import AsyncClient, Client, load_client
 from sealpress.hsm.provision import softhsm_conf
@@ -54,13 +54,6 @@ def _template() -> Path:
     return place / "node"
 
 
-@cache
-def _shim() -> Path:
-    place = Path(tempfile.mkdtemp(prefix="sp-shim-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    return build(place)
-
-
 def _merge(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in more.items():
         base[name] = _merge(base.get(name, {}), value) if isinstance(value, Mapping) else value
@@ -83,18 +76,13 @@ class Node:
             real = tomllib.loads((self.directory / "sealpress.toml").read_text())["slot"]["soft"]["module"]
             self._shim = Shim(self.place / "shim", real)
             self._environment = self._shim.env
-            self.configure({"slot": {"soft": {"module": str(_shim())}}})
+            self.configure({"slot": {"soft": {"module": str(built())}}})
         self.configure(settings or {})
         self.children: dict[str, Process] = {}
         self._standbys: dict[str, Standby] = {}
         self._words = (self.place / "words").open("ab")
         if start:
-            try:
-                self.start("signer")
-                self.start("serve")
-            except BaseException:
-                self.close()
-                raise
+            self.start_all()
 
     # ---- its files ----
 
@@ -143,6 +131,15 @@ class Node:
     def ready(self) -> dict[str, Any]:
         """The daemon's ready line: its addresses."""
         return self.children["serve"].ready
+
+    def start_all(self) -> None:
+        """Signer, then daemon; nothing is left if one does not start."""
+        try:
+            self.start("signer")
+            self.start("serve")
+        except BaseException:
+            self.close()
+            raise
 
     def start(self, command: str) -> Process:
         """Start `signer` or `serve` and wait until it is ready; CannotStart otherwise."""

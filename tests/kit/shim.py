@@ -1,7 +1,7 @@
 """The PKCS#11 module of tests/native/shim: every call counted, faults injected on order, through one page of memory.
 
     with Shim(directory / "page", SOFTHSM, seed=7) as shim:
-        ...start what loads build(directory) in the environment shim.env...
+        ...start what loads built() in the environment shim.env...
         rule = shim.inject("C_Sign", answer(CKR_DEVICE_ERROR), burst(3))
         shim.hold_rate("C_Sign", 500)              # one engine for all sessions: 500 a second
         assert shim["C_Sign"] == 12 and rule.met == 3
@@ -14,14 +14,20 @@ the calls of several threads; take back what a rule has done.
 
 from __future__ import annotations
 
+import atexit
 import mmap
 import re
+import shutil
 import signal
 import struct
 import subprocess
+import sys
+import tempfile
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -273,10 +279,27 @@ def functions() -> list[str]:
     return re.findall(r"^\s+X\((C_\w+),", text, re.MULTILINE)
 
 
-def build(directory: Path) -> Path:
-    """Compile the shim; the path to give as `module` of a slot."""
-    target = directory / "libshim.so"
+@cache
+def built() -> Path:
+    """The shim, compiled once a run; the path to give as `module` of a slot."""
+    place = Path(tempfile.mkdtemp(prefix="sp-shim-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    target = place / "libshim.so"
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden"]
     sources = [str(path) for path in sorted(SOURCES.glob("*.c"))]
     subprocess.run(["cc", *flags, f"-I{ROOT / 'csrc'}", "-o", str(target), *sources, "-ldl"], check=True)
     return target
+
+
+def run(script: str, token: Path, env: Mapping[str, str], place: Path, *, code: int = 0) -> str:
+    """Standard output of a script in a process of its own that ends with `code`; argv: token's folder, page, module."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(token), str(place / "page"), str(built())],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return done.stdout

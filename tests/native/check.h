@@ -2,6 +2,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,6 +16,16 @@ static unsigned long check_count;
             exit(1);                                                             \
         }                                                                        \
     } while (0)
+
+/* The same numbers in every run. */
+static inline uint64_t check_random(void)
+{
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
 
 static inline int check_done(void)
 {

@@ -7,23 +7,14 @@
 
 enum { ALL = 60000 };
 
-static uint64_t random_u64(void)
-{
-    static uint64_t state = 88172645463325252u;
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
-}
-
 /* Keys of all kinds; many that begin alike, as a caller could choose his digests; many that are equal. */
 static uint64_t key_of(uint32_t i)
 {
     switch (i % 4) {
-    case 0: return (random_u64() % SP_INDEX_KINDS) << SP_INDEX_KIND_SHIFT | random_u64() >> 3;
-    case 1: return UINT64_C(0x1234500000000000) | random_u64() >> 20;
-    case 2: return UINT64_C(0xdead) << 40 | random_u64() % 7;
-    default: return (random_u64() % SP_INDEX_KINDS) << SP_INDEX_KIND_SHIFT | random_u64() >> 56;
+    case 0: return (check_random() % SP_INDEX_KINDS) << SP_INDEX_KIND_SHIFT | check_random() >> 3;
+    case 1: return UINT64_C(0x1234500000000000) | check_random() >> 20;
+    case 2: return UINT64_C(0xdead) << 40 | check_random() % 7;
+    default: return (check_random() % SP_INDEX_KINDS) << SP_INDEX_KIND_SHIFT | check_random() >> 56;
     }
 }
 

@@ -13,15 +13,6 @@ typedef struct one {
     uint32_t done, count, offset;
 } one;
 
-static uint64_t random_u64(void)
-{
-    static uint64_t state = 88172645463325252u;
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
-}
-
 static size_t name_of(uint32_t id, uint8_t *name)
 {
     return (size_t)snprintf((char *)name, NAMES, "uri:spiffe://acme/ci-%u%c", id, 0) + 1;
@@ -60,7 +51,7 @@ static void add(sp_known *known, one *all, uint32_t id, uint64_t seq, uint32_t *
         oldest->there = 0;
         --*count;
     }
-    uint32_t leaves = 1 + (uint32_t)(random_u64() % 3);
+    uint32_t leaves = 1 + (uint32_t)(check_random() % 3);
     EXPECT(sp_known_add(known, name, name_of(id, name), same, seq, seq * 2, leaves, seq, 7, 8, id & 1, gone, &gone_count) == SP_OK);
     EXPECT(gone_count == expected_count && memcmp(gone, expected, expected_count * sizeof gone[0]) == 0);
     all[id] = (one){1, seq, seq, SP_KNOWN_PENDING, 0, leaves, 0};
@@ -69,8 +60,8 @@ static void add(sp_known *known, one *all, uint32_t id, uint64_t seq, uint32_t *
 
 static void settle(sp_known *known, one *each)
 {
-    uint8_t state = (uint8_t)(SP_KNOWN_DONE + random_u64() % 5), further = 9;
-    uint32_t done = (uint32_t)(random_u64() % 2), offset = 8192 + (uint32_t)(random_u64() % 1000);
+    uint8_t state = (uint8_t)(SP_KNOWN_DONE + check_random() % 5), further = 9;
+    uint32_t done = (uint32_t)(check_random() % 2), offset = 8192 + (uint32_t)(check_random() % 1000);
     int was_open = is_open(each);
     EXPECT(sp_known_settle(known, each->seq, state, done, 3, offset, &further) == (was_open ? SP_OK : SP_E_END));
     if (!was_open) {
@@ -108,9 +99,9 @@ static void histories(void)
     EXPECT(sp_known_new(0, secret, &known) == SP_E_ARGUMENT);
     EXPECT(sp_known_new(ROOM, secret, &known) == SP_OK);
     for (uint64_t step = 1; step <= STEPS; step++) {
-        uint32_t id = (uint32_t)(random_u64() % IDS);
+        uint32_t id = (uint32_t)(check_random() % IDS);
         uint64_t gone;
-        switch (random_u64() % 8) {
+        switch (check_random() % 8) {
         case 0: case 1: case 2: add(known, all, id, step, &count); break;
         case 3: case 4: case 5:
             if (all[id].there) {
@@ -118,7 +109,7 @@ static void histories(void)
             }
             break;
         case 6:
-            if (random_u64() % 4 == 0 && count > 0) {
+            if (check_random() % 4 == 0 && count > 0) {
                 one *oldest = oldest_of(all);
                 EXPECT(sp_known_drop(known, oldest->asked - 1, &gone) == SP_E_END);
                 EXPECT(sp_known_drop(known, oldest->asked, &gone) == SP_OK && gone == oldest->seq);

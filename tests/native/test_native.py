@@ -24,9 +24,9 @@ def make(variant: str, build: Path) -> str:
 
 
 @pytest.mark.parametrize("variant", ["test", "asan", "ubsan"])
-def test_native_programs(variant: str, tmp_path: Path) -> None:
+def test_native_programs(variant: str, build: Path) -> None:
     """`make -C csrc <variant>` builds every file of the core without a warning and every program ends well."""
-    printed = make(variant, tmp_path)
+    printed = make(variant, build)
 
     assert printed.count("ok, ") == len(list((ROOT / "tests" / "native").glob("test_*.c")))
 
@@ -35,9 +35,9 @@ def test_native_programs(variant: str, tmp_path: Path) -> None:
     not (shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64-static")),
     reason="no cross compiler or emulator for ARMv8 here; make test-arm installs them",
 )
-def test_hashing_on_arm(tmp_path: Path) -> None:
+def test_hashing_on_arm(build: Path) -> None:
     """The core builds for ARMv8 without a warning, and its kernels agree on processors with and without SHA-512."""
-    printed = make("arm-digest", tmp_path).splitlines()
+    printed = make("arm-digest", build).splitlines()
 
     features = [line for line in printed if line.startswith("features:")]
     assert features == ["features: crc32 sha2 sha512", "features: crc32 sha2"]

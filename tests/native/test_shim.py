@@ -6,8 +6,6 @@ Each question gets a process of its own, because a process has one module; the s
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -64,24 +62,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
     return make_node(tmp_path_factory.mktemp("shim") / "n", keys={"p256": ("p256", "main", "direct", "ecdsa-der")})
 
 
-@pytest.fixture(scope="module")
-def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shim, compiled."""
-    return shim.build(tmp_path_factory.mktemp("module"))
-
-
-def run(node: Node, module: Path, place: Path, script: str, code: int = 0, seed: int = 1) -> str:
+def run(node: Node, place: Path, script: str, code: int = 0, seed: int = 1) -> str:
     """Standard output of a script that ended so."""
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + script, str(node.directory), str(place / "page"), str(module)],
-        env={**node.env, "SEED": str(seed)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done.stdout
+    return shim.run(PRELUDE + script, node.directory, {**node.env, "SEED": str(seed)}, place, code=code)
 
 
 def test_the_page_is_the_same_for_both_sides() -> None:
@@ -93,7 +76,7 @@ def test_the_page_is_the_same_for_both_sides() -> None:
     assert len(shim.functions()) == 68
 
 
-def test_calls_pass_through_and_are_counted(node: Node, module: Path, tmp_path: Path) -> None:
+def test_calls_pass_through_and_are_counted(node: Node, tmp_path: Path) -> None:
     """Signatures are the token's; each call counts, and so does each failure; sessions are known."""
     script = """
 key = private(session)
@@ -105,11 +88,11 @@ assert (shim.failures("C_Sign"), shim.failures("C_Verify")) == (0, 1)
 session.close()
 assert shim.sessions_open == 1
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
 @pytest.mark.timing
-def test_a_delay_is_each_calls_own(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_delay_is_each_calls_own(node: Node, tmp_path: Path) -> None:
     """Four sessions with 20 ms an operation do eight in two of them; the delay ends when the rule does."""
     script = """
 pool = p11.Pool([token.open_session().handle for _ in range(4)])
@@ -124,11 +107,11 @@ rule.remove()
 assert all(outcome.elapsed_ns < 20e6 for outcome in pool.sign(work)[4:])
 assert (rule.seen, rule.met, shim["C_Sign"]) == (8, 8, 16)
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
 @pytest.mark.timing
-def test_a_rate_is_held_over_all_sessions(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_rate_is_held_over_all_sessions(node: Node, tmp_path: Path) -> None:
     """Four sessions on an engine of 200 a second: 60 operations take 0.3 s, whatever the sleeps overshoot."""
     script = """
 pool = p11.Pool([token.open_session().handle for _ in range(4)])
@@ -138,10 +121,10 @@ pool.sign(jobs(session, 60))
 took = time.monotonic() - began
 assert 0.3 <= took < 0.4, took
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_an_answer_keeps_the_call_from_the_token(node: Node, module: Path, tmp_path: Path) -> None:
+def test_an_answer_keeps_the_call_from_the_token(node: Node, tmp_path: Path) -> None:
     """Any CK_RV for any function: the caller is told, the token hears nothing; all is well once the rule is spent."""
     script = """
 key = private(session)
@@ -157,10 +140,10 @@ for function, rv, kind, call in cases:
 fresh = token.open_session()                # the other's C_VerifyInit was never followed up
 assert good(fresh, sign(private(fresh)))
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_a_rule_meets_the_calls_that_it_names(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_rule_meets_the_calls_that_it_names(node: Node, tmp_path: Path) -> None:
     """The third; two after four; every third; for all functions; none when it is removed. Two rules add up."""
     script = """
 def met(when, calls=12):
@@ -179,22 +162,22 @@ assert fails(DeviceError, session.generate_random, 64) and fails(GeneralError, s
 session.generate_random(64)
 for _ in range(200): shim.inject("C_Sign", Kind.HANG).remove()      # the table never fills
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_chance_follows_from_the_seed(node: Node, module: Path, tmp_path: Path) -> None:
+def test_chance_follows_from_the_seed(node: Node, tmp_path: Path) -> None:
     """The same seed, the same calls of 400; another seed, others; about as many as the chance says."""
     script = """
 shim.inject("C_GenerateRandom", answer(0x30), When(chance=0.25))
 print([number for number in range(400) if fails(DeviceError, session.generate_random, 64)])
 """
-    first, again, other = (run(node, module, tmp_path, script, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (run(node, tmp_path, script, seed=seed) for seed in (1, 1, 2))
 
     assert first == again != other
     assert 60 < first.count(",") < 140
 
 
-def test_a_lost_reply_comes_after_the_deed(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_lost_reply_comes_after_the_deed(node: Node, tmp_path: Path) -> None:
     """The token has signed, so its session takes another operation; where it never heard, the old one is in the way."""
     script = """
 pool = p11.Pool([session.handle])
@@ -206,10 +189,10 @@ for fault, then in ((lost_reply(0x30), 0), (answer(0x30), 0x90)):
     pool.replace(0, session.handle)
     assert pool.sign(work)[0].rv == then
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_a_hang_is_one_calls_until_the_rule_goes(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_hang_is_one_calls_until_the_rule_goes(node: Node, tmp_path: Path) -> None:
     """One session hangs, the others sign; when the rule is removed it signs too."""
     script = """
 pool = p11.Pool([token.open_session().handle for _ in range(2)])
@@ -225,21 +208,21 @@ rule.remove()
 thread.join(10)
 assert hung[0].rv == 0 and hung[0].elapsed_ns > 1e6
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
 @pytest.mark.parametrize(("fault", "code"), [("crash()", -11), ("crash(9, after=True)", -9)])
-def test_a_crash_is_the_end_of_the_process(node: Node, module: Path, tmp_path: Path, fault: str, code: int) -> None:
+def test_a_crash_is_the_end_of_the_process(node: Node, tmp_path: Path, fault: str, code: int) -> None:
     """By the signal that was asked for, at the call that was named."""
     script = f"""
 key = private(session)
 shim.inject("C_Sign", {fault}, nth(2))
 print(sign(key))
 """
-    assert run(node, module, tmp_path, script, code) == ""
+    assert run(node, tmp_path, script, code) == ""
 
 
-def test_outputs_are_spoiled(node: Node, module: Path, tmp_path: Path) -> None:
+def test_outputs_are_spoiled(node: Node, tmp_path: Path) -> None:
     """One bit flipped, the first signature given again, or another one's bytes: none of them verifies."""
     script = """
 key = private(session)
@@ -256,10 +239,10 @@ shim.inject("C_Sign", replace(whole), nth(2))
 assert sign(key, other) == whole
 assert good(session, sign(key, other), other)
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_a_lost_login_is_lost_for_all_sessions(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_lost_login_is_lost_for_all_sessions(node: Node, tmp_path: Path) -> None:
     """At one call on one session; after another login the keys have other handles, and sign."""
     script = """
 sessions = [token.open_session() for _ in range(2)]
@@ -272,10 +255,10 @@ assert all(fails(PKCS11Error, sign, key) for key in keys)
 assert all(good(one, sign(private(one))) for one in sessions)
 assert shim["C_Login"] == 2
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_handles_become_invalid(node: Node, module: Path, tmp_path: Path) -> None:
+def test_handles_become_invalid(node: Node, tmp_path: Path) -> None:
     """Those of objects: looked up again they are good. Those of sessions: all of the slot, and the login with them."""
     script = """
 key = private(session)
@@ -290,10 +273,10 @@ assert shim.sessions_open == 0
 again = opened()
 assert good(again.open_session(), sign(private(again.open_session())))
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_slots_change(node: Node, module: Path, tmp_path: Path) -> None:
+def test_slots_change(node: Node, tmp_path: Path) -> None:
     """None are left; their order turns; their numbers are others, and the old ones are refused."""
     script = """
 library = pkcs11.lib(p11.own_path())
@@ -314,10 +297,10 @@ assert good(session, sign(private(session)))            # what is open stays ope
 again = opened()
 assert again.slot_id in after and good(again.open_session(), sign(private(session)))
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_the_token_shows_limits(node: Node, module: Path, tmp_path: Path) -> None:
+def test_the_token_shows_limits(node: Node, tmp_path: Path) -> None:
     """A number of sessions, which it keeps; a PIN that is about to lock, so that nobody shows it one."""
     script = """
 for function in ("C_OpenSession", "C_GetTokenInfo"): shim.inject(function, session_cap(3))
@@ -330,10 +313,10 @@ shim.inject("C_GetTokenInfo", token_flags(TokenFlag.USER_PIN_FINAL_TRY))
 assert fails(CannotStart, lambda: token.login(str(directory / "pin"), bytes(32), ()))
 assert shim["C_Login"] == 1
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_a_module_without_locks_gets_one_thread(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_module_without_locks_gets_one_thread(node: Node, tmp_path: Path) -> None:
     """CKR_CANT_LOCK at C_Initialize: the core tries again without the flag, and its pool refuses a second session."""
     script = """
 p11.finalize()
@@ -343,4 +326,4 @@ assert p11.single_threaded() and shim.initialize_flags == 0
 assert fails(Exception, p11.Pool, [session.handle, session.handle])
 assert p11.Pool([session.handle]).sign(jobs(session, 1))[0].rv == 0
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)

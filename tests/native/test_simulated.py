@@ -36,9 +36,8 @@ def make(build: Path, target: str) -> str:
 
 
 @pytest.fixture(scope="module", name="programs")
-def built_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_programs(build: Path) -> Path:
     """The folder of the programs, built plain."""
-    build = tmp_path_factory.mktemp("sim")
     make(build, "sim-build")
     return build / "plain"
 
@@ -158,6 +157,6 @@ def test_every_flipped_bit_and_every_truncation_has_its_class(programs: Path, tm
 
 
 @pytest.mark.parametrize("variant", ["sim-asan", "sim-ubsan"])
-def test_the_programs_are_clean_under_sanitizers(variant: str, tmp_path: Path) -> None:
+def test_the_programs_are_clean_under_sanitizers(variant: str, build: Path) -> None:
     """A small part of each, under AddressSanitizer and UndefinedBehaviorSanitizer."""
-    assert make(tmp_path, variant).count("ok, ") == 3
+    assert make(build, variant).count("ok, ") == 3

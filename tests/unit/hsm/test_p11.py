@@ -121,7 +121,7 @@ assert all(not outcome.rv for outcome in pool.sign([job(private(token.open_sessi
 pool.close()
 """
     with shim.Shim(tmp_path / "counters", SOFTHSM) as counters:
-        run(node, script, module=str(shim.build(tmp_path)), env=counters.env)
+        run(node, script, module=str(shim.built()), env=counters.env)
         names = ("C_Initialize", "C_Login", "C_SignInit", "C_Sign")
         assert [counters[name] for name in names] == [1, 1, 20, 20]
         assert counters.initialize_flags == 2
@@ -194,7 +194,7 @@ assert seconds(delay(5), 200) < 2 * 0.125 and pool.limit == 8
 took = seconds(crowd(5), 200)
 assert took < 4.0 and pool.limit <= 3, (took, pool.limit)      # one at a time: 1 s; eight: 8 s
 """
-    module = str(shim.build(tmp_path))
+    module = str(shim.built())
     arguments = [str(Path(shim.__file__).parents[1]), str(tmp_path / "page")]
     run(node, script, module=module, env={"SEALPRESS_SHIM_MODULE": SOFTHSM}, arguments=arguments)
 

@@ -5,8 +5,6 @@ Each question gets a process of its own, with the pool on a token behind the shi
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -64,23 +62,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
     return make_node(tmp_path_factory.mktemp("pool") / "n", keys={"p256": ("p256", "main", "direct", "ecdsa-der")})
 
 
-@pytest.fixture(scope="module")
-def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shim, compiled."""
-    return shim.build(tmp_path_factory.mktemp("module"))
-
-
-def run(node: Node, module: Path, place: Path, script: str) -> None:
+def run(node: Node, place: Path, script: str) -> None:
     """Run a script that must end well."""
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + script, str(node.directory), str(place / "page"), str(module)],
-        env=node.env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    shim.run(PRELUDE + script, node.directory, node.env, place)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +78,7 @@ def run(node: Node, module: Path, place: Path, script: str) -> None:
         ("answer(0xB3)", 0),
     ],
 )
-def test_a_lost_login_makes_one_login(node: Node, module: Path, tmp_path: Path, fault: str, logins: int) -> None:
+def test_a_lost_login_makes_one_login(node: Node, tmp_path: Path, fault: str, logins: int) -> None:
     """Under load, whatever is lost: one C_Login if it was the login, none else, and no job hears of it."""
     script = f"""
 pool = opened()
@@ -105,10 +89,10 @@ assert len(results) > 100 and shim["C_Login"] == 1 + {logins}, (len(results), sh
 assert settled(pool), (pool.sessions, shim.sessions_open)
 assert shim["C_Sign"] - shim.failures("C_Sign") == len(results)
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_a_login_lost_in_mid_operation_is_tried_again(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_login_lost_in_mid_operation_is_tried_again(node: Node, tmp_path: Path) -> None:
     """Between C_SignInit and C_Sign: the token says that it never began, and another session signs."""
     script = """
 pool = opened()
@@ -118,10 +102,10 @@ assert {one.rv for one in results if one.rv} <= {0x5, 0x30}, Counter(one.rv for 
 assert sum(one.rv != 0 for one in results) <= 4
 assert shim["C_Login"] == 2 and settled(pool)
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_what_may_be_signed_is_not_tried_again(node: Node, module: Path, tmp_path: Path) -> None:
+def test_what_may_be_signed_is_not_tried_again(node: Node, tmp_path: Path) -> None:
     """An error of C_Sign, before or after the deed, ends the job: once at the token, and its outcome is unknown."""
     script = """
 pool = opened()
@@ -134,10 +118,10 @@ for fault in (answer(0x30), lost_reply(0x30), answer(0x5), lost_reply(0xB0)):
     assert good(pool.sign([JOB] * 20)) and settled(pool)
 assert shim["C_Login"] == 1
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_one_more_try_and_no_third(node: Node, module: Path, tmp_path: Path) -> None:
+def test_one_more_try_and_no_third(node: Node, tmp_path: Path) -> None:
     """A token that begins nothing is asked twice for a job; its answer then is that of the second."""
     script = """
 pool = opened(2)
@@ -146,10 +130,10 @@ result, = pool.sign([JOB], within(5))
 assert (result.rv, result.tried, rule.met) == (0x6, False, 2)
 assert good(pool.sign([JOB], within(5))) and shim["C_Sign"] == 1
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_a_job_that_is_late_is_not_begun(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_job_that_is_late_is_not_begun(node: Node, tmp_path: Path) -> None:
     """While every session hangs: answered at the deadline as not tried, and the token never hears of it."""
     script = """
 pool = opened(2)
@@ -166,16 +150,16 @@ hang.remove()
 [thread.join() for thread in threads]
 assert shim["C_Sign"] == 2 and good(pool.sign([JOB] * 3, within(5)))
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_a_full_token_is_no_error(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_full_token_is_no_error(node: Node, tmp_path: Path) -> None:
     """Fewer sessions than configured, by its word or by its deeds: jobs wait for those that there are."""
     script = """
 told = shim.inject("C_GetTokenInfo", session_cap(3))
 assert opened().sessions == 2 and shim.sessions_open == 3
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
     script = """
 cap = shim.inject("C_OpenSession", session_cap(3))
 pool = opened()
@@ -184,10 +168,10 @@ cap.remove()
 assert settled(pool) and good(pool.sign([JOB] * 20))
 assert told and told[-1] == (4, None)
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_a_wrong_pin_at_a_later_login_is_the_end(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_wrong_pin_at_a_later_login_is_the_end(node: Node, tmp_path: Path) -> None:
     """The token rejects it: one try, jobs come back untried, and the reason carries the tag to remember."""
     script = """
 pool = opened()
@@ -199,10 +183,10 @@ assert bad and not any(one.tried for one in bad)
 assert shim["C_Login"] == 2 and pool.lost.reason == "PIN_REJECTED" and len(pool.lost.tag) == 32
 assert told[-1] == (0, pool.lost)
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_a_token_about_to_lock_is_left_alone(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_token_about_to_lock_is_left_alone(node: Node, tmp_path: Path) -> None:
     """FINAL_TRY or LOCKED among its flags when the login is lost: no C_Login, and a reason that a person reads."""
     script = """
 pool = opened()
@@ -211,11 +195,11 @@ shim.inject("C_SignInit", Kind.LOGOUT, ONCE)
 pool.sign([JOB], within(2))
 assert shim["C_Login"] == 1 and pool.lost.reason == "TOKEN_LOCKED"
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
 @pytest.mark.parametrize("fault", ["answer(0x190)", "Kind.HANG"])
-def test_what_only_a_new_process_mends(node: Node, module: Path, tmp_path: Path, fault: str) -> None:
+def test_what_only_a_new_process_mends(node: Node, tmp_path: Path, fault: str) -> None:
     """A module that forgot its initialisation is given up within a second; one that hangs is seen to be stuck."""
     script = f"""
 import sealpress.hsm.pool
@@ -229,10 +213,10 @@ assert not result.tried and time.monotonic() - began < 1.5
 assert pool.stuck if {fault!r} == "Kind.HANG" else pool.lost.reason == "TOKEN_FAILED" and not pool.sessions
 os._exit(0)
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_a_module_without_locks_gets_one_session(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_module_without_locks_gets_one_session(node: Node, tmp_path: Path) -> None:
     """CKR_CANT_LOCK: whatever is configured, one thread, and callers of any number of threads are served by it."""
     script = """
 from sealpress.core import p11
@@ -241,10 +225,10 @@ pool = opened()
 assert (p11.single_threaded(), pool.sessions, shim.sessions_open) == (True, 1, 2)
 assert good(under_load(pool, 0.2))
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
-def test_the_anchor_is_the_menders(node: Node, module: Path, tmp_path: Path) -> None:
+def test_the_anchor_is_the_menders(node: Node, tmp_path: Path) -> None:
     """What others want of it is done by the mender, between mends; a fault comes first."""
     script = """
 pool = opened()
@@ -259,11 +243,11 @@ assert good(pool.sign([JOB], within(5)))
 while len(done) < 2: time.sleep(0.001)
 assert done[1] == 0 and shim["C_Login"] == 2
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)
 
 
 @pytest.mark.timing
-def test_a_slow_opening_keeps_nobody(node: Node, module: Path, tmp_path: Path) -> None:
+def test_a_slow_opening_keeps_nobody(node: Node, tmp_path: Path) -> None:
     """Half a second for each C_OpenSession: the first sessions serve while others are opened, at a start and later."""
     script = """
 shim.delay("C_OpenSession", 500)
@@ -275,4 +259,4 @@ assert good(pool.sign([JOB] * 4, within(5)))
 assert time.monotonic() - began < 1.2
 assert settled(pool)
 """
-    run(node, module, tmp_path, script)
+    run(node, tmp_path, script)

@@ -55,10 +55,8 @@ def states(lab: Lab) -> dict[str, tuple[str, str]]:
 
 
 def test_a_successor_takes_over_and_both_verify(lab: Lab) -> None:
-    """GR-112: pre-active beside the old one; once active it signs and the old one only verifies; proofs of both verify.
-
-    Each with its own published trust file, and with none of the other's.
-    """
+    """GR-112: pre-active beside the old one; once active it signs, the old one only verifies; all proofs verify."""
+    # Each with its own published trust file, and with none of the other's.
     before = signed(lab, "before")
     lab.people.issue_key("app-2", algorithm="p256")
     lab.restart()
@@ -116,10 +114,8 @@ def test_a_compromised_key_comes_with_what_it_signed(lab: Lab) -> None:
 
 
 def test_a_log_gets_a_new_key_with_its_next_number(lab: Lab) -> None:
-    """The line key moves along; proofs of both numbers verify; the old log stays as it was.
-
-    Each with its own trust file, or with one that has both log keys.
-    """
+    """The line key moves along; proofs of both numbers verify; the old log stays as it was."""
+    # Each with its own trust file, or with one that has both log keys.
     lab.people.issue_key("fw-1", FIRMWARE, "p384")
     lab.restart()
     lab.people.activate_key("fw-1", FIRMWARE)

@@ -122,11 +122,9 @@ def test_ranges_are_judged_alike(size: int, mask: int, data: st.DataObject) -> N
 @settings(max_examples=400, deadline=None)
 @given(sizes, masks, st.data())
 def test_a_frontier_advances_only_along_its_own_tree(new: int, mask: int, data: st.DataObject) -> None:
-    """The guard's step accepts the growth of this tree and nothing near it.
-
-    A root does not say its size. With another size it may fit another tree over the same hashes, which then begins
-    with the same old tree and has this very root: no fork.
-    """
+    """The guard's step accepts the growth of this tree and nothing near it."""
+    # A root does not say its size. With another size it may fit another tree over the same hashes, which then begins
+    # with the same old tree and has this very root: no fork.
     old = data.draw(st.integers(0, new))
     growth = REFERENCE.growth(old, new)
     path, size = changed(growth, data), near(new, data)

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def c_files() -> list[Path]:
     return [path for path in sorted(found) if path.name != "_native.c"]
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     """The syntax tree of a file."""
     return ast.parse(path.read_text(), str(path))
@@ -104,6 +106,18 @@ def test_c_functions_are_short() -> None:
     assert too_long == []
 
 
+def test_every_test_is_one_promise() -> None:
+    """Every test says in a docstring of one line what it promises; what else there is to say is a comment."""
+    wordy = [
+        f"{shown(path)}:{node.lineno} {node.name}"
+        for path in python_files("tests")
+        for node in functions(tree_of(path))
+        if node.name.startswith("test_") and len((ast.get_docstring(node) or "").splitlines()) != 1
+    ]
+
+    assert wordy == []
+
+
 def test_daemon_is_a_source_root_only() -> None:
     """`daemon/` holds the package and never becomes one."""
     assert not (ROOT / "daemon" / "__init__.py").exists()
@@ -135,10 +149,8 @@ def test_grpc_stays_at_the_edge() -> None:
 
 
 def test_time_and_randomness_come_from_one_place() -> None:
-    """Only clock.py reads the time, only entropy.py asks for randomness; all others are handed a Clock or Entropy.
-
-    The client library is others' code to run: it may do both.
-    """
+    """Only clock.py reads the time, only entropy.py asks for randomness; all others are handed a Clock or Entropy."""
+    # The client library is others' code to run: it may do both.
     banned = {
         "clock.py": r"(time|datetime\.(now|utcnow|today)|date\.today)(\.|$)",
         "entropy.py": r"(os\.urandom|os\.getrandom|secrets|random|uuid\.uuid\d)(\.|$)",

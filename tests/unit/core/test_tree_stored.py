@@ -144,10 +144,8 @@ def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("in_files", [False, True], ids=["memory", "files"])
 def test_readers_beside_an_appender(tmp_path: Path, in_files: bool) -> None:
-    """While one thread appends, others read proofs of published sizes, and each of them verifies.
-
-    Half a million leaves, so that every level is grown and mapped anew while it is read.
-    """
+    """While one thread appends, others read proofs of published sizes, and each of them verifies."""
+    # Half a million leaves, so that every level is grown and mapped anew while it is read.
     tree, block, failures = Tree(tmp_path if in_files else None), os.urandom(32 * 997), list[str]()
     done = threading.Event()
 

@@ -2,88 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from kit.clock import VirtualClock
 from kit.issuer import AUDIENCE, SUBJECTS, URLS, Issuer, unsigned
-from sealpress.errors import Busy, NotPermitted, SealpressError, Unavailable
-from sealpress.governance.claims import Kind
+from kit.token_desk import HOME, KINDS, NOW_S, Desk
+from sealpress.errors import Unavailable
 from sealpress.rpc import replay, tokens
-from sealpress.rpc.interceptors import Callers
-from sealpress.rpc.jwks import Keys, parse_set
-from sealpress.rpc.tokens import TOKEN_BYTES_MAX, Tokens, bearer
-from sealpress.telemetry import Telemetry
-from sealpress.values import Identity
-
-NOW_S = 1_800_000_000
-HOME = "ipv4:192.0.2.1:4000"
-KINDS = ("github", "gitlab", "buildkite", "generic")
-
-
-class HeldKeys:
-    """The issuer's keys at hand, as rpc.jwks.Keys would hold them."""
-
-    def __init__(self, issuer: Issuer) -> None:
-        """As of now."""
-        self.issuer = issuer
-        self.generation = 1
-        self.down = False
-        self.asked = 0
-        self.set = parse_set(issuer.jwks_bytes())
-
-    def find(self, kid: str, algorithm: str, issued_s: int) -> Any:
-        """As Keys.find."""
-        self.asked += 1
-        if self.down:
-            raise Unavailable("down", reason="ISSUER_DOWN", retry_after_ms=1_000)
-        return self.set.keys.get((kid, algorithm))
-
-    def again(self) -> None:
-        """The issuer's keys were read again."""
-        self.set = parse_set(self.issuer.jwks_bytes())
-        self.generation += 1
-
-
-class Desk:
-    """Tokens under test: one issuer of each kind."""
-
-    def __init__(self, *, algorithm: str = "ES256", owners: frozenset[str] = frozenset(), **settings: Any) -> None:
-        """`settings` are those of Tokens."""
-        self.clock = VirtualClock(NOW_S)
-        self.issuers = {kind: Issuer(kind, algorithm=algorithm, now_s=NOW_S) for kind in KINDS}
-        self.keys = {kind: HeldKeys(issuer) for kind, issuer in self.issuers.items()}
-        known = {
-            URLS[kind]: tokens.Issuer(kind, URLS[kind], cast(Kind, kind), cast(Keys, self.keys[kind]), owners)
-            for kind in KINDS
-        }
-        self.tokens = Tokens(AUDIENCE, known, self.clock, **settings)
-        self.github = self.issuers["github"]
-
-    def identity(self, token: str, source: str = HOME) -> Identity:
-        """Of a token without flaw."""
-        verified = self.tokens.identify(token, source)
-        assert verified.flaw == ""
-        return verified.identity
-
-    def refusal(self, token: str, source: str = HOME) -> SealpressError:
-        """What is said to a token that is not taken."""
-        with pytest.raises(SealpressError) as caught:
-            self.tokens.identify(token, source)
-        assert caught.value.hint
-        return caught.value
-
-    def reason(self, token: str, source: str = HOME) -> str:
-        """Its reason."""
-        return self.refusal(token, source).reason
-
+from sealpress.rpc.tokens import TOKEN_BYTES_MAX
 
 # ---- good tokens ----
 
@@ -288,98 +220,6 @@ def test_life_and_skew_can_be_shortened() -> None:
     assert desk.identity(desk.github.token(exp=NOW_S + 299))
 
 
-# ---- replay ----
-
-
-def test_another_token_with_the_same_jti_is_a_replay() -> None:
-    """The first keeps its right; the other has a flaw, so that flow records it; other issuers have their own jti."""
-    desk = Desk()
-    first, other = desk.github.token(jti="a"), desk.github.token(jti="a", run_id="2")
-    identity = desk.identity(first)
-
-    assert desk.tokens.identify(other, HOME).flaw == "TOKEN_REPLAYED"
-    assert desk.tokens.identify(other, HOME).flaw == "TOKEN_REPLAYED"
-    assert desk.identity(first) is identity
-    assert desk.identity(desk.issuers["gitlab"].token(jti="a"))
-
-
-def test_a_token_is_consumed_once() -> None:
-    """For what may be had once; also without a jti; never for a token that was not seen."""
-    desk = Desk()
-    for kind in ("github", "buildkite"):
-        identity = desk.identity(desk.issuers[kind].token())
-        assert [desk.tokens.consume(identity) for _ in range(3)] == [True, False, False]
-    unseen = Identity("oidc:x#y", b"", NOW_S, issuer="x", token_sha256=bytes(32), jti="a")
-    assert not desk.tokens.consume(unseen)
-
-
-def test_a_jti_cannot_pass_for_a_hash() -> None:
-    """A token whose jti is another token's hash does not consume that one."""
-    desk = Desk()
-    plain = desk.identity(desk.issuers["buildkite"].token())
-    other = desk.identity(desk.issuers["buildkite"].token(jti=plain.token_sha256.hex(), job_id="2"))
-
-    assert desk.tokens.consume(other)
-    assert desk.tokens.consume(plain)
-
-
-def test_consumption_survives_in_the_log() -> None:
-    """What `restore` was told of is consumed, and another token with that jti is a replay."""
-    desk = Desk()
-    token = desk.github.token(jti="a")
-    identity = desk.identity(token)
-    after = Desk()
-    after.keys["github"].set = desk.keys["github"].set
-    after.tokens.restore(identity)
-
-    assert after.identity(token).jti == "a"
-    assert not after.tokens.consume(identity)
-    assert after.tokens.identify(desk.github.token(jti="a", run_id="2"), HOME).flaw == "TOKEN_REPLAYED"
-
-
-def test_an_unexpired_jti_is_never_forgotten() -> None:
-    """It is known until 120 s after the token's end; then there is room again, and what may be forgotten stays out."""
-    uses = replay.Uses(tokens_max=3, owner_max=2)
-    one, two = ("i", "one"), ("i", "two")
-    for name, owner in (("a", one), ("b", one), ("c", two)):
-        uses.check_room(("i", name), owner, 1_000)
-        assert uses.see(("i", name), owner, name.encode(), 1_100)
-
-    for name, owner in (("d", one), ("d", two)):
-        with pytest.raises(Busy) as caught:
-            uses.check_room(("i", name), owner, 1_219)
-        assert caught.value.reason == "TOKENS_FULL"
-        assert caught.value.retry_after_ms
-    uses.check_room(("i", "a"), one, 1_219)
-    assert not uses.see(("i", "a"), one, b"other", 1_100)
-
-    uses.check_room(("i", "d"), one, 1_220)
-    assert len(uses) == 0
-    assert not uses.see(("i", "a"), one, b"a", 1_100)
-    assert uses.see(("i", "a"), one, b"a", 1_101)
-
-
-def test_one_owner_cannot_take_all_room() -> None:
-    """An owner's share is bounded; the others go on."""
-    desk = Desk(uses=replay.Uses(tokens_max=100, owner_max=3))
-    for _ in range(3):
-        desk.identity(desk.github.token(repository_owner_id="666"))
-
-    assert desk.reason(desk.github.token(repository_owner_id="666")) == "TOKENS_FULL"
-    assert desk.identity(desk.github.token())
-
-
-def test_owners_may_be_listed() -> None:
-    """With `owners`, tokens of all others cost no signature check."""
-    desk = Desk(owners=frozenset({"65"}))
-
-    assert desk.identity(desk.github.token())
-    asked = desk.keys["github"].asked
-    assert desk.reason(desk.github.token(repository_owner_id="66")) == "OWNER_UNKNOWN"
-    assert desk.keys["github"].asked == asked
-    assert desk.identity(desk.github.token(repository_owner_id=65))
-
-
 # ---- keys ----
 
 
@@ -492,23 +332,6 @@ def test_wrong_on_its_face_costs_no_check(monkeypatch: pytest.MonkeyPatch) -> No
     assert checked == []
 
 
-@pytest.mark.parametrize(
-    ("source", "host"),
-    [
-        ("ipv4:192.0.2.1:4000", "ipv4:192.0.2.1"),
-        ("ipv6:%5B2001:db8:1:2:3::4%5D:4000", "ipv6:2001:db8:1:2::/64"),
-        ("ipv6:[2001:db8:1:2::9]:1", "ipv6:2001:db8:1:2::/64"),
-        ("ipv6:[fe80::1%25eth0]:1", "ipv6:fe80::/64"),
-        ("ipv6:nonsense", "ipv6:"),
-        ("unix:/run/x", "unix:"),
-        ("", ":"),
-    ],
-)
-def test_hosts(source: str, host: str) -> None:
-    """A port does not make another host, nor does another address of the same /64."""
-    assert replay.host_of(source) == host
-
-
 def test_memories_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verified and refused tokens are kept up to their number; who drops out is verified again, replay is not."""
     monkeypatch.setattr(tokens, "VERIFIED_MAX", 3)
@@ -537,81 +360,3 @@ def test_a_known_token_costs_two_microseconds() -> None:
         rounds.append((time.perf_counter_ns() - began) / 1_000)
 
     assert min(rounds) <= 2_000, f"{min(rounds):.0f} ns for {len(token)} bytes"
-
-
-# ---- the call ----
-
-
-class Call:
-    """A gRPC call as a token listener sees it."""
-
-    def __init__(self, *metadata: tuple[str, Any], auth: dict[str, list[bytes]] | None = None) -> None:
-        """With this metadata and authentication of the connection."""
-        self._metadata = metadata
-        self._auth = auth or {}
-
-    def peer(self) -> str:
-        """As gRPC."""
-        return HOME
-
-    def auth_context(self) -> dict[str, list[bytes]]:
-        """As gRPC."""
-        return self._auth
-
-    def time_remaining(self) -> float | None:
-        """As gRPC."""
-        return None
-
-    def invocation_metadata(self) -> tuple[tuple[str, Any], ...]:
-        """As gRPC."""
-        return self._metadata
-
-
-def test_the_token_stands_in_the_metadata() -> None:
-    """One `authorization: Bearer …`, in any case; nothing, several or another scheme are refused."""
-    assert bearer((("x", "y"), ("authorization", "Bearer a.b.c"))) == "a.b.c"
-    assert bearer((("authorization", "bearer a.b.c"),)) == "a.b.c"
-    for metadata, reason in [
-        ((), "TOKEN_MISSING"),
-        (None, "TOKEN_MISSING"),
-        ((("authorization", "Bearer a.b.c"),) * 2, "TOKEN_INVALID"),
-        ((("authorization", "Basic abc"),), "TOKEN_INVALID"),
-        ((("authorization", b"\xff"),), "TOKEN_INVALID"),
-        ((("authorization", ""),), "TOKEN_INVALID"),
-    ]:
-        with pytest.raises(NotPermitted) as caught:
-            bearer(metadata)
-        assert caught.value.reason == reason
-
-
-def test_callers_of_a_token_listener() -> None:
-    """A caller by token; consumed once with `once`; with a flaw once the token has ended in a long call."""
-    desk = Desk()
-    callers = Callers(desk.clock, Telemetry(desk.clock), desk.tokens)
-    call = Call(("authorization", f"Bearer {desk.github.token()}"))
-    caller = callers.caller(call)
-
-    assert (caller.identity.issuer, caller.source, caller.flaw) == (URLS["github"], HOME, "")
-    assert [callers.caller(call, once=True).flaw for _ in range(3)] == ["", "TOKEN_REPLAYED", "TOKEN_REPLAYED"]
-    assert callers.caller(call).flaw == ""
-    assert callers.still(caller) is caller
-    desk.clock.advance(361)
-    assert callers.still(caller).flaw == "TOKEN_EXPIRED"
-    with pytest.raises(NotPermitted):
-        callers.caller(Call())
-
-
-def test_a_certificate_decides_where_there_is_one() -> None:
-    """On a listener with mutual TLS a token is not looked at; without tokens at all a certificate is demanded."""
-    desk = Desk()
-    metadata = ("authorization", f"Bearer {desk.github.token()}")
-    with pytest.raises(NotPermitted) as caught:
-        Callers(desk.clock, Telemetry(desk.clock), desk.tokens).caller(Call(metadata, auth={"x509_pem_cert": [b"no"]}))
-    assert caught.value.reason == "IDENTITY_AMBIGUOUS"
-    with pytest.raises(NotPermitted, match="no client certificate"):
-        Callers(desk.clock, Telemetry(desk.clock)).caller(Call(metadata))
-
-
-async def test_nothing_waits() -> None:
-    """Identifying is no coroutine: whatever the token, the answer is there at once."""
-    assert not asyncio.iscoroutinefunction(Tokens.identify)

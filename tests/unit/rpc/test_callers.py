@@ -1,0 +1,90 @@
+"""Does a call say who makes it, by the token in its metadata or the certificate of its connection?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kit.issuer import URLS
+from kit.token_desk import HOME, Desk
+from sealpress.errors import NotPermitted
+from sealpress.rpc.interceptors import Callers
+from sealpress.rpc.tokens import Tokens, bearer
+from sealpress.telemetry import Telemetry
+
+
+class Call:
+    """A gRPC call as a token listener sees it."""
+
+    def __init__(self, *metadata: tuple[str, Any], auth: dict[str, list[bytes]] | None = None) -> None:
+        """With this metadata and authentication of the connection."""
+        self._metadata = metadata
+        self._auth = auth or {}
+
+    def peer(self) -> str:
+        """As gRPC."""
+        return HOME
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        """As gRPC."""
+        return self._auth
+
+    def time_remaining(self) -> float | None:
+        """As gRPC."""
+        return None
+
+    def invocation_metadata(self) -> tuple[tuple[str, Any], ...]:
+        """As gRPC."""
+        return self._metadata
+
+
+def test_the_token_stands_in_the_metadata() -> None:
+    """One `authorization: Bearer …`, in any case; nothing, several or another scheme are refused."""
+    assert bearer((("x", "y"), ("authorization", "Bearer a.b.c"))) == "a.b.c"
+    assert bearer((("authorization", "bearer a.b.c"),)) == "a.b.c"
+    for metadata, reason in [
+        ((), "TOKEN_MISSING"),
+        (None, "TOKEN_MISSING"),
+        ((("authorization", "Bearer a.b.c"),) * 2, "TOKEN_INVALID"),
+        ((("authorization", "Basic abc"),), "TOKEN_INVALID"),
+        ((("authorization", b"\xff"),), "TOKEN_INVALID"),
+        ((("authorization", ""),), "TOKEN_INVALID"),
+    ]:
+        with pytest.raises(NotPermitted) as caught:
+            bearer(metadata)
+        assert caught.value.reason == reason
+
+
+def test_callers_of_a_token_listener() -> None:
+    """A caller by token; consumed once with `once`; with a flaw once the token has ended in a long call."""
+    desk = Desk()
+    callers = Callers(desk.clock, Telemetry(desk.clock), desk.tokens)
+    call = Call(("authorization", f"Bearer {desk.github.token()}"))
+    caller = callers.caller(call)
+
+    assert (caller.identity.issuer, caller.source, caller.flaw) == (URLS["github"], HOME, "")
+    assert [callers.caller(call, once=True).flaw for _ in range(3)] == ["", "TOKEN_REPLAYED", "TOKEN_REPLAYED"]
+    assert callers.caller(call).flaw == ""
+    assert callers.still(caller) is caller
+    desk.clock.advance(361)
+    assert callers.still(caller).flaw == "TOKEN_EXPIRED"
+    with pytest.raises(NotPermitted):
+        callers.caller(Call())
+
+
+def test_a_certificate_decides_where_there_is_one() -> None:
+    """On a listener with mutual TLS a token is not looked at; without tokens at all a certificate is demanded."""
+    desk = Desk()
+    metadata = ("authorization", f"Bearer {desk.github.token()}")
+    with pytest.raises(NotPermitted) as caught:
+        Callers(desk.clock, Telemetry(desk.clock), desk.tokens).caller(Call(metadata, auth={"x509_pem_cert": [b"no"]}))
+    assert caught.value.reason == "IDENTITY_AMBIGUOUS"
+    with pytest.raises(NotPermitted, match="no client certificate"):
+        Callers(desk.clock, Telemetry(desk.clock)).caller(Call(metadata))
+
+
+async def test_nothing_waits() -> None:
+    """Identifying is no coroutine: whatever the token, the answer is there at once."""
+    assert not asyncio.iscoroutinefunction(Tokens.identify)

@@ -6,34 +6,16 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from kit.shown import DEMO, Shown, run_demo
+
 SECONDS_MAX = 60
 FILES_MIN = 500
-DEMO = (sys.executable, "-m", "sealpress", "demo")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A demo that ran to its end."""
-
-    code: int
-    text: str
-    errors: str
-    elapsed_s: float
-    left: list[Path]
-
-    @property
-    def commands(self) -> list[str]:
-        """What one could type."""
-        return re.findall(r"^  \$ (.+)$", self.text, re.MULTILINE)
 
 
 @pytest.fixture
@@ -51,10 +33,7 @@ def shown() -> Shown:
         (here / "dist").mkdir(parents=True)
         temporary.mkdir()
         (here / "dist" / "sealpress-0-py3-none-any.whl").write_bytes(b"wheel")
-        began = time.monotonic()
-        environment = {**os.environ, "TMPDIR": str(temporary)}
-        done = subprocess.run(DEMO, cwd=here, env=environment, capture_output=True, text=True, timeout=180, check=False)
-        return Shown(done.returncode, done.stdout, done.stderr, time.monotonic() - began, list(temporary.iterdir()))
+        return run_demo(here=here, temporary=temporary)
 
 
 def number(shown: Shown, pattern: str) -> int:

@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from kit.shown import Shown, run_demo
+
 SECONDS_MAX = 60
-DEMO = (sys.executable, "-m", "sealpress", "demo", "--governance")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A demo that ran to its end."""
-
-    code: int
-    text: str
-    errors: str
-    elapsed_s: float
-    left: list[Path]
-
-    @property
-    def commands(self) -> list[str]:
-        """What one could type."""
-        return re.findall(r"^  \$ (.+)$", self.text, re.MULTILINE)
-
-    def answer(self, command: str) -> str:
-        """What stands under the first command that begins so."""
-        found = re.search(rf"^  \$ {re.escape(command)}.*\n((?:  \|.*\n)*)", self.text, re.MULTILINE)
-        assert found is not None, f"{command} was not shown"
-        return found[1]
 
 
 @pytest.fixture(scope="module")
 def shown() -> Shown:
     """One run."""
     with tempfile.TemporaryDirectory(prefix="sp-demo-", dir="/tmp") as directory:
-        began = time.monotonic()
-        environment = {**os.environ, "TMPDIR": directory}
-        done = subprocess.run(
-            DEMO, cwd=directory, env=environment, capture_output=True, text=True, timeout=240, check=False
-        )
-        elapsed_s = time.monotonic() - began
-        return Shown(done.returncode, done.stdout, done.stderr, elapsed_s, list(Path(directory).iterdir()))
+        return run_demo("--governance", here=Path(directory), temporary=Path(directory))
 
 
 def test_it_succeeds_and_leaves_nothing(shown: Shown) -> None:

@@ -369,11 +369,10 @@ class ModuleNode(Node):
             self.module = self._stack.enter_context(kind(place))
             self._environment |= self.module.env
             self._write()
-            self.start("signer")
-            self.start("serve")
         except BaseException:
             self.close()
             raise
+        self.start_all()
 
     @property
     def lines(self) -> list[LineKind]:

@@ -26,6 +26,7 @@ from sealpress.steps import _slots, _strangers
 from sealpress.values import RecordType
 
 COUNTER = 0x8000_0042
+PROBE_KEY = {"public_key": "keys/probe.pem", "cka_label": "probe"}
 
 
 def until(true: Callable[[], object], seconds: float = 10.0) -> None:
@@ -43,7 +44,10 @@ def records(client: Client, name: str) -> list[str]:
 
 def test_a_node_tells_of_strange_keys_and_counts_once() -> None:
     """GR-01, GR-07: status, metrics, a record of each; a restart of serve and signer records nothing again."""
-    settings = {"slot": {"soft": {"operations_attribute": COUNTER}}, "signer": {"worker_backoff_ms": 100}}
+    settings = {
+        "slot": {"soft": {"operations_attribute": COUNTER, "probe_key": PROBE_KEY, "probe_ms": 600_000}},
+        "signer": {"worker_backoff_ms": 100},
+    }
     with Node(shim=True, settings=settings, start=False) as node:
         import_key(node, "stranger", "70")
         node.shim.inject("C_GetAttributeValue", shim.counter(COUNTER))  # of all keys together

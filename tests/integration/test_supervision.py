@@ -168,8 +168,7 @@ def test_a_repeated_nonce_waits_for_a_person(node: Node) -> None:
 def test_an_idle_token_is_probed_by_a_key_of_its_own() -> None:
     """After so much silence one signature of the probe key; a wrong one quarantines the slot before anybody asks."""
     with Node(shim=True, settings=QUICK, start=False) as node:
-        public = import_key(node, "probe", "70")
-        node.configure({"slot": {"soft": {"probe_key": {"public_key": str(public), "cka_id": "70"}}}})
+        node.configure({"slot": {"soft": {"probe_key": {"public_key": "keys/probe.pem", "cka_label": "probe"}}}})
         node.start("signer")
         node.start("serve")
         until(lambda: node.shim["C_Sign"] >= 3)

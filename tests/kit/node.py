@@ -56,7 +56,10 @@ def _template() -> Path:
 
 def _merge(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in more.items():
-        base[name] = _merge(base.get(name, {}), value) if isinstance(value, Mapping) else value
+        if value is None:
+            base.pop(name, None)
+        else:
+            base[name] = _merge(base.get(name, {}), value) if isinstance(value, Mapping) else value
     return base
 
 
@@ -64,7 +67,10 @@ class Node:
     """A development node with its signer and daemon as separate processes."""
 
     def __init__(self, *, settings: Mapping[str, Any] | None = None, shim: bool = False, start: bool = True) -> None:
-        """`settings` are merged into sealpress.toml; with `shim` the token stands behind it."""
+        """`settings` are merged into sealpress.toml (None: taken out).
+
+        With `shim` the token stands behind it, and is probed by no key: what it counts is what a test asked for.
+        """
         # a Unix socket's path must be short, so not below pytest's directories
         self.place = Path(tempfile.mkdtemp(prefix="sp-", dir="/tmp"))
         self.directory = self.place / "n"
@@ -76,7 +82,7 @@ class Node:
             real = tomllib.loads((self.directory / "sealpress.toml").read_text())["slot"]["soft"]["module"]
             self._shim = Shim(self.place / "shim", real)
             self._environment = self._shim.env
-            self.configure({"slot": {"soft": {"module": str(built())}}})
+            self.configure({"slot": {"soft": {"module": str(built()), "probe_key": None}}})
         self.configure(settings or {})
         self.children: dict[str, Process] = {}
         self._standbys: dict[str, Standby] = {}

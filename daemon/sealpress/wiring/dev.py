@@ -28,6 +28,7 @@ LOG_NAME = "dev.localhost/ci-1"
 BUILDER = "spiffe://dev.localhost/ci/builder"
 STRANGER = "spiffe://dev.localhost/ci/stranger"
 PREFIX = "dev/demo/local/test/"
+PROBE = "probe"  # the key that only shows whether the token works
 LISTEN = "127.0.0.1:7443"
 MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
@@ -124,8 +125,10 @@ def _make_token(directory: Path, module: str) -> dict[str, str]:
     plans = [
         KeyPlan(purpose, kind, bytes([number]), purpose) for number, (purpose, kind, *_) in enumerate(LINES, start=1)
     ]
+    plans.append(KeyPlan(PROBE, "p256", bytes([len(plans) + 1]), PROBE))
     token = directory / "token"
     public = provision_token(module, "sealpress-dev", token / "so-pin", token / "pin", plans)
+    (directory / "keys" / f"{PROBE}.pem").write_text(public.pop(PROBE))
     for purpose, pem in public.items():
         (directory / "keys" / f"{flat(PREFIX + purpose)}.pem").write_text(pem)
     return public
@@ -178,7 +181,15 @@ def _write_config(building: Path, directory: Path, module: str, listen: str) -> 
                 "governance": True,
             }
         },
-        "slot": {"soft": {"module": module, "label": "sealpress-dev", "pin_file": "token/pin", "sessions": 4}},
+        "slot": {
+            "soft": {
+                "module": module,
+                "label": "sealpress-dev",
+                "pin_file": "token/pin",
+                "sessions": 4,
+                "probe_key": {"public_key": f"keys/{PROBE}.pem", "cka_label": PROBE},
+            }
+        },
         "key": {},
         "signer": {"socket": "run/signer.sock", "state": "signer"},
         "journal": {"write": "auto"},

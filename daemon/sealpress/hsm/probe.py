@@ -33,22 +33,35 @@ class Probe:
         """Whether there is a key for it."""
         return self._key is not None
 
-    def job(self) -> tuple[m.WorkerJob, bytes]:
-        """The next operation, and the message that its signature is over: never the same one twice."""
-        assert self._key is not None
-        self._count += 1
-        message = CONTEXT + self._clock.now_ns().to_bytes(8) + self._count.to_bytes(8)
-        return self._key.job(NAME, message), message
+    def jobs(self, count: int) -> tuple[tuple[m.WorkerJob, ...], list[bytes]]:
+        """The next operations, and the messages that their signatures are over: never the same one twice."""
+        messages = [self._message() for _ in range(count)]
+        return tuple([self._job(message) for message in messages]), messages
 
-    def wrong(self, message: bytes, results: Sequence[m.WorkerResult]) -> str:
-        """Why this is no good answer; empty if it is one."""
+    def wrong(self, messages: Sequence[bytes], results: Sequence[m.WorkerResult]) -> str:
+        """Why these are no good answers; empty if they are. A lie among them says more than an error."""
+        if len(results) != len(messages):
+            return "CKR_NONE"
+        found = [self._wrong(message, result) for message, result in zip(messages, results, strict=True)]
+        lies = [one for one in found if one and not one.startswith("CKR_")]
+        return next(iter(lies), "") or next(filter(None, found), "")
+
+    def _wrong(self, message: bytes, result: m.WorkerResult) -> str:
         assert self._key is not None
-        if len(results) != 1 or results[0].rv or not results[0].tried:
-            return f"CKR_{results[0].rv:#x}" if results else "CKR_NONE"
-        if self._nonces.repeated(self._spki, self._key.job(NAME, message), results[0].signature):
+        if result.rv or not result.tried:
+            return f"CKR_{result.rv:#x}"
+        if self._nonces.repeated(self._spki, self._job(message), result.signature):
             return "REPEATED_NONCE"
         try:
-            self._key.finish(message, results[0].signature)
+            self._key.finish(message, result.signature)
         except WrongSignature:
             return "WRONG_SIGNATURE"
         return ""
+
+    def _message(self) -> bytes:
+        self._count += 1
+        return CONTEXT + self._clock.now_ns().to_bytes(8) + self._count.to_bytes(8)
+
+    def _job(self, message: bytes) -> m.WorkerJob:
+        assert self._key is not None
+        return self._key.job(NAME, message)

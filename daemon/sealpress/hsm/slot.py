@@ -437,23 +437,27 @@ class Slot:
             self._pinged = None
 
     def _try(self, child: Child) -> None:
-        """Have the token do something that costs nothing: sign with the probe key, or tell of itself."""
+        """Have the token do something that costs nothing: sign with the probe key, or tell of itself.
+
+        Where a firewall ends idle connections there is a signature for each session: it may have one of its own.
+        """
         if self._probing is child:
             return
         self._probing = child
         if self._probe.signs:
-            job, message = self._probe.job()
-            child.sign((job,), lambda answer: self._tried(child, message, answer))
+            each = self._settings.keepalive_ms > 0 and self.breaker.trusts
+            jobs, messages = self._probe.jobs(child.sessions if each else 1)
+            child.sign(jobs, lambda answer: self._tried(child, messages, answer))
         else:
-            child.ping(lambda answer: self._tried(child, b"", answer), token=True)
+            child.ping(lambda answer: self._tried(child, (), answer), token=True)
 
-    def _tried(self, child: Child, message: bytes, answer: m.WorkerSigned | m.WorkerPong | None) -> None:
+    def _tried(self, child: Child, messages: Sequence[bytes], answer: m.WorkerSigned | m.WorkerPong | None) -> None:
         if answer is None:
             return  # it is late, and replaced
         if self._probing is child:
             self._probing = None
         child.touched = asyncio.get_running_loop().time()
-        wrong = self._wrong(message, answer)
+        wrong = self._wrong(messages, answer)
         if wrong and not wrong.startswith("CKR_"):
             self.quarantine(wrong)
         elif self._child is not child:
@@ -465,8 +469,8 @@ class Slot:
             if not self.breaker.trusts:
                 self._try(child)
 
-    def _wrong(self, message: bytes, answer: m.WorkerSigned | m.WorkerPong) -> str:
+    def _wrong(self, messages: Sequence[bytes], answer: m.WorkerSigned | m.WorkerPong) -> str:
         if isinstance(answer, m.WorkerPong):
             return f"CKR_{answer.rv:#x}" if answer.rv else ""
         self.operations += sum(result.tried for result in answer.results)
-        return self._probe.wrong(message, answer.results)
+        return self._probe.wrong(messages, answer.results)

@@ -32,6 +32,9 @@ EVENT_BYTES_MAX = 1 << 20  # of one OUTCOME; a sixteenth of a segment where that
 REF_BYTES = 32
 SIGNATURE_EXTRA_BYTES = 40
 FULL_RETRY_MS = 1_000
+# Of a direct leaf whose signature nobody here has: the token may have made it, or the guard gave it out on a connection
+# that broke, or is about to. No retry will get it: the signer signs once per leaf.
+MAY_BE_SIGNED = frozenset({"OUTCOME_UNKNOWN", "ALREADY_SIGNED", "IN_FLIGHT"})
 
 
 Answer = Settled | SealpressError
@@ -91,7 +94,7 @@ def settle_direct(shared: Shared, line: Line, ticket: Ticket, parts: Sequence[Di
         for position, result in zip(part.positions, part.results, strict=True):
             if result.signature:
                 ticket.signatures[position] = result.signature
-            unknown = unknown or result.reason == "OUTCOME_UNKNOWN"
+            unknown = unknown or result.reason in MAY_BE_SIGNED
     answer: Answer
     if len(ticket.signatures) == act.count:
         status = OutcomeStatus.SIGNED

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sealpress.errors import OutcomeUnknown
+from sealpress.hsm.link import DirectResult
 from sealpress.steps import settle
 from sealpress.steps._state import PendingEvent, Phase
-from sealpress.tlog.entry import Where
+from sealpress.steps.seal import DirectPart
+from sealpress.tlog.entry import OutcomeStatus, Where
 
 
 class _Ticket:
@@ -45,3 +48,34 @@ def test_with_release_outcome_nobody_hears_before_the_record_is_durable(patient:
     pending.on_durable(placed, Where(0, 0))
     assert ticket.heard is answer
     assert forgotten == [ticket]
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "told"),
+    [
+        ("OUTCOME_UNKNOWN", OutcomeStatus.UNKNOWN, "OUTCOME_UNKNOWN"),
+        ("ALREADY_SIGNED", OutcomeStatus.UNKNOWN, "OUTCOME_UNKNOWN"),
+        ("IN_FLIGHT", OutcomeStatus.UNKNOWN, "OUTCOME_UNKNOWN"),
+        ("SLOT_DOWN", OutcomeStatus.PARTIAL, "PARTIAL"),
+    ],
+)
+async def test_a_signature_that_nobody_has_is_recorded_as_unknown(
+    reason: str, status: OutcomeStatus, told: str
+) -> None:
+    """Also where the signer gave it out already, or is at it: only what was not signed may be tried again."""
+    written: list[Any] = []
+    log: Any = SimpleNamespace(
+        log=SimpleNamespace(settings=SimpleNamespace(segment_bytes=1 << 20)), head=SimpleNamespace(size=4),
+        changed=asyncio.Event(), record=lambda pending, _: written.append(pending.event),
+    )  # fmt: skip
+    shared: Any = SimpleNamespace(
+        snapshot=SimpleNamespace(lines={}, governance_seq=0), release_outcome=False, outcome_delay_ms=0,
+        telemetry=SimpleNamespace(settled=lambda *_: None),
+    )  # fmt: skip
+    line: Any = SimpleNamespace(name="a/b/c/d/e", key_id=bytes(32), log=log)
+    ticket: Any = _Ticket()
+    ticket.act, ticket.signatures = SimpleNamespace(seq=7, first_leaf=2, count=2), {}
+    results = (DirectResult(b"s", 0, 1, "s1#1"), DirectResult(b"", 0, 0, "", reason))
+    settle.settle_direct(shared, line, ticket, [DirectPart((0, 1), results, 4)])
+    assert [event.status for event in written] == [status]
+    assert ticket.heard.reason == told

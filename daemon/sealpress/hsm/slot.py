@@ -428,7 +428,7 @@ class Slot:
                 child.ping(self._ponged)
             silent_s = asyncio.get_running_loop().time() - child.touched
             if silent_s >= self._settings.heartbeat_ms / 1000:
-                self._each_ns *= _FORGET
+                self._each_ns = faded(self._each_ns)
             if silent_s >= silence_s:
                 self._try(child)
 
@@ -474,3 +474,8 @@ class Slot:
             return f"CKR_{answer.rv:#x}" if answer.rv else ""
         self.operations += sum(result.tried for result in answer.results)
         return self._probe.wrong(messages, answer.results)
+
+
+def faded(each_ns: float) -> float:
+    """What one operation is thought to take after a heartbeat without any: less, but after years, too, something."""
+    return max(_FORGET * each_ns, min(each_ns, _LEAST_NS))

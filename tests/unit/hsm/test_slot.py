@@ -22,7 +22,7 @@ from sealpress.hsm.breaker import Phase
 from sealpress.hsm.keytable import KeyTable
 from sealpress.hsm.nonces import RecentNonces
 from sealpress.hsm.probe import Probe
-from sealpress.hsm.slot import LASTS, Around, Slot
+from sealpress.hsm.slot import LASTS, Around, Slot, faded
 from sealpress.hsm.state import State
 from sealpress.telemetry import Telemetry
 
@@ -95,3 +95,12 @@ async def test_a_bug_of_ours_costs_a_slot_a_pause(tmp_path: Path) -> None:
     assert caught.value.reason == "MODULE_MISSING"
     assert "ZeroDivisionError" in bench.said.getvalue()
     await bench.slot.close()
+
+
+def test_a_slot_that_idles_for_days_has_a_speed() -> None:
+    """What an operation took fades, so that it is tried again, but not to nothing; what is not known stays unknown."""
+    each_ns = 20_000_000.0
+    for _ in range(100_000):
+        each_ns = faded(each_ns)
+    assert each_ns == 1_000
+    assert (faded(0.0), faded(100.0), faded(10_000.0)) == (0.0, 100.0, 9_000.0)

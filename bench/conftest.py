@@ -57,8 +57,8 @@ def ratio(request: pytest.FixtureRequest, benchmark: Any, tiny: bool) -> Iterato
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """A benchmark fails when all of its rows are recorded, those that missed their target with them."""
     said = yield
-    if isinstance(ratio := pyfuncitem.funcargs.get("ratio"), Ratios):
-        ratio.judge()
+    if isinstance(ratio := pyfuncitem.funcargs.get("ratio"), Ratios) and (missed := ratio.missed()):
+        pytest.fail(missed, pytrace=False)
     return said
 
 

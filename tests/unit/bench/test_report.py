@@ -51,8 +51,8 @@ def test_without_a_run_there_is_nothing_to_report(tmp_path: Path) -> None:
 
 
 @unused
-def test_a_missed_target_fails_when_all_rows_stand(benchmark: Any) -> None:
-    """A row that misses its target is recorded and printed like the next one, and then fails the benchmark by name."""
+def test_a_missed_target_is_told_when_all_rows_stand(benchmark: Any) -> None:
+    """A row that misses its target is recorded and printed like the next one, and named when the benchmark is over."""
     run = report.Run()
     ratios = Ratios(benchmark, run, [], "bench_a.py", tiny=False)
     ratios.row("slow", 1.0, "call/s", "empty handler", 2.0, target=Target(ratio_min=0.85))
@@ -62,8 +62,7 @@ def test_a_missed_target_fails_when_all_rows_stand(benchmark: Any) -> None:
     assert [row.missed for row in run.rows] == [True, False]
     assert [row.target for row in run.rows] == ["≥ 0.85 x", "≥ 0.85 x, ≤ 3 call/s"]
     assert list(report.table(run.rows))[-1] == "2 rows, 2 with a target, 1 missed: slow"
-    with pytest.raises(AssertionError, match=r"slow: 1 call/s, 0\.500 x, not ≥ 0\.85 x"):
-        ratios.judge()
+    assert ratios.missed() == "slow: 1 call/s, 0.500 x, not ≥ 0.85 x"
 
 
 @unused
@@ -72,5 +71,5 @@ def test_no_target_counts_in_tiny_mode(benchmark: Any) -> None:
     ratios = Ratios(benchmark, report.Run(), [], "bench_a.py", tiny=True)
 
     assert not ratios.row("slow", 1.0, "call/s", "empty handler", 2.0, target=Target(ratio_min=0.85)).missed
-    ratios.judge()
+    assert not ratios.missed()
     ratios.close()

@@ -1,7 +1,7 @@
 """What does an append to the journal cost beside `write` and `fdatasync` of the same bytes?
 
 The product's side does more: it frames and checksums, hashes every leaf from the stored bytes, and grows the tree, with
-as many commits in flight as a daemon has.
+two commits in flight; the daemon sends one at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 TIME_NS = 1_700_000_000_000_000_000
 NEEDED = 0.8
-IN_FLIGHT = 2  # [journal] commits_in_flight_max
+IN_FLIGHT = 2
 
 
 class Appender:

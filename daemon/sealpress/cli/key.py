@@ -43,6 +43,9 @@ DAY_S = 86_400
 ROTATE_SHARE = 0.8  # of a key's time
 ChangeOption = Annotated[str, typer.Option("--change", help="The approved change to carry out.")]
 KeyName = Annotated[str, typer.Argument(help="The key's id, as in [key.<id>]")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="What the custodian wrote.")]
+EvidenceFile = Annotated[Path, typer.Option("--evidence", help="Where to put what the custodian needs.")]
+EVIDENCE = Path("change.json")
 
 
 def register(app: typer.Typer) -> None:
@@ -117,10 +120,8 @@ def propose_key(
 
 def generate(
     change: ChangeOption,
-    report: Annotated[Path | None, typer.Option("--report", help="What the custodian wrote.")] = None,
-    evidence: Annotated[Path, typer.Option("--evidence", help="Where to put what the custodian needs.")] = Path(
-        "change.json"
-    ),
+    report: ReportFile = None,
+    evidence: EvidenceFile = EVIDENCE,
     client: ClientFile = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -130,10 +131,8 @@ def generate(
 
 def adopt(
     change: ChangeOption,
-    report: Annotated[Path | None, typer.Option("--report", help="What the custodian wrote.")] = None,
-    evidence: Annotated[Path, typer.Option("--evidence", help="Where to put what the custodian needs.")] = Path(
-        "change.json"
-    ),
+    report: ReportFile = None,
+    evidence: EvidenceFile = EVIDENCE,
     client: ClientFile = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -198,9 +197,7 @@ def destroy(
     key: KeyName,
     change: ChangeOption = "",
     witness: Annotated[list[str] | None, typer.Option("--witness", help="person:<name>; two of them")] = None,
-    evidence: Annotated[Path, typer.Option("--evidence", help="Where to put what the custodian needs.")] = Path(
-        "change.json"
-    ),
+    evidence: EvidenceFile = EVIDENCE,
     reason: Reason = "",
     client: ClientFile = None,
     as_json: JsonFlag = False,

@@ -112,14 +112,20 @@ class LogBook:
         """The root of an accepted head, as far back as we remember."""
         return self._heads.get(size)
 
-    async def durable(self) -> None:
-        """Everything changed so far is on the disk; Damaged if it cannot be."""
+    @property
+    def changes(self) -> int:
+        """How often it changed; the number of the last change."""
+        return self._wanted
+
+    async def durable(self, change: int | None = None) -> None:
+        """Everything changed so far, or up to this change, is on the disk; Damaged if it cannot be."""
         if self._failure is not None:
             raise self._failure
-        if self._done >= self._wanted:
+        change = self._wanted if change is None else change
+        if self._done >= change:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((self._wanted, future))
+        self._waiting.append((change, future))
         await future
 
     def _change(self, mark: HeadMark) -> None:

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -54,7 +55,10 @@ class Child:
         self._deadline_s = deadline_s
         self._on_change = on_change
         self._on_stock = on_stock
-        self._writer: asyncio.StreamWriter | None = None
+        self._socket: socket.socket | None = None
+        self._frames = m.Frames(m.from_worker_decoder)
+        self._unsent: deque[bytes] = deque()  # packets that the socket had no room for
+        self._parted: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # no more will come
         self._calls: dict[int, _Call] = {}
         self._next_id = 0
         self._pid = 0
@@ -71,8 +75,7 @@ class Child:
     @property
     def up(self) -> bool:
         """Whether it can sign."""
-        writer = self._writer
-        return writer is not None and self.sessions > 0 and not self._leaving and not writer.is_closing()
+        return self.sessions > 0 and not self._leaving and not self._parted.done()
 
     @property
     def calls(self) -> int:
@@ -82,10 +85,9 @@ class Child:
     async def run(self) -> None:
         """Returns when the process is gone and everybody was told."""
         try:
-            reader, writer = await asyncio.open_unix_connection(sock=self._begin())
-            with contextlib.closing(writer):
-                await self._converse(reader, writer)
-        except (OSError, Malformed, TimeoutError) as error:
+            with self._begin() as ours:
+                await self._converse(ours)
+        except OSError as error:
             if not self._pid:
                 text = f"no worker can be started: {error}"
                 self.failure = m.WorkerFailed("WORKER_START", text, "see the limits of processes and open files", False)
@@ -109,7 +111,7 @@ class Child:
 
     def _begin(self) -> socket.socket:
         """Our end of its socket; OSError if this machine has no room for another process."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
                 self._pid = _spawn(theirs)
@@ -132,8 +134,7 @@ class Child:
 
     def look(self) -> None:
         """It looks at the token's keys again; only while it is `up`."""
-        assert self._writer is not None
-        self._writer.write(m.frame(m.WorkerStock()))
+        self._write(m.frame(m.WorkerStock()))
 
     def leave(self) -> None:
         """It gets no more calls, and ends when those in its hands have ended, one way or the other."""
@@ -150,10 +151,9 @@ class Child:
     # ---- calls ----
 
     def _send(self, ask: m.WorkerSign | m.WorkerPing, jobs: int, told: Told) -> None:
-        assert self._writer is not None
         timer = asyncio.get_running_loop().call_later(self._deadline_s, self._passed, ask.id)
         self._calls[ask.id] = _Call(told, jobs, timer)
-        self._writer.write(m.frame(ask))
+        self._write(m.frame(ask))
 
     def _passed(self, id_: int) -> None:
         """Its caller waits no longer. The worker may answer until twice the deadline, then it dies."""
@@ -186,23 +186,74 @@ class Child:
 
     # ---- the process ----
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with asyncio.timeout(_OPEN_S_MAX) as opening:
-            writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(self._ask))
-            frames = m.Frames(m.from_worker_decoder)
-            while data := await reader.read(1 << 18):
-                for message in frames.feed(data):
-                    self._take(message, writer)
-                if self.opened.done():
-                    opening.reschedule(None)
+    async def _converse(self, ours: socket.socket) -> None:
+        ours.setblocking(False)
+        self._socket = ours
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ours, self._read)
+        opening = loop.call_later(_OPEN_S_MAX, self._not_opened)
+        try:
+            self._write(m.frame(m.Hello(m.VERSION)))
+            self._write(m.frame(self._ask))
+            await self._parted
+        finally:
+            opening.cancel()
+            self._socket = None
+            loop.remove_reader(ours)
+            loop.remove_writer(ours)
 
-    def _take(self, message: m.FromWorker, writer: asyncio.StreamWriter) -> None:
+    def _read(self) -> None:
+        """One packet."""
+        assert self._socket is not None
+        try:
+            packet = self._socket.recv(m.PACKET_BYTES)
+            for message in self._frames.feed(packet):
+                self._take(message)
+        except BlockingIOError:
+            return
+        except (OSError, Malformed):
+            packet = b""
+        if not packet:
+            self._part()
+
+    def _write(self, frame: bytes) -> None:
+        """Now, or when there is room."""
+        behind = bool(self._unsent)
+        self._unsent.extend(m.packets(frame))
+        if not behind and not self._flush() and self._socket is not None:
+            asyncio.get_running_loop().add_writer(self._socket, self._drain)
+
+    def _drain(self) -> None:
+        if self._flush() and self._socket is not None:
+            asyncio.get_running_loop().remove_writer(self._socket)
+
+    def _flush(self) -> bool:
+        """Whether nothing is left to be sent."""
+        try:
+            while self._unsent and self._socket is not None:
+                self._socket.send(self._unsent[0])
+                self._unsent.popleft()
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._part()
+        return True
+
+    def _not_opened(self) -> None:
+        if not self.opened.done():
+            self._part()
+
+    def _part(self) -> None:
+        if not self._parted.done():
+            self._parted.set_result(None)
+
+    def _take(self, message: m.FromWorker) -> None:
         match message:
             case m.Hello():
                 if message.version != m.VERSION:
                     raise Malformed("the worker speaks another version", reason="VERSION")
             case m.WorkerReady():
-                self._writer, self.sessions = writer, message.sessions
+                self.sessions = message.sessions
                 if not self.opened.done():
                     if message.single_threaded:
                         _log.warning("slot %s: its module has no locking: one session is used", self._ask.slot)
@@ -218,7 +269,8 @@ class Child:
                 self._answered(message)
 
     def _forget(self) -> None:
-        self._writer, self.sessions, self.jobs = None, 0, 0
+        self.sessions, self.jobs = 0, 0
+        self._part()
         if not self.opened.done():
             self.opened.set_result(False)
         calls, self._calls = self._calls, {}

@@ -30,6 +30,7 @@ from sealpress.errors import Damaged, Malformed, NotPermitted, Refusal, Unavaila
 from sealpress.hsm import lifting, openings
 from sealpress.hsm import messages as m
 from sealpress.hsm.accounts import Accounts
+from sealpress.hsm.begun import begun
 from sealpress.hsm.book import LogBook
 from sealpress.hsm.direct import Opened, open_leaf
 from sealpress.hsm.finish import Signed, sign_log
@@ -187,16 +188,11 @@ class Guard:
         text = note.checkpoint_text(ask.origin, ask.size, book.mark.root if held is None else held.root)
         message = note.cosignature_message(text, time)
         # The tokens work from here on, the disk since the head was accepted; the log key signs meanwhile.
-        tokens = [asyncio.ensure_future(self._tokens.cosign(key, message)) for key in willing]
-        try:
-            await asyncio.sleep(0)
-            log_line = sign_log(log, text)
-            await _release(book)
-            signed = [await token for token in tokens]
-        except BaseException:
-            for token in tokens:
-                token.cancel()
-            raise
+        change = book.changes
+        tokens = [begun(self._tokens.cosign(key, message)) for key in willing]
+        log_line = sign_log(log, text)
+        signed = [await tokens[0]] if len(tokens) == 1 else await asyncio.gather(*tokens)
+        await _release(book, change)
         if self._state.stopped_all:
             raise NotPermitted("the signer is stopped", reason="STOPPED")
         by_key = dict(zip((key.name for key in willing), signed, strict=True))
@@ -348,9 +344,9 @@ class Guard:
         return self._clock.now_ns() // _NS
 
 
-async def _release(book: LogBook) -> None:
+async def _release(book: LogBook, change: int | None = None) -> None:
     """Wait until the mark is durable; after a failed write there is no signature, and this process ends."""
     try:
-        await book.durable()
+        await book.durable(change)
     except Damaged as failure:
         raise Unavailable(failure.message, reason="SIGNER_STOPPING", retry_after_ms=1_000) from None

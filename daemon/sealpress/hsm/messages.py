@@ -10,6 +10,7 @@ another type or beyond its bound, and bytes left over do not decode. Does not: j
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
@@ -26,6 +27,7 @@ APPROVALS_MAX = 64  # of one change record
 DIRECT_ITEMS_MAX = 1_024  # of one message; the link cuts longer lists
 KEYS_MAX = 256  # named in one seal
 COSIGNATURES_MAX = 16  # shown for one head
+PACKET_BYTES = 128 << 10  # between guard and worker; a socket takes at least so much at once
 PREFIX = struct.Struct("<I")
 
 Id = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
@@ -448,6 +450,23 @@ from_worker_decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decod
 _encoder = msgspec.msgpack.Encoder()
 
 M = TypeVar("M")
+
+
+def packets(frame: bytes) -> Sequence[bytes]:
+    """The frame as it goes between guard and worker, whose sockets keep packets apart: in one, but for large ones."""
+    if len(frame) <= PACKET_BYTES:
+        return (frame,)
+    return [frame[at : at + PACKET_BYTES] for at in range(0, len(frame), PACKET_BYTES)]
+
+
+def only(decoder: msgspec.msgpack.Decoder[M], packet: memoryview) -> M:
+    """The message that is the whole packet; Malformed."""
+    if len(packet) < PREFIX.size or PREFIX.unpack_from(packet)[0] != len(packet) - PREFIX.size:
+        raise Malformed("a packet is not one message")
+    try:
+        return decoder.decode(packet[PREFIX.size :])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"not a message of the signer's interface: {error}") from error
 
 
 def frame(message: msgspec.Struct) -> bytes:

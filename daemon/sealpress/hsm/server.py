@@ -20,6 +20,7 @@ from typing import cast
 
 from sealpress.errors import CannotStart, Malformed
 from sealpress.hsm import messages as m
+from sealpress.hsm.begun import begun
 from sealpress.hsm.guard import Guard
 
 CONNECTIONS_MAX = 16
@@ -82,7 +83,7 @@ class GuardServer:
 
 
 class _Connection(asyncio.Protocol):
-    """One front end. Its calls are tasks, which start in the order they are made."""
+    """One front end. Its calls begin as they are read; what they wait for afterwards is a task's business."""
 
     def __init__(self, guard: Guard, users: Collection[int], others: set[_Connection]) -> None:
         self._guard = guard
@@ -150,7 +151,7 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _begin(self, ask: m.Ask) -> None:
-        call = asyncio.get_running_loop().create_task(self._call(ask))
+        call = asyncio.get_running_loop().create_task(begun(self._call(ask)))
         self._calls.add(call)
         call.add_done_callback(self._ended)
 

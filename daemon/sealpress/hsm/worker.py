@@ -1,7 +1,10 @@
 """The process that holds a slot: loads the module, logs in, signs what the guard sends.
 
-Started by the guard (`python -m sealpress.hsm.worker`) with one end of a socket pair. It ends when that socket ends,
-when its parent does, and when its token is lost; the guard starts another.
+Started by the guard (`python -m sealpress.hsm.worker`) with one end of a pair of packet sockets. It ends when that
+socket ends, when its parent does, and when its token is lost; the guard starts another.
+
+Once it is open, each message is one packet, and threads wait for them side by side: the kernel gives a packet to one of
+them, which does what it says and answers, without a way to another thread. One of them always waits.
 
 Guarantees: no core dump, no tracing, killed with its parent; the PIN is read and used in C; a ping is answered while
 sessions hang; what is asked is done or answered as not tried before its deadline, unless the token has it in hand.
@@ -16,8 +19,8 @@ import signal
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from sealpress.clock import SystemClock
@@ -42,48 +45,85 @@ class _Worker:
     def __init__(self, connection: socket.socket, clock: Clock) -> None:
         self._connection = connection
         self._clock = clock
-        self._frames = m.Frames(m.to_worker_decoder)
-        self._said = threading.Condition()  # guards the socket, `_told` and `_done`
+        self._lock = threading.Lock()  # guards writing to the socket, and what follows
+        self._idle = threading.Condition(self._lock)
+        self._told = -1  # sessions
+        self._readers = 1  # threads that wait for packets, or do what one said
+        self._busy = 0  # of them, those that have a batch in hand
+        self._waiting: deque[m.WorkerSign | m.WorkerPing] = deque()  # for one of them
         self._pool: SlotPool | None = None
         self._ask: m.WorkerOpen | None = None
-        self._threads = ThreadPoolExecutor(BATCHES_MAX, thread_name_prefix="batch")
-        self._asked = 0  # batches; by the reader alone
-        self._done = 0
-        self._told = -1  # sessions
 
     def run(self) -> int:
         self._say(m.Hello(m.VERSION))
-        while data := self._connection.recv(1 << 18):
-            for message in self._frames.feed(data):
-                if not self._take(message):
+        frames = m.Frames(m.to_worker_decoder)  # the first message may be larger than a packet
+        while self._pool is None:
+            data = self._connection.recv(m.PACKET_BYTES)
+            if not data:
+                return 0
+            for message in frames.feed(data):
+                if not self._greet(message):
                     return _EXIT_LOST
-        return 0
+        return self._serve(self._pool)
 
-    def _take(self, message: m.ToWorker) -> bool:
-        pool = self._pool
+    def _greet(self, message: m.ToWorker) -> bool:
         match message:
             case m.Hello():
                 return message.version == m.VERSION
-            case m.WorkerOpen() if pool is None:
+            case m.WorkerOpen() if self._pool is None:
                 return self._open(message)
-            case m.WorkerSign() if pool is not None:
-                self._asked += 1
-                if self._asked - self._done > BATCHES_MAX + WAITING_MAX:
-                    self._answer(message, (m.WorkerResult(b"", _NO_SESSION, 0, False),) * len(message.jobs))
-                else:
-                    self._threads.submit(self._sign, pool, message)
-                return not pool.stuck
-            case m.WorkerPing() if pool is not None:
-                if message.token:
-                    self._threads.submit(self._ask_token, pool, message)
-                else:
-                    self._tell(lambda sessions: m.WorkerPong(message.id, sessions))
-                return not pool.stuck
-            case m.WorkerStock() if pool is not None and self._ask is not None:
-                pool.chore(partial(self._look, pool, self._ask))
-                return not pool.stuck
             case _:
                 return False
+
+    def _serve(self, pool: SlotPool) -> int:
+        """One packet after the other; any number of threads."""
+        packet = memoryview(bytearray(m.PACKET_BYTES))
+        while size := self._connection.recv_into(packet):
+            if not self._take(pool, m.only(m.to_worker_decoder, packet[:size])):
+                return _EXIT_LOST
+        return 0
+
+    def _read(self, pool: SlotPool) -> None:
+        try:
+            code = self._serve(pool)
+        except BaseException:
+            code = _EXIT_LOST  # the guard sees the socket end, and takes what is in hand for unknown
+        os._exit(code)
+
+    def _take(self, pool: SlotPool, message: m.ToWorker) -> bool:
+        match message:
+            case m.WorkerSign():
+                self._work(pool, message)
+            case m.WorkerPing() if message.token:
+                self._work(pool, message)
+            case m.WorkerPing():
+                self._tell(lambda sessions: m.WorkerPong(message.id, sessions))
+            case m.WorkerStock() if self._ask is not None:
+                pool.chore(partial(self._look, pool, self._ask))
+            case _:
+                return False
+        return not pool.stuck
+
+    def _work(self, pool: SlotPool, ask: m.WorkerSign | m.WorkerPing) -> None:
+        """Do this, and what waits when it is done; or let it wait."""
+        with self._lock:
+            if self._busy == BATCHES_MAX:
+                full = len(self._waiting) == WAITING_MAX
+                if not full:
+                    self._waiting.append(ask)
+                    return
+            else:
+                full = False
+                self._busy += 1
+                if self._busy == self._readers:
+                    self._readers += 1
+                    threading.Thread(target=self._read, args=(pool,), name="batch", daemon=True).start()
+        if full:
+            self._tell(lambda sessions: _refused(ask, sessions))
+            return
+        after: m.WorkerSign | m.WorkerPing | None = ask
+        while after is not None:
+            after = self._done(self._do(pool, after))
 
     def _open(self, ask: m.WorkerOpen) -> bool:
         try:
@@ -106,32 +146,32 @@ class _Worker:
         except BaseException:
             os._exit(_EXIT_LOST)
 
-    def _sign(self, pool: SlotPool, ask: m.WorkerSign) -> None:
-        try:
-            self._answer(ask, pool.sign(ask.jobs, max(ask.deadline_ns - _ANSWER_NS, 0)))
-        except BaseException:
-            os._exit(_EXIT_LOST)  # the guard sees the socket end, and takes these jobs' outcome for unknown
-
-    def _ask_token(self, pool: SlotPool, ask: m.WorkerPing) -> None:
-        try:
+    def _do(self, pool: SlotPool, ask: m.WorkerSign | m.WorkerPing) -> Callable[[int], m.FromWorker]:
+        """The answer, but for the number of sessions."""
+        if isinstance(ask, m.WorkerPing):
             rv = pool.look()
-            self._tell(lambda sessions: m.WorkerPong(ask.id, sessions, rv))
-        except BaseException:
-            os._exit(_EXIT_LOST)
+            return lambda sessions: m.WorkerPong(ask.id, sessions, rv)
+        results = pool.sign(ask.jobs, max(ask.deadline_ns - _ANSWER_NS, 0))
+        return lambda sessions: m.WorkerSigned(ask.id, results, sessions)
 
-    def _answer(self, ask: m.WorkerSign, results: tuple[m.WorkerResult, ...]) -> None:
-        self._tell(lambda sessions: m.WorkerSigned(ask.id, results, sessions))
-        with self._said:
-            self._done += 1
-            self._said.notify_all()
+    def _done(self, answer: Callable[[int], m.FromWorker]) -> m.WorkerSign | m.WorkerPing | None:
+        """Say so; what is to be done next."""
+        with self._lock:
+            self._tell_locked(answer)
+            if self._waiting:
+                return self._waiting.popleft()
+            self._busy -= 1
+            if not self._busy:
+                self._idle.notify_all()
+            return None
 
     def _changed(self) -> None:
         """Sessions were opened or lost, or all is lost; called by the pool's mender, and once before it starts."""
         pool = self._pool
         assert pool is not None
         if pool.lost is not None:
-            with self._said:  # what waited for a session is being answered as not tried
-                self._said.wait_for(lambda: self._done >= self._asked, _LAST_ANSWERS_S)
+            with self._idle:  # what waited for a session is being answered as not tried
+                self._idle.wait_for(lambda: not self._busy, _LAST_ANSWERS_S)
             with contextlib.suppress(OSError):
                 self._say(_failed(pool.lost))
             os._exit(_EXIT_LOST)
@@ -139,15 +179,29 @@ class _Worker:
             self._tell(lambda sessions: m.WorkerReady(sessions, p11.single_threaded()))
 
     def _say(self, message: m.FromWorker) -> None:
-        with self._said:
-            self._connection.sendall(m.frame(message))
+        with self._lock:
+            self._send(message)
 
     def _tell(self, made: Callable[[int], m.FromWorker]) -> None:
         """A message with the number of sessions: read under the lock, so that the last one told is the newest."""
+        with self._lock:
+            self._tell_locked(made)
+
+    def _tell_locked(self, made: Callable[[int], m.FromWorker]) -> None:
         assert self._pool is not None
-        with self._said:
-            self._told = self._pool.sessions
-            self._connection.sendall(m.frame(made(self._told)))
+        self._told = self._pool.sessions
+        self._send(made(self._told))
+
+    def _send(self, message: m.FromWorker) -> None:
+        for packet in m.packets(m.frame(message)):
+            self._connection.sendall(packet)
+
+
+def _refused(ask: m.WorkerSign | m.WorkerPing, sessions: int) -> m.FromWorker:
+    """There are too many already."""
+    if isinstance(ask, m.WorkerPing):
+        return m.WorkerPong(ask.id, sessions, _NO_SESSION)
+    return m.WorkerSigned(ask.id, (m.WorkerResult(b"", _NO_SESSION, 0, False),) * len(ask.jobs), sessions)
 
 
 def _failed(error: CannotStart | CoreError) -> m.WorkerFailed:

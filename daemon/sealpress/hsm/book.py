@@ -18,6 +18,7 @@ from pathlib import Path
 from sealpress.core.merkle import frontier_root
 from sealpress.errors import CoreError, Damaged
 from sealpress.hsm import heads
+from sealpress.hsm.aside import Aside
 from sealpress.hsm.direct import Released
 from sealpress.hsm.holding import Holds, Proposed, Quorum
 from sealpress.hsm.mark import HeadMark, MarkFile
@@ -50,8 +51,8 @@ class LogBook:
         self._wanted = self._done = 0
         self._failure: Damaged | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._writer: Aside[HeadMark] | None = None
+        self._writing = 0  # number of the change that is being written; 0: none
 
     def _check(self, mark: HeadMark) -> None:
         with contextlib.suppress(CoreError):
@@ -62,16 +63,16 @@ class LogBook:
     def start(self, now: int) -> None:
         """Begin writing; needs a running loop. What stood in the mark before may be as young as `now`."""
         self.answering = now if self.mark.size else 0
-        self._task = asyncio.create_task(self._write(), name=f"mark-{self.mark.origin}")
+        self._writer = Aside(self._store, self._written, f"mark-{self.mark.origin}")
+        self.write()
 
     async def close(self) -> None:
         """Write what is wanted, then give the file back."""
         with contextlib.suppress(Damaged):
             await self.durable()
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         self._file.close()
 
     def accept(
@@ -128,27 +129,33 @@ class LogBook:
         self._waiting.append((change, future))
         await future
 
+    def write(self) -> None:
+        """Have the newest state written, at once if nothing is being written."""
+        if self._done < self._wanted and not self._writing and not self._failure and self._writer is not None:
+            self._writing = self._wanted
+            self._writer.begin(self.mark)
+
     def _change(self, mark: HeadMark) -> None:
+        if self._done == self._wanted:
+            asyncio.get_running_loop().call_soon(self.write)  # what follows at once is written with it
         self.mark = mark
         self._wanted += 1
-        self._wake.set()
 
-    async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            wanted, mark = self._wanted, self.mark
-            try:
-                await asyncio.get_running_loop().run_in_executor(None, self._file.write, mark)
-            except Damaged as failure:
-                self._fail(failure)
-                return
-            self._done = wanted
-            ready = [future for generation, future in self._waiting if generation <= wanted]
-            self._waiting = [entry for entry in self._waiting if entry[0] > wanted]
-            for future in ready:
-                if not future.done():
-                    future.set_result(None)
+    def _store(self, mark: HeadMark) -> None:
+        self._file.write(mark)
+
+    def _written(self, error: Exception | None) -> None:
+        done, self._writing = self._writing, 0
+        if error is not None:
+            self._fail(error if isinstance(error, Damaged) else Damaged(repr(error), reason="MARK_FAILED"))
+            return
+        self._done = done
+        ready = [future for change, future in self._waiting if change <= done]
+        self._waiting = [entry for entry in self._waiting if entry[0] > done]
+        for future in ready:
+            if not future.done():
+                future.set_result(None)
+        self.write()
 
     def _fail(self, failure: Damaged) -> None:
         self._failure = failure

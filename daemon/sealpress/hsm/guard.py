@@ -187,9 +187,10 @@ class Guard:
             book.propose(self._now())
         text = note.checkpoint_text(ask.origin, ask.size, book.mark.root if held is None else held.root)
         message = note.cosignature_message(text, time)
-        # The tokens work from here on, the disk since the head was accepted; the log key signs meanwhile.
+        # The tokens and the disk work from here on; the log key signs meanwhile.
         change = book.changes
         tokens = [begun(self._tokens.cosign(key, message)) for key in willing]
+        book.write()
         log_line = sign_log(log, text)
         signed = [await tokens[0]] if len(tokens) == 1 else await asyncio.gather(*tokens)
         await _release(book, change)

@@ -8,7 +8,6 @@ know what is signed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sealpress.core import _native
@@ -21,8 +20,7 @@ LATE = 0x50  # CKR_FUNCTION_CANCELED, of an outcome without session: the deadlin
 _UNTRIED = 0xFFFF_FFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One signature: key handle, CKM_*, parameter (0, or the digest algorithm of a PSS), its exact size, the data."""
 
     key: int
@@ -171,6 +169,11 @@ class Pool:
     def alive(self) -> list[bool]:
         """Per session, whether it still may be used."""
         return [state == lib.SP_P11_SEAT_ALIVE for state in self._seats()]
+
+    @property
+    def living(self) -> int:
+        """How many sessions still may be used."""
+        return int(lib.sp_p11_pool_seats(self._pool, ffi.NULL))
 
     def dead(self) -> list[int]:
         """Positions whose session may be closed and replaced: no thread has it in the token's hands any more."""

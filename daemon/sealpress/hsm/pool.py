@@ -96,8 +96,7 @@ class SlotPool:
     def sessions(self) -> int:
         """How many may be used. While the mender has not failed yet there is at least one to hope for."""
         with self._changed:
-            alive = sum(self._pool.alive())
-            return alive or int(self.lost is None and not self._failing)
+            return self._pool.living or int(self.lost is None and not self._failing)
 
     @property
     def stuck(self) -> bool:
@@ -154,7 +153,7 @@ class SlotPool:
             return self.lost is None and self._usable()
 
     def _usable(self) -> bool:
-        return not self._fault and not self._looking and any(self._pool.alive())
+        return not self._fault and not self._looking and self._pool.living > 0
 
     def look(self) -> int:
         """What the token answers when it is asked how it is (C_GetTokenInfo, which needs no session): 0 is well."""

@@ -93,6 +93,7 @@ class _Connection(asyncio.Protocol):
         self._greeted = False
         self._waiting: deque[m.Ask] = deque()  # read and not begun: what one chunk holds at most
         self._calls: set[asyncio.Task[None]] = set()
+        self._unsent: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -123,12 +124,19 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()  # it does not read what it asked for
 
     def answer(self, answer: m.Answer) -> None:
-        """Send it, unless nobody is there."""
-        if not self._transport.is_closing():
-            self._transport.write(m.frame(answer))
+        """Send it, unless nobody is there; with what is answered in the same breath, so that the reader wakes once."""
+        self._unsent.append(m.frame(answer))
+        if len(self._unsent) == 1:
+            asyncio.get_running_loop().call_soon(self._send)
+
+    def _send(self) -> None:
+        if self._unsent and not self._transport.is_closing():
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def close(self) -> None:
         """Hang up; what is under way comes to its end unheard."""
+        self._send()
         self._others.discard(self)
         self._transport.close()
 

@@ -383,6 +383,16 @@ int sp_known_settle(sp_known *known, uint64_t seq, uint8_t state, uint32_t done,
 /* Forgets the oldest, if it is of until_ns or before; SP_E_END: it is not. */
 int sp_known_drop(sp_known *known, uint64_t until_ns, uint64_t *gone);
 
+/* ---- mark (sp_mark): two slots of a file, written in turn by a thread of its own ---- */
+enum { SP_MARK_SLOT = 4096 /* bytes */, SP_MARK_SLOTS = 2 };
+typedef struct sp_mark sp_mark;
+/* `told` is an eventfd: one is added to it whenever a write has ended, well or not. It must outlive the mark. */
+int sp_mark_open(const sp_disk *disk, const char *path, int told, sp_mark **out);
+/* The bytes are copied; SP_E_BUSY while a write is under way, SP_E_FAILED after one that failed. */
+int sp_mark_begin(sp_mark *mark, uint32_t slot, const uint8_t *bytes /* SP_MARK_SLOT */);
+int sp_mark_await(sp_mark *mark);       /* durable when it answers SP_OK; else why the write failed, and errno */
+void sp_mark_close(sp_mark *mark);      /* waits for a write under way */
+
 /* ---- PKCS#11 (sp_p11): the module table and the signing loop --------------- */
 /* Opens the vendor's module once per process and keeps its table; C_GetFunctionList of this library hands it out with C_Initialize replaced. */
 int sp_p11_open(const char *path, const char *reserved /* or NULL */);

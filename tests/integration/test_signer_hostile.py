@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from kit import shim
 from kit.front import NOW, accepted
 from kit.liar import KEYS_USED, SHAPES, Liar, told
 from kit.signer import ORIGIN, Node, make_node
-from sealpress.errors import Damaged, Refusal
+from sealpress.errors import Refusal
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Node:
     """A provisioned node that tests copy."""
     directory = tmp_path_factory.mktemp("hostile")
     return make_node(directory / "n", keys=KEYS_USED, module=str(shim.built()), signer="leaves_per_minute_max = 1000")
+
+
+def fill_up(path: Path) -> None:
+    """This process has the file open once: from now on nothing can be written there."""
+    (descriptor,) = [int(name.name) for name in Path("/proc/self/fd").iterdir() if name.resolve() == path.resolve()]
+    full = os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, descriptor)
+    os.close(full)
 
 
 @pytest.fixture
@@ -66,14 +75,9 @@ async def test_a_leaf_of_an_earlier_accepted_head_is_signed(front: Liar) -> None
     assert result.signature
 
 
-async def test_a_mark_that_cannot_be_written_ends_all_signing(front: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mark_that_cannot_be_written_ends_all_signing(front: Liar) -> None:
     """The disk fails under the mark: no signature leaves, then or later, and the process is told to end."""
-
-    def fail(_: object) -> None:
-        raise Damaged("no disk", reason="MARK_FAILED")
-
-    book = front.signer.guard._books[ORIGIN]
-    monkeypatch.setattr(book._file, "write", fail)
+    fill_up(front.signer.guard._books[ORIGIN]._file.path)
     for _ in range(2):
         with pytest.raises(Refusal) as caught:
             await front.link.seal(ORIGIN, front.log.told, ["proof-p256"])

@@ -68,7 +68,8 @@ def write_log(directory: Path) -> dict[str, Any]:
     (directory.parent / "signer").mkdir()
     file = MarkFile(directory.parent / "signer", log.origin)
     keys = {key_id[:8]: Signed(size - number, time) for number, key_id in enumerate(KEY_IDS.values())}
-    file.write(HeadMark(log.origin, size, root, frontier, time, keys))
+    file.begin(HeadMark(log.origin, size, root, frontier, time, keys))
+    file.ended()
     file.close()
     told = explain.story(log.reader, explain.by_digest(log.reader, asked), asked)
     facts = {

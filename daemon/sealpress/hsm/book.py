@@ -18,7 +18,6 @@ from pathlib import Path
 from sealpress.core.merkle import frontier_root
 from sealpress.errors import CoreError, Damaged
 from sealpress.hsm import heads
-from sealpress.hsm.aside import Aside
 from sealpress.hsm.direct import Released
 from sealpress.hsm.holding import Holds, Proposed, Quorum
 from sealpress.hsm.mark import HeadMark, MarkFile
@@ -51,7 +50,7 @@ class LogBook:
         self._wanted = self._done = 0
         self._failure: Damaged | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._writer: Aside[HeadMark] | None = None
+        self._started = False
         self._writing = 0  # number of the change that is being written; 0: none
 
     def _check(self, mark: HeadMark) -> None:
@@ -63,16 +62,17 @@ class LogBook:
     def start(self, now: int) -> None:
         """Begin writing; needs a running loop. What stood in the mark before may be as young as `now`."""
         self.answering = now if self.mark.size else 0
-        self._writer = Aside(self._store, self._written, f"mark-{self.mark.origin}")
+        asyncio.get_running_loop().add_reader(self._file.told, self._written)
+        self._started = True
         self.write()
 
     async def close(self) -> None:
         """Write what is wanted, then give the file back."""
         with contextlib.suppress(Damaged):
             await self.durable()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        if self._started:
+            asyncio.get_running_loop().remove_reader(self._file.told)
+            self._started = False
         self._file.close()
 
     def accept(
@@ -131,9 +131,14 @@ class LogBook:
 
     def write(self) -> None:
         """Have the newest state written, at once if nothing is being written."""
-        if self._done < self._wanted and not self._writing and not self._failure and self._writer is not None:
+        if self._done == self._wanted or self._writing or self._failure is not None or not self._started:
+            return
+        try:
+            self._file.begin(self.mark)
+        except Damaged as failure:
+            self._fail(failure)
+        else:
             self._writing = self._wanted
-            self._writer.begin(self.mark)
 
     def _change(self, mark: HeadMark) -> None:
         if self._done == self._wanted:
@@ -141,17 +146,16 @@ class LogBook:
         self.mark = mark
         self._wanted += 1
 
-    def _store(self, mark: HeadMark) -> None:
-        self._file.write(mark)
-
-    def _written(self, error: Exception | None) -> None:
-        done, self._writing = self._writing, 0
-        if error is not None:
-            self._fail(error if isinstance(error, Damaged) else Damaged(repr(error), reason="MARK_FAILED"))
+    def _written(self) -> None:
+        self._file.heard()
+        try:
+            self._file.ended()
+        except Damaged as failure:
+            self._fail(failure)
             return
-        self._done = done
-        ready = [future for change, future in self._waiting if change <= done]
-        self._waiting = [entry for entry in self._waiting if entry[0] > done]
+        self._done, self._writing = self._writing, 0
+        ready = [future for change, future in self._waiting if change <= self._done]
+        self._waiting = [entry for entry in self._waiting if entry[0] > self._done]
         for future in ready:
             if not future.done():
                 future.set_result(None)

@@ -7,8 +7,9 @@ no signature was released under the torn one.
     body: u16 length, origin | u64 size | root[32] | u64 time | u16 count, frontier hashes
           | u16 count, per key: key_id[:8] | u64 size | u64 T                                   (integers little endian)
 
-Guarantees: what `write` returned from is what `read` finds, also after a crash; a file whose slots are both damaged is
-never taken for an empty one, nor one of a later format for a damaged one. Does not: judge heads (heads.py).
+Guarantees: what was begun when `ended` returns is what a reader of the file finds, also after a crash; a file whose
+slots are both damaged is never taken for an empty one, nor one of a later format for a damaged one. Does not: judge
+heads (heads.py).
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sealpress.core.digests import crc32c
+from sealpress.core.mark import SLOT_BYTES, MarkWriter
 from sealpress.core.merkle import EMPTY_ROOT
 from sealpress.core.names import sync_directory
-from sealpress.errors import Damaged
+from sealpress.errors import CoreError, Damaged
 
-SLOT_BYTES = 4096
 KEYS_MAX = 64  # of one log: what a slot has room for
 VERSION = 1
 _NAME = b"SPMARK\0"
@@ -116,9 +117,12 @@ class MarkFile:
         self.path = directory / f"mark-{hashlib.sha256(origin.encode()).hexdigest()[:32]}"
         if not self.path.exists():
             self._create(HeadMark(origin))
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        os.fdatasync(self._descriptor)  # a killed process may have left a slot written, not synced
-        slots = [os.pread(self._descriptor, SLOT_BYTES, SLOT_BYTES * i) for i in range(2)]
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fdatasync(descriptor)  # a killed process may have left a slot written, not synced
+            slots = [os.pread(descriptor, SLOT_BYTES, SLOT_BYTES * i) for i in range(2)]
+        finally:
+            os.close(descriptor)
         newer = max(map(later_version, slots))
         if newer:
             raise Damaged(
@@ -134,6 +138,11 @@ class MarkFile:
         self.generation, self.mark = max(whole, key=lambda slot: slot[0])
         if self.mark.origin != origin:
             raise Damaged(f"{self.path}: this is the mark of another log", reason="MARK_DAMAGED", hint=_HINT)
+        self._begun = self.generation, self.mark
+        try:
+            self._writer = MarkWriter(self.path)
+        except CoreError as error:
+            raise self._failed(error) from None
 
     def _create(self, mark: HeadMark) -> None:
         part = self.path.with_suffix(".new")
@@ -146,18 +155,38 @@ class MarkFile:
         part.rename(self.path)
         sync_directory(self.path.parent)
 
-    def write(self, mark: HeadMark) -> None:
-        """Durable when this returns. Damaged if it cannot be; then nothing may be signed any more (L10)."""
+    def begin(self, mark: HeadMark) -> None:
+        """Have it written; one at a time. Damaged if nothing can be written any more."""
         generation = self.generation + 1
         try:
-            written = os.pwrite(self._descriptor, encode(mark, generation), SLOT_BYTES * (generation % 2))
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            raise Damaged(f"{self.path}: {error.strerror}", reason="MARK_FAILED", hint=_HINT) from None
-        if written != SLOT_BYTES:
-            raise Damaged(f"{self.path}: short write", reason="MARK_FAILED", hint=_HINT)
-        self.generation, self.mark = generation, mark
+            self._writer.begin(generation % 2, encode(mark, generation))
+        except CoreError as error:
+            raise self._failed(error) from None
+        self._begun = generation, mark
+
+    def ended(self) -> None:
+        """What was begun is durable: at once if `told` said so, else it waits.
+
+        Damaged if it never will be; then nothing may be signed any more (L10).
+        """
+        try:
+            self._writer.ended()
+        except CoreError as error:
+            raise self._failed(error) from None
+        self.generation, self.mark = self._begun
+
+    @property
+    def told(self) -> int:
+        """A descriptor that is readable when a write has ended, until `heard`."""
+        return self._writer.told
+
+    def heard(self) -> None:
+        """Make `told` unreadable again."""
+        self._writer.heard()
 
     def close(self) -> None:
-        """Give the descriptor back."""
-        os.close(self._descriptor)
+        """Wait for a write under way, and give the file back."""
+        self._writer.close()
+
+    def _failed(self, error: CoreError) -> Damaged:
+        return Damaged(f"{self.path}: {error.message}", reason="MARK_FAILED", hint=_HINT)

@@ -7,9 +7,10 @@ from types import MappingProxyType
 
 import pytest
 
+from sealpress.core.mark import SLOT_BYTES
 from sealpress.core.merkle import Tree
 from sealpress.errors import Damaged
-from sealpress.hsm.mark import KEYS_MAX, SLOT_BYTES, HeadMark, MarkFile, Signed, decode, encode
+from sealpress.hsm.mark import KEYS_MAX, HeadMark, MarkFile, Signed, decode, encode
 
 ORIGIN = "sign.example/ci/1"
 
@@ -41,7 +42,8 @@ def test_what_was_written_is_found(tmp_path: Path) -> None:
     file = MarkFile(tmp_path, ORIGIN)
     assert file.mark == HeadMark(ORIGIN)
     for size in (1, 2, 5):
-        file.write(mark_of(size))
+        file.begin(mark_of(size))
+        file.ended()
         again = MarkFile(tmp_path, ORIGIN)
         assert again.mark == mark_of(size)
         again.close()
@@ -52,8 +54,10 @@ def test_what_was_written_is_found(tmp_path: Path) -> None:
 def test_a_torn_write_leaves_the_mark_before_it(tmp_path: Path, torn: int) -> None:
     """The slot under way is damaged: the other one counts, and the next write heals."""
     file = MarkFile(tmp_path, ORIGIN)
-    file.write(mark_of(1))
-    file.write(mark_of(2))
+    file.begin(mark_of(1))
+    file.ended()
+    file.begin(mark_of(2))
+    file.ended()
     at = SLOT_BYTES * (file.generation % 2)
     file.close()
     content = bytearray(file.path.read_bytes())
@@ -62,7 +66,8 @@ def test_a_torn_write_leaves_the_mark_before_it(tmp_path: Path, torn: int) -> No
 
     again = MarkFile(tmp_path, ORIGIN)
     assert again.mark == mark_of(1)
-    again.write(mark_of(3))
+    again.begin(mark_of(3))
+    again.ended()
     again.close()
     third = MarkFile(tmp_path, ORIGIN)
     assert third.mark == mark_of(3)

@@ -7,6 +7,7 @@ know what is signed.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from sealpress.errors import CoreError, TokenError
 TAG_BYTES = 32
 LATE = 0x50  # CKR_FUNCTION_CANCELED, of an outcome without session: the deadline passed before one was free
 _UNTRIED = 0xFFFF_FFFF
+_JOB = struct.Struct("@QQBPIPIIIBQQ")  # sp_p11_job, as the compiler lays it out
+assert _JOB.size == ffi.sizeof("sp_p11_job")
 
 
 class Job(NamedTuple):
@@ -144,26 +147,30 @@ class Pool:
         """
         if not jobs:
             return []
-        array = ffi.new("sp_p11_job[]", len(jobs))
-        arena = ffi.new("uint8_t[]", max(sum(job.size for job in jobs), 1))
-        data = ffi.from_buffer("uint8_t[]", b"".join([job.data for job in jobs]) or b"\0", require_writable=False)
-        read = written = 0
-        for slot, job in zip(array, jobs, strict=True):
-            slot.key, slot.mechanism, slot.parameter = job.key, job.mechanism, job.parameter
-            slot.data, slot.data_size = data + read, len(job.data)
-            slot.signature, slot.signature_capacity = arena + written, job.size
+        # Packed and unpacked as bytes: field by field through cffi would cost more than the rest of this.
+        data, signatures = b"".join([job.data for job in jobs]), bytearray(sum([job.size for job in jobs]) or 1)
+        array = bytearray(_JOB.size * len(jobs))
+        source, target = _address(data), _address(signatures)
+        read, written = source, target
+        for number, job in enumerate(jobs):
+            _JOB.pack_into(
+                array, _JOB.size * number,
+                job.key, job.mechanism, job.parameter, read, len(job.data), written, job.size, 0, _UNTRIED, 0, 0, 0,
+            )  # fmt: skip
             read += len(job.data)
             written += job.size
-        check(lib.sp_p11_pool_sign(self._pool, generation, deadline_ns, array, len(jobs)))
+        asked = ffi.from_buffer("sp_p11_job[]", array)
+        check(lib.sp_p11_pool_sign(self._pool, generation, deadline_ns, asked, len(jobs)))
+        made = memoryview(signatures)
         return [
             Outcome(
-                bytes(ffi.buffer(slot.signature, slot.signature_size)),
-                slot.rv,
-                None if slot.session == _UNTRIED else slot.session,
-                slot.elapsed_ns,
-                bool(slot.may_have_signed),
+                made[at - target : at - target + size].tobytes(),
+                rv,
+                None if session == _UNTRIED else session,
+                elapsed_ns,
+                may_have_signed != 0,
             )
-            for slot in array
+            for _, _, _, _, _, at, _, size, session, may_have_signed, rv, elapsed_ns in _JOB.iter_unpack(array)
         ]
 
     def alive(self) -> list[bool]:
@@ -201,6 +208,11 @@ class Pool:
     def close(self) -> None:
         """End the threads; waits for the jobs in hand."""
         ffi.release(self._pool)
+
+
+def _address(data: bytes | bytearray) -> int:
+    """Where it stands, for as long as it lives and keeps its size."""
+    return int(ffi.cast("uintptr_t", ffi.from_buffer(data)))
 
 
 def _answer(status: int, rv: Any, tag: Any = None) -> None:

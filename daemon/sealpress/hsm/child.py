@@ -57,6 +57,7 @@ class Child:
         self._on_stock = on_stock
         self._socket: socket.socket | None = None
         self._frames = m.Frames(m.from_worker_decoder)
+        self._packet = memoryview(bytearray(m.PACKET_BYTES))
         self._unsent: deque[bytes] = deque()  # packets that the socket had no room for
         self._parted: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # no more will come
         self._calls: dict[int, _Call] = {}
@@ -206,14 +207,14 @@ class Child:
         """One packet."""
         assert self._socket is not None
         try:
-            packet = self._socket.recv(m.PACKET_BYTES)
-            for message in self._frames.feed(packet):
+            size = self._socket.recv_into(self._packet)
+            for message in self._frames.feed(self._packet[:size]):
                 self._take(message)
         except BlockingIOError:
             return
         except (OSError, Malformed):
-            packet = b""
-        if not packet:
+            size = 0
+        if not size:
             self._part()
 
     def _write(self, frame: bytes) -> None:

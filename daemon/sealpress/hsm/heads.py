@@ -34,15 +34,21 @@ class Growth:
         """The cap is over all heads of one log."""
         self._cap = leaves_per_minute_max
         self._seconds: dict[int, int] = {}
+        self._sum = 0
+        self._second = -1  # as of which the sum is
 
     def room(self, leaves: int, second: int) -> bool:
         """Whether so many more are allowed now; `second` is monotonic."""
-        self._seconds = {at: count for at, count in self._seconds.items() if at > second - _MINUTE_S}
-        return sum(self._seconds.values()) + leaves <= self._cap
+        if second != self._second:
+            self._second = second
+            self._seconds = {at: count for at, count in self._seconds.items() if at > second - _MINUTE_S}
+            self._sum = sum(self._seconds.values())
+        return self._sum + leaves <= self._cap
 
     def add(self, leaves: int, second: int) -> None:
         """They were accepted."""
         self._seconds[second] = self._seconds.get(second, 0) + leaves
+        self._sum += leaves
 
 
 def check_ahead(time: int, now: int, limits: HeadLimits) -> None:

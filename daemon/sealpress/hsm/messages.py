@@ -485,22 +485,32 @@ class Frames(Generic[M]):
         self._decoder = decoder
         self._held = bytearray()
 
-    def feed(self, data: bytes) -> list[M]:
+    def feed(self, data: bytes | memoryview) -> list[M]:
         """The messages that are complete now. Malformed: TOO_LARGE or BAD_REQUEST; the stream is of no more use."""
+        if not self._held:
+            messages, at = self._cut(memoryview(data))  # mostly all of it, and nothing is copied
+            self._held += data[at:]
+            return messages
         self._held += data
+        with memoryview(self._held) as view:
+            messages, at = self._cut(view)
+        del self._held[:at]
+        return messages
+
+    def _cut(self, data: memoryview) -> tuple[list[M], int]:
+        """What is whole in it, and where the rest begins."""
         messages: list[M] = []
         at = 0
-        while len(self._held) - at >= PREFIX.size:
-            (size,) = PREFIX.unpack_from(self._held, at)
+        while len(data) - at >= PREFIX.size:
+            (size,) = PREFIX.unpack_from(data, at)
             if size > FRAME_BYTES_MAX:
                 raise Malformed("a frame is larger than any message may be", reason="TOO_LARGE")
             end = at + PREFIX.size + size
-            if len(self._held) < end:
+            if len(data) < end:
                 break
             try:
-                messages.append(self._decoder.decode(memoryview(self._held)[at + PREFIX.size : end]))
+                messages.append(self._decoder.decode(data[at + PREFIX.size : end]))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise Malformed(f"not a message of the signer's interface: {error}") from error
             at = end
-        del self._held[:at]
-        return messages
+        return messages, at

@@ -13,7 +13,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from msgspec import structs
 
 from sealpress.errors import ConfigError
 from sealpress.hsm.mechanisms import (
@@ -47,6 +46,14 @@ _HASHING = {
     DigestAlgorithm.SHA256: CKM_ECDSA_SHA256,
     DigestAlgorithm.SHA384: CKM_ECDSA_SHA384,
     DigestAlgorithm.SHA512: CKM_ECDSA_SHA512,
+}
+
+
+_ECDSA = {algorithm: ec.ECDSA(Prehashed(hash_)) for algorithm, hash_ in HASHES.items()}
+_HASHLIB = {
+    DigestAlgorithm.SHA256: hashlib.sha256,
+    DigestAlgorithm.SHA384: hashlib.sha384,
+    DigestAlgorithm.SHA512: hashlib.sha512,
 }
 
 
@@ -93,7 +100,7 @@ class Ecdsa:
             raise WrongSignature
         der = encode_dss_signature(r, min(s, self._order - s))
         try:
-            self._public.verify(der, digest, ec.ECDSA(Prehashed(HASHES[algorithm])))
+            self._public.verify(der, digest, _ECDSA[algorithm])
         except InvalidSignature:
             raise WrongSignature from None
         return der
@@ -171,7 +178,7 @@ class Cosigner:
             return WorkerJob(key, mechanism, 0, size, message)
         assert self._scheme is not None
         job = self._scheme.job(key, self._algorithm, self._digest(message))
-        return structs.replace(job, whole=Whole(self._hashing, message))
+        return WorkerJob(key, job.mechanism, job.parameter, job.size, job.data, Whole(self._hashing, message))
 
     def finish(self, message: bytes, raw: bytes) -> bytes:
         """The signature, verified; WrongSignature."""
@@ -184,7 +191,7 @@ class Cosigner:
         return raw
 
     def _digest(self, message: bytes) -> bytes:
-        return hashlib.new(self._algorithm.label, message).digest()
+        return _HASHLIB[self._algorithm](message).digest()
 
 
 def direct_scheme(mode: Mode, format_: Format, spki: bytes) -> Scheme | None:

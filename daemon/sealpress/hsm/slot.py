@@ -199,7 +199,7 @@ class Slot:
 
     def _pump(self) -> None:
         child = self._child
-        while child is not None and self.up and self._turns.jobs and (room := self._window() - child.jobs) > 0:
+        while self._turns.jobs and child is not None and self.up and (room := self._window() - child.jobs) > 0:
             now = asyncio.get_running_loop().time()
             turns = []
             for turn in self._turns.take(min(room, self.turn_jobs())):

@@ -85,7 +85,8 @@ test-sanitized: $(READY) ## the test suite on an extension built under AddressSa
 	cd $(SANITIZED) && SEALPRESS_SANITIZE=1 $(CURDIR)/$(PYTHON_HERE) setup.py -q build_ext --inplace
 	cd $(SANITIZED) && env \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libubsan.so)" \
-	    ASAN_OPTIONS=detect_leaks=0:handle_sigbus=0:allow_user_segv_handler=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    ASAN_OPTIONS=detect_leaks=0:handle_sigbus=0:allow_user_segv_handler=1:suppressions=$(CURDIR)/tests/native/asan.supp \
+	    UBSAN_OPTIONS=print_stacktrace=1 \
 	    PYTHONPATH=$(CURDIR)/$(SANITIZED)/daemon PATH="$(CURDIR)/$(VENV)/bin:$$PATH" SEALPRESS_SANITIZED=1 \
 	    $(CURDIR)/$(PYTHON_HERE) -m pytest -m "not timing" $(PYTEST_ARGS)
 

@@ -254,6 +254,7 @@ def _replicate(node: Node, *lines: str) -> None:
 REMOTE = next(iter(Path("/usr/lib").glob("*/pkcs11/p11-kit-client.so")), None)
 
 
+@pytest.mark.timing
 @pytest.mark.skipif(REMOTE is None or shutil.which("p11-kit") is None, reason="apt-get install p11-kit")
 def test_a_killed_p11_kit_server_is_come_back_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """Under load the process that holds the token is killed and started again: the node signs on by itself."""

@@ -9,8 +9,7 @@ this.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
-from types import coroutine
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -28,16 +27,29 @@ async def _done(value: T) -> T:
     return value
 
 
-@coroutine
-def _rest(call: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
-    """Hand on what it waits for, and what comes of that, as `await` does."""
-    try:
-        while True:
-            try:
-                came = yield waits_for
-            except BaseException as error:
-                waits_for = call.throw(error)
-            else:
-                waits_for = call.send(came)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
+async def _rest(call: Coroutine[Any, Any, T], waits_for: Any) -> T:
+    """A coroutine of its own: since Python 3.12 a task is made of nothing else."""
+    return await _HandedOn(call, waits_for)
+
+
+class _HandedOn(Generic[T]):
+    """Hands on what the call waits for, and what comes of that, as `await` does."""
+
+    __slots__ = ("_call", "_waits_for")
+
+    def __init__(self, call: Coroutine[Any, Any, T], waits_for: Any) -> None:
+        self._call = call
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        call, waits_for = self._call, self._waits_for
+        try:
+            while True:
+                try:
+                    came = yield waits_for
+                except BaseException as error:
+                    waits_for = call.throw(error)
+                else:
+                    waits_for = call.send(came)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 
 import pytest
 
@@ -23,6 +24,7 @@ async def test_begun_runs_to_the_first_wait_and_no_further() -> None:
 
     rest = begun(call())
     assert seen == ["begun"]
+    assert inspect.iscoroutine(rest)  # what a task is made of, in every version of Python
     assert await rest == 21
 
 

@@ -191,7 +191,12 @@ class Guard:
         change = book.changes
         tokens = [begun(self._tokens.cosign(key, message)) for key in willing]
         book.write()
-        log_line = sign_log(log, text)
+        try:
+            log_line = sign_log(log, text)
+        except BaseException:
+            for token in tokens:
+                token.close()
+            raise
         signed = [await tokens[0]] if len(tokens) == 1 else await asyncio.gather(*tokens)
         await _release(book, change)
         if self._state.stopped_all:

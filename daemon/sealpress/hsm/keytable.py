@@ -36,6 +36,7 @@ class GuardLog:
     name: str
     key: note.LogKey
     private: Ed25519PrivateKey
+    public: Ed25519PublicKey
     opens: bool = False  # every new leaf is looked at
 
 
@@ -238,7 +239,7 @@ def _log(id_: str, section: LogSection, path_of: Callable[[str], Path], seen: di
     if private.public_key().public_bytes_raw() != raw:
         raise ConfigError(f"{where}: `key` and `public_key` are not halves of one key")
     origin = f"{section.name}/{section.number}"
-    return GuardLog(origin, section.name, note.log_key(origin, raw), private)
+    return GuardLog(origin, section.name, note.log_key(origin, raw), private, public)
 
 
 def _probe(where: str, section: ProbeKey, path_of: Callable[[str], Path], seen: dict[bytes, str]) -> WorkerKey:

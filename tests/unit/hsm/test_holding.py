@@ -40,7 +40,7 @@ def policy(*quorum: str, witnesses: tuple[int, ...] = (0, 1)) -> str:
 def table(class_: KeyClass, *, held: bool = True) -> KeyTable:
     """One log with one key."""
     public = PRIVATE[3].public_key()
-    log = GuardLog(ORIGIN, "dev.example/main", note.log_key(ORIGIN, public.public_bytes_raw()), PRIVATE[3])
+    log = GuardLog(ORIGIN, "dev.example/main", note.log_key(ORIGIN, public.public_bytes_raw()), PRIVATE[3], public)
     key = GuardKey(
         "k", ORIGIN, "a/b/c/d/e", class_, ("s1",), spki(2), bytes(32), bytes(32), b"1", "", True, None, None, None, held
     )

@@ -32,7 +32,7 @@ from sealpress.steps._state import (
     Ticket,
     Waiter,
 )
-from sealpress.steps._upkeep import TICK_S, Upkeep
+from sealpress.steps._upkeep import Upkeep
 from sealpress.tlog.entry import RefusalEvent
 from sealpress.values import Mode, SignAsk
 from sealpress.verify.evidence import Evidence
@@ -93,8 +93,8 @@ class Flow:
         while True:
             await self._work(log)
             await self._gathered(log)
-            turn = not turn or not log.queue.has_work(self._blocked)
-            if turn and log.facts:
+            turn = bool(log.facts) and (not turn or not log.queue.has_work(self._blocked))
+            if turn:
                 await commit.commit_facts(self.shared, log, log.facts.popleft())
                 # Stop here: all facts of the act are durable or none; the next start folds what is there.
                 await _notify(log)
@@ -402,12 +402,14 @@ class Flow:
             if self._held(line):
                 for ticket in [ticket for durable in line.durable for ticket in durable.tickets]:
                     ticket.turn_away(admit.key_stopped())
-            wait_s = min(spare_ns / NANOSECONDS if spare_ns and line.unasked else TICK_S, TICK_S)
-            timer = asyncio.get_running_loop().call_later(wait_s, line.changed.set)
+            timer: asyncio.TimerHandle | None = None
+            if spare_ns and line.unasked:
+                timer = asyncio.get_running_loop().call_later(spare_ns / NANOSECONDS, line.changed.set)
             try:
-                await line.changed.wait()  # at a tick, its leaves may be too old to be signed
+                await line.changed.wait()  # at a tick (_upkeep.py), its leaves may be too old to be signed
             finally:
-                timer.cancel()
+                if timer is not None:
+                    timer.cancel()
 
     def _held(self, line: Line) -> bool:
         return self.shared.office is not None and self.shared.office.held(line.key)

@@ -13,12 +13,14 @@ import json
 import sys
 import traceback
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -28,19 +30,29 @@ NANOSECONDS = 1_000_000_000
 TEXT_MAX = 2_048
 SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8, 16)
 SLOT_STATES = ("closed", "half_open", "open", "quarantined")
+_Family: TypeAlias = type[CounterMetricFamily] | type[GaugeMetricFamily]
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024, 4_096, 16_384, 65_536, 262_144)
 
 
-class _Children(dict[str, Any]):
-    """The children of a metric by their label, made once: `labels` costs more than to count."""
+class _Numbers(Collector):
+    """A counter or gauge by one label, of one thread: to count is to add to a number, where the library's takes locks.
 
-    def __init__(self, metric: Counter | Gauge) -> None:
-        super().__init__()
-        self._metric = metric
+    `of`: the numbers by label.
+    """
 
-    def __missing__(self, label: str) -> Any:
-        child = self[label] = self._metric.labels(label)
-        return child
+    def __init__(self, family: _Family, name: str, text: str, label: str, registry: CollectorRegistry) -> None:
+        self._new = partial(family, name, text, labels=[label])
+        self.of: defaultdict[str, float] = defaultdict(float)
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._new()]
+
+    def collect(self) -> Iterable[Metric]:
+        family = self._new()
+        for label, number in self.of.items():
+            family.add_metric([label], number)
+        return [family]
 
 
 class _Histogram(Collector):
@@ -142,8 +154,8 @@ class Telemetry:
         self._opening_ns = 0  # when a start last told how far it is
         self.registry = CollectorRegistry()
         r = self.registry
-        self._requests = Counter("sealpress_requests", "Requests that were signed", ["line"], registry=r)
-        self._leaves = Counter("sealpress_leaves", "Leaves made durable", ["log"], registry=r)
+        self._requests = _Numbers(CounterMetricFamily, "sealpress_requests", "Requests that were signed", "line", r)
+        self._leaves = _Numbers(CounterMetricFamily, "sealpress_leaves", "Leaves made durable", "log", r)
         self._refusals = Counter("sealpress_refusals", "Requests without right; recorded", ["reason"], registry=r)
         self._errors = Counter("sealpress_errors", "Calls answered with an error", ["reason"], registry=r)
         self._lapsed = Counter("sealpress_lapsed", "Requests never signed in time", ["line"], registry=r)
@@ -156,7 +168,7 @@ class Telemetry:
         self._token = _Histogram("sealpress_token_seconds", "Token operation", "line", SECONDS, r)
         self._sync = _Histogram("sealpress_sync_seconds", "fdatasync of a batch", "log", SECONDS, r)
         self._batch = _Histogram("sealpress_batch_requests", "Requests in a commit", "log", COUNTS, r)
-        self._size = Gauge("sealpress_tree_size", "Committed leaves", ["log"], registry=r)
+        self._size = _Numbers(GaugeMetricFamily, "sealpress_tree_size", "Committed leaves", "log", r)
         self._sealed = Gauge("sealpress_sealed_size", "Newest signed head", ["log"], registry=r)
         self._share = Gauge("sealpress_log_space_ratio", "Used part of the log's space", ["log"], registry=r)
         self._left = Gauge("sealpress_log_space_left_bytes", "What requests may still write", ["log"], registry=r)
@@ -188,9 +200,6 @@ class Telemetry:
         )
         self._internal = Counter("sealpress_internal_errors", "Our bugs that a caller met", ["method"], registry=r)
 
-        self._leaves_of, self._size_of = _Children(self._leaves), _Children(self._size)
-        self._requests_of = _Children(self._requests)
-
     def exposition(self) -> bytes:
         """The metrics as Prometheus reads them."""
         return bytes(generate_latest(self.registry))
@@ -207,8 +216,8 @@ class Telemetry:
 
     def committed(self, log: str, requests: int, leaves: int, sync_ns: int, size: int) -> None:
         """A batch is durable."""
-        self._leaves_of[log].inc(leaves)
-        self._size_of[log].set(size)
+        self._leaves.of[log] += leaves
+        self._size.of[log] = size
         self._sync.observe(log, sync_ns / NANOSECONDS)
         if requests:
             self._batch.observe(log, requests)
@@ -217,7 +226,7 @@ class Telemetry:
         """A head or a direct request is signed, and these have their answers."""
         if not tickets:
             return
-        self._requests_of[line].inc(len(tickets))
+        self._requests.of[line] += len(tickets)
         waited_ns = self._clock.monotonic_ns() - min([ticket.started_ns for ticket in tickets])
         self._seconds.observe(line, waited_ns / NANOSECONDS)
         self._token.observe(line, latency_us / 1_000_000)
@@ -397,7 +406,7 @@ class Telemetry:
 
     def log_opened(self, log: str, size: int, dangling: int, repaired: bool, rebuilt: bool) -> None:
         """A log is open."""
-        self._size.labels(log).set(size)
+        self._size.of[log] = size
         self._log("info", "log_opened", log=log, size=size, dangling=dangling, repaired=repaired, rebuilt=rebuilt)
 
     def log_opening(self, log: str, done: int, segments: int) -> None:

@@ -166,17 +166,18 @@ async def finish(node: Governed, asked: asyncio.Task[Any]) -> None:
     await asyncio.wait([asked], timeout=5)
     answer = asked.exception() or asked.result()
     requests = [record for record in node.records(RecordType.REQUEST) if record.digests == digest("it")]
-    outcomes = [record.head.event for record in node.records(RecordType.OUTCOME)]
-    sealed = {ref.seq for event in outcomes if event.status is OutcomeStatus.SEALED for ref in event.requests}
     if isinstance(answer, Refusal):
         assert answer.reason != "INTERNAL"
         assert not requests or answer.reason == "KEY_NOT_ACTIVE"
     else:
         assert len(requests) == 1
-        await asyncio.sleep(0.02)
-        outcomes = [record.head.event for record in node.records(RecordType.OUTCOME)]
-        sealed = {ref.seq for event in outcomes if event.status is OutcomeStatus.SEALED for ref in event.requests}
-        assert requests[0].seq in sealed
+        await until(lambda: requests[0].seq in sealed(node))
+
+
+def sealed(node: Governed) -> set[int]:
+    """Requests whose leaves have a signed head, by what the log says."""
+    outcomes = [record.head.event for record in node.records(RecordType.OUTCOME)]
+    return {ref.seq for event in outcomes if event.status is OutcomeStatus.SEALED for ref in event.requests}
 
 
 async def test_a_role_that_is_gone_counts_no_more(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
+import msgspec
+
 from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
 from sealpress.hsm import messages as m
 from sealpress.verify.evidence import Evidence
@@ -84,8 +86,7 @@ class SignerStatus:
     refused: dict[str, int]  # how often the guard refused, by reason
 
 
-@dataclass(frozen=True, slots=True)
-class SealedLine:
+class SealedLine(msgspec.Struct, frozen=True):
     """What a line key answered; `line` is ready to append to the checkpoint, empty if `reason` says why."""
 
     line: bytes
@@ -95,8 +96,7 @@ class SealedLine:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(msgspec.Struct, frozen=True):
     """A signed head: append `log_signature_line` and the lines to the checkpoint's text and an empty line."""
 
     size: int

@@ -10,7 +10,7 @@ import asyncio
 import enum
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -310,8 +310,7 @@ class Use:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """A committed head."""
 
     size: int
@@ -349,6 +348,8 @@ class LogState:
         self.told = (log.next_seq, log.reader.end)  # everything before it is accounted for
         self._flight: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._look_s = 0.0  # when it rings
+        self._due_s = 0.0  # until when the oldest event may wait; counts while there is one
 
     def signed(self, size: int, note: bytes) -> None:
         """A head has the log's signature: readers are shown it now, or after its witnesses were asked."""
@@ -364,20 +365,40 @@ class LogState:
         self.sealed_size, self.sealed_note, self.quorum = size, note + cosignatures, quorum
         for line in self.lines:
             if line.sealed is not None and line.sealed.size == size:
-                line.cosigned = replace(line.sealed, checkpoint=line.sealed.own_checkpoint + cosignatures)
+                checkpoint = line.sealed.own_checkpoint + cosignatures
+                line.cosigned = msgspec.structs.replace(line.sealed, checkpoint=checkpoint)
 
     def record(self, pending: PendingEvent, delay_ms: int = 0) -> None:
         """Have an event written: with the next commit, at the latest after `delay_ms`."""
+        first = not self.events
         self.events.append(pending)
         if delay_ms == 0:
             self.hurry()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self.hurry)
+        elif first:
+            loop = asyncio.get_running_loop()
+            self._due_s = loop.time() + delay_ms / 1000
+            if self._timer is not None and self._look_s > self._due_s:
+                self._timer.cancel()
+                self._timer = None
+            if self._timer is None:
+                self._wake(loop)
 
     def hurry(self) -> None:
         """Write what waits, alone if need be."""
         self.urgent = True
         self.changed.set()
+
+    def _look(self) -> None:
+        """Whether the oldest event has waited for long enough: one timer serves many, for most ride with a commit."""
+        self._timer, loop = None, asyncio.get_running_loop()
+        if self.events and loop.time() >= self._due_s:
+            self.hurry()
+        elif self.events:
+            self._wake(loop)
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._look_s = self._due_s
+        self._timer = loop.call_at(self._look_s, self._look)
 
     def propose(self, group: FactGroup) -> None:
         """Have an act of governance written."""
@@ -405,9 +426,6 @@ class LogState:
         """All that wait; the caller puts back what did not fit."""
         events, self.events = self.events, deque()
         self.urgent = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         return events
 
 

@@ -40,7 +40,7 @@ class Upkeep:
                 self._shared.telemetry.tick_failed(getattr(error, "reason", "SNAPSHOT"), str(error))
 
     async def watch(self, log: LogState) -> None:
-        """Tell of a log that fills up, once each time, and when it has room again."""
+        """Tell of a log that fills up, once each time, and when it has room again; have lines look at their leaves."""
         shared, told = self._shared, Level.ROOM
         while True:
             log.log.reader.let_go()
@@ -51,6 +51,9 @@ class Upkeep:
                 if level is Level.ALERT and told is Level.ROOM and shared.office is not None:
                     await self._alert(shared.office, log, room.share())
                 told = level
+            for line in log.lines:
+                if line.durable:  # they may have grown too old
+                    line.changed.set()
             await asyncio.sleep(TICK_S)
 
     async def keep(self, wait_ms_max: int) -> None:

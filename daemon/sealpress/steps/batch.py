@@ -76,7 +76,7 @@ class Queue:
 
     def has_work(self, blocked: Callable[[Line], bool]) -> bool:
         """Whether a cut now could take anything."""
-        return any(not blocked(line) for line in self.lines())
+        return self._size > 0 and any(not blocked(line) for line in self.lines())
 
     def lines(self) -> Iterator[Line]:
         """Those that requests wait for."""

@@ -24,6 +24,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from sealpress.core import leaf
 from sealpress.core.leaf import OPENING_SHARED_SIZE, SALT_SIZE
 from sealpress.core.proof import is_note_of
@@ -87,8 +89,7 @@ class Signer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class SignedHead:
+class SignedHead(msgspec.Struct, frozen=True):
     """A head under the signatures of the log and one line."""
 
     size: int

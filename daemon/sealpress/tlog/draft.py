@@ -7,7 +7,6 @@ not: write, or know whether the commit will succeed (`Placed` counts only after 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 from msgspec import structs
@@ -44,8 +43,7 @@ class Placed(msgspec.Struct, frozen=True):
     head: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """A durable batch."""
 
     first_seq: int

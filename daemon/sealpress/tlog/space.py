@@ -101,7 +101,10 @@ class Space:
 
     def room(self) -> Room:
         """Used and left, now."""
-        end, now_ns = self._end(), self._clock.monotonic_ns()
+        return self._room_at(self._clock.monotonic_ns())
+
+    def _room_at(self, now_ns: int) -> Room:
+        end = self._end()
         looked = self._looked
         if looked is None or looked[0] != end.segment or now_ns - looked[1] >= LOOK_MS * _MILLISECONDS:
             looked = self._looked = (end.segment, now_ns, self._look(end, now_ns))
@@ -112,7 +115,8 @@ class Space:
 
     def check(self, more: int = 0) -> None:
         """Busy LOG_FULL if with `more` bytes less than the last 5 % would be left, or the disk has just been full."""
-        if self._clock.monotonic_ns() < self._full_until_ns or self.room().share(more) >= FULL_SHARE:
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._full_until_ns or self._room_at(now_ns).share(more) >= FULL_SHARE:
             raise full()
 
     def filled(self) -> None:

@@ -11,14 +11,18 @@ void sp_flights_init(sp_flights *flights, uint32_t depth, uint64_t segment_bytes
     flights->segment_bytes = segment_bytes;
     pthread_mutex_init(&flights->mutex, NULL);
     pthread_cond_init(&flights->work, NULL);
-    pthread_cond_init(&flights->turn, NULL);
+    for (int gate = 0; gate < SP_GATES; gate++) {
+        pthread_cond_init(&flights->turn[gate], NULL);
+    }
 }
 
 void sp_flights_free(sp_flights *flights)
 {
     pthread_mutex_destroy(&flights->mutex);
     pthread_cond_destroy(&flights->work);
-    pthread_cond_destroy(&flights->turn);
+    for (int gate = 0; gate < SP_GATES; gate++) {
+        pthread_cond_destroy(&flights->turn[gate]);
+    }
 }
 
 uint64_t sp_flight_batch_max(uint64_t segment_bytes)
@@ -158,7 +162,7 @@ sp_flight *sp_flight_next(sp_flights *flights)
 static void wait_passed(sp_flights *flights, enum sp_gate gate, uint64_t ticket)
 {
     while (flights->passed[gate] < ticket) {
-        pthread_cond_wait(&flights->turn, &flights->mutex);
+        pthread_cond_wait(&flights->turn[gate], &flights->mutex);
     }
 }
 
@@ -175,7 +179,7 @@ void sp_flight_pass(sp_flights *flights, enum sp_gate gate)
 {
     pthread_mutex_lock(&flights->mutex);
     flights->passed[gate]++;
-    pthread_cond_broadcast(&flights->turn);
+    pthread_cond_broadcast(&flights->turn[gate]);
     pthread_mutex_unlock(&flights->mutex);
 }
 

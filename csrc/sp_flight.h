@@ -38,7 +38,7 @@ typedef struct sp_flight {
 
 typedef struct sp_flights {
     pthread_mutex_t mutex;          /* guards all below; a flight's own thread uses it alone until it is told */
-    pthread_cond_t work, turn;
+    pthread_cond_t work, turn[SP_GATES];        /* of each gate: who waits at another need not wake */
     uint32_t depth;                 /* constant after open: commits that may be in flight */
     uint64_t segment_bytes;         /* constant after open: of segments to come */
     int stop;

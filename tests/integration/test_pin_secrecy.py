@@ -146,18 +146,22 @@ def test_signer_and_serve_are_two_users() -> None:
             # What stands in /proc of a process belongs to its user, but to root where PR_SET_DUMPABLE is 0.
             assert {Path(f"/proc/{one.pid}/environ").stat().st_uid for one in (signer, serve)} == {0}
             for secret in (node.directory / "token" / "pin", node.directory / "signer", f"/proc/{signer.pid}/mem"):
-                ids = {"user": SERVE_USER, "group": LINK_GROUP, "extra_groups": []}
-                tried = subprocess.run(["cat", secret], **ids, capture_output=True, check=False)
+                tried = subprocess.run([*_as(SERVE_USER), "cat", secret], capture_output=True, check=False)
                 assert b"Permission denied" in tried.stderr, secret
+
+
+def _as(user: int) -> list[str]:
+    """What to put before a command, to run it as this user: for `user` subprocess forks, beside the threads of gRPC."""
+    return ["/usr/sbin/chroot", f"--userspec={user}:{LINK_GROUP}", f"--groups={LINK_GROUP}", "--skip-chdir", "/"]
 
 
 def _python() -> str:
     """An interpreter that other users may run: not one below /root."""
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
     for python in (sys.executable, "/usr/bin/python3"):
-        program = [python, "-c", "import sealpress.core.p11, grpc"]
+        program = [*_as(SERVE_USER), python, "-c", "import sealpress.core.p11, grpc"]
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            subprocess.run(program, env=environment, user=SERVE_USER, capture_output=True, check=True)
+            subprocess.run(program, env=environment, capture_output=True, check=True)
             return python
     pytest.skip("no Python here that another user may run")
 
@@ -181,20 +185,14 @@ class _Running:
     """A command as another user; a context manager that gives its ready line."""
 
     def __init__(self, node: Node, python: str, command: str, user: int) -> None:
-        self._arguments = [python, "-m", "sealpress", command, "--config", str(node.config), "--json"]
+        self._arguments = [*_as(user), python, "-m", "sealpress", command, "--config", str(node.config), "--json"]
         self._environment = {**dev.environment(node.directory), "PYTHONPATH": os.pathsep.join(sys.path)}
-        self._words, self._user = node.place / "words", user
+        self._words = node.place / "words"
 
     def __enter__(self) -> dict[str, Any]:
         with self._words.open("a") as words:
             self._process = subprocess.Popen(
-                self._arguments,
-                env=self._environment,
-                stdout=subprocess.PIPE,
-                stderr=words,
-                user=self._user,
-                group=LINK_GROUP,
-                extra_groups=[],
+                self._arguments, env=self._environment, stdout=subprocess.PIPE, stderr=words
             )
         assert self._process.stdout is not None
         ready: dict[str, Any] = json.loads(self._process.stdout.readline())

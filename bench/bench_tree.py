@@ -89,21 +89,15 @@ def test_leaves_into_the_tree(ratio: Ratios, tiny: bool) -> None:
             merkle.merkle_root(leaf.leaf_hashes(spec, seed, column, count))
 
     assert ours() == theirs()
-    ratio.race(
-        "the same hashes, not stored",
-        "M/s",
-        amount=requests * count / 1e6,
-        product=hashes_alone,
-        baseline=theirs,
-        baseline_name="hashlib loop",
-        turns=2 if tiny else 3,
-    )
-    ratio.race(
-        "requests of 10,000 into the tree",
-        "M/s",
-        amount=requests * count / 1e6,
-        product=ours,
-        baseline=theirs,
-        baseline_name="hashlib loop",
-        target=Target(value_min=10, ratio_min=30) if has_avx512() else None,
-    )
+    promise = Target(value_min=10, ratio_min=30) if has_avx512() else None
+    rows = (("the same hashes, not stored", hashes_alone, None), ("requests of 10,000 into the tree", ours, promise))
+    for name, product, target in rows:
+        ratio.race(
+            name,
+            "M/s",
+            amount=requests * count / 1e6,
+            product=product,
+            baseline=theirs,
+            baseline_name="hashlib loop",
+            target=target,
+        )

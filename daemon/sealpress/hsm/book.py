@@ -22,6 +22,8 @@ from sealpress.hsm.direct import Released
 from sealpress.hsm.holding import Holds, Proposed, Quorum
 from sealpress.hsm.mark import HeadMark, MarkFile
 
+Written = Callable[[Damaged | None], None]  # hears once: on the disk, or that it never will be
+
 _HEADS_MAX = 1_024  # accepted heads that a direct call may still name
 
 
@@ -49,7 +51,7 @@ class LogBook:
         self._on_failure = on_failure
         self._wanted = self._done = 0
         self._failure: Damaged | None = None
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, Written]] = []  # in the order of their changes
         self._started = False
         self._writing = 0  # number of the change that is being written; 0: none
 
@@ -113,21 +115,25 @@ class LogBook:
         """The root of an accepted head, as far back as we remember."""
         return self._heads.get(size)
 
-    @property
-    def changes(self) -> int:
-        """How often it changed; the number of the last change."""
-        return self._wanted
+    def when_durable(self, written: Written) -> None:
+        """Tell it when everything changed so far is on the disk, perhaps before this returns."""
+        if self._failure is not None or self._done == self._wanted:
+            written(self._failure)
+        else:
+            self._waiting.append((self._wanted, written))
 
-    async def durable(self, change: int | None = None) -> None:
-        """Everything changed so far, or up to this change, is on the disk; Damaged if it cannot be."""
-        if self._failure is not None:
-            raise self._failure
-        change = self._wanted if change is None else change
-        if self._done >= change:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((change, future))
-        await future
+    async def durable(self) -> None:
+        """Everything changed so far is on the disk; Damaged if it cannot be."""
+        future: asyncio.Future[Damaged | None] = asyncio.get_running_loop().create_future()
+
+        def written(failure: Damaged | None) -> None:
+            if not future.done():  # whoever waits may have been cancelled
+                future.set_result(failure)
+
+        self.when_durable(written)
+        failure = await future
+        if failure is not None:
+            raise failure
 
     def write(self) -> None:
         """Have the newest state written, at once if nothing is being written."""
@@ -154,17 +160,17 @@ class LogBook:
             self._fail(failure)
             return
         self._done, self._writing = self._writing, 0
-        ready = [future for change, future in self._waiting if change <= self._done]
-        self._waiting = [entry for entry in self._waiting if entry[0] > self._done]
-        for future in ready:
-            if not future.done():
-                future.set_result(None)
         self.write()
+        waited, self._waiting = self._waiting, []
+        for change, written in waited:
+            if change <= self._done:
+                written(None)
+            else:
+                self._waiting.append((change, written))
 
     def _fail(self, failure: Damaged) -> None:
         self._failure = failure
-        for _, future in self._waiting:
-            if not future.done():
-                future.set_exception(failure)
-        self._waiting.clear()
         self._on_failure(failure)
+        waited, self._waiting = self._waiting, []
+        for _, written in waited:
+            written(failure)

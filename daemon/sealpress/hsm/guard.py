@@ -21,7 +21,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 
 from sealpress import __version__
@@ -33,12 +34,13 @@ from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.begun import begun
 from sealpress.hsm.book import LogBook
 from sealpress.hsm.direct import Opened, open_leaf
-from sealpress.hsm.finish import Signed, sign_log
+from sealpress.hsm.finish import sign_log
 from sealpress.hsm.heads import HeadLimits
 from sealpress.hsm.holding import load_quorum
 from sealpress.hsm.inventory import REASON as KEY_ATTRIBUTES
 from sealpress.hsm.keytable import GuardKey, GuardLog, KeyTable
 from sealpress.hsm.pinned import Pinned
+from sealpress.hsm.sealing import Sealing
 from sealpress.hsm.state import State
 from sealpress.hsm.tokens import Tokens
 from sealpress.ports import Clock
@@ -46,6 +48,8 @@ from sealpress.telemetry import Telemetry
 from sealpress.verify import note
 
 _log = logging.getLogger(__name__)
+
+Reply = Callable[[m.Answer], None]
 _NS = 1_000_000_000
 
 
@@ -80,6 +84,7 @@ class Guard:
         telemetry = Telemetry(clock)
         self._accounts = Accounts(table, config.slot, state, telemetry)
         self._daily: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()  # those that are coroutines
         self._tokens = Tokens(
             config, path_of, table, state, clock, telemetry, self._accounts, self._changed, self._failed
         )
@@ -115,39 +120,77 @@ class Guard:
 
     # ---- the interface ----
 
-    async def handle(self, ask: m.Ask) -> m.Answer:
-        """One call; every refusal is an answer with its reason, and counted."""
+    def handle(self, ask: m.Ask, reply: Reply) -> None:
+        """One call; `reply` gets its answer, once, now or later. Every refusal is one, with its reason, and counted."""
         try:
-            match ask:
-                case m.Advance():
-                    return await self._advance(ask)
-                case m.Seal():
-                    return await self._seal(ask)
-                case m.Cosigned():
-                    self._book(ask.origin).holds.cosigned(ask.size, ask.cosignatures, self._now())
-                    return m.Done(ask.id)
-                case m.Direct():
-                    return await self._direct(ask)
-                case m.Stop():
-                    return self._stop(ask)
-                case m.Lift():
-                    return self._lift(ask)
-                case m.Probe():
-                    return m.Probed(ask.id, await self._tokens.probe())
-                case m.Status():
-                    return self.status(ask.id)
-                case _:
-                    raise Malformed("Hello is said once")
-        except Refusal as refusal:
-            self.refused[refusal.reason] += 1
-            return m.Refused(getattr(ask, "id", 0), refusal.reason, refusal.message, refusal.retry_after_ms)
-        except Exception:
-            # Our bug: the caller hears of it now, not at its deadline; details go nowhere near the socket.
-            self.refused["INTERNAL"] += 1
-            _log.exception("a call of the front end failed inside the guard")
-            return m.Refused(getattr(ask, "id", 0), "INTERNAL", "the signer failed inside; see its log")
+            answer = self._begin(ask, reply)
+        except Exception as error:
+            answer = self._refused(ask, error)
+        if answer is not None:
+            reply(answer)
 
-    async def _advance(self, ask: m.Advance) -> m.Done:
+    def _begin(self, ask: m.Ask, reply: Reply) -> m.Answer | None:
+        """The answer, or None if it comes later."""
+        match ask:
+            case m.Advance():
+                self._advance(ask, reply)
+            case m.Seal():
+                self._seal(ask, reply)
+            case m.Direct():
+                self._await(ask, self._direct(ask), reply)
+            case m.Probe():
+                self._await(ask, self._probe(ask), reply)
+            case m.Cosigned():
+                self._book(ask.origin).holds.cosigned(ask.size, ask.cosignatures, self._now())
+                return m.Done(ask.id)
+            case m.Stop():
+                return self._stop(ask)
+            case m.Lift():
+                return self._lift(ask)
+            case m.Status():
+                return self.status(ask.id)
+            case _:
+                raise Malformed("Hello is said once")
+        return None
+
+    def _refused(self, ask: m.Ask, error: Exception) -> m.Refused:
+        if isinstance(error, Refusal):
+            self.refused[error.reason] += 1
+            return m.Refused(getattr(ask, "id", 0), error.reason, error.message, error.retry_after_ms)
+        # Our bug: the caller hears of it now, not at its deadline; details go nowhere near the socket.
+        self.refused["INTERNAL"] += 1
+        _log.error("a call of the front end failed inside the guard", exc_info=error)
+        return m.Refused(getattr(ask, "id", 0), "INTERNAL", "the signer failed inside; see its log")
+
+    def _await(self, ask: m.Ask, call: Coroutine[None, None, m.Answer], reply: Reply) -> None:
+        """Reply when the call, which begins at once, has ended."""
+
+        async def answered() -> None:
+            try:
+                answer = await call
+            except Exception as error:
+                answer = self._refused(ask, error)
+            reply(answer)
+
+        task = asyncio.get_running_loop().create_task(begun(answered()))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    def _when_durable(self, book: LogBook, ask: m.Advance | m.Seal, reply: Reply, then: Callable[[], None]) -> None:
+        """As soon as all that was changed so far is on the disk; if it cannot be, this process ends."""
+
+        def written(failure: Damaged | None) -> None:
+            if failure is None:
+                then()
+            else:
+                reply(self._refused(ask, _stopping(failure)))
+
+        book.when_durable(written)
+
+    async def _probe(self, ask: m.Probe) -> m.Probed:
+        return m.Probed(ask.id, await self._tokens.probe())
+
+    def _advance(self, ask: m.Advance, reply: Reply) -> None:
         book = self._book(ask.origin)
         now, second = self._now(), self._clock.monotonic_ns() // _NS
         log = self._table.logs[ask.origin]
@@ -158,8 +201,7 @@ class Guard:
         book.accept(ask.size, ask.root, growth, ask.newest_leaf_time, now, second, opened=log.opens)
         if opened is not None and opened.wanted:
             book.answering = opened.wanted[-1].time
-        await _release(book)
-        return m.Done(ask.id)
+        self._when_durable(book, ask, reply, lambda: reply(m.Done(ask.id)))
 
     def _opened(self, ask: m.Advance, log: GuardLog, book: LogBook, now: int) -> openings.Range:
         """The growth of a high-trust log, from its leaves. The loop waits for it: accounts change in order."""
@@ -169,7 +211,7 @@ class Guard:
         openings.demand(found.wanted, ask.evidence, self._anchors)
         return found
 
-    async def _seal(self, ask: m.Seal) -> m.Sealed:
+    def _seal(self, ask: m.Seal, reply: Reply) -> None:
         book, log = self._book(ask.origin), self._table.logs.get(ask.origin)
         assert log is not None
         if self._state.stopped_all:
@@ -187,25 +229,27 @@ class Guard:
             book.propose(self._now())
         text = note.checkpoint_text(ask.origin, ask.size, book.mark.root if held is None else held.root)
         message = note.cosignature_message(text, time)
-        # The tokens and the disk work from here on; the log key signs meanwhile.
-        change = book.changes
-        tokens = [begun(self._tokens.cosign(key, message)) for key in willing]
+        sealing = Sealing(ask, keys, len(willing), time, lambda sealing: reply(self._sealed(sealing)))
+        # The disk and the tokens work from here on; the log key signs meanwhile.
         book.write()
-        try:
-            log_line = sign_log(log, text)
-        except BaseException:
-            for token in tokens:
-                token.close()
-            raise
-        signed = [await tokens[0]] if len(tokens) == 1 else await asyncio.gather(*tokens)
-        await _release(book, change)
-        if self._state.stopped_all:
-            raise NotPermitted("the signer is stopped", reason="STOPPED")
-        by_key = dict(zip((key.name for key in willing), signed, strict=True))
-        return m.Sealed(ask.id, ask.size, time, log_line, tuple(self._sealed_by(key, time, by_key) for key in keys))
+        for key in willing:
+            self._tokens.cosign(key, message, partial(sealing.by_key, key.name))
+        log_line = sign_log(log, text)
+        self._when_durable(book, ask, reply, lambda: sealing.durable(log_line))
 
-    def _sealed_by(self, key: GuardKey, time: int, signed: dict[str, Signed]) -> m.SealedBy:
-        one = signed.get(key.name)
+    def _sealed(self, sealing: Sealing) -> m.Answer:
+        """Mark and tokens are done; what was stopped meanwhile is not released."""
+        ask = sealing.ask
+        try:
+            if self._state.stopped_all:
+                raise NotPermitted("the signer is stopped", reason="STOPPED")
+            lines = tuple([self._sealed_by(key, sealing) for key in sealing.keys])
+        except Exception as error:
+            return self._refused(ask, error)
+        return m.Sealed(ask.id, ask.size, sealing.time, sealing.log_line, lines)
+
+    def _sealed_by(self, key: GuardKey, sealing: Sealing) -> m.SealedBy:
+        one = sealing.signed.get(key.name)
         if one is None or self._state.stopped(key.name):
             reason = "STOPPED" if self._state.stopped(key.name) else KEY_ATTRIBUTES
             self.refused[reason] += 1
@@ -213,7 +257,8 @@ class Guard:
         line = b""
         if one.signature:
             assert key.line_key is not None
-            line = note.signature_line(key.line_key.name, key.line_key.key_id, time.to_bytes(8) + one.signature)
+            signature = sealing.time.to_bytes(8) + one.signature
+            line = note.signature_line(key.line_key.name, key.line_key.key_id, signature)
         return m.SealedBy(key.name, line, one.rv, one.latency_us, one.slot, one.reason)
 
     def _proof_keys(self, ask: m.Seal) -> list[GuardKey]:
@@ -350,9 +395,13 @@ class Guard:
         return self._clock.now_ns() // _NS
 
 
-async def _release(book: LogBook, change: int | None = None) -> None:
+async def _release(book: LogBook) -> None:
     """Wait until the mark is durable; after a failed write there is no signature, and this process ends."""
     try:
-        await book.durable(change)
+        await book.durable()
     except Damaged as failure:
-        raise Unavailable(failure.message, reason="SIGNER_STOPPING", retry_after_ms=1_000) from None
+        raise _stopping(failure) from None
+
+
+def _stopping(failure: Damaged) -> Unavailable:
+    return Unavailable(failure.message, reason="SIGNER_STOPPING", retry_after_ms=1_000)

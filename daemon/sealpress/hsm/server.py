@@ -20,7 +20,6 @@ from typing import cast
 
 from sealpress.errors import CannotStart, Malformed
 from sealpress.hsm import messages as m
-from sealpress.hsm.begun import begun
 from sealpress.hsm.guard import Guard
 
 CONNECTIONS_MAX = 16
@@ -83,7 +82,7 @@ class GuardServer:
 
 
 class _Connection(asyncio.Protocol):
-    """One front end. Its calls begin as they are read; what they wait for afterwards is a task's business."""
+    """One front end. Its calls begin as they are read; the guard answers them when it can."""
 
     def __init__(self, guard: Guard, users: Collection[int], others: set[_Connection]) -> None:
         self._guard = guard
@@ -92,7 +91,7 @@ class _Connection(asyncio.Protocol):
         self._frames = m.Frames(m.ask_decoder)
         self._greeted = False
         self._waiting: deque[m.Ask] = deque()  # read and not begun: what one chunk holds at most
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls = 0  # not answered
         self._unsent: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -152,23 +151,25 @@ class _Connection(asyncio.Protocol):
             self._greeted = True
             self.answer(m.Hello(m.VERSION))
             self.answer(self._guard.status(0))
-        elif len(self._calls) < CALLS_MAX:
+        elif self._calls < CALLS_MAX and not self._waiting:
             self._begin(ask)
         else:
             self._waiting.append(ask)
             self._transport.pause_reading()
 
     def _begin(self, ask: m.Ask) -> None:
-        call = asyncio.get_running_loop().create_task(begun(self._call(ask)))
-        self._calls.add(call)
-        call.add_done_callback(self._ended)
+        self._calls += 1
+        self._guard.handle(ask, self._ended)
 
-    def _ended(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
+    def _ended(self, answer: m.Answer) -> None:
+        self._calls -= 1
         if self._waiting:
-            self._begin(self._waiting.popleft())
-        elif not self._transport.is_closing():
-            self._transport.resume_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)  # not in here: some are answered before they return
+        self.answer(answer)
 
-    async def _call(self, ask: m.Ask) -> None:
-        self.answer(await self._guard.handle(ask))
+    def _go_on(self) -> None:
+        """Begin what waits, as far as there is room."""
+        while self._waiting and self._calls < CALLS_MAX:
+            self._begin(self._waiting.popleft())
+        if not self._waiting and not self._transport.is_closing():
+            self._transport.resume_reading()

@@ -29,6 +29,8 @@ from sealpress.hsm.turns import Answer, SlotLost, Turn
 from sealpress.ports import Clock
 from sealpress.telemetry import Telemetry
 
+Told = Callable[[Signed], None]
+
 
 class Tokens:
     """Of one guard."""
@@ -88,27 +90,43 @@ class Tokens:
 
     # ---- operations ----
 
-    async def cosign(self, key: GuardKey, message: bytes) -> Signed:
-        """A proof key's signature over a cosignature message."""
-        cosigner = key.cosigner
-        assert cosigner is not None
-        job = cosigner.job(key.name, message)
+    def cosign(self, key: GuardKey, message: bytes, told: Told) -> None:
+        """A proof key's signature over a cosignature message; `told` hears what became of it, once, now or later."""
+        assert key.cosigner is not None
+        job = key.cosigner.job(key.name, message)
         usable = self._accounts.usable(key)
         slot = self._best(usable)
-        signed = await self._cosign(key, slot, job, message)
-        if not signed.signature and slot is not None:
-            other = self._best([name for name in usable if name != slot.name])
-            if other is not None:
-                signed = await self._cosign(key, other, job, message)
-        return signed
+        if slot is None:
+            told(unsigned(SlotLost(unknown=False), ""))
+            return
 
-    async def _cosign(self, key: GuardKey, slot: Slot | None, job: m.WorkerJob, message: bytes) -> Signed:
+        def first(signed: Signed) -> None:
+            other = None if signed.signature else self._best([name for name in usable if name != slot.name])
+            if other is None:
+                told(signed)
+            else:
+                self._cosign(key, other, job, message, usable, told)
+
+        self._cosign(key, slot, job, message, usable, first)
+
+    def _cosign(
+        self, key: GuardKey, slot: Slot, job: m.WorkerJob, message: bytes, usable: tuple[str, ...], told: Told
+    ) -> None:
+        def answered(answer: asyncio.Future[Answer]) -> None:
+            try:
+                signed = self._cosigned(key, job, message, answer.result())
+            except SlotLost as lost:
+                signed = unsigned(lost, slot.name)
+            except Exception as error:  # our bug: without a signature, but not without an answer
+                self._telemetry.internal(f"a signature of slot {slot.name}", error)
+                signed = Signed(b"", 0, 0, slot.name, "INTERNAL")
+            told(signed)
+
+        self._operate(key, slot, [job], usable).add_done_callback(answered)
+
+    def _cosigned(self, key: GuardKey, job: m.WorkerJob, message: bytes, answer: Answer) -> Signed:
         cosigner = key.cosigner
         assert cosigner is not None
-        try:
-            answer = await self._operate(key, slot, [job])
-        except SlotLost as lost:
-            return unsigned(lost, slot.name if slot is not None else "")
         # On the loop: one verification costs less than the way to a thread and back.
         verify = [lambda raw: cosigner.finish(message, raw)]
         return self._judged(key, answer.slot, finish(key.key_id, [job], answer, verify, self._nonces))[0]
@@ -123,26 +141,28 @@ class Tokens:
         return [one for part in await asyncio.gather(*(self._sign_part(key, part) for part in parts)) for one in part]
 
     async def _sign_part(self, key: GuardKey, leaves: Sequence[Opened]) -> list[Signed]:
-        scheme, slot = key.scheme, self._best(self._accounts.usable(key))
+        usable = self._accounts.usable(key)
+        scheme, slot = key.scheme, self._best(usable)
         assert scheme is not None
         jobs = [scheme.job(key.name, leaf.algorithm, leaf.digest) for leaf in leaves]
+        if slot is None:
+            return [unsigned(SlotLost(unknown=False), "")] * len(leaves)
         try:
-            answer = await self._operate(key, slot, jobs)
+            answer = await self._operate(key, slot, jobs, usable)
         except SlotLost as lost:
-            return [unsigned(lost, slot.name if slot is not None else "")] * len(leaves)
+            return [unsigned(lost, slot.name)] * len(leaves)
         verify = [lambda raw, leaf=leaf: scheme.finish(leaf.algorithm, leaf.digest, raw) for leaf in leaves]
         signed = await asyncio.to_thread(finish, key.key_id, jobs, answer, verify, self._nonces)
         return self._judged(key, answer.slot, signed)
 
-    async def _operate(self, key: GuardKey, slot: Slot | None, jobs: Sequence[m.WorkerJob]) -> Answer:
-        if slot is None:
-            raise SlotLost(unknown=False)
+    def _operate(
+        self, key: GuardKey, slot: Slot, jobs: Sequence[m.WorkerJob], usable: tuple[str, ...]
+    ) -> asyncio.Future[Answer]:
+        """The turn's answer, or SlotLost."""
         expires = asyncio.get_running_loop().time() + self._wait_s[slot.name]
-        turn = Turn(
-            key.tenant, key.name, jobs, self._accounts.usable(key), lambda: not self._state.stopped(key.name), expires
-        )
+        turn = Turn(key.tenant, key.name, jobs, usable, lambda: not self._state.stopped(key.name), expires)
         slot.put(turn)
-        return await turn.answer
+        return turn.answer
 
     def _judged(self, key: GuardKey, slot: str, signed: list[Signed]) -> list[Signed]:
         lies = [one.reason for one in signed if one.reason in LIES]
@@ -155,7 +175,9 @@ class Tokens:
 
     def _best(self, names: Sequence[str]) -> Slot | None:
         up = [slot for name in names if (slot := self._slots.get(name)) is not None and slot.up]
-        return min(up, key=lambda slot: slot.load_ns) if up else None
+        if len(up) < 2:
+            return up[0] if up else None
+        return min(up, key=lambda slot: slot.load_ns)
 
     def _homeless(self, turns: Sequence[Turn]) -> None:
         for turn in turns:

@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import cast
 
 from sealpress.hsm import messages as m
-from sealpress.hsm.guard import Guard
+from sealpress.hsm.guard import Guard, Reply
 from sealpress.hsm.server import CALLS_MAX, GuardServer
 
 CALLS = 3 * CALLS_MAX + 7
 
 
 class Held:
-    """A guard whose calls come to no end before they may."""
+    """A guard whose calls come to no end before they may; then at once."""
 
     def __init__(self) -> None:
         self.refused: Counter[str] = Counter()
         self.begun: list[int] = []
         self.at_once = self.at_once_max = 0
-        self.may_end = asyncio.Event()
+        self.may_end = False
+        self._held: list[tuple[int, Reply]] = []
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Nothing changes."""
@@ -31,15 +32,23 @@ class Held:
         """Of no log and no key."""
         return m.StatusView(id_, "1", {}, {}, {}, {})
 
-    async def handle(self, ask: m.Ask) -> m.Answer:
+    def handle(self, ask: m.Ask, reply: Reply) -> None:
         """Done, when it may be."""
         assert isinstance(ask, m.Probe)
         self.begun.append(ask.id)
         self.at_once += 1
         self.at_once_max = max(self.at_once_max, self.at_once)
-        await self.may_end.wait()
-        self.at_once -= 1
-        return m.Done(ask.id)
+        self._held.append((ask.id, reply))
+        if self.may_end:
+            self.end()
+
+    def end(self) -> None:
+        """Those that are held, and from now on each as it comes."""
+        self.may_end = True
+        held, self._held = self._held, []
+        for number, reply in held:
+            self.at_once -= 1
+            reply(m.Done(number))
 
 
 async def test_more_calls_than_are_begun_at_a_time_wait_and_all_are_answered(tmp_path: Path) -> None:
@@ -65,7 +74,7 @@ async def test_more_calls_than_are_begun_at_a_time_wait_and_all_are_answered(tmp
     async with asyncio.timeout(10):
         while len(guard.begun) < CALLS_MAX:  # noqa: ASYNC110  # another task's list
             await asyncio.sleep(0.001)
-        guard.may_end.set()
+        guard.end()
         await read(CALLS)
     writer.close()
     await server.close()

@@ -28,6 +28,7 @@ Told = Callable[[m.WorkerSigned | m.WorkerPong | None], None]  # None: no answer
 _NS = 1_000_000_000
 _CHILD_FD = 3
 _REAP_S, _REAP_S_MAX = 0.005, 1.0
+_TICK_S = 0.001  # of the loop's clock
 _OPEN_S_MAX = 60.0  # loading a module, login, finding keys
 
 
@@ -37,7 +38,7 @@ class _Call:
 
     told: Told | None  # None: told already that it is late
     jobs: int
-    timer: asyncio.TimerHandle
+    until: float  # of the loop's clock: then it is late, or its worker hangs
 
 
 class Child:
@@ -61,6 +62,7 @@ class Child:
         self._unsent: deque[bytes] = deque()  # packets that the socket had no room for
         self._parted: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # no more will come
         self._calls: dict[int, _Call] = {}
+        self._watch: asyncio.TimerHandle | None = None  # one for all of them
         self._next_id = 0
         self._pid = 0
         self._leaving = False
@@ -152,29 +154,37 @@ class Child:
     # ---- calls ----
 
     def _send(self, ask: m.WorkerSign | m.WorkerPing, jobs: int, told: Told) -> None:
-        timer = asyncio.get_running_loop().call_later(self._deadline_s, self._passed, ask.id)
-        self._calls[ask.id] = _Call(told, jobs, timer)
+        loop = asyncio.get_running_loop()
+        self._calls[ask.id] = _Call(told, jobs, loop.time() + self._deadline_s)
+        if self._watch is None:
+            self._watch = loop.call_later(self._deadline_s, self._watched)
         self._write(m.frame(ask))
 
-    def _passed(self, id_: int) -> None:
+    def _watched(self) -> None:
+        """Some call may have waited too long. No other did for longer than the oldest of those that are left."""
+        loop = asyncio.get_running_loop()
+        now = loop.time() + _TICK_S
+        for call in [call for call in self._calls.values() if call.until <= now]:
+            self._passed(call)
+        left = min((call.until for call in self._calls.values()), default=None)
+        self._watch = loop.call_at(left, self._watched) if left is not None else None
+
+    def _passed(self, call: _Call) -> None:
         """Its caller waits no longer. The worker may answer until twice the deadline, then it dies."""
-        call = self._calls[id_]
-        call.timer = asyncio.get_running_loop().call_later(self._deadline_s, self._kill_hung)
+        call.until += self._deadline_s
         told, call.told = call.told, None
+        if told is None:
+            self.hung = True
+            self.kill()
+            return
         self.late = True
         self._on_change()
-        if told is not None:
-            told(None)
-
-    def _kill_hung(self) -> None:
-        self.hung = True
-        self.kill()
+        told(None)
 
     def _answered(self, answer: m.WorkerSigned | m.WorkerPong) -> None:
         changed, self.sessions = self.sessions != answer.sessions, answer.sessions
         call = self._calls.pop(answer.id, None)
         if call is not None:
-            call.timer.cancel()
             self.jobs -= call.jobs
             if isinstance(answer, m.WorkerSigned):
                 self.touched = asyncio.get_running_loop().time()
@@ -250,6 +260,8 @@ class Child:
 
     def _take(self, message: m.FromWorker) -> None:
         match message:
+            case m.WorkerSigned() | m.WorkerPong():
+                self._answered(message)
             case m.Hello():
                 if message.version != m.VERSION:
                     raise Malformed("the worker speaks another version", reason="VERSION")
@@ -266,8 +278,6 @@ class Child:
                 self._on_change()
             case m.WorkerFailed():
                 self.failure = message
-            case m.WorkerSigned() | m.WorkerPong():
-                self._answered(message)
 
     def _forget(self) -> None:
         self.sessions, self.jobs = 0, 0
@@ -275,8 +285,9 @@ class Child:
         if not self.opened.done():
             self.opened.set_result(False)
         calls, self._calls = self._calls, {}
+        if self._watch is not None:
+            self._watch.cancel()
         for call in calls.values():
-            call.timer.cancel()
             if call.told is not None:
                 call.told(None)
         self.ended.set()

@@ -7,8 +7,10 @@ the growth cap; T never decreases per key. Does not: sign, or make anything dura
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from sealpress.core.merkle import frontier_advance
 from sealpress.errors import Busy, CoreError, Malformed

@@ -18,9 +18,11 @@ import hashlib
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
+
+import msgspec
 
 from sealpress.core.digests import crc32c
 from sealpress.core.mark import SLOT_BYTES, MarkWriter
@@ -39,16 +41,14 @@ _KEY = struct.Struct("<8sQQ")
 _HINT = "restore the signer's state directory, or close this log (next number) by root quorum"
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """How far a key has signed: tree size, and T of its last cosignature."""
 
     size: int
     time: int
 
 
-@dataclass(frozen=True, slots=True)
-class HeadMark:
+class HeadMark(msgspec.Struct, frozen=True):
     """The last accepted head; `time` is that of its newest leaf; `signed` by the first 8 bytes of the key id."""
 
     origin: str
@@ -56,7 +56,7 @@ class HeadMark:
     root: bytes = EMPTY_ROOT
     frontier: bytes = b""
     time: int = 0
-    signed: Mapping[bytes, Signed] = field(default_factory=lambda: MappingProxyType({}))
+    signed: Mapping[bytes, Signed] = MappingProxyType({})
 
 
 def encode(mark: HeadMark, generation: int) -> bytes:
@@ -73,9 +73,8 @@ def encode(mark: HeadMark, generation: int) -> bytes:
     )
     if _HEADER.size + len(body) > SLOT_BYTES:
         raise ValueError("a mark has no room for so many keys")
-    slot = bytearray((_HEADER.pack(_MAGIC, 0, len(body), generation) + body).ljust(SLOT_BYTES, b"\0"))
-    struct.pack_into("<I", slot, 8, crc32c(bytes(slot)))
-    return bytes(slot)
+    slot = (_HEADER.pack(_MAGIC, 0, len(body), generation) + body).ljust(SLOT_BYTES, b"\0")
+    return _HEADER.pack(_MAGIC, crc32c(slot), len(body), generation) + slot[_HEADER.size :]
 
 
 def decode(slot: bytes) -> tuple[int, HeadMark] | None:

@@ -166,7 +166,14 @@ class Slot:
 
     def put(self, turn: Turn) -> None:
         """Its answer comes from here, unless the slot goes down before its turn has come."""
-        if not self.up or not self._turns.put(turn):
+        child = self._child
+        if child is None or not self.up:
+            turn.fail(unknown=False)
+            return
+        if not self._turns.jobs and child.jobs < self._window() and turn.wanted():
+            self._send(child, [turn])  # nobody is before it
+            return
+        if not self._turns.put(turn):
             turn.fail(unknown=False)
             return
         self._pump()

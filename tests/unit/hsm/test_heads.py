@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from sealpress.core.merkle import Tree
 from sealpress.errors import Busy, Malformed

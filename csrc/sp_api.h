@@ -346,22 +346,34 @@ int sp_index_open(const sp_disk *disk, const char *dir, const sp_segment *segmen
 int sp_index_find(const sp_index *index, uint64_t key, uint64_t skip, uint64_t *offsets, uint32_t room, uint32_t *count);
 /* Looks at every page with entries of other kinds than 0: later searches for them neither wait for the disk nor fail. */
 int sp_index_check(const sp_index *index);
-/* The position of the first of `count` indexes that has the key; SP_E_END if none has. */
-int sp_index_first(const sp_index *const *list, uint32_t count, uint64_t key, uint32_t *position);
 uint64_t sp_index_entries(const sp_index *index);
 void sp_index_free(sp_index *index);
+
+/* ---- filter (sp_filter): whether an index may know who asked with which id; in memory, 3 bytes a REQUEST ---- */
+typedef struct sp_filter {
+    uint32_t *word;             /* 8 a block */
+    uint64_t blocks;            /* 0: nobody asked */
+} sp_filter;
+/* Of all REQUESTs of an index. `secret`, the same for all that are searched together: nobody can choose ids that meet.
+ * SP_E_CORRUPT: build the index again. */
+int sp_filter_make(const sp_index *index, uint64_t secret, sp_filter *out);
+void sp_filter_free(sp_filter *filter);
+/* The position, not below `from`, of the first of `count` filters that may know `who` (identity, a zero byte, request id);
+ * SP_E_END: no index does. About one in 5,000 that does not know him says that it may. */
+int sp_filter_first(const sp_filter *filters, uint32_t from, uint32_t count, uint64_t secret, const uint8_t *who,
+                    size_t who_size, uint32_t *position);
 
 /* ---- memory (sp_memory) -------------------------------------------------- */
 /* At most so many heaps, 1 to 64, which all threads share: each keeps what its threads once needed. For a process that has
  * no threads yet; only a wish where another allocator stands in the place of glibc's. */
 int sp_memory_arenas(uint32_t count);
 
-/* ---- known requests (sp_known): who asked with which id, and what became of it; in memory, 104 bytes each at most --- */
+/* ---- known requests (sp_known): who asked with which id, and what became of it; in memory, 104 bytes each --- */
 typedef struct sp_known sp_known;
 typedef struct sp_known_request {
     uint64_t seq, first_leaf, time_ns;
     uint32_t segment, offset;   /* where its REQUEST stands */
-    uint32_t outcome_segment, outcome_offset;   /* where its first OUTCOME does; offset 0: it has none */
+    uint32_t outcome_segment, outcome_offset;   /* where its newest OUTCOME does; offset 0: it has none */
     uint32_t count, done;       /* leaves; those whose signature is recorded (direct) */
     uint8_t same[16], state, direct;    /* state: 1 pending, 2 done, 3 partial, 4 unknown, 5 stopped, 6 lapsed */
 } sp_known_request;
@@ -376,12 +388,17 @@ int sp_known_find(const sp_known *known, const uint8_t *who, size_t who_size, sp
 int sp_known_add(sp_known *known, const uint8_t *who, size_t who_size, const uint8_t same[16], uint64_t seq,
                  uint64_t first_leaf, uint32_t count, uint64_t time_ns, uint32_t segment, uint32_t offset, uint8_t direct,
                  uint64_t gone[2], uint32_t *gone_count);
-/* An OUTCOME at segment and offset says `state` of it, with `done` signatures. further: it was not its first. SP_E_END: there
- * is none with this seq, or no outcome can change it any more. */
+/* An OUTCOME at segment and offset says `state` of it, with `done` signatures in all. former: segment and offset of the one
+ * before, offset 0 if it is the first. SP_E_END: there is none with this seq, or this one cannot change it: it is over, or
+ * was told this one or a later one. */
 int sp_known_settle(sp_known *known, uint64_t seq, uint8_t state, uint32_t done, uint32_t segment, uint32_t offset,
-                    uint8_t *further);
-/* Forgets the oldest, if it is of until_ns or before; SP_E_END: it is not. */
-int sp_known_drop(sp_known *known, uint64_t until_ns, uint64_t *gone);
+                    uint32_t former[2]);
+int sp_known_forget(sp_known *known, const uint8_t *who, size_t who_size, uint64_t *gone);      /* SP_E_END: not known */
+/* Looks at no more than `looks` requests from the oldest on: forgets those from before since_ns, and those that are over if
+ * they and their OUTCOMEs stand in segments below `segment` (gone: their seqs, room for `looks`). Others below it are passed
+ * over: each is the newest then. Ends at the first that is neither. */
+void sp_known_leave(sp_known *known, uint32_t segment, uint64_t since_ns, uint32_t looks, uint64_t *gone,
+                    uint32_t *gone_count);
 
 /* ---- mark (sp_mark): two slots of a file, written in turn by a thread of its own ---- */
 enum { SP_MARK_SLOT = 4096 /* bytes */, SP_MARK_SLOTS = 2 };

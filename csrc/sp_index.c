@@ -255,8 +255,7 @@ int sp_index_open(const sp_disk *disk, const char *dir, const sp_segment *segmen
 
 /* ---- searching --------------------------------------------------------------- */
 
-/* A page whose checksum is right; it is asked for once. How many entries it holds is never taken from the mapping. */
-static int checked_page(const sp_index *index, uint64_t number, const sp_index_page **out)
+int sp_index_checked_page(const sp_index *index, uint64_t number, const sp_index_page **out)
 {
     const sp_index_page *page = page_at(index, number);
     if (!__atomic_load_n(&index->checked[number], __ATOMIC_RELAXED)) {
@@ -289,7 +288,7 @@ static int find_page(const sp_index *index, uint64_t key, uint64_t *out)
     uint64_t guess = guess_page(index, key), step = 1;
     while (high - low > 1) {
         uint64_t at = guess > low && guess < high ? guess : low + (high - low) / 2;
-        SP_TRY(checked_page(index, at, &page));
+        SP_TRY(sp_index_checked_page(index, at, &page));
         if (page->entry[0].key < key) {
             low = at;
             guess = at + step;
@@ -309,7 +308,7 @@ static int find_entry(const sp_index *index, uint64_t key, uint64_t *out)
     const sp_index_page *page;
     uint64_t number;
     SP_TRY(find_page(index, key, &number));
-    SP_TRY(checked_page(index, number, &page));
+    SP_TRY(sp_index_checked_page(index, number, &page));
     uint32_t low = 0, high = entries_of(index, number);
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -334,7 +333,7 @@ int sp_index_find(const sp_index *index, uint64_t key, uint64_t skip, uint64_t *
     SP_ENSURE(skip <= entries(index), SP_E_BOUNDS);
     for (at += skip; at < entries(index) && found < room; at++) {
         const sp_index_page *page;
-        SP_TRY(checked_page(index, at / SP_INDEX_PAGE_ENTRIES, &page));
+        SP_TRY(sp_index_checked_page(index, at / SP_INDEX_PAGE_ENTRIES, &page));
         const sp_index_entry *entry = &page->entry[at % SP_INDEX_PAGE_ENTRIES];
         if (entry->key != key) {
             break;
@@ -350,22 +349,7 @@ int sp_index_check(const sp_index *index)
     SP_ENSURE(index != NULL, SP_E_ARGUMENT);
     const sp_index_page *page;
     for (uint64_t number = index->first[SP_INDEX_ASKED] / SP_INDEX_PAGE_ENTRIES; number < index->pages; number++) {
-        SP_TRY(checked_page(index, number, &page));
+        SP_TRY(sp_index_checked_page(index, number, &page));
     }
     return SP_OK;
-}
-
-int sp_index_first(const sp_index *const *list, uint32_t count, uint64_t key, uint32_t *position)
-{
-    SP_ENSURE((list != NULL || count == 0) && position != NULL, SP_E_ARGUMENT);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t offset;
-        uint32_t found;
-        SP_TRY(sp_index_find(list[i], key, 0, &offset, 1, &found));
-        if (found > 0) {
-            *position = i;
-            return SP_OK;
-        }
-    }
-    return SP_E_END;
 }

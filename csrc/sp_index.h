@@ -65,6 +65,10 @@ struct sp_index {
     uint8_t *checked;           /* a byte per page, 1 once its checksum was seen to be right; relaxed atomics */
 };
 
+/* Page `number` of the entries, whose checksum is right: that is asked once. How many entries it holds is never taken from the
+ * mapping. SP_E_CORRUPT: build it again. */
+SP_MUST_USE int sp_index_checked_page(const sp_index *index, uint64_t number, const sp_index_page **out);
+
 /* What a segment's frames say, in no order; to be given to sp_index_of_entries, which takes the array over. */
 typedef struct sp_index_list {
     sp_index_entry *entry;

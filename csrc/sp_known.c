@@ -86,6 +86,17 @@ static uint32_t find_open(const sp_known *known, uint64_t seq)
     return number;
 }
 
+/* Whether no outcome can change it any more. */
+static int is_over(const sp_known_entry *entry)
+{
+    return entry->state == SP_KNOWN_DONE || entry->state == SP_KNOWN_STOPPED || entry->state == SP_KNOWN_LAPSED;
+}
+
+static int is_newer(const sp_known_entry *entry, uint32_t segment, uint32_t offset)
+{
+    return segment > entry->outcome_segment || (segment == entry->outcome_segment && offset > entry->outcome_offset);
+}
+
 static void key_of(const sp_known *known, const uint8_t *who, size_t who_size, uint8_t key[16])
 {
     uint8_t hash[SP_SHA256_SIZE];
@@ -97,18 +108,31 @@ static void key_of(const sp_known *known, const uint8_t *who, size_t who_size, u
     memcpy(key, hash, 16);
 }
 
+static void unlink(sp_known *known, uint32_t number)
+{
+    const sp_known_entry *entry = &known->entry[number];
+    *(entry->older != 0 ? &known->entry[entry->older].newer : &known->oldest) = entry->newer;
+    *(entry->newer != 0 ? &known->entry[entry->newer].older : &known->newest) = entry->older;
+}
+
+static void link_newest(sp_known *known, uint32_t number)
+{
+    known->entry[number].older = known->newest;
+    known->entry[number].newer = 0;
+    *(known->newest != 0 ? &known->entry[known->newest].newer : &known->oldest) = number;
+    known->newest = number;
+}
+
 /* Out of the order and both searches, and free; its seq. */
 static uint64_t forget(sp_known *known, uint32_t number)
 {
-    sp_known_entry *entry = &known->entry[number];
     leave(known, SP_KNOWN_KEY, number);
     leave(known, SP_KNOWN_SEQ, number);
-    *(entry->older != 0 ? &known->entry[entry->older].newer : &known->oldest) = entry->newer;
-    *(entry->newer != 0 ? &known->entry[entry->newer].older : &known->newest) = entry->older;
-    entry->newer = known->free;
+    unlink(known, number);
+    known->entry[number].newer = known->free;
     known->free = number;
     known->count--;
-    return entry->seq;
+    return known->entry[number].seq;
 }
 
 /* The number of an entry that is the newest from here on. */
@@ -120,10 +144,7 @@ static uint32_t take(sp_known *known)
     } else {
         number = known->fresh++;
     }
-    known->entry[number].older = known->newest;
-    known->entry[number].newer = 0;
-    *(known->newest != 0 ? &known->entry[known->newest].newer : &known->oldest) = number;
-    known->newest = number;
+    link_newest(known, number);
     known->count++;
     return number;
 }
@@ -217,10 +238,10 @@ int sp_known_add(sp_known *known, const uint8_t *who, size_t who_size, const uin
 }
 
 int sp_known_settle(sp_known *known, uint64_t seq, uint8_t state, uint32_t done, uint32_t segment, uint32_t offset,
-                    uint8_t *further)
+                    uint32_t former[2])
 {
     uint32_t number = find_open(known, seq);
-    SP_ENSURE(number != 0, SP_E_END);
+    SP_ENSURE(number != 0 && is_newer(&known->entry[number], segment, offset), SP_E_END);
     sp_known_entry *entry = &known->entry[number];
     entry->done += done;
     if (entry->done >= entry->count) {
@@ -229,20 +250,41 @@ int sp_known_settle(sp_known *known, uint64_t seq, uint8_t state, uint32_t done,
     if (entry->state != SP_KNOWN_UNKNOWN || state == SP_KNOWN_DONE) {
         entry->state = state & 7; /* one unknown item keeps the whole request unknown */
     }
-    *further = entry->outcome_offset != 0;
-    if (!*further) {
-        entry->outcome_segment = segment;
-        entry->outcome_offset = offset;
-    }
-    if (entry->state == SP_KNOWN_DONE || entry->state == SP_KNOWN_STOPPED || entry->state == SP_KNOWN_LAPSED) {
+    former[0] = entry->outcome_segment;
+    former[1] = entry->outcome_offset;
+    entry->outcome_segment = segment;
+    entry->outcome_offset = offset;
+    if (is_over(entry)) {
         leave(known, SP_KNOWN_SEQ, number);
     }
     return SP_OK;
 }
 
-int sp_known_drop(sp_known *known, uint64_t until_ns, uint64_t *gone)
+int sp_known_forget(sp_known *known, const uint8_t *who, size_t who_size, uint64_t *gone)
 {
-    SP_ENSURE(known->oldest != 0 && known->entry[known->oldest].time_ns <= until_ns, SP_E_END);
-    *gone = forget(known, known->oldest);
+    uint8_t key[16];
+    key_of(known, who, who_size, key);
+    uint32_t number = find_key(known, key);
+    SP_ENSURE(number != 0, SP_E_END);
+    *gone = forget(known, number);
     return SP_OK;
+}
+
+void sp_known_leave(sp_known *known, uint32_t segment, uint64_t since_ns, uint32_t looks, uint64_t *gone,
+                    uint32_t *gone_count)
+{
+    *gone_count = 0;
+    for (; looks > 0 && known->oldest != 0; looks--) {
+        uint32_t number = known->oldest;
+        const sp_known_entry *entry = &known->entry[number];
+        int below = entry->segment < segment;
+        if (entry->time_ns < since_ns || (below && is_over(entry) && entry->outcome_segment < segment)) {
+            gone[(*gone_count)++] = forget(known, number);
+        } else if (below) {
+            unlink(known, number);
+            link_newest(known, number);
+        } else {
+            break;
+        }
+    }
 }

@@ -1,4 +1,4 @@
-/* Known requests: by who asked with which id, and by seq while outcomes may still come.
+/* Known requests that no index tells of: by who asked with which id, and by seq while outcomes may still come.
  *
  * Entries stand in one array with room for all that may come; memory is used as they do, since pages that nobody touched
  * have none: 96 bytes each, and 8 for the two searches. Both are linear hashing: every new entry splits one bucket, so a
@@ -30,10 +30,10 @@ typedef struct sp_known_entry {
     uint8_t same[16];
     uint64_t seq, first_leaf, time_ns;
     uint32_t segment, offset;   /* of the REQUEST */
-    uint32_t outcome_segment, outcome_offset;   /* of its first OUTCOME; offset 0: it has none */
+    uint32_t outcome_segment, outcome_offset;   /* of its newest OUTCOME; offset 0: it has none */
     uint32_t count : 28, state : 3, direct : 1;
     uint32_t done;
-    uint32_t older, newer;      /* neighbours in the order in which they were asked; numbers of entries, 0: none */
+    uint32_t older, newer;      /* neighbours in the order in which they were asked or passed over; numbers, 0: none */
     uint32_t next[SP_KNOWN_SEARCHES];           /* in the same bucket */
 } sp_known_entry;
 SP_STATIC_ASSERT(sizeof(sp_known_entry) == 96);

@@ -222,7 +222,9 @@ class Idempotency(_Strict, frozen=True, kw_only=True):
     """`[idempotency]`."""
 
     window_s: Positive = 86_400
-    entries_max: Annotated[int, Meta(ge=1, le=1 << 31)] = 4_000_000  # 104 bytes of memory each, as they come
+    # In memory, 104 bytes each as they come: ids of segments without an index (some two), and of requests that are not
+    # over. A last bound: beyond it the oldest is forgotten until its segment has its index.
+    entries_max: Annotated[int, Meta(ge=1, le=1 << 31)] = 4_000_000
 
 
 class ClockSection(_Strict, frozen=True, kw_only=True):

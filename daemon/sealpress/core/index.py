@@ -8,15 +8,13 @@ the same key): look at it. Any thread may search.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sealpress.core._native import ffi, lib
 from sealpress.core.journal import Segment
-from sealpress.core.status import check, statuses
+from sealpress.core.status import check
 
-_STATUS = statuses()
 _U64_MAX = (1 << 64) - 1
 _ROOM = 64
 _VALUE, _ASKED, _REQUEST, _OUTCOME, _OPEN, _LAST = range(6)
@@ -27,10 +25,9 @@ def value_key(value: bytes) -> int:
     return _key(_VALUE, int.from_bytes(value[:8], "little"))
 
 
-def asked_key(identity: str, request_id: str) -> int:
-    """Leads to the REQUESTs that this identity made with this id."""
-    hashed = hashlib.sha256(f"{identity}\0{request_id}".encode()).digest()
-    return _key(_ASKED, int.from_bytes(hashed[:8], "little"))
+def asked_key(who: bytes) -> int:
+    """Leads to the REQUESTs of who asked so (core.known: identity and request id)."""
+    return _key(_ASKED, int.from_bytes(hashlib.sha256(who).digest()[:8], "little"))
 
 
 def request_key(seq: int) -> int:
@@ -56,7 +53,7 @@ class Index:
 
     def __init__(self, pointer: Any) -> None:
         """Use `build` or `open`."""
-        self._pointer = ffi.gc(pointer, lib.sp_index_free)
+        self.pointer = ffi.gc(pointer, lib.sp_index_free)
 
     @classmethod
     def build(cls, segment: Segment, end: int = _U64_MAX) -> Index:
@@ -77,40 +74,22 @@ class Index:
 
     def save(self, directory: Path, segment: Segment) -> None:
         """To `<directory>/index/<number>.idx`, whole or not at all. Of a sealed segment, built without `end`."""
-        check(lib.sp_index_save(self._pointer, segment.disk, str(directory).encode()))
+        check(lib.sp_index_save(self.pointer, segment.disk, str(directory).encode()))
 
     def find(self, key: int) -> list[int]:
         """Offsets of frames with this key, ascending. CoreError SP_E_CORRUPT: a page that was looked at is damaged."""
         found: list[int] = []
         offsets, count = ffi.new("uint64_t[]", _ROOM), ffi.new("uint32_t *")
         while True:
-            check(lib.sp_index_find(self._pointer, key, len(found), offsets, _ROOM, count))
+            check(lib.sp_index_find(self.pointer, key, len(found), offsets, _ROOM, count))
             found += ffi.unpack(offsets, count[0])
             if count[0] < _ROOM:
                 return sorted(found)
 
     def check(self) -> None:
         """Look at all but what `value_key` leads to: later searches for it neither wait for the disk nor fail."""
-        check(lib.sp_index_check(self._pointer))
+        check(lib.sp_index_check(self.pointer))
 
     def __len__(self) -> int:
         """Entries."""
-        return int(lib.sp_index_entries(self._pointer))
-
-
-class Indexes:
-    """Several of them, searched with one call."""
-
-    def __init__(self, indexes: Sequence[Index]) -> None:
-        """Searched in this order."""
-        self._indexes = tuple(indexes)  # kept alive
-        self._pointers = ffi.new("sp_index *[]", [index._pointer for index in indexes])
-        self._position = ffi.new("uint32_t *")
-
-    def first(self, key: int) -> int | None:
-        """The position of the first one that has the key; SP_E_CORRUPT as `Index.find`. Not from two threads."""
-        status = lib.sp_index_first(self._pointers, len(self._indexes), key, self._position)
-        if status == _STATUS["SP_E_END"]:
-            return None
-        check(status)
-        return int(self._position[0])
+        return int(lib.sp_index_entries(self.pointer))

@@ -6,7 +6,7 @@ entries, however many there are. Does not: know what a state means (tlog/known.p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from sealpress.core._native import ffi, lib
@@ -14,10 +14,16 @@ from sealpress.core.status import check, statuses
 
 SAME_BYTES = 16
 SECRET_BYTES = 16
+LOOKS_MAX = 1024
 _END = statuses()["SP_E_END"]
 
 # who (identity, zero byte, request id), same, seq, first leaf, count, segment, offset, whether direct
 Row = tuple[bytes, bytes, int, int, int, int, int, bool]
+
+
+def who_asked(identity: str, request_id: str) -> bytes:
+    """What a request is found by."""
+    return f"{identity}\0{request_id}".encode()
 
 
 class KnownTable:
@@ -29,9 +35,9 @@ class KnownTable:
         check(lib.sp_known_new(entries_max, secret, slot))
         self._pointer = ffi.gc(slot[0], lib.sp_known_free)
         self._found = ffi.new("sp_known_request *")
-        self._gone = ffi.new("uint64_t[2]")
+        self._gone = ffi.new("uint64_t[]", LOOKS_MAX)
         self._gone_count = ffi.new("uint32_t *")
-        self._further = ffi.new("uint8_t *")
+        self._former = ffi.new("uint32_t[2]")
 
     def __len__(self) -> int:
         """How many there are."""
@@ -45,7 +51,7 @@ class KnownTable:
         check(status)
         return self._found
 
-    def add(self, rows: Iterable[Row], time_ns: int) -> list[int]:
+    def add(self, rows: Sequence[Row], time_ns: int) -> list[int]:
         """Requests of one time without outcomes, each for whatever stood under its `who`.
 
         The seqs of those that are known no more.
@@ -62,18 +68,33 @@ class KnownTable:
                 forgotten.extend(gone[0 : gone_count[0]])
         return forgotten
 
-    def settle(self, seq: int, state: int, done: int, segment: int, offset: int) -> bool:
-        """An outcome about a request; whether it had one before. Nothing changes for one that is not open."""
-        status = lib.sp_known_settle(self._pointer, seq, state, done, segment, offset, self._further)
-        if status == _END:
-            return False
-        check(status)
-        return bool(self._further[0])
+    def settle(self, seq: int, state: int, done: int, segment: int, offset: int) -> tuple[int, int] | None:
+        """An outcome about a request; where the one before it stands, if there is one.
 
-    def drop(self, until_ns: int) -> int | None:
-        """Forget the oldest if it is not younger than that, and tell its seq."""
-        status = lib.sp_known_drop(self._pointer, until_ns, self._gone) if until_ns >= 0 else _END
+        Nothing changes for a request that is not open, or was told this outcome or a later one.
+        """
+        status = lib.sp_known_settle(self._pointer, seq, state, done, segment, offset, self._former)
+        if status == _END:
+            return None
+        check(status)
+        former = self._former
+        return (former[0], former[1]) if former[1] else None
+
+    def forget(self, who: bytes) -> int | None:
+        """The seq of the request that was known."""
+        status = lib.sp_known_forget(self._pointer, who, len(who), self._gone)
         if status == _END:
             return None
         check(status)
         return int(self._gone[0])
+
+    def leave(self, segment: int, since_ns: int, looks: int) -> list[int]:
+        """Look at so many (LOOKS_MAX) from the oldest on; the seqs of those that are known no more.
+
+        These are from before `since_ns`; or over, and they and their outcomes stand in segments below `segment`.
+        """
+        lib.sp_known_leave(
+            self._pointer, segment, max(0, since_ns), min(looks, LOOKS_MAX), self._gone, self._gone_count
+        )  # fmt: skip
+        count = self._gone_count[0]
+        return list(self._gone[0:count]) if count else []

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sealpress.core.known import Row
+from sealpress.core.known import Row, who_asked
 from sealpress.core.leaf import LeafSpec
 from sealpress.errors import Busy, Damaged, Malformed, Refusal, SealpressError
 from sealpress.governance.rules import Field
@@ -37,7 +37,6 @@ from sealpress.steps._state import (
 )
 from sealpress.tlog.draft import Form
 from sealpress.tlog.entry import ArtifactEvent, FieldEvent, RefusalEvent, RequestEvent
-from sealpress.tlog.known import who_asked
 from sealpress.tlog.log import Committed, Draft, Full, Placed
 from sealpress.tlog.record import Stored
 from sealpress.values import Mode, RecordType

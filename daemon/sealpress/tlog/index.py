@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from sealpress.core.filter import Filter
 from sealpress.core.index import Index
 from sealpress.core.journal import Segment
 from sealpress.errors import CoreError
@@ -64,13 +65,20 @@ class SegmentIndexes:
                 index = Index.open(self._directory, segment)  # pages of a file can be had back, ours could not
             return self._keep(number, index)
 
+    def filter(self, number: int, secret: int) -> Filter:
+        """Of a sealed segment: its index is made if need be, and not kept in memory where there is a file."""
+        found = Filter(self.make(number), secret)
+        if path_of(self._directory, number).exists():
+            self.let_go(lambda each: each == number)
+        return found
+
     def missing(self, numbers: Iterable[int]) -> list[int]:
         """Those of these segments that have no file."""
         present = {path.stem for path in (self._directory / "index").glob("*.idx")}
         return [number for number in numbers if f"{number:020}" not in present]
 
     def let_go(self, gone: Callable[[int], bool]) -> None:
-        """Unmap those whose segment is gone."""
+        """Unmap some: those whose segment is gone, say."""
         with self._lock:
             for number in [number for number in self._open if gone(number)]:
                 del self._open[number]

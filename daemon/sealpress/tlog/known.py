@@ -1,27 +1,32 @@
 """Which request ids of the window are known, and what became of each: the table behind idempotent retries.
 
-What this process records comes in with two calls, `request` and `outcome`. What a former one recorded is looked up in
-the journal (earlier.py) when somebody asks for it, comes in with the same two calls, and is in memory from then on.
+What is recorded comes in with two calls, `request` and `outcome`, and leaves memory when it is over and stands,
+outcomes and all, in segments that have an index: from then on it is looked up there (earlier.py) when somebody asks, as
+what a former process recorded. A request that is not over stays until it is, or is older than the window.
 
-Guarantees: at most `entries_max` requests in memory, 104 bytes each (core/known.py); the oldest goes first; nothing
-older than the window is ever returned; a look-up costs the same however many there are. Does not: decide about a retry.
+Guarantees: at most `entries_max` requests in memory, 104 bytes each (core/known.py): those of two segments or so, and
+the oldest goes first if that is more; nothing older than the window is ever returned; a look-up costs the same however
+many there are, and a few nanoseconds for each segment of the window. Does not: decide about a retry.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sealpress.core.known import SAME_BYTES, KnownTable, Row
+from sealpress.core.known import LOOKS_MAX, SAME_BYTES, KnownTable, Row, who_asked
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, Where
 from sealpress.values import Mode
 
 if TYPE_CHECKING:
     from sealpress.tlog.earlier import Earlier
     from sealpress.tlog.record import Record
+
+
+LOOKS = 4  # at requests that may leave, for each that comes: memory is rid of a segment's while the next one fills
 
 
 class State(enum.IntEnum):
@@ -35,6 +40,7 @@ class State(enum.IntEnum):
     LAPSED = 6  # can never be signed; the same id may append new leaves
 
 
+OVER = frozenset({State.DONE, State.STOPPED, State.LAPSED})  # no outcome changes them, as the core knows, too
 _STATES = {
     OutcomeStatus.SEALED: State.DONE,
     OutcomeStatus.UNKNOWN: State.UNKNOWN,
@@ -66,11 +72,11 @@ class Known:
     """The table. Owned by one thread (the event loop's)."""
 
     def __init__(self, entries_max: int, window_ns: int, secret: bytes, earlier: Earlier | None = None) -> None:
-        """Empty; bounds as in `[idempotency]`; `secret` as of KnownTable; `earlier` knows what was recorded before."""
+        """Empty; bounds as in `[idempotency]`; `secret` as of KnownTable; `earlier` knows what has an index."""
         self._earlier = earlier
         self._window_ns = window_ns
         self._table = KnownTable(entries_max, secret)
-        self._more: dict[int, tuple[Where, ...]] = {}  # seq → outcomes beyond the first: retries of direct items
+        self._more: dict[int, tuple[Where, ...]] = {}  # seq → outcomes before the newest: retries of direct items
 
     def __len__(self) -> int:
         """How many requests are in memory."""
@@ -78,18 +84,24 @@ class Known:
 
     def get(self, identity: str, request_id: str, now_ns: int) -> KnownRequest | None:
         """The request with this id, if it is younger than the window. Damaged if its record cannot be read."""
-        who = who_asked(identity, request_id)
+        who, since_ns = who_asked(identity, request_id), now_ns - self._window_ns
         found = self._table.find(who)
-        if found is None:
-            earlier = self._earlier.find(identity, request_id) if self._earlier is not None else None
-            if earlier is None or earlier[0].time_ns <= now_ns - self._window_ns:
-                return None
-            self.take(*earlier)
-            found = self._table.find(who)
-        return self._told(found) if found is not None and found.time_ns > now_ns - self._window_ns else None
+        if found is not None:
+            return self._told(found) if found.time_ns > since_ns else None
+        if self._earlier is None:
+            return None
+        self._earlier.let_go(since_ns)
+        request = self._earlier.find(who)
+        if request is None or request.time_ns <= since_ns:
+            return None
+        self.take(request, self._earlier.outcomes(request))
+        told = self._told(self._table.find(who))
+        if told.state in OVER:  # else callers who ask again could fill the table
+            self._gone(self._table.forget(who))
+        return told
 
     def take(self, request: Record, outcomes: Iterable[Record]) -> None:
-        """What a former process recorded of a request: from now on it is in memory like those of this one."""
+        """What the log holds of a request: from now on it is in memory like those recorded now."""
         self.request(
             request.head.event,
             request.where,
@@ -98,8 +110,12 @@ class Known:
             count=request.head.count,
             time_ns=request.time_ns,
         )
+        who = who_asked(request.head.event.identity, request.head.event.request_id)
         for record in outcomes:
             self.outcome(record.head.event, record.where, of=request.seq)
+            found = self._table.find(who)
+            if found is None or found.state in OVER:
+                return  # what came later changes nothing, and is not looked for
 
     def request(
         self, event: RequestEvent, where: Where, *, seq: int, first_leaf: int, count: int, time_ns: int
@@ -108,32 +124,39 @@ class Known:
         who, direct = who_asked(event.identity, event.request_id), event.mode is Mode.DIRECT
         self.requests([(who, event.same, seq, first_leaf, count, *where, direct)], time_ns)
 
-    def requests(self, rows: Iterable[Row], time_ns: int) -> None:
-        """As `request`, of all of a commit: the rows that core.known wants, made with `who_asked`."""
-        for each in self._table.add(rows, time_ns):
-            self._more.pop(each, None)
+    def requests(self, rows: Sequence[Row], time_ns: int) -> None:
+        """As `request`, of all of a commit: the rows that core.known wants. Some that need not be here go."""
+        self._gone(*self._table.add(rows, time_ns))
+        self.let_go(time_ns, LOOKS * (len(rows) + 1))
 
     def outcome(self, event: OutcomeEvent, where: Where, of: int | None = None) -> None:
         """An OUTCOME is durable; requests that are not known, or are over, do not change. `of`: only that seq."""
-        segment, offset = where
         state, signatures = _STATES.get(event.status, State.PARTIAL), event.signatures
+        done = dict[int, int]()
         at = 0
-        for ref in event.requests:
+        for ref in event.requests:  # one request may have several runs of leaves
             signed = sum(map(bool, signatures[at : at + ref.count])) if signatures else 0
+            done[ref.seq] = done.get(ref.seq, 0) + signed
             at += ref.count
-            if of in (None, ref.seq) and self._table.settle(ref.seq, state, signed, segment, offset):
-                self._more[ref.seq] = (*self._more.get(ref.seq, ()), where)
+        for seq, signed in done.items():
+            if of in (None, seq) and (former := self._table.settle(seq, state, signed, *where)) is not None:
+                self._more[seq] = (*self._more.get(seq, ()), Where(*former))
 
-    def expire(self, now_ns: int) -> None:
-        """Forget what is older than the window; cheap, call it now and then."""
-        while (seq := self._table.drop(now_ns - self._window_ns)) is not None:
-            self._more.pop(seq, None)
+    def let_go(self, now_ns: int, looks: int = LOOKS_MAX) -> None:
+        """Look at that many, oldest first, and forget what is older than the window, or over and known to `earlier`."""
+        below = self._earlier.below if self._earlier is not None else 0
+        self._gone(*self._table.leave(below, now_ns - self._window_ns + 1, looks))
+
+    def _gone(self, *seqs: int | None) -> None:
+        if self._more:
+            for seq in seqs:
+                self._more.pop(seq, None)  # type: ignore[arg-type]
 
     def _told(self, found: Any) -> KnownRequest:
         outcomes: tuple[Where, ...] = ()
         if found.outcome_offset:  # no frame stands at 0
-            first = Where(found.outcome_segment, found.outcome_offset)
-            outcomes = (first, *self._more.get(found.seq, ()))
+            newest = Where(found.outcome_segment, found.outcome_offset)
+            outcomes = (*self._more.get(found.seq, ()), newest)
         return KnownRequest(
             bytes(found.same),
             found.seq,
@@ -146,8 +169,3 @@ class Known:
             found.done,
             outcomes,
         )
-
-
-def who_asked(identity: str, request_id: str) -> bytes:
-    """What a request is found by."""
-    return f"{identity}\0{request_id}".encode()

@@ -32,9 +32,10 @@ from sealpress.errors import Busy, CoreError, Damaged, SealpressError
 from sealpress.ports import Clock, Entropy
 from sealpress.tlog import begin
 from sealpress.tlog.draft import Committed, Draft, Full, Placed
+from sealpress.tlog.earlier import Part
 from sealpress.tlog.entry import Where
 from sealpress.tlog.reader import RECORDS
-from sealpress.tlog.record import Record, Stored, StoredOutcome
+from sealpress.tlog.record import NANOSECONDS, Record, Stored, StoredOutcome
 from sealpress.tlog.recovery import LogSettings, Opened, Progress, Recovered, open_log
 from sealpress.tlog.space import Space, full
 from sealpress.values import RecordType
@@ -85,6 +86,8 @@ class Log:
         self._event_fd = -1
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = threading.Event()
+        self._indexed = self.recovered.earlier.below  # segments below need not have their requests in memory
+        self._handing = threading.Lock()  # held while a thread moves `_indexed`
         self._cooling = threading.Lock()  # held while another thread than the loop's uses the tree by itself
 
     @classmethod
@@ -268,6 +271,18 @@ class Log:
                 self.reader.indexes.make(number)
                 self._cool(number - SEGMENTS_WARM)
 
+    def _hand_over(self, sealed: int) -> None:
+        """Make the index of a segment, and have it and those before it answer in memory's place; in a thread."""
+        self._make_indexes((sealed,))
+        with self._handing, contextlib.suppress(CoreError, RuntimeError):  # damage: memory goes on; no loop: it is over
+            while self._indexed <= sealed and (loop := self._loop) is not None:
+                loop.call_soon_threadsafe(self._take_over, self.recovered.earlier.part(self._indexed))
+                self._indexed += 1
+
+    def _take_over(self, part: Part) -> None:
+        self.recovered.earlier.add(part)
+        self.recovered.earlier.let_go(self._clock.now_ns() - self.settings.window_s * NANOSECONDS)
+
     def _cool(self, number: int) -> None:
         """A log that grows by hundreds of MiB/s reads little of what it wrote, and would fill all memory with it.
 
@@ -318,7 +333,7 @@ class Log:
         self._drafted_ns = max(self._drafted_ns, result.time_ns)
         self.reader.end = Where(result.segment, result.offset + batch_bytes)
         if result.sealed and self._loop is not None:
-            self._loop.run_in_executor(None, self._make_indexes, (result.segment,))
+            self._loop.run_in_executor(None, self._hand_over, result.segment)
         return Committed(
             result.first_seq,
             result.first_leaf,

@@ -29,7 +29,7 @@ from sealpress.core.replay import Replay
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, VersionError
 from sealpress.ports import Clock, Entropy
 from sealpress.tlog import archive, entry
-from sealpress.tlog.earlier import Earlier
+from sealpress.tlog.earlier import Earlier, Part
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, RefusalEvent, RequestEvent, Where
 from sealpress.tlog.known import Known
 from sealpress.tlog.reader import END, LogReader, newer_format, unreadable
@@ -71,6 +71,7 @@ class Recovered:
     """What the records say that flow must know before it serves."""
 
     known: Known
+    earlier: Earlier  # what `known` asks about segments that have an index
     dangling: list[Stored] = field(default_factory=list)  # REQUESTs without any outcome, oldest first
     policy_sha256: bytes | None = None  # last policy of this log's GOVERNANCE records
     governance_seq: int = 0  # last GOVERNANCE record of this log
@@ -189,10 +190,11 @@ class _Recovery:
         self._replay: Replay | None = None
         self._window_ns = settings.window_s * NANOSECONDS
         self._fold = Fold(settings.governance)
-        self._indexes: list[tuple[int, Index]] = []  # of the window, oldest first
+        self._earlier = Earlier(reader, int.from_bytes(secret[:8], "little"))
 
     def run(self) -> Recovered:
-        recovered = Recovered(Known(self._settings.entries_max, self._window_ns, self._secret))
+        known = Known(self._settings.entries_max, self._window_ns, self._secret, self._earlier)
+        recovered = Recovered(known, self._earlier)
         if self._state.damage == DAMAGE_TORN:
             recovered.torn = self._state
         if self._state.next_seq == 0:
@@ -214,11 +216,11 @@ class _Recovery:
             if number >= replay_from:
                 self._replay_segment(number)
             if number >= window_from:
-                self._indexes.append((number, self._index(number)))
+                self._earlier.add(self._part(number))
         if (self._tree.size, self._tree.root()) != (self._state.tree_size, self._state.root):
             raise self._damaged(self._reader.end, "the tree does not reproduce the last COMMIT")
-        for number, index in self._indexes:
-            self._facts(self._fold, number, index)
+        for record in self._earlier.records(LAST_KEY):
+            self._fold.record(record)
         self._search_older([number for number in numbers if number < window_from])
         self._finish(recovered)
         if self._progress is not None:
@@ -231,9 +233,7 @@ class _Recovery:
         recovered.governance_seq = fold.governance_seq or 0
         archived = archive.listed(self._settings.directory)
         recovered.sealed_size = max(fold.sealed_size, archived.sealed_size if archived is not None else 0)
-        earlier = Earlier(self._reader, self._indexes[::-1])
-        recovered.known = Known(self._settings.entries_max, self._window_ns, self._secret, earlier)
-        for record in earlier.dangling():
+        for record in self._earlier.dangling():
             if record.time_ns > self._now_ns - self._window_ns:
                 recovered.known.take(record, ())
                 recovered.dangling.append(stored(record, self._settings.name))
@@ -293,20 +293,26 @@ class _Recovery:
         if step.what == replay.TORN or (step.what == replay.END and not active):
             raise self._damaged(where, "frames without a COMMIT in front of others that have one")
 
-    def _index(self, number: int) -> Index:
-        """Of a sealed segment from its file, or made; of the active one made, as far as it is committed."""
+    def _part(self, number: int) -> Part:
+        """Of a sealed segment from its index, or that is made; of the active one made, as far as it is committed."""
         try:
-            if number == self._state.active:
-                return Index.build(self._reader.segment(number), self._state.end_offset)
+            if number != self._state.active:
+                return self._earlier.part(number)
+            return self._earlier.part(number, Index.build(self._reader.segment(number), self._state.end_offset))
+        except CoreError as error:
+            raise self._no_index(number, error) from error
+
+    def _index(self, number: int) -> Index:
+        """Of a sealed segment from its file, or made."""
+        try:
             return self._reader.indexes.make(number)
         except CoreError as error:
-            if error.name == "SP_E_VERSION":
-                raise self._newer(number) from error
-            raise _not_read(self._settings.directory, Where(number, 0), error) from error
+            raise self._no_index(number, error) from error
 
-    def _facts(self, fold: Fold, number: int, index: Index) -> None:
-        for offset in index.find(LAST_KEY):
-            fold.record(self._reader.record(Where(number, offset)))
+    def _no_index(self, number: int, error: CoreError) -> CannotStart | Damaged:
+        if error.name == "SP_E_VERSION":
+            return self._newer(number)
+        return _not_read(self._settings.directory, Where(number, 0), error)
 
     def _search_older(self, numbers: list[int]) -> None:
         """The facts that the window does not hold: the last policy of an idle node may be old."""
@@ -314,7 +320,8 @@ class _Recovery:
             if self._fold.complete:
                 return
             older = Fold(self._settings.governance)
-            self._facts(older, number, self._index(number))
+            for offset in self._index(number).find(LAST_KEY):
+                older.record(self._reader.record(Where(number, offset)))
             self._fold.older(older)
 
     def _bad(self, where: Where, what: str) -> Damaged:

@@ -39,7 +39,7 @@ def test_a_restart_knows_what_was_in_memory(tmp_path: Path, seed: int) -> None:
         if scribe.random.random() < 0.5:
             scribe.log.seal_segment()
         if scribe.random.random() < 0.5:
-            scribe.log.recovered.known.expire(scribe.clock.now_ns())
+            scribe.log.recovered.known.let_go(scribe.clock.now_ns())
         before = scribe.known()
         recovered = scribe.reopen().recovered
 
@@ -99,7 +99,7 @@ def test_nothing_older_than_the_window_is_returned(seed: int) -> None:
         known.request(event, Where(1, 8192), seq=step, first_leaf=0, count=1, time_ns=now)
         times[id_] = now
         if rng.random() < 0.3:
-            known.expire(now)
+            known.let_go(now)
             assert len(known) == sum(1 for time in times.values() if time > now - 100)
         for each, time in times.items():
             assert (time > now - 100) == (known.get("uri:spiffe://acme/ci", f"r{each}", now) is not None)

@@ -1,0 +1,218 @@
+"""Requests that left memory for the index of their segment: they are known as well as before, for the whole window."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from kit.scribe import Act, Scribe
+from sealpress.core.index import request_key
+from sealpress.errors import Damaged
+from sealpress.tlog.entry import OutcomeStatus
+from sealpress.tlog.known import OVER, Known, KnownRequest, State
+from sealpress.tlog.log import Log
+from sealpress.values import Mode
+
+
+def seal_and_index(scribe: Scribe) -> None:
+    """End the active segment, and do at once what the log's threads do beside its loop."""
+    scribe.log.seal_segment()
+    earlier = scribe.log.recovered.earlier
+    while earlier.below <= scribe.log.reader.end.segment:
+        earlier.add(earlier.part(earlier.below))
+    scribe.log.recovered.known.let_go(scribe.clock.now_ns())
+
+
+def known(scribe: Scribe, act: Act) -> KnownRequest:
+    """What is known of it."""
+    found = scribe.log.recovered.known.get(act.event.identity, act.event.request_id, scribe.clock.now_ns())
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_memory_forgets_what_an_index_knows_and_nothing_changes(tmp_path: Path, seed: int) -> None:
+    """Random histories over segments and restarts: the same answers as from memory; there is only what is not over."""
+    scribe = Scribe(tmp_path / "log", seed)
+    scribe.open()
+    for _ in range(4):
+        scribe.history(50)
+        before = scribe.known()
+        seal_and_index(scribe)
+        assert before == scribe.known()
+        waiting = [each for each in before.values() if each.state not in OVER]
+        assert len(waiting) == len(scribe.log.recovered.known)
+        if scribe.random.random() < 0.3:
+            scribe.reopen()
+            assert before == scribe.known()
+    scribe.log.close()
+
+
+def test_a_request_stays_until_its_outcome_has_an_index_too(scribe: Scribe) -> None:
+    """Else the index would say that it has none, and a retry would be signed again."""
+    (act,) = scribe.request(1)
+    seal_and_index(scribe)
+    scribe.seal(act)
+    scribe.log.recovered.known.let_go(scribe.clock.now_ns())
+    assert (1, State.DONE) == (len(scribe.log.recovered.known), known(scribe, act).state)
+    seal_and_index(scribe)
+    assert (0, State.DONE) == (len(scribe.log.recovered.known), known(scribe, act).state)
+
+
+def test_direct_signatures_add_up_over_segments(scribe: Scribe) -> None:
+    """PARTIAL stays in memory or comes back after a restart; with the last signature it is done, and leaves."""
+    (act,) = scribe.request(2, mode=Mode.DIRECT)
+    scribe.sign(act, [b"one", b""], OutcomeStatus.PARTIAL)
+    seal_and_index(scribe)
+    assert (1, State.PARTIAL, 1) == (len(scribe.log.recovered.known), *state(known(scribe, act)))
+    scribe.reopen()
+    assert (0, State.PARTIAL, 1) == (len(scribe.log.recovered.known), *state(known(scribe, act)))
+    scribe.sign(act, [b"", b"two"])
+    whole = known(scribe, act)
+    seal_and_index(scribe)
+    assert (State.DONE, 2) == state(whole)
+    assert (0, whole, 2) == (len(scribe.log.recovered.known), known(scribe, act), len(whole.outcomes))
+
+
+def state(request: KnownRequest) -> tuple[State, int]:
+    """And how many signatures are recorded."""
+    return request.state, request.done
+
+
+def test_an_id_that_lapsed_and_was_asked_again_is_the_newer_request(scribe: Scribe) -> None:
+    """While the newer one is in memory, and when both have left it."""
+    (lapsed,) = scribe.request(1, request_id="again")
+    scribe.seal(lapsed, status=OutcomeStatus.LAPSED)
+    seal_and_index(scribe)
+    assert known(scribe, lapsed).state is State.LAPSED
+    (newer,) = scribe.request(1, request_id="again")
+    scribe.seal(newer)
+    for _ in range(2):
+        assert (newer.placed.seq, State.DONE) == (known(scribe, newer).seq, known(scribe, newer).state)
+        seal_and_index(scribe)
+    assert 0 == len(scribe.log.recovered.known)
+
+
+def test_asking_again_does_not_fill_memory(scribe: Scribe) -> None:
+    """What is over is answered from its index each time."""
+    acts = scribe.request(*[1] * 20)
+    scribe.seal(*acts)
+    seal_and_index(scribe)
+    assert [State.DONE] * 20 == [known(scribe, act).state for act in acts]
+    assert 0 == len(scribe.log.recovered.known)
+
+
+def test_ids_are_known_for_the_window_though_memory_has_room_for_few(tmp_path: Path) -> None:
+    """`entries_max` bounds memory, not what is known: ids of indexed segments count on."""
+    scribe = Scribe(tmp_path / "log", entries_max=8)
+    scribe.open()
+    acts = []
+    for _ in range(6):
+        acts += scribe.request(*[1] * 8)
+        scribe.seal(*acts[-8:])
+        seal_and_index(scribe)
+    assert {State.DONE} == {known(scribe, act).state for act in acts}
+    scribe.log.close()
+
+
+def test_a_segment_older_than_the_window_is_let_go(tmp_path: Path) -> None:
+    """It may be archived then: nobody looks for its records any more."""
+    scribe = Scribe(tmp_path / "log", window_s=100)
+    scribe.open()
+    (old,) = scribe.request(1)
+    scribe.seal(old)
+    seal_and_index(scribe)
+    scribe.clock.advance(50)
+    scribe.request(1)
+    seal_and_index(scribe)
+    scribe.clock.advance(101)
+    (young,) = scribe.request(1)
+    scribe.seal(young)
+    seal_and_index(scribe)
+    (tmp_path / "log" / "journal" / f"{0:020}.seg").unlink()
+    (tmp_path / "log" / "index" / f"{0:020}.idx").unlink()
+    scribe.log.reader.let_go()
+
+    assert None is scribe.log.recovered.known.get(old.event.identity, old.event.request_id, scribe.clock.now_ns())
+    assert State.DONE is known(scribe, young).state
+    scribe.log.close()
+
+
+def test_segments_come_without_a_gap(scribe: Scribe) -> None:
+    """One whose index is missing would hide its outcomes: those behind it are not taken."""
+    for _ in range(3):
+        scribe.request(1)
+        scribe.log.seal_segment()
+    earlier = scribe.log.recovered.earlier
+    earlier.add(earlier.part(0))
+    with pytest.raises(ValueError, match="missing"):
+        earlier.add(earlier.part(2))
+
+
+def test_a_damaged_index_is_made_again_when_somebody_asks(scribe: Scribe) -> None:
+    """An answer never depends on a derived file."""
+    acts = scribe.request(*[1] * 20)
+    scribe.seal(*acts)
+    seal_and_index(scribe)
+    path = scribe.settings.directory / "index" / f"{0:020}.idx"
+    path.write_bytes(path.read_bytes()[:4096] + bytes(path.stat().st_size - 4096))
+    assert {State.DONE} == {known(scribe, act).state for act in acts}
+
+
+async def fill(scribe: Scribe) -> list[str]:
+    """Requests through three segments, beside the loop; their ids."""
+    ids: list[str] = []
+    while scribe.log.reader.end.segment < 3:
+        draft = scribe.log.draft()
+        event = scribe.event()
+        placed = draft.request(event, None, scribe.entropy.bytes(32), b"", scribe.digests(300), 300)
+        committed = await scribe.log.commit(draft)
+        ids.append(event.request_id)
+        scribe.log.recovered.known.request(
+            event, committed.where(placed), seq=placed.seq, first_leaf=placed.first_leaf, count=300,
+            time_ns=placed.time_ns,
+        )  # fmt: skip
+    await asyncio.to_thread(scribe.log._hand_over, 2)  # what its own threads have not done by now
+    await asyncio.sleep(0)
+    return ids
+
+
+async def test_the_log_hands_over_by_itself(tmp_path: Path) -> None:
+    """Each segment that is sealed, in order, once its index is made."""
+    scribe = Scribe(tmp_path / "log")
+    scribe.log = Log.open(scribe.settings, scribe.clock, scribe.entropy)
+    scribe.log.start(asyncio.get_running_loop())
+    ids = await fill(scribe)
+    empty = Known(100, 86_400 * 10**9, bytes(16), scribe.log.recovered.earlier)  # knows what the indexes know
+    found = [empty.get(scribe.event().identity, id_, scribe.clock.now_ns()) for id_ in ids]
+
+    assert len(ids) - 5 < sum(each is not None for each in found) <= len(ids)
+    scribe.log.close()
+
+
+async def test_a_segment_that_cannot_be_indexed_stays_in_memory(tmp_path: Path) -> None:
+    """And so do those behind it: its damage hides no outcome, and no request is forgotten."""
+    scribe = Scribe(tmp_path / "log")
+    scribe.log = Log.open(scribe.settings, scribe.clock, scribe.entropy)
+    scribe.log.start(asyncio.get_running_loop())
+    offset = next(scribe.log.reader.frames(0)).offset
+    with (tmp_path / "log" / "journal" / f"{0:020}.seg").open("r+b") as file:
+        file.seek(offset + 40)
+        file.write(b"\xff" * 8)
+    ids = await fill(scribe)
+
+    assert 0 == scribe.log.recovered.earlier.below
+    assert len(ids) == len(scribe.log.recovered.known)
+    with pytest.raises(Damaged):
+        scribe.log.record_at(scribe.log.reader.end._replace(segment=0, offset=offset))
+    scribe.log.close()
+
+
+def test_the_key_of_a_request_leads_to_it(scribe: Scribe) -> None:
+    """Also through `records`, which follows any key through all segments."""
+    (act,) = scribe.request(1)
+    seal_and_index(scribe)
+    (found,) = scribe.log.recovered.earlier.records(request_key(act.placed.seq))
+    assert act.event.request_id == found.head.event.request_id

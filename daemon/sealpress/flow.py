@@ -64,10 +64,10 @@ class Flow:
 
     # ------------------------------------------------------------------ the life of a request
 
-    async def sign(self, ask: SignAsk, caller: Caller) -> Settled:
-        """One request from its arrival to its answer; Refusal if there is none."""
+    def sign(self, ask: SignAsk, caller: Caller) -> Coroutine[Any, Any, Settled]:
+        """One request from its arrival to its answer; Refusal if there is none, already here or when it is awaited."""
         begun = self.begin(ask, caller)
-        return await (self._settled(begun) if isinstance(begun, Ticket) else begun)
+        return self._settled(begun) if isinstance(begun, Ticket) else begun
 
     def begin(self, ask: SignAsk, caller: Caller) -> Ticket | Coroutine[Any, Any, Settled]:
         """The ticket to wait for, with `leave` at the end; or, where more must come first, the rest of `sign`."""

@@ -34,7 +34,7 @@ class Answers:
         tree: Tree,
         head_size: int,
         checkpoint: bytes,
-        request_id: str,
+        request_id: bytes,
         event_id: bytes,
         index: int,
         spec: LeafSpec,
@@ -42,13 +42,12 @@ class Answers:
     ) -> bytes:
         """Of the leaf at `index`, a request's only one, under a signed head; event id 16 bytes, seed and record 32.
 
-        SP_E_BOUNDS if the leaf is not below the head, SP_E_ENCODING if the checkpoint is none.
+        `request_id` is UTF-8.         SP_E_BOUNDS if the leaf is not below the head, SP_E_ENCODING if the checkpoint is none.
         """
         if len(event_id) != EVENT_ID_SIZE or len(spec.record) != HASH_SIZE or len(salt_seed) != HASH_SIZE:
             check(_STATUS["SP_E_BOUNDS"])
-        name = request_id.encode()
         status = lib.sp_answer_write(
-            tree.pointer, head_size, checkpoint, len(checkpoint), name, len(name), event_id, index,
+            tree.pointer, head_size, checkpoint, len(checkpoint), request_id, len(request_id), event_id, index,
             spec.algorithm, spec.security_version, spec.time, spec.record, salt_seed,
             self._out, ANSWER_BYTES_MAX, self._size,
         )  # fmt: skip

@@ -197,6 +197,9 @@ class Batch:
         slot = ffi.new("sp_batch **")
         check(lib.sp_batch_new(bytes_max, slot))
         self.pointer: Any = ffi.gc(slot[0], lib.sp_batch_free)
+        self._spec: LeafSpec | None = None  # of the last request; most of a batch have one and the same object ...
+        self._native: Any = None  # ... and what the core takes for it
+        self._digest_size = 0
 
     def event(self, type_: int, version: int, head: bytes, scope: bytes) -> int:
         """Adds a frame with one event leaf; its number in the batch. SP_E_ROOM: the batch is full."""
@@ -207,11 +210,13 @@ class Batch:
         self, version: int, head: bytes, spec: LeafSpec, salt_seed: bytes, names: bytes, digests: bytes, count: int
     ) -> None:
         """Adds a frame with a signature leaf per digest. SP_E_ROOM: the batch is full."""
-        size = _DIGEST_SIZES.get(spec.algorithm, 0)
-        if count < 1 or len(digests) != size * count:
+        if spec is not self._spec:
+            self._native, self._digest_size = kept_spec(spec), _DIGEST_SIZES.get(spec.algorithm, 0)
+            self._spec = spec
+        if count < 1 or len(digests) != self._digest_size * count:
             check(_STATUS["SP_E_ARGUMENT"])
         status = lib.sp_batch_request(
-            self.pointer, version, head, len(head), kept_spec(spec), _bytes32(salt_seed), names, len(names),
+            self.pointer, version, head, len(head), self._native, _bytes32(salt_seed), names, len(names),
             digests, count,
         )  # fmt: skip
         if status:

@@ -22,7 +22,7 @@ from sealpress.governance import usage
 from sealpress.governance.usage import Decision
 from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Shared, Ticket
 from sealpress.tlog.known import KnownRequest, State
-from sealpress.values import LINES_REMEMBERED, NO_ARTIFACT, Artifact, Mode, SignAsk
+from sealpress.values import LINES_REMEMBERED, NO_ARTIFACT, Artifact, DigestAlgorithm, Mode, SignAsk
 
 SLOT_RETRY_MS = 1_000
 KEY_ATTRIBUTES = "KEY_ATTRIBUTES"  # the signer's word for a key that is not as its class demands, on any of its tokens
@@ -221,6 +221,8 @@ def outcome_unknown() -> Unavailable:
 
 def sameness(ask: SignAsk, names: bytes) -> bytes:
     """SHA-256 over the length-prefixed fields that make two requests the same (DESIGN 6)."""
+    if ask.count == 1 and ask.artifact is NO_ARTIFACT and not (names or ask.security_version or ask.grant_id):
+        return hashlib.sha256(_begin_one(ask.line, ask.algorithm.label) + ask.digests + _END_ONE).digest()
     digests, grant_id = ask.digests, ask.grant_id.encode()
     begin = _begin(ask.line, ask.algorithm.label) + _LENGTH(len(digests))
     named = _named(ask) if names else _NOT_NAMED
@@ -237,6 +239,12 @@ def sameness(ask: SignAsk, names: bytes) -> bytes:
 @lru_cache(maxsize=LINES_REMEMBERED)
 def _begin(line: str, algorithm: str) -> bytes:
     return _prefixed(line.encode()) + _prefixed(algorithm.encode())
+
+
+@lru_cache(maxsize=LINES_REMEMBERED)
+def _begin_one(line: str, algorithm: str) -> bytes:
+    """Up to the only digest."""
+    return _begin(line, algorithm) + _LENGTH(DigestAlgorithm.parse(algorithm).size)
 
 
 def _named(ask: SignAsk) -> bytes:
@@ -258,6 +266,7 @@ _LAST = struct.Struct(">QIQ").pack  # security_version as a field, and the lengt
 _ONE_DIGEST = 64  # bytes of the longest
 _NOT_NAMED = bytes(16)  # two fields of no length
 _NO_ARTIFACT_FIELDS = _artifact_fields(NO_ARTIFACT)
+_END_ONE = _NOT_NAMED + _NO_ARTIFACT_FIELDS + _LAST(4, 0, 0)  # after a digest of which nothing more is said
 
 
 def new_event_id(now_ns: int, entropy: bytes) -> bytes:

@@ -36,12 +36,13 @@ from sealpress.steps._state import (
     Use,
 )
 from sealpress.tlog.draft import Form
-from sealpress.tlog.entry import ArtifactEvent, FieldEvent, RefusalEvent, RequestEvent
+from sealpress.tlog.entry import NONCE_BYTES, ArtifactEvent, FieldEvent, RefusalEvent, RequestEvent
 from sealpress.tlog.log import Committed, Draft, Full, Placed
 from sealpress.tlog.record import Stored
 from sealpress.values import Mode, RecordType
 
 SEED_BYTES = 32
+FRESH_BYTES = SEED_BYTES + NONCE_BYTES  # random bytes of a record
 FIELDS_MEMO_MAX = 8_192
 FORMS_MEMO_MAX = 1_024  # some 2 KiB each
 
@@ -173,7 +174,7 @@ def _draft_requests(
     recheck: Recheck,
     explain: Explain,
 ) -> None:
-    seeds, now = shared.entropy.bytes(SEED_BYTES * len(tickets)) if tickets else b"", draft.time
+    fresh, now = shared.entropy.bytes(FRESH_BYTES * len(tickets)) if tickets else b"", draft.time
     for position, ticket in enumerate(tickets):
         refusal = recheck(ticket, now)
         try:
@@ -184,9 +185,10 @@ def _draft_requests(
                 drafted.dropped.append((ticket, refusal))
                 continue
             ask, form = ticket.ask, _form(ticket)
-            seed = seeds[SEED_BYTES * position : SEED_BYTES * (position + 1)]
+            at = FRESH_BYTES * position
+            seed, nonce = fresh[at : at + SEED_BYTES], fresh[at + SEED_BYTES : at + FRESH_BYTES]
             placed = draft.another(
-                form, ticket.event_id, ask.request_id, ticket.same, ask.security_version, ask.artifact, seed,
+                form, nonce, ticket.event_id, ask.request_id, ticket.same, ask.security_version, ask.artifact, seed,
                 ticket.names, ask.digests, ask.count,
             )  # fmt: skip
         except Full as full:

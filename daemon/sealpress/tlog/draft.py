@@ -139,13 +139,14 @@ class Draft:
         if spec is not None and _kind_of(spec) != _kind_of(form.spec):
             raise ValueError("the leaf must say what the event says: recovery makes it from the event")
         return self.another(
-            form, event.event_id, event.request_id, event.same, event.security_version, event.artifact,
-            salt_seed, names, digests, count,
+            form, self._entropy.bytes(entry.NONCE_BYTES), event.event_id, event.request_id, event.same,
+            event.security_version, event.artifact, salt_seed, names, digests, count,
         )  # fmt: skip
 
     def another(
         self,
         form: Form,
+        nonce: bytes,
         event_id: bytes,
         request_id: str,
         same: bytes,
@@ -156,10 +157,13 @@ class Draft:
         digests: bytes,
         count: int,
     ) -> Placed:
-        """Add a REQUEST that differs from its form's only in what is given here. Full if there is no room."""
+        """Add a REQUEST that differs from its form's only in what is given here. Full if there is no room.
+
+        `nonce`: 16 random bytes, of this record only.
+        """
         items_root = leaf.items_root(salt_seed, names, count) if names else EMPTY_ROOT
         head = form.head.head(
-            self._entropy.bytes(entry.NONCE_BYTES), event_id, request_id, same, security_version, artifact,
+            nonce, event_id, request_id, same, security_version, artifact,
             self.first_leaf + self._leaves, count, items_root,
         )  # fmt: skip
         spec = form.spec

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from sealpress.errors import Invalid
-from sealpress.values import Artifact, DigestAlgorithm, Format, Mode, RecordType
+from sealpress.values import NO_ARTIFACT, Artifact, DigestAlgorithm, Format, Mode, RecordType
 
 VERSION = 1  # of every frame we write; another one is refused, never guessed at
 NONCE_BYTES = 16
@@ -214,7 +214,7 @@ class RequestForm:
     `head` gives the very bytes of `encode(Head(nonce, event, first_leaf, count, items_root))`.
     """
 
-    __slots__ = ("_before", "_behind")
+    __slots__ = ("_before", "_behind", "_plain")
 
     def __init__(self, event: RequestEvent) -> None:
         """From any of them."""
@@ -222,6 +222,7 @@ class RequestForm:
         assert _OF_ITS_OWN == event.__struct_fields__[_BEHIND - 3 : _BEHIND]
         self._before = _ENCODER.encode(values[2 : _BEHIND - 3])[1:] + _BYTES_32  # what stands between id and `same`
         self._behind = _ENCODER.encode(values[_BEHIND:])[3:]  # after the artifact
+        self._plain = _own_fields(0, NO_ARTIFACT) + self._behind  # most say nothing of an artifact
 
     def head(
         self,
@@ -236,16 +237,15 @@ class RequestForm:
         items_root: bytes,
     ) -> bytes:
         """The head of one of them; ValueError for a field of a wrong length."""
-        if (len(nonce), len(event_id), len(same), len(items_root)) != (NONCE_BYTES, 16, 32, 32):
+        if not (len(nonce) == NONCE_BYTES and len(event_id) == 16 and len(same) == len(items_root) == 32):
             raise ValueError("nonce and event id have 16 bytes, sameness and root 32")
-        encode = _ENCODER.encode
-        fields = encode((security_version, (artifact.name, artifact.version, artifact.size, artifact.media_type)))
-        end = encode((first_leaf, count, items_root))
-        id_ = encode(request_id)
-        # Of the two tuples what follows their header of one byte.
-        return b"".join(
-            (HEAD_STARTS, nonce, _EVENT_STARTS, event_id, id_, self._before, same, fields[1:], self._behind, end[1:])
-        )
+        if security_version or artifact is not NO_ARTIFACT:
+            behind = _own_fields(security_version, artifact) + self._behind
+        else:
+            behind = self._plain
+        end = _ENCODER.encode((first_leaf, count, items_root))[1:]  # without the tuple's header
+        id_ = _ENCODER.encode(request_id)
+        return b"".join((HEAD_STARTS, nonce, _EVENT_STARTS, event_id, id_, self._before, same, behind, end))
 
 
 EVENTS: dict[RecordType, type[Event]] = {
@@ -261,6 +261,14 @@ _DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {
     for type_, event in EVENTS.items()
 }
 _ENCODER = msgspec.msgpack.Encoder()
+
+
+def _own_fields(security_version: int, artifact: Artifact | ArtifactEvent) -> bytes:
+    """Of a RequestEvent, as they stand in its array."""
+    fields = security_version, (artifact.name, artifact.version, artifact.size, artifact.media_type)
+    return _ENCODER.encode(fields)[1:]  # without the tuple's header of one byte
+
+
 _EVENT_STARTS = b"\xdc" + len(RequestEvent.__struct_fields__).to_bytes(2, "big") + b"\xc4\x10"  # then the id
 _BYTES_32 = b"\xc4\x20"
 _OF_ITS_OWN = ("same", "security_version", "artifact")
@@ -284,14 +292,14 @@ def type_of(event: Event) -> RecordType:
     return _TYPES[type(event)]
 
 
-def request_id_of(head: bytes) -> str:
-    """The request id in the head of a REQUEST, at most 255 bytes long, without decoding the rest."""
+def request_id_of(head: bytes) -> bytes:
+    """The request id in the head of a REQUEST, UTF-8 of at most 255 bytes, without decoding the rest."""
     at, size = EVENT_ID.stop + 1, head[EVENT_ID.stop]
     if size == 0xD9:  # its length is in a byte of its own
         at, size = at + 1, head[at]
     else:
         size &= 0x1F
-    return head[at : at + size].decode()
+    return head[at : at + size]
 
 
 def encode(head: Head[Event]) -> bytes:

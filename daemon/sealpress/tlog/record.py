@@ -87,8 +87,8 @@ class Stored(msgspec.Struct, frozen=True, dict=True):
         return self.head[entry.EVENT_ID]
 
     @property
-    def request_id(self) -> str:
-        """Likewise."""
+    def request_id(self) -> bytes:
+        """Likewise, UTF-8."""
         return entry.request_id_of(self.head)
 
     @property

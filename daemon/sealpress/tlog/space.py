@@ -97,6 +97,7 @@ class Space:
         self._looked: tuple[int, int, _Disk] | None = None  # in which segment, when (monotonic), what
         self._counted: tuple[int, int, _Files] | None = None  # in which segment, when, what
         self._full_until_ns = 0
+        self._good: tuple[Where, int] | None = None  # at which end, and until when (monotonic), there is room
         self._level = Level.ROOM
 
     def room(self) -> Room:
@@ -116,11 +117,17 @@ class Space:
     def check(self, more: int = 0) -> None:
         """Busy LOG_FULL if with `more` bytes less than the last 5 % would be left, or the disk has just been full."""
         now_ns = self._clock.monotonic_ns()
+        good = self._good
+        if not more and good is not None and now_ns < good[1] and self._end() is good[0]:
+            return  # nothing was written since, and the disk was looked at
         if now_ns < self._full_until_ns or self._room_at(now_ns).share(more) >= FULL_SHARE:
             raise full()
+        if not more and self._looked is not None:
+            self._good = self._end(), self._looked[1] + LOOK_MS * _MILLISECONDS
 
     def filled(self) -> None:
         """The core found no room: requests are refused for a while, so that the disk is not asked for each of them."""
+        self._good = None
         self._full_until_ns = self._clock.monotonic_ns() + RETRY_MS * _MILLISECONDS
 
     def level(self) -> Level:

@@ -56,7 +56,7 @@ def test_an_answer_is_what_protobuf_writes(
         proof=proof.write_proof(opening, index, tree.inclusion(index, size), NOTE),
         opening=opening,
     )
-    answer = Answers().proof(tree, size, NOTE, request_id, event_id, index, made, seed)
+    answer = Answers().proof(tree, size, NOTE, request_id.encode(), event_id, index, made, seed)
 
     assert answer == expected.SerializeToString()
     assert pb.SignResponse.FromString(answer) == expected
@@ -65,10 +65,10 @@ def test_an_answer_is_what_protobuf_writes(
 def test_one_buffer_serves_answers_of_any_length() -> None:
     """A short answer after a long one has nothing of it, and both stay as they are."""
     answers, event_id = Answers(), bytes(16)
-    long = answers.proof(tree, LEAVES, NOTE, "r" * 64, event_id, 7, spec(), SEED)
-    short = answers.proof(tree, 1, NOTE, "r", event_id, 0, spec(), SEED)
+    long = answers.proof(tree, LEAVES, NOTE, b"r" * 64, event_id, 7, spec(), SEED)
+    short = answers.proof(tree, 1, NOTE, b"r", event_id, 0, spec(), SEED)
 
-    assert short == Answers().proof(tree, 1, NOTE, "r", event_id, 0, spec(), SEED)
+    assert short == Answers().proof(tree, 1, NOTE, b"r", event_id, 0, spec(), SEED)
     assert pb.SignResponse.FromString(long).request_id == "r" * 64
 
 
@@ -87,7 +87,7 @@ def test_there_is_no_answer_of_wrong_parts(
 ) -> None:
     """What does not belong together is an error, never an answer."""
     with pytest.raises(CoreError) as caught:
-        Answers().proof(tree, size, note, "r", event_id, index, spec(record=record), SEED)
+        Answers().proof(tree, size, note, b"r", event_id, index, spec(record=record), SEED)
 
     assert caught.value.name == name
 
@@ -95,6 +95,6 @@ def test_there_is_no_answer_of_wrong_parts(
 def test_an_id_that_does_not_fit_is_refused() -> None:
     """The buffer is the bound: more than it holds is SP_E_ROOM."""
     with pytest.raises(CoreError) as caught:
-        Answers().proof(tree, 9, NOTE, "r" * (1 << 17), bytes(16), 5, spec(), SEED)
+        Answers().proof(tree, 9, NOTE, b"r" * (1 << 17), bytes(16), 5, spec(), SEED)
 
     assert caught.value.name == "SP_E_ROOM"

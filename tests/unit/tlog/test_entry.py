@@ -73,7 +73,7 @@ def test_a_form_gives_the_bytes_that_encode_gives(
     made = RequestForm(other).head(id_, id_, request_id, id_ * 2, version, event.artifact, leaf, count, EMPTY_ROOT)
 
     assert entry.encode(Head(id_, event, leaf, count, EMPTY_ROOT)) == made
-    assert (id_, request_id) == (made[entry.EVENT_ID], entry.request_id_of(made))
+    assert (id_, request_id) == (made[entry.EVENT_ID], entry.request_id_of(made).decode())
 
 
 def test_a_form_takes_no_field_of_a_wrong_length() -> None:

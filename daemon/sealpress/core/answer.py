@@ -42,7 +42,7 @@ class Answers:
     ) -> bytes:
         """Of the leaf at `index`, a request's only one, under a signed head; event id 16 bytes, seed and record 32.
 
-        `request_id` is UTF-8.         SP_E_BOUNDS if the leaf is not below the head, SP_E_ENCODING if the checkpoint is none.
+        `request_id` is UTF-8. SP_E_BOUNDS if the leaf is not below the head, SP_E_ENCODING if the checkpoint is none.
         """
         if len(event_id) != EVENT_ID_SIZE or len(spec.record) != HASH_SIZE or len(salt_seed) != HASH_SIZE:
             check(_STATUS["SP_E_BOUNDS"])

@@ -82,8 +82,6 @@ int sp_answer_write(const sp_tree *tree, uint64_t size, const uint8_t *checkpoin
                     const uint8_t salt_seed[32], uint8_t *out, size_t capacity, size_t *size_out)
 {
     SP_ENSURE(tree != NULL && out != NULL && size_out != NULL, SP_E_ARGUMENT);
-    sp_note note;
-    SP_TRY(sp_note_parse(checkpoint, checkpoint_size, &note));
     uint8_t path[SP_PATH_MAX * 32], salt[SP_LEAF_SALT], opening[SP_OPENING];
     uint32_t hashes;
     SP_TRY(sp_tree_inclusion(tree, index, size, path, &hashes));

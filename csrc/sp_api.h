@@ -159,8 +159,9 @@ int sp_proof_write_range(const sp_range *range, const uint8_t opening[45], const
                          uint8_t *out, size_t capacity, uint64_t *ends, size_t *needed);
 
 /* ---- answer (sp_answer): a sealpress.v1.SignResponse as it goes over the wire ----- */
-/* Of leaf `index`, the only one of its request, under the signed checkpoint of a tree of `size` leaves. SP_E_ROOM beyond
- * capacity; SP_E_ENCODING if the checkpoint is none. Safe on any thread beside one appender. */
+/* Of leaf `index`, the only one of its request, under the signed checkpoint of a tree of `size` leaves: one that
+ * sp_note_parse took; it is not looked at here, for many answers share it. SP_E_ROOM beyond capacity. Safe on any thread
+ * beside one appender. */
 int sp_answer_write(const sp_tree *tree, uint64_t size, const uint8_t *checkpoint, size_t checkpoint_size,
                     const uint8_t *request_id, size_t request_id_size, const uint8_t event_id[16], uint64_t index,
                     uint8_t algorithm, uint32_t security_version, uint64_t time, const uint8_t record[32],

@@ -162,7 +162,7 @@ class Artifact:
 NO_ARTIFACT = Artifact()
 
 
-class SignAsk(msgspec.Struct, frozen=True):
+class SignAsk(msgspec.Struct, frozen=True, gc=False):
     """One request to sign, from Sign, SignStream, SignContent (one digest) or SignBatch (N): digests end to end."""
 
     request_id: str

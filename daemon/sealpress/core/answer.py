@@ -28,6 +28,8 @@ class Answers:
         self._out: Any = ffi.new("uint8_t[]", ANSWER_BYTES_MAX)
         self._size: Any = ffi.new("size_t *")
         self._view: Any = ffi.buffer(self._out)
+        self._note: Any = ffi.new("sp_note *")
+        self._checkpoint: bytes | None = None  # the last one: it is a note
 
     def proof(
         self,
@@ -46,6 +48,9 @@ class Answers:
         """
         if len(event_id) != EVENT_ID_SIZE or len(spec.record) != HASH_SIZE or len(salt_seed) != HASH_SIZE:
             check(_STATUS["SP_E_BOUNDS"])
+        if checkpoint is not self._checkpoint:  # a batch has one: looked at once
+            check(lib.sp_note_parse(checkpoint, len(checkpoint), self._note))
+            self._checkpoint = checkpoint
         status = lib.sp_answer_write(
             tree.pointer, head_size, checkpoint, len(checkpoint), request_id, len(request_id), event_id, index,
             spec.algorithm, spec.security_version, spec.time, spec.record, salt_seed,

@@ -24,7 +24,7 @@ _STATUS = statuses()
 _OPENING = struct.Struct(">BIQ32s16s")
 
 
-class LeafSpec(msgspec.Struct, frozen=True):
+class LeafSpec(msgspec.Struct, frozen=True, gc=False):
     """What the leaves of one request share. Kinds as in `values.LeafKind`; algorithm 0 and key_id zeros for events."""
 
     kind: int

@@ -31,9 +31,10 @@ from sealpress.governance.state import State, decode_state, encode
 from sealpress.governance.usage import Denied, Ledger
 from sealpress.steps import _archive
 from sealpress.steps._escort import Escort, Guard
+from sealpress.steps._ids import new_event_id
 from sealpress.steps._refusals import ulid_text
 from sealpress.steps._state import NANOSECONDS, Caller, FactGroup, LogState, Shared
-from sealpress.steps.admit import identity_refusal, key_stopped, new_event_id
+from sealpress.steps.admit import identity_refusal, key_stopped
 from sealpress.tlog.entry import GovernanceEvent
 from sealpress.tlog.log import Committed, Placed
 from sealpress.values import Identity

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from sealpress.errors import Refusal, SealpressError
 from sealpress.steps import commit
+from sealpress.steps._ids import new_event_id
 from sealpress.steps._state import NANOSECONDS, Caller, PendingEvent, Shared
-from sealpress.steps.admit import new_event_id
 from sealpress.tlog.entry import FieldEvent, RefusalEvent, Where
 from sealpress.tlog.log import Placed
 from sealpress.tlog.space import REFUSALS_SHARE

@@ -88,7 +88,7 @@ def _take_up(shared: Shared, line: Line, act: Stored, signatures: dict[int, byte
     caller = Caller(Identity(event.identity, event.cert_sha256, 0), event.source)
     started_ns = shared.clock.monotonic_ns()
     decision = Decision(event.rule, grant=event.grant_id, change=event.change_id, key=line.key)
-    ticket = Ticket(ask, caller, line, decision, shared.snapshot, event.same, event.event_id, b"", started_ns)
+    ticket = Ticket(ask, caller, line, decision, shared.snapshot, event.same, b"", started_ns)
     ticket.phase = Phase.DURABLE
     ticket.act = act
     ticket.signatures = signatures

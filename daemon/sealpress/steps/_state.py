@@ -41,7 +41,7 @@ MILLISECONDS = 1_000_000
 MERGED_BYTES_MAX = 4 << 20  # of commits that wait for a token as one
 
 
-class Caller(msgspec.Struct, frozen=True):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who asks, from where, and until when he waits."""
 
     identity: Identity
@@ -59,7 +59,7 @@ class Phase(enum.IntEnum):
     DONE = 4  # settled or failed; the outcome may still be on its way into the log
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """A signed act: all that any answer about it is made of."""
 
     log: Log
@@ -89,7 +89,7 @@ class Ticket:
     """One admitted request on its way; whoever waits for it stands in `waiters`."""
 
     __slots__ = (
-        "act", "ask", "caller", "cost", "decided", "decision", "event_id", "failure", "gather", "key", "line", "names",
+        "act", "ask", "caller", "cost", "decided", "decision", "failure", "gather", "key", "line", "names",
         "pace", "phase", "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
     )  # fmt: skip
 
@@ -101,7 +101,6 @@ class Ticket:
         decision: Decision,
         snapshot: Snapshot,
         same: bytes,
-        event_id: bytes,
         names: bytes,
         started_ns: int,
         decided: int = 0,
@@ -115,7 +114,6 @@ class Ticket:
         self.decided = decided
         self.snapshot = snapshot
         self.same = same
-        self.event_id = event_id
         self.names = names  # the record's names column
         self.started_ns = started_ns
         self.cost = 512 + len(ask.digests) + len(names)  # bytes in the journal, about

@@ -67,9 +67,8 @@ def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | Job
     _check_wait(shared, line, caller)
     line.log.queue.check_room()
     line.log.log.space.check()
-    event_id = new_event_id(now_ns, shared.entropy.bytes(10))
     started_ns = shared.clock.monotonic_ns()
-    return Ticket(ask, caller, line, decision, shared.snapshot, same, event_id, names, started_ns, now)
+    return Ticket(ask, caller, line, decision, shared.snapshot, same, names, started_ns, now)
 
 
 def permit(shared: Shared, caller: Caller, line: str) -> None:
@@ -267,11 +266,6 @@ _ONE_DIGEST = 64  # bytes of the longest
 _NOT_NAMED = bytes(16)  # two fields of no length
 _NO_ARTIFACT_FIELDS = _artifact_fields(NO_ARTIFACT)
 _END_ONE = _NOT_NAMED + _NO_ARTIFACT_FIELDS + _LAST(4, 0, 0)  # after a digest of which nothing more is said
-
-
-def new_event_id(now_ns: int, entropy: bytes) -> bytes:
-    """A ULID: 48 bits of milliseconds, 80 random bits."""
-    return (now_ns // MILLISECONDS).to_bytes(6, "big") + entropy
 
 
 def _check_caller(caller: Caller, now: int) -> None:

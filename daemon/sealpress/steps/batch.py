@@ -64,15 +64,17 @@ class Queue:
             share = bytes_max // len(self._tenants)
             if tenant.bytes + ticket.cost > share:
                 raise self._full()
-        self._row(ticket).append(ticket)
-        self._count(ticket, 1)
+        tenant = tenant or self._tenant(ticket)
+        self._row(tenant, ticket).append(ticket)
+        self._count(tenant, ticket, 1)
 
     def put_back(self, tickets: list[Ticket]) -> None:
         """Cut too many: they stand first again, in their order."""
         for ticket in reversed(tickets):
             ticket.phase = Phase.QUEUED
-            self._row(ticket).appendleft(ticket)
-            self._count(ticket, 1)
+            tenant = self._tenant(ticket)
+            self._row(tenant, ticket).appendleft(ticket)
+            self._count(tenant, ticket, 1)
 
     def has_work(self, blocked: Callable[[Line], bool]) -> bool:
         """Whether a cut now could take anything."""
@@ -95,7 +97,8 @@ class Queue:
             self._tenants.move_to_end(name)
             tenant.credit += QUANTUM_BYTES
             gave = False
-            while (row := self._next(tenant, now_ns, blocked, open_, dropped)) is not None:
+            row = self._next(tenant, now_ns, blocked, open_, dropped)
+            while row is not None:
                 ticket = row[0]
                 count, cost = ticket.ask.count, ticket.cost
                 if taken and (items + count > items_max or size + cost > bytes_max):
@@ -105,7 +108,7 @@ class Queue:
                 if cost > tenant.credit and len(self._tenants) > 1:
                     break  # the others first; its credit grows with each turn
                 row.popleft()
-                self._count(ticket, -1)
+                self._count(tenant, ticket, -1)
                 if not row:
                     del tenant.lines[ticket.line.name]
                 elif len(tenant.lines) > 1:
@@ -115,6 +118,8 @@ class Queue:
                 taken.append(ticket)
                 items += count
                 size += cost
+                if not (row and len(tenant.lines) == 1 and row[0].wanted(now_ns)):  # else the same row goes on
+                    row = self._next(tenant, now_ns, blocked, open_, dropped)
             if not gave:
                 tenant.credit = 0
             idle = 0 if gave else idle + 1
@@ -136,16 +141,20 @@ class Queue:
             retry_after_ms=RETRY_MS_MIN + self._size // REQUESTS_PER_MS + self._bytes // BYTES_PER_MS,
         )
 
-    def _count(self, ticket: Ticket, sign: int) -> None:
+    def _count(self, tenant: _Tenant, ticket: Ticket, sign: int) -> None:
+        cost = sign * ticket.cost
         self._size += sign
-        self._bytes += sign * ticket.cost
-        self._tenants[ticket.line.tenant].bytes += sign * ticket.cost
+        self._bytes += cost
+        tenant.bytes += cost
         self.work += sign * (1 + ticket.ask.count // DIGESTS_AS_ONE)
 
-    def _row(self, ticket: Ticket) -> deque[Ticket]:
+    def _tenant(self, ticket: Ticket) -> _Tenant:
         tenant = self._tenants.get(ticket.line.tenant)
         if tenant is None:
             tenant = self._tenants[ticket.line.tenant] = _Tenant()
+        return tenant
+
+    def _row(self, tenant: _Tenant, ticket: Ticket) -> deque[Ticket]:
         row = tenant.lines.get(ticket.line.name)
         if row is None:
             row = tenant.lines[ticket.line.name] = deque()
@@ -163,7 +172,7 @@ class Queue:
         for name, row in tuple(tenant.lines.items()):
             while row and not row[0].wanted(now_ns):
                 dropped.append(row.popleft())
-                self._count(dropped[-1], -1)
+                self._count(tenant, dropped[-1], -1)
             if not row:
                 del tenant.lines[name]
                 continue

@@ -22,6 +22,7 @@ from sealpress.core.leaf import LeafSpec
 from sealpress.errors import Busy, Damaged, Malformed, Refusal, SealpressError
 from sealpress.governance.rules import Field
 from sealpress.governance.snapshot import Snapshot
+from sealpress.steps._ids import ID_BYTES, id_begin
 from sealpress.steps._state import (
     NANOSECONDS,
     Durable,
@@ -42,7 +43,8 @@ from sealpress.tlog.record import Stored
 from sealpress.values import Mode, RecordType
 
 SEED_BYTES = 32
-FRESH_BYTES = SEED_BYTES + NONCE_BYTES  # random bytes of a record
+NONCE_END = SEED_BYTES + NONCE_BYTES
+FRESH_BYTES = NONCE_END + ID_BYTES  # random bytes of a record
 FIELDS_MEMO_MAX = 8_192
 FORMS_MEMO_MAX = 1_024  # some 2 KiB each
 
@@ -175,6 +177,7 @@ def _draft_requests(
     explain: Explain,
 ) -> None:
     fresh, now = shared.entropy.bytes(FRESH_BYTES * len(tickets)) if tickets else b"", draft.time
+    id_ = id_begin(draft.time_ns)
     for position, ticket in enumerate(tickets):
         refusal = recheck(ticket, now)
         try:
@@ -186,9 +189,10 @@ def _draft_requests(
                 continue
             ask, form = ticket.ask, _form(ticket)
             at = FRESH_BYTES * position
-            seed, nonce = fresh[at : at + SEED_BYTES], fresh[at + SEED_BYTES : at + FRESH_BYTES]
+            seed, nonce = fresh[at : at + SEED_BYTES], fresh[at + SEED_BYTES : at + NONCE_END]
+            event_id = id_ + fresh[at + NONCE_END : at + FRESH_BYTES]
             placed = draft.another(
-                form, nonce, ticket.event_id, ask.request_id, ticket.same, ask.security_version, ask.artifact, seed,
+                form, nonce, event_id, ask.request_id, ticket.same, ask.security_version, ask.artifact, seed,
                 ticket.names, ask.digests, ask.count,
             )  # fmt: skip
         except Full as full:
@@ -230,10 +234,11 @@ _FORMS: dict[tuple[str, str, str], tuple[Snapshot, tuple[Any, ...], Form]] = {}
 
 
 def _event(ticket: Ticket) -> RequestEvent:
+    """All that a form needs; the event's id is not of it."""
     ask, caller, line, artifact = ticket.ask, ticket.caller, ticket.line, ticket.ask.artifact
     decision, identity = ticket.decision, ticket.caller.identity
     return RequestEvent(
-        ticket.event_id,
+        bytes(16),
         ask.request_id,
         identity.id,
         identity.certificate_sha256,
@@ -287,21 +292,22 @@ def _stored(shared: Shared, log: LogState, drafted: _Drafted, committed: Committ
     lines: dict[str, tuple[Line, Durable]] = {}
     known: list[Row] = []
     for ticket, placed, form, seed in drafted.requests:
-        ask, kept, (where, record) = ticket.ask, form.spec, committed.place(placed)
+        ask, line, kept, (where, record) = ticket.ask, ticket.line, form.spec, committed.place(placed)
         seq, first, count = placed.seq, placed.first_leaf, placed.count
         who = who_asked(ticket.caller.identity.id, ask.request_id)
-        known.append((who, ticket.same, seq, first, count, *where, ticket.line.mode is Mode.DIRECT))
+        known.append((who, ticket.same, seq, first, count, *where, line.mode is Mode.DIRECT))
         spec = LeafSpec(kept.kind, kept.algorithm, kept.key_id, kept.scope, ask.security_version, time, record)
         ticket.act = Stored(
             where, seq, committed.time_ns, first, count, placed.head, spec, seed, ticket.names, ask.digests
         )
         ticket.phase = Phase.DURABLE
-        found = lines.get(ticket.line.key)
+        found = lines.get(line.key)
         if found is None:
-            found = lines[ticket.line.key] = (ticket.line, Durable([], 0, time, since_ns))
-        found[1].tickets.append(ticket)
-        found[1].end = first + count
-        found[1].cost += ticket.cost
+            found = lines[line.key] = (line, Durable([], 0, time, since_ns))
+        durable = found[1]
+        durable.tickets.append(ticket)
+        durable.end = first + count
+        durable.cost += ticket.cost
     log.known.requests(known, committed.time_ns)
     return list(lines.values())
 

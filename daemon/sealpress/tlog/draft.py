@@ -33,7 +33,7 @@ class Full(SealpressError):
         self.alone = alone
 
 
-class Placed(msgspec.Struct, frozen=True):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """Where a drafted record will stand, once its commit succeeded."""
 
     seq: int

@@ -24,8 +24,8 @@ INT_MAX = 2**63 - 1  # sizes: what the records hold
 
 def sign_ask(request: signing_pb2.SignRequest, limits: Limits) -> SignAsk:
     """A Sign or SignStream request."""
-    algorithm = algorithm_of(request.digest.algorithm)
-    value = request.digest.value
+    digest = request.digest
+    algorithm, value = algorithm_of(digest.algorithm), digest.value
     if len(value) != algorithm.size:
         raise _digest_length(f"digest.value has {len(value)} bytes", algorithm)
     return _ask(request, algorithm, value, limits, "client")

@@ -92,6 +92,18 @@ def test_there_is_no_answer_of_wrong_parts(
     assert caught.value.name == name
 
 
+def test_a_good_checkpoint_vouches_for_no_other() -> None:
+    """One that was looked at is not looked at again; the next one is, also if it differs by its last byte only."""
+    answers = Answers()
+    good = answers.proof(tree, 9, NOTE, b"r", bytes(16), 5, spec(), SEED)
+    for _ in range(2):
+        with pytest.raises(CoreError) as caught:
+            answers.proof(tree, 9, NOTE[:-1], b"r", bytes(16), 5, spec(), SEED)
+        assert caught.value.name == "SP_E_ENCODING"
+
+    assert answers.proof(tree, 9, NOTE, b"r", bytes(16), 5, spec(), SEED) == good
+
+
 def test_an_id_that_does_not_fit_is_refused() -> None:
     """The buffer is the bound: more than it holds is SP_E_ROOM."""
     with pytest.raises(CoreError) as caught:

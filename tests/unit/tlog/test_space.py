@@ -106,6 +106,24 @@ def test_a_disk_that_was_full_is_not_asked_for_every_request(tmp_path: Path) -> 
     disk.space.check()
 
 
+def test_room_that_was_found_is_forgotten_with_what_is_written(tmp_path: Path) -> None:
+    """Asked again at once, the answer is of what stands there now; and of the disk of LOOK_MS ago at the oldest."""
+    disk = Disk(tmp_path)
+    disk.free = 0
+    disk.fill(3)
+    disk.space.check()
+    disk.end = Where(3, int(USABLE * SEGMENT))
+    with pytest.raises(Busy):
+        disk.space.check()
+    disk.free = 100 * SEGMENT
+    disk.clock.advance(LOOK_MS / 1000)
+    disk.space.check()
+    disk.free = 0
+    disk.clock.advance(LOOK_MS / 1000)
+    with pytest.raises(Busy):
+        disk.space.check()
+
+
 def event_of(scribe: Scribe, *, reserve: bool) -> Draft:
     """A draft as large as a quarter of a segment may be."""
     draft = scribe.log.draft()

@@ -454,6 +454,25 @@ uint32_t sp_p11_pool_limit(const sp_p11_pool *pool);   /* how many work at a tim
 int sp_p11_pool_replace(sp_p11_pool *pool, uint32_t position, uint64_t session, uint64_t generation);
 uint64_t sp_p11_pool_retire(sp_p11_pool *pool);   /* all seats are dead, waiting jobs come back untried; the new generation */
 void sp_p11_pool_free(sp_p11_pool *pool);          /* waits for the jobs in hand and for their callers; no new ones may come */
+/* Where a worker's threads wait for packets and answer the commonest of them, one operation, without an interpreter:
+ *   ask     magic "SPASK\0\0\1" | u64 id | u64 deadline_ns (0: none) | u64 mechanism | u64 mechanism over the message (0: none)
+ *           | u32 number of the key | u32 parameter | u32 signature's size | u32 data's size | u32 message's size | u32 0 | data | message
+ *   answer  magic "SPSIG\0\0\1" | u64 id | u64 elapsed_ns | u32 signature's size | u32 0 | signature
+ * Integers are little endian. The message is signed where the token offers its mechanism, the data elsewhere. Only a signature is
+ * answered here. */
+typedef struct sp_p11_desk sp_p11_desk;
+enum { SP_P11_ASK_BYTES = 64, SP_P11_ANSWER_BYTES = 32, SP_P11_DESK_KEYS = 1024, SP_P11_DESK_SIGNATURE = 8192 };
+int sp_p11_desk_new(sp_p11_pool *pool, const uint64_t *offered /* mechanisms */, size_t count, sp_p11_desk **out);
+/* Handles by number of the key, of this generation of the pool. */
+int sp_p11_desk_keys(sp_p11_desk *desk, uint64_t generation, const uint64_t *handles, size_t count);
+/* Answers asks until a packet comes that somebody else has to deal with: no ask, no seat that is free at once, or what the token
+ * answered is no signature. `size`: of the packet, 0 at the end of the socket. `job`: what became of the ask, of keys of `generation`;
+ * its session is UINT32_MAX if no token saw it. `margin_ns` before an ask's deadline it is not begun. Any number of threads. */
+int sp_p11_desk_serve(sp_p11_desk *desk, int fd, uint64_t margin_ns, uint8_t *packet, size_t capacity, size_t *size,
+                      sp_p11_job *job, uint64_t *generation);
+uint64_t sp_p11_desk_signed(sp_p11_desk *desk);    /* how many it answered */
+uint32_t sp_p11_desk_busy(sp_p11_desk *desk);      /* threads that have an ask in hand */
+void sp_p11_desk_free(sp_p11_desk *desk);          /* nobody serves any more */
 /* prctl(PR_SET_DUMPABLE, 0), RLIMIT_CORE 0, no_new_privs */
 int sp_harden_process(void);
 /* SIGKILL for this process when the thread that started it ends; SP_E_MISMATCH if `parent` is no longer our parent */

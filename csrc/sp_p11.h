@@ -11,5 +11,7 @@ SP_MUST_USE int sp_p11_table(const ck_function_list **out);
 SP_MUST_USE int sp_p11_answer(ck_rv rv, uint64_t *out);
 /* Pools hold the module: C_Finalize is refused while there is one. */
 void sp_p11_hold(int change);
+/* As sp_p11_pool_sign with one job, on a seat that is free for it at once; else SP_E_BUSY, and nobody has seen the job. */
+SP_MUST_USE int sp_p11_pool_try(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_ns, sp_p11_job *job);
 
 #endif

@@ -345,6 +345,44 @@ static void await_call(sp_p11_pool *pool, sign_call *call)
     }
 }
 
+/* What a job says that no token saw. */
+static void untried(sp_p11_job *job)
+{
+    job->signature_size = 0;
+    job->session = NO_SESSION;
+    job->rv = CKR_SESSION_CLOSED;
+    job->elapsed_ns = 0;
+    job->may_have_signed = 0;
+}
+
+static void leave(sp_p11_pool *pool)
+{
+    if (--pool->callers == 0) {
+        pthread_cond_signal(&pool->left);
+    }
+}
+
+int sp_p11_pool_try(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_ns, sp_p11_job *job)
+{
+    const ck_function_list *table;
+    SP_TRY(sp_p11_table(&table));
+    untried(job);
+    sign_call call = {.jobs = job, .count = 1, .deadline_ns = deadline_ns};
+    init_condition(&call.finished);
+    pthread_mutex_lock(&pool->lock);
+    pool->callers++;
+    pool_seat *seat = generation == pool->generation && !pool->stopping ? free_seat(pool) : NULL;
+    if (seat != NULL) {
+        queue_put(pool, &call);         /* nobody is before it: it is the one that is served */
+        serve(pool, seat);
+        wake(pool, pool->first != NULL);
+    }
+    leave(pool);
+    pthread_mutex_unlock(&pool->lock);
+    pthread_cond_destroy(&call.finished);
+    return seat != NULL ? SP_OK : SP_E_BUSY;
+}
+
 int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_ns, sp_p11_job *jobs, size_t count)
 {
     SP_ENSURE(pool != NULL && (jobs != NULL || count == 0), SP_E_ARGUMENT);
@@ -352,11 +390,7 @@ int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_n
     SP_TRY(sp_p11_table(&table));       /* in a child of fork there are no threads to wait for */
     for (size_t i = 0; i < count; i++) {
         SP_ENSURE(jobs[i].data != NULL && jobs[i].signature != NULL && jobs[i].parameter <= 3, SP_E_ARGUMENT);
-        jobs[i].signature_size = 0;
-        jobs[i].session = NO_SESSION;
-        jobs[i].rv = CKR_SESSION_CLOSED;
-        jobs[i].elapsed_ns = 0;
-        jobs[i].may_have_signed = 0;
+        untried(&jobs[i]);
     }
     if (count == 0) {
         return SP_OK;
@@ -381,9 +415,7 @@ int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_n
         wake(pool, count - call.done);
     }
     await_call(pool, &call);
-    if (--pool->callers == 0) {
-        pthread_cond_signal(&pool->left);
-    }
+    leave(pool);
     pthread_mutex_unlock(&pool->lock);
     pthread_cond_destroy(&call.finished);
     return SP_OK;

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -284,6 +285,116 @@ static void test_the_end_waits(void)
     pthread_join(thread, NULL);
 }
 
+/* ---- the desk ---- */
+
+enum { DESK_KEY = 1, DATA = 5, MESSAGE = 9, RAW = 0x1041, HASHING = 0x1044, NOT_OFFERED = 0x1046 };
+
+typedef struct desk_end {
+    sp_p11_desk *desk;
+    int socket;
+    uint8_t packet[256];
+    size_t size;
+    sp_p11_job job;
+    uint64_t generation;
+} desk_end;
+
+static size_t ask(uint8_t *packet, uint64_t id, uint64_t hashing, uint32_t key, uint64_t deadline_ns)
+{
+    const uint64_t numbers[] = {id, deadline_ns, RAW, hashing};
+    const uint32_t sizes[] = {key, 0, SIZE, DATA, MESSAGE, 0};
+    memcpy(packet, "SPASK\0\0\1", 8);
+    memcpy(packet + 8, numbers, sizeof numbers);
+    memcpy(packet + 40, sizes, sizeof sizes);
+    memset(packet + SP_P11_ASK_BYTES, 'd', DATA);
+    memset(packet + SP_P11_ASK_BYTES + DATA, 'm', MESSAGE);
+    return SP_P11_ASK_BYTES + DATA + MESSAGE;
+}
+
+static void expect_answer(int socket, uint64_t id, uint8_t of, size_t size)
+{
+    uint8_t answer[128], signature[SIZE];
+    memset(signature, of, size);
+    EXPECT(recv(socket, answer, sizeof answer, 0) == (ssize_t)(SP_P11_ANSWER_BYTES + size));
+    EXPECT(memcmp(answer, "SPSIG\0\0\1", 8) == 0 && memcmp(answer + 8, &id, 8) == 0);
+    EXPECT(answer[24] == size && memcmp(answer + SP_P11_ANSWER_BYTES, signature, size) == 0);
+}
+
+static void *serve_main(void *argument)
+{
+    desk_end *end = argument;
+    EXPECT(sp_p11_desk_serve(end->desk, end->socket, 1000, end->packet, sizeof end->packet, &end->size, &end->job,
+                             &end->generation) == SP_OK);
+    return NULL;
+}
+
+/* What comes out when this packet was sent. */
+static void comes_out(desk_end *end, int guard, const uint8_t *packet, size_t size)
+{
+    EXPECT(send(guard, packet, size, 0) == (ssize_t)size);
+    serve_main(end);
+    EXPECT(end->size == size && memcmp(end->packet, packet, size) == 0);
+}
+
+/* Asks for one signature are answered, by many threads; what is none, or has none, comes out as it came. */
+static void test_the_desk(void)
+{
+    const uint64_t offered[] = {RAW, HASHING}, keys[] = {0, handle(0, 7)};
+    sp_p11_pool *pool = new_pool();
+    desk_end ends[SEATS];
+    uint8_t packet[256];
+    int sockets[2];
+    EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets) == 0);
+    EXPECT(sp_p11_desk_new(pool, offered, 2, &ends[0].desk) == SP_OK);
+    EXPECT(sp_p11_desk_keys(ends[0].desk, 0, keys, 2) == SP_OK);
+    EXPECT(sp_p11_desk_keys(ends[0].desk, 0, keys, SP_P11_DESK_KEYS + 1) == SP_E_ARGUMENT);
+    pthread_t threads[SEATS];
+    for (int i = 0; i < SEATS; i++) {
+        ends[i].desk = ends[0].desk;
+        ends[i].socket = sockets[1];
+        EXPECT(pthread_create(&threads[i], NULL, serve_main, &ends[i]) == 0);
+    }
+    for (uint64_t id = 1; id <= 300; id++) {
+        int hashing = id % 3 == 0;
+        size_t size = ask(packet, id, hashing ? HASHING : id % 3 == 1 ? 0 : NOT_OFFERED, DESK_KEY, now_ns() + 5000000000u);
+        EXPECT(send(sockets[0], packet, size, 0) == (ssize_t)size);
+        expect_answer(sockets[0], id, hashing ? 'm' : 'd', hashing ? MESSAGE : DATA);
+    }
+    EXPECT(sp_p11_desk_signed(ends[0].desk) == 300 && sp_p11_desk_busy(ends[0].desk) == 0);
+    for (int i = 0; i < SEATS; i++) {               /* each thread takes one, and gives it to its caller */
+        EXPECT(send(sockets[0], "frame", 5, 0) == 5);
+    }
+    for (int i = 0; i < SEATS; i++) {
+        pthread_join(threads[i], NULL);
+        EXPECT(ends[i].size == 5 && ends[i].job.session == UINT32_MAX);
+    }
+    desk_end *end = &ends[0];
+    size_t size = ask(packet, 7, 0, 2, 0);          /* no such key */
+    comes_out(end, sockets[0], packet, size);
+    size = ask(packet, 7, 0, 0, 0);                 /* nor this one */
+    comes_out(end, sockets[0], packet, size);
+    size = ask(packet, 7, 0, DESK_KEY, 0);
+    comes_out(end, sockets[0], packet, size - 1);   /* its head says otherwise */
+    packet[44] = 4;
+    comes_out(end, sockets[0], packet, size);       /* no such parameter */
+    size = ask(packet, 7, 0, DESK_KEY, now_ns() + 500);
+    comes_out(end, sockets[0], packet, size);       /* within the margin of its deadline */
+    EXPECT(end->job.session == UINT32_MAX && end->job.rv == CKR_FUNCTION_CANCELED && token->signs == 300);
+    size = ask(packet, 7, 0, DESK_KEY, 0);
+    token->sign_fails_every = 1;
+    comes_out(end, sockets[0], packet, size);
+    EXPECT(end->job.session < SEATS && end->job.rv == CKR_DEVICE_ERROR && end->job.may_have_signed && end->generation == 0);
+    token->sign_fails_every = 0;
+    sp_p11_pool_retire(pool);
+    comes_out(end, sockets[0], packet, size);       /* a key of the generation before */
+    EXPECT(end->job.session == UINT32_MAX && token->mixed == 0 && token->met == 0);
+    close(sockets[0]);
+    serve_main(end);
+    EXPECT(end->size == 0);
+    close(sockets[1]);
+    sp_p11_desk_free(end->desk);
+    sp_p11_pool_free(pool);
+}
+
 int main(void)
 {
     open_token();
@@ -291,5 +402,6 @@ int main(void)
     test_deadlines();
     test_sessions_that_hang();
     test_the_end_waits();
+    test_the_desk();
     return check_done();
 }

@@ -46,6 +46,13 @@ class Outcome(NamedTuple):
     may_have_signed: bool
 
 
+class Attempt(NamedTuple):
+    """What became of the one job of an ask that a desk tried, on a key of this generation."""
+
+    generation: int
+    outcome: Outcome
+
+
 def own_path() -> str:
     """What python-pkcs11 is to load: this extension, which hands out the vendor's table with locking made sure."""
     return str(_native.__file__)
@@ -208,6 +215,44 @@ class Pool:
     def close(self) -> None:
         """End the threads; waits for the jobs in hand."""
         ffi.release(self._pool)
+
+
+class Desk:
+    """Where threads wait for a worker's packets: an ask for one signature is answered in C, all else comes out."""
+
+    def __init__(self, pool: Pool, offered: Sequence[int]) -> None:
+        """`offered`: mechanisms that the token has. Keys of a generation, as `keys` tells them."""
+        out = ffi.new("sp_p11_desk **")
+        check(lib.sp_p11_desk_new(pool._pool, list(offered), len(offered), out))
+        self._pool = pool  # for as long as the desk
+        self._desk = ffi.gc(out[0], lib.sp_p11_desk_free)
+
+    def keys(self, generation: int, handles: Sequence[int]) -> None:
+        """From now on keys are these, by their numbers. CoreError for more than SP_P11_DESK_KEYS."""
+        check(lib.sp_p11_desk_keys(self._desk, generation, list(handles), len(handles)))
+
+    def serve(self, socket: int, packet: bytearray, margin_ns: int) -> tuple[int, Attempt | None]:
+        """The size of the next packet that is not answered here, 0 at the end; what its ask came to, if it was tried.
+
+        `margin_ns` before its deadline no ask is begun. CoreError if the socket fails. Any number of threads.
+        """
+        size, job, generation = ffi.new("size_t *"), ffi.new("sp_p11_job *"), ffi.new("uint64_t *")
+        held = ffi.from_buffer("uint8_t[]", packet)
+        check(lib.sp_p11_desk_serve(self._desk, socket, margin_ns, held, len(packet), size, job, generation))
+        if job.session == _UNTRIED:
+            return int(size[0]), None
+        outcome = Outcome(b"", int(job.rv), int(job.session), int(job.elapsed_ns), job.may_have_signed != 0)
+        return int(size[0]), Attempt(int(generation[0]), outcome)
+
+    @property
+    def signed(self) -> int:
+        """How many asks it answered."""
+        return int(lib.sp_p11_desk_signed(self._desk))
+
+    @property
+    def busy(self) -> int:
+        """How many threads have an ask in hand."""
+        return int(lib.sp_p11_desk_busy(self._desk))
 
 
 def _address(data: bytes | bytearray) -> int:

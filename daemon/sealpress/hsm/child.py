@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from sealpress.errors import Malformed
 from sealpress.hsm import messages as m
+from sealpress.hsm import quick
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Child:
         """`on_change` hears that it is up, failed, late, or has another number of sessions."""
         self._ask = ask
         self._deadline_s = deadline_s
+        self._numbers = {key.name: number for number, key in enumerate(ask.keys)}
         self._on_change = on_change
         self._on_stock = on_stock
         self._socket: socket.socket | None = None
@@ -128,12 +130,14 @@ class Child:
         self.jobs += len(jobs)
         self._next_id += 1
         deadline_ns = round((asyncio.get_running_loop().time() + self._deadline_s) * _NS)
-        self._send(m.WorkerSign(self._next_id, jobs, deadline_ns), len(jobs), told)
+        ask = m.WorkerSign(self._next_id, jobs, deadline_ns)
+        packet = quick.ask(ask, self._numbers)
+        self._send(ask.id, m.frame(ask) if packet is None else packet, len(jobs), told)
 
     def ping(self, told: Told, *, token: bool = False) -> None:
         """Ask for a sign of life, of its token too if `token`; only while it is `up`."""
         self._next_id += 1
-        self._send(m.WorkerPing(self._next_id, token), 0, told)
+        self._send(self._next_id, m.frame(m.WorkerPing(self._next_id, token)), 0, told)
 
     def look(self) -> None:
         """It looks at the token's keys again; only while it is `up`."""
@@ -153,12 +157,12 @@ class Child:
 
     # ---- calls ----
 
-    def _send(self, ask: m.WorkerSign | m.WorkerPing, jobs: int, told: Told) -> None:
+    def _send(self, id_: int, packet: bytes, jobs: int, told: Told) -> None:
         loop = asyncio.get_running_loop()
-        self._calls[ask.id] = _Call(told, jobs, loop.time() + self._deadline_s)
+        self._calls[id_] = _Call(told, jobs, loop.time() + self._deadline_s)
         if self._watch is None:
             self._watch = loop.call_later(self._deadline_s, self._watched)
-        self._write(m.frame(ask))
+        self._write(packet)
 
     def _watched(self) -> None:
         """Some call may have waited too long. No other did for longer than the oldest of those that are left."""
@@ -218,8 +222,13 @@ class Child:
         assert self._socket is not None
         try:
             size = self._socket.recv_into(self._packet)
-            for message in self._frames.feed(self._packet[:size]):
-                self._take(message)
+            packet = self._packet[:size]
+            answer = quick.answered(packet, self.sessions)
+            if answer is not None:
+                self._answered(answer)
+            else:
+                for message in self._frames.feed(packet):
+                    self._take(message)
         except BlockingIOError:
             return
         except (OSError, Malformed):

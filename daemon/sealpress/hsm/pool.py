@@ -21,7 +21,7 @@ from typing import Any
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, TokenError
-from sealpress.hsm.mechanisms import chosen
+from sealpress.hsm.mechanisms import MECHANISMS, chosen
 from sealpress.hsm.messages import WorkerJob, WorkerOpen, WorkerResult
 from sealpress.hsm.module import LASTING, Token, TokenName
 from sealpress.ports import Clock
@@ -69,12 +69,15 @@ class SlotPool:
         count = 1 if p11.single_threaded() else min(ask.sessions, self._token.sessions_max or ask.sessions)
         self._sessions: list[Any] = [None] * count
         self._pool = p11.Pool([0] * count)
+        self.desk = p11.Desk(self._pool, [one for one in MECHANISMS if one in self._mechanisms])
+        self._tell_desk()
         self._changed = threading.Condition()  # guards what follows
         self._fault = Fault.NONE  # seen by a job, not yet by the mender
         self._looking = False
         self._chore: Callable[[], None] | None = None
         self._failing = False
         self._fruitless = 0
+        self._signed_at_desk = 0  # of them, what was seen by the last mend
         self._fill_at_ns, self._fill_wait_s = 0, _FILL_S[0]
         self._broken_since_ns = 0  # 0: it is not
         self._never = threading.Event()  # to wait with
@@ -91,6 +94,11 @@ class SlotPool:
     def token(self) -> Token:
         """What the sessions are of."""
         return self._token
+
+    @property
+    def count(self) -> int:
+        """How many sessions there are at most."""
+        return self._pool.count
 
     @property
     def sessions(self) -> int:
@@ -112,17 +120,27 @@ class SlotPool:
 
     # ---- jobs ----
 
-    def sign(self, jobs: Sequence[WorkerJob], deadline_ns: int = 0) -> tuple[WorkerResult, ...]:
-        """Every job done or failed; any number of threads may call. `deadline_ns` as of core.p11.Pool.sign."""
+    def sign(
+        self, jobs: Sequence[WorkerJob], deadline_ns: int = 0, attempt: p11.Attempt | None = None
+    ) -> tuple[WorkerResult, ...]:
+        """Every job done or failed; any number of threads may call. `deadline_ns` as of core.p11.Pool.sign.
+
+        `attempt`: the desk has tried the only job, and this came of it.
+        """
         results = [WorkerResult(b"", _UNKNOWN_KEY, 0, False)] * len(jobs)
         waiting = list(range(len(jobs)))
         refused: set[int] = set()
         while waiting:
             handles = self._handles
             waiting = [at for at in waiting if jobs[at].key in handles.keys]
-            asked = [_job(chosen(jobs[at], self._mechanisms), handles.keys[jobs[at].key]) for at in waiting]
-            outcomes = self._pool.sign(asked, generation=handles.generation, deadline_ns=deadline_ns)
-            self._judge(handles.generation, outcomes)
+            if attempt is not None:
+                (generation, outcome), attempt = attempt, None
+                outcomes = [outcome]
+            else:
+                generation = handles.generation
+                asked = [_job(chosen(jobs[at], self._mechanisms), handles.keys[jobs[at].key]) for at in waiting]
+                outcomes = self._pool.sign(asked, generation=generation, deadline_ns=deadline_ns)
+            self._judge(generation, outcomes)
             again = []
             for at, outcome in zip(waiting, outcomes, strict=True):
                 results[at] = WorkerResult(outcome.signature, outcome.rv, outcome.elapsed_ns, outcome.may_have_signed)
@@ -187,6 +205,8 @@ class SlotPool:
         return max(0.02, (self._fill_at_ns - self._clock.monotonic_ns()) / _S)
 
     def _mend(self, fault: Fault) -> None:
+        if self._signed_at_desk != self.desk.signed:
+            self._signed_at_desk, self._fruitless = self.desk.signed, 0
         self._fruitless += fault > Fault.NONE
         if self._fruitless > _FRUITLESS_MAX:
             self._lose(CannotStart("the token signs nothing, on new sessions either", reason="TOKEN_FAILED"))
@@ -222,6 +242,7 @@ class SlotPool:
         keys = self._find_keys()
         with self._changed:
             self._handles = _Handles(generation, keys)
+            self._tell_desk()
             self._fault = Fault.NONE  # of the generation before
         self._looked()
         return Fault.NONE
@@ -286,6 +307,10 @@ class SlotPool:
     def _login(self) -> None:
         if self._ask.pin_file:
             self._token.login(self._ask.pin_file, self._ask.tag_key, self._ask.rejected)
+
+    def _tell_desk(self) -> None:
+        handles = self._handles
+        self.desk.keys(handles.generation, [handles.keys[key.name] for key in self._ask.keys])
 
     def _find_keys(self) -> dict[str, int]:
         return {key.name: self._token.find_key(key.name, key.cka_id, key.cka_label, key.spki) for key in self._ask.keys}

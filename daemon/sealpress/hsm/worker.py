@@ -4,7 +4,8 @@ Started by the guard (`python -m sealpress.hsm.worker`) with one end of a pair o
 socket ends, when its parent does, and when its token is lost; the guard starts another.
 
 Once it is open, each message is one packet, and threads wait for them side by side: the kernel gives a packet to one of
-them, which does what it says and answers, without a way to another thread. One of them always waits.
+them, which does what it says and answers, without a way to another thread. One of them always waits. They wait in C,
+where one operation for which a session is free is done and answered without the interpreter (quick.py).
 
 Guarantees: no core dump, no tracing, killed with its parent; the PIN is read and used in C; a ping is answered while
 sessions hang; what is asked is done or answered as not tried before its deadline, unless the token has it in hand.
@@ -22,12 +23,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from sealpress.clock import SystemClock
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, Malformed
 from sealpress.hsm import messages as m
-from sealpress.hsm import stock
+from sealpress.hsm import quick, stock
 from sealpress.hsm.module import LASTING, PinRefused
 from sealpress.hsm.pool import SlotPool
 from sealpress.ports import Clock
@@ -38,7 +40,15 @@ WAITING_MAX = 256  # batches beyond them; one more is answered as not tried
 _EXIT_LOST = 5
 _ANSWER_NS = 50_000_000  # before the deadline, so that "not tried" arrives in time
 _LAST_ANSWERS_S = 1.0
+_DESK_POLLS = 50
 _NO_SESSION = 0xB0  # CKR_SESSION_CLOSED
+
+
+class _Batch(NamedTuple):
+    """What is to be done; `attempt` of a message whose only job the desk has tried."""
+
+    ask: m.WorkerSign | m.WorkerPing
+    attempt: p11.Attempt | None = None
 
 
 class _Worker:
@@ -50,7 +60,8 @@ class _Worker:
         self._told = -1  # sessions
         self._readers = 1  # threads that wait for packets, or do what one said
         self._busy = 0  # of them, those that have a batch in hand
-        self._waiting: deque[m.WorkerSign | m.WorkerPing] = deque()  # for one of them
+        self._waiting: deque[_Batch] = deque()  # for one of them
+        self._never = threading.Event()  # to wait with
         self._pool: SlotPool | None = None
         self._ask: m.WorkerOpen | None = None
 
@@ -77,11 +88,15 @@ class _Worker:
 
     def _serve(self, pool: SlotPool) -> int:
         """One packet after the other; any number of threads."""
-        packet = memoryview(bytearray(m.PACKET_BYTES))
-        while size := self._connection.recv_into(packet):
-            if not self._take(pool, m.only(m.to_worker_decoder, packet[:size])):
+        packet, keys = bytearray(m.PACKET_BYTES), self._ask.keys if self._ask is not None else ()
+        while True:
+            size, attempt = pool.desk.serve(self._connection.fileno(), packet, _ANSWER_NS)
+            if not size:
+                return 0
+            with memoryview(packet)[:size] as view:
+                message = quick.asked(view, keys) or m.only(m.to_worker_decoder, view)
+            if not self._take(pool, message, attempt):
                 return _EXIT_LOST
-        return 0
 
     def _read(self, pool: SlotPool) -> None:
         try:
@@ -90,12 +105,12 @@ class _Worker:
             code = _EXIT_LOST  # the guard sees the socket end, and takes what is in hand for unknown
         os._exit(code)
 
-    def _take(self, pool: SlotPool, message: m.ToWorker) -> bool:
+    def _take(self, pool: SlotPool, message: m.ToWorker, attempt: p11.Attempt | None) -> bool:
         match message:
             case m.WorkerSign():
-                self._work(pool, message)
+                self._work(pool, _Batch(message, attempt))
             case m.WorkerPing() if message.token:
-                self._work(pool, message)
+                self._work(pool, _Batch(message))
             case m.WorkerPing():
                 self._tell(lambda sessions: m.WorkerPong(message.id, sessions))
             case m.WorkerStock() if self._ask is not None:
@@ -104,26 +119,29 @@ class _Worker:
                 return False
         return not pool.stuck
 
-    def _work(self, pool: SlotPool, ask: m.WorkerSign | m.WorkerPing) -> None:
+    def _work(self, pool: SlotPool, batch: _Batch) -> None:
         """Do this, and what waits when it is done; or let it wait."""
         with self._lock:
             if self._busy == BATCHES_MAX:
-                full = len(self._waiting) == WAITING_MAX
+                full = len(self._waiting) >= WAITING_MAX and batch.attempt is None
                 if not full:
-                    self._waiting.append(ask)
+                    self._waiting.append(batch)
                     return
             else:
                 full = False
                 self._busy += 1
                 if self._busy == self._readers:
                     self._readers += 1
-                    threading.Thread(target=self._read, args=(pool,), name="batch", daemon=True).start()
+                    self._start_reader(pool)
         if full:
-            self._tell(lambda sessions: _refused(ask, sessions))
+            self._tell(lambda sessions: _refused(batch.ask, sessions))
             return
-        after: m.WorkerSign | m.WorkerPing | None = ask
+        after: _Batch | None = batch
         while after is not None:
             after = self._done(self._do(pool, after))
+
+    def _start_reader(self, pool: SlotPool) -> None:
+        threading.Thread(target=self._read, args=(pool,), name="batch", daemon=True).start()
 
     def _open(self, ask: m.WorkerOpen) -> bool:
         try:
@@ -136,6 +154,8 @@ class _Worker:
         self._say(m.WorkerStocked(found))
         self._changed()
         self._pool.start(self._changed)
+        for _ in range(self._pool.count):  # so many may have an ask in hand at the desk: they do not count as readers
+            self._start_reader(self._pool)
         return True
 
     def _look(self, pool: SlotPool, ask: m.WorkerOpen) -> None:
@@ -146,15 +166,16 @@ class _Worker:
         except BaseException:
             os._exit(_EXIT_LOST)
 
-    def _do(self, pool: SlotPool, ask: m.WorkerSign | m.WorkerPing) -> Callable[[int], m.FromWorker]:
+    def _do(self, pool: SlotPool, batch: _Batch) -> Callable[[int], m.FromWorker]:
         """The answer, but for the number of sessions."""
+        ask = batch.ask
         if isinstance(ask, m.WorkerPing):
             rv = pool.look()
             return lambda sessions: m.WorkerPong(ask.id, sessions, rv)
-        results = pool.sign(ask.jobs, max(ask.deadline_ns - _ANSWER_NS, 0))
+        results = pool.sign(ask.jobs, max(ask.deadline_ns - _ANSWER_NS, 0), batch.attempt)
         return lambda sessions: m.WorkerSigned(ask.id, results, sessions)
 
-    def _done(self, answer: Callable[[int], m.FromWorker]) -> m.WorkerSign | m.WorkerPing | None:
+    def _done(self, answer: Callable[[int], m.FromWorker]) -> _Batch | None:
         """Say so; what is to be done next."""
         with self._lock:
             self._tell_locked(answer)
@@ -172,11 +193,18 @@ class _Worker:
         if pool.lost is not None:
             with self._idle:  # what waited for a session is being answered as not tried
                 self._idle.wait_for(lambda: not self._busy, _LAST_ANSWERS_S)
+            self._await_desk(pool)
             with contextlib.suppress(OSError):
                 self._say(_failed(pool.lost))
             os._exit(_EXIT_LOST)
         if pool.sessions != self._told:
             self._tell(lambda sessions: m.WorkerReady(sessions, p11.single_threaded()))
+
+    def _await_desk(self, pool: SlotPool) -> None:
+        for _ in range(_DESK_POLLS):
+            if not pool.desk.busy:
+                return
+            self._never.wait(_LAST_ANSWERS_S / _DESK_POLLS)
 
     def _say(self, message: m.FromWorker) -> None:
         with self._lock:
@@ -219,7 +247,7 @@ def main(arguments: list[str]) -> int:
     with socket.socket(fileno=descriptor) as connection:
         try:
             code = _Worker(connection, SystemClock()).run()
-        except (OSError, Malformed):
+        except (OSError, Malformed, CoreError):
             code = _EXIT_LOST
     sys.stderr.flush()
     os._exit(code)  # without the module's exit handlers, which may hang like the token that they belong to

@@ -395,11 +395,11 @@ int sp_known_add(sp_known *known, const uint8_t *who, size_t who_size, const uin
 int sp_known_settle(sp_known *known, uint64_t seq, uint8_t state, uint32_t done, uint32_t segment, uint32_t offset,
                     uint32_t former[2]);
 int sp_known_forget(sp_known *known, const uint8_t *who, size_t who_size, uint64_t *gone);      /* SP_E_END: not known */
-/* Looks at no more than `looks` requests from the oldest on: forgets those from before since_ns, and those that are over if
- * they and their OUTCOMEs stand in segments below `segment` (gone: their seqs, room for `looks`). Others below it are passed
- * over: each is the newest then. Ends at the first that is neither. */
-void sp_known_leave(sp_known *known, uint32_t segment, uint64_t since_ns, uint32_t looks, uint64_t *gone,
-                    uint32_t *gone_count);
+/* Looks at no more than `looks` requests from the oldest on: forgets those from before since_ns; and if they and their
+ * OUTCOMEs stand in segments below `segment` those that are over, and those with an OUTCOME from before settled_ns (gone:
+ * their seqs, room for `looks`). Others below it are passed over: each is the newest then. Ends at one that is neither. */
+void sp_known_leave(sp_known *known, uint32_t segment, uint64_t since_ns, uint64_t settled_ns, uint32_t looks,
+                    uint64_t *gone, uint32_t *gone_count);
 
 /* ---- mark (sp_mark): two slots of a file, written in turn by a thread of its own ---- */
 enum { SP_MARK_SLOT = 4096 /* bytes */, SP_MARK_SLOTS = 2 };

@@ -270,15 +270,16 @@ int sp_known_forget(sp_known *known, const uint8_t *who, size_t who_size, uint64
     return SP_OK;
 }
 
-void sp_known_leave(sp_known *known, uint32_t segment, uint64_t since_ns, uint32_t looks, uint64_t *gone,
-                    uint32_t *gone_count)
+void sp_known_leave(sp_known *known, uint32_t segment, uint64_t since_ns, uint64_t settled_ns, uint32_t looks,
+                    uint64_t *gone, uint32_t *gone_count)
 {
     *gone_count = 0;
     for (; looks > 0 && known->oldest != 0; looks--) {
         uint32_t number = known->oldest;
         const sp_known_entry *entry = &known->entry[number];
         int below = entry->segment < segment;
-        if (entry->time_ns < since_ns || (below && is_over(entry) && entry->outcome_segment < segment)) {
+        int settled = is_over(entry) || (entry->state != SP_KNOWN_PENDING && entry->time_ns < settled_ns);
+        if (entry->time_ns < since_ns || (below && settled && entry->outcome_segment < segment)) {
             gone[(*gone_count)++] = forget(known, number);
         } else if (below) {
             unlink(known, number);

@@ -82,18 +82,21 @@ static void settle(sp_known *known, one *each)
     EXPECT(sp_known_settle(known, each->seq, SP_KNOWN_DONE, 1, segment, offset, former) == SP_E_END);   /* told already */
 }
 
-/* Segments that began three or more segments ago have an index; the window is 20 segments. */
+/* Segments that began three or more segments ago have an index; the window is 20 segments, what has an outcome is settled
+ * after 8. */
 static void leave(sp_known *known, one *all, uint32_t *count)
 {
     uint32_t segment = now / SEGMENT > 3 ? (uint32_t)(now / SEGMENT) - 3 : 0, gone_count, expected_count = 0;
-    uint64_t since = now > 20 * SEGMENT ? now - 20 * SEGMENT : 0, gone[LOOKS], expected[LOOKS];
+    uint64_t since = now > 20 * SEGMENT ? now - 20 * SEGMENT : 0, settled = now > 8 * SEGMENT ? now - 8 * SEGMENT : 0;
+    uint64_t gone[LOOKS], expected[LOOKS];
     static uint64_t passed;     /* places behind all that were asked so far */
     for (uint32_t look = 0; look < LOOKS; look++) {
         one *oldest = oldest_of(all);
         if (oldest == NULL || (oldest->time >= since && oldest->segment >= segment)) {
             break;
         }
-        if (oldest->time < since || (!is_open(oldest) && oldest->outcome[0] < segment)) {
+        int old = oldest->state != SP_KNOWN_PENDING && oldest->time < settled;
+        if (oldest->time < since || ((old || !is_open(oldest)) && oldest->outcome[0] < segment)) {
             expected[expected_count++] = oldest->seq;
             oldest->there = 0;
             --*count;
@@ -101,7 +104,7 @@ static void leave(sp_known *known, one *all, uint32_t *count)
             oldest->asked = (now << 16) + ++passed;
         }
     }
-    sp_known_leave(known, segment, since, LOOKS, gone, &gone_count);
+    sp_known_leave(known, segment, since, settled, LOOKS, gone, &gone_count);
     EXPECT(gone_count == expected_count && memcmp(gone, expected, expected_count * sizeof gone[0]) == 0);
 }
 

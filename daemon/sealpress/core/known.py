@@ -80,21 +80,21 @@ class KnownTable:
         former = self._former
         return (former[0], former[1]) if former[1] else None
 
-    def forget(self, who: bytes) -> int | None:
-        """The seq of the request that was known."""
+    def forget(self, who: bytes) -> list[int]:
+        """The seq of the request, if there was one: it is known no more."""
         status = lib.sp_known_forget(self._pointer, who, len(who), self._gone)
         if status == _END:
-            return None
+            return []
         check(status)
-        return int(self._gone[0])
+        return [int(self._gone[0])]
 
-    def leave(self, segment: int, since_ns: int, looks: int) -> list[int]:
+    def leave(self, segment: int, since_ns: int, settled_ns: int, looks: int) -> list[int]:
         """Look at so many (LOOKS_MAX) from the oldest on; the seqs of those that are known no more.
 
-        These are from before `since_ns`; or over, and they and their outcomes stand in segments below `segment`.
+        These are from before `since_ns`; or they and their outcomes stand in segments below `segment`, and they are
+        over, or have an outcome and are from before `settled_ns`.
         """
-        lib.sp_known_leave(
-            self._pointer, segment, max(0, since_ns), min(looks, LOOKS_MAX), self._gone, self._gone_count
-        )  # fmt: skip
-        count = self._gone_count[0]
-        return list(self._gone[0:count]) if count else []
+        gone, gone_count = self._gone, self._gone_count
+        since_ns, settled_ns, looks = max(0, since_ns), max(0, settled_ns), min(looks, LOOKS_MAX)
+        lib.sp_known_leave(self._pointer, segment, since_ns, settled_ns, looks, gone, gone_count)
+        return list(gone[0 : gone_count[0]])

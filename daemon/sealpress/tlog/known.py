@@ -2,7 +2,7 @@
 
 What is recorded comes in with two calls, `request` and `outcome`, and leaves memory when it is over and stands,
 outcomes and all, in segments that have an index: from then on it is looked up there (earlier.py) when somebody asks, as
-what a former process recorded. A request that is not over stays until it is, or is older than the window.
+what a former process recorded. One that an outcome may still change stays until then.
 
 Guarantees: at most `entries_max` requests in memory, 104 bytes each (core/known.py): those of two segments or so, and
 the oldest goes first if that is more; nothing older than the window is ever returned; a look-up costs the same however
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from sealpress.tlog.earlier import Earlier
     from sealpress.tlog.record import Record
 
+NANOSECONDS = 1_000_000_000
 
+
+# No outcome is to come of a request of this age that has one: only leaves younger than 300 s are signed. One that does
+# come (it waited for room on the disk) counts when its segment has its index.
+SETTLED_S = 600
 LOOKS = 4  # at requests that may leave, for each that comes: memory is rid of a segment's while the next one fills
 
 
@@ -97,7 +102,7 @@ class Known:
         self.take(request, self._earlier.outcomes(request))
         told = self._told(self._table.find(who))
         if told.state in OVER:  # else callers who ask again could fill the table
-            self._gone(self._table.forget(who))
+            self._forgotten(self._table.forget(who))
         return told
 
     def take(self, request: Record, outcomes: Iterable[Record]) -> None:
@@ -126,7 +131,7 @@ class Known:
 
     def requests(self, rows: Sequence[Row], time_ns: int) -> None:
         """As `request`, of all of a commit: the rows that core.known wants. Some that need not be here go."""
-        self._gone(*self._table.add(rows, time_ns))
+        self._forgotten(self._table.add(rows, time_ns))
         self.let_go(time_ns, LOOKS * (len(rows) + 1))
 
     def outcome(self, event: OutcomeEvent, where: Where, of: int | None = None) -> None:
@@ -143,14 +148,15 @@ class Known:
                 self._more[seq] = (*self._more.get(seq, ()), Where(*former))
 
     def let_go(self, now_ns: int, looks: int = LOOKS_MAX) -> None:
-        """Look at that many, oldest first, and forget what is older than the window, or over and known to `earlier`."""
+        """Look at that many, oldest first, and forget what is older than the window, or settled and in an index."""
         below = self._earlier.below if self._earlier is not None else 0
-        self._gone(*self._table.leave(below, now_ns - self._window_ns + 1, looks))
+        since_ns, settled_ns = now_ns - self._window_ns + 1, now_ns - SETTLED_S * NANOSECONDS
+        self._forgotten(self._table.leave(below, since_ns, settled_ns, looks))
 
-    def _gone(self, *seqs: int | None) -> None:
+    def _forgotten(self, seqs: Iterable[int]) -> None:
         if self._more:
             for seq in seqs:
-                self._more.pop(seq, None)  # type: ignore[arg-type]
+                self._more.pop(seq, None)
 
     def _told(self, found: Any) -> KnownRequest:
         outcomes: tuple[Where, ...] = ()

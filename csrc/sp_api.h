@@ -350,14 +350,14 @@ int sp_index_check(const sp_index *index);
 uint64_t sp_index_entries(const sp_index *index);
 void sp_index_free(sp_index *index);
 
-/* ---- filter (sp_filter): whether an index may know who asked with which id; in memory, 3 bytes a REQUEST ---- */
+/* ---- filter (sp_filter): whether some indexes may know who asked with which id; in memory, 3 bytes a REQUEST ---- */
 typedef struct sp_filter {
     uint32_t *word;             /* 8 a block */
     uint64_t blocks;            /* 0: nobody asked */
 } sp_filter;
-/* Of all REQUESTs of an index. `secret`, the same for all that are searched together: nobody can choose ids that meet.
- * SP_E_CORRUPT: build the index again. */
-int sp_filter_make(const sp_index *index, uint64_t secret, sp_filter *out);
+/* Of all REQUESTs of `count` indexes. `secret`, the same for all that are searched together: nobody can choose ids that meet.
+ * SP_E_CORRUPT: build the indexes again. */
+int sp_filter_make(const sp_index *const *indexes, uint32_t count, uint64_t secret, sp_filter *out);
 void sp_filter_free(sp_filter *filter);
 /* The position, not below `from`, of the first of `count` filters that may know `who` (identity, a zero byte, request id);
  * SP_E_END: no index does. About one in 5,000 that does not know him says that it may. */

@@ -33,29 +33,47 @@ static uint32_t *block_of(const sp_filter *filter, const bits *bits)
     return filter->word + ((uint64_t)bits->place * filter->blocks >> 32) * SP_FILTER_BLOCK_WORDS;
 }
 
-int sp_filter_make(const sp_index *index, uint64_t secret, sp_filter *out)
+static uint64_t asked(const sp_index *index)
 {
-    SP_ENSURE(index != NULL && out != NULL, SP_E_ARGUMENT);
-    uint64_t at = index->first[SP_INDEX_ASKED], end = index->first[SP_INDEX_ASKED + 1];
-    uint64_t blocks = ((end - at) * SP_FILTER_KEY_BITS + 32 * SP_FILTER_BLOCK_WORDS - 1) / (32 * SP_FILTER_BLOCK_WORDS);
-    sp_filter filter = {.blocks = blocks};
-    if (blocks > 0) {
-        filter.word = aligned_alloc(32, (size_t)blocks * SP_FILTER_BLOCK_WORDS * sizeof *filter.word);
-        SP_ENSURE(filter.word != NULL, SP_E_MEMORY);
-        memset(filter.word, 0, (size_t)blocks * SP_FILTER_BLOCK_WORDS * sizeof *filter.word);
-    }
-    for (; at < end; at++) {
+    return index->first[SP_INDEX_ASKED + 1] - index->first[SP_INDEX_ASKED];
+}
+
+static int add_asked(sp_filter *filter, const sp_index *index, uint64_t secret)
+{
+    for (uint64_t at = index->first[SP_INDEX_ASKED]; at < index->first[SP_INDEX_ASKED + 1]; at++) {
         const sp_index_page *page;
-        int status = sp_index_checked_page(index, at / SP_INDEX_PAGE_ENTRIES, &page);
-        if (status != SP_OK) {
-            sp_filter_free(&filter);
-            return status;
-        }
+        SP_TRY(sp_index_checked_page(index, at / SP_INDEX_PAGE_ENTRIES, &page));
         bits bits = bits_of(page->entry[at % SP_INDEX_PAGE_ENTRIES].key, secret);
-        uint32_t *word = block_of(&filter, &bits);
+        uint32_t *word = block_of(filter, &bits);
         for (unsigned i = 0; i < SP_FILTER_BLOCK_WORDS; i++) {
             word[i] |= bits.word[i];
         }
+    }
+    return SP_OK;
+}
+
+int sp_filter_make(const sp_index *const *indexes, uint32_t count, uint64_t secret, sp_filter *out)
+{
+    SP_ENSURE(indexes != NULL && out != NULL, SP_E_ARGUMENT);
+    const uint64_t block_bits = 32 * SP_FILTER_BLOCK_WORDS;
+    uint64_t keys = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        keys += asked(indexes[i]);
+    }
+    sp_filter filter = {.blocks = (keys * SP_FILTER_KEY_BITS + block_bits - 1) / block_bits};
+    if (filter.blocks > 0) {
+        size_t size = (size_t)filter.blocks * SP_FILTER_BLOCK_WORDS * sizeof *filter.word;
+        filter.word = aligned_alloc(SP_FILTER_BLOCK_WORDS * sizeof *filter.word, size);
+        SP_ENSURE(filter.word != NULL, SP_E_MEMORY);
+        memset(filter.word, 0, size);
+    }
+    int status = SP_OK;
+    for (uint32_t i = 0; i < count && status == SP_OK; i++) {
+        status = add_asked(&filter, indexes[i], secret);
+    }
+    if (status != SP_OK) {
+        sp_filter_free(&filter);
+        return status;
     }
     *out = filter;
     return SP_OK;

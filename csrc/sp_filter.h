@@ -1,4 +1,4 @@
-/* A filter beside an index: it knows nearly always, without a look at the disk, that an index does not know who asks.
+/* A filter beside some indexes: it knows nearly always, without a look at the disk, that none of them knows who asks.
  *
  * A split block Bloom filter (as in Parquet's format): a key has a block of 32 bytes, and a bit in each of its 8 words. So
  * a look costs a cache line, and the 8 bits are the same in every filter that is searched for the key. Keys are mixed with a

@@ -50,7 +50,7 @@ static void many(uint64_t secret)
     uint32_t position, passed = 0;
     for (uint32_t i = 0; i < FILTERS; i++) {
         sp_index *index = index_of(i);
-        EXPECT(sp_filter_make(index, secret, &filters[i]) == SP_OK);
+        EXPECT(sp_filter_make((const sp_index *const *)&index, 1, secret, &filters[i]) == SP_OK);
         EXPECT(filters[i].blocks == (asked_of(i) * 24 + 255) / 256);
         sp_index_free(index);
     }
@@ -76,19 +76,35 @@ static void many(uint64_t secret)
     sp_filter_free(NULL);
 }
 
-static void damaged(void)
+/* One of all indexes knows what each of them does; a page that is damaged is noticed. */
+static void together(void)
 {
-    sp_index *index = index_of(5);
+    sp_index *indexes[FILTERS];
     sp_filter filter;
-    index->data[SP_INDEX_PAGE * 3 + 100] ^= 1;
-    EXPECT(sp_filter_make(index, 1, &filter) == SP_E_CORRUPT);
-    sp_index_free(index);
+    uint8_t name[NAMES];
+    uint32_t position;
+    for (uint32_t i = 0; i < FILTERS; i++) {
+        indexes[i] = index_of(i);
+    }
+    EXPECT(sp_filter_make((const sp_index *const *)indexes, FILTERS, 1, &filter) == SP_OK);
+    for (uint32_t i = 0; i < FILTERS; i++) {
+        for (uint32_t id = 0; id < asked_of(i); id++) {
+            EXPECT(sp_filter_first(&filter, 0, 1, 1, name, name_of(i, id, name), &position) == SP_OK && position == 0);
+        }
+    }
+    sp_filter_free(&filter);
+    indexes[5]->data[SP_INDEX_PAGE * 3 + 100] ^= 1;
+    indexes[5]->checked[2] = 0;
+    EXPECT(sp_filter_make((const sp_index *const *)indexes, FILTERS, 1, &filter) == SP_E_CORRUPT);
+    for (uint32_t i = 0; i < FILTERS; i++) {
+        sp_index_free(indexes[i]);
+    }
 }
 
 int main(void)
 {
     many(0);
     many(UINT64_C(0x9e3779b97f4a7c15));
-    damaged();
+    together();
     return check_done();
 }

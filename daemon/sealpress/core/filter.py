@@ -1,7 +1,7 @@
-"""Filters beside indexes, searched together: which of many indexes may know who asked with which id.
+"""Filters beside indexes, searched together: which of many may know who asked with which id.
 
-Guarantees: an index that knows is among those found; memory of 3 bytes a REQUEST, without a look at the disk. Does not:
-say that an index found knows (about one in 5,000 does not): look.
+Guarantees: the indexes that know are among those found; memory of 3 bytes a REQUEST, without a look at the disk. Does
+not: say that an index found knows (about one in 5,000 does not): look.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ _END = statuses()["SP_E_END"]
 
 
 class Filter:
-    """Of the REQUESTs of one index. Immutable."""
+    """Of the REQUESTs of some indexes. Immutable."""
 
-    def __init__(self, index: Index, secret: int) -> None:
-        """`secret`: 64 bits that no caller knows. CoreError SP_E_CORRUPT: the index is damaged."""
+    def __init__(self, indexes: Sequence[Index], secret: int) -> None:
+        """`secret`: 64 bits that no caller knows. CoreError SP_E_CORRUPT: an index is damaged."""
         made: Any = ffi.new("sp_filter *")
-        check(lib.sp_filter_make(index.pointer, secret, made))
+        pointers = ffi.new("sp_index *[]", [index.pointer for index in indexes])
+        check(lib.sp_filter_make(pointers, len(indexes), secret, made))
         self.pointer = ffi.gc(made, lib.sp_filter_free)
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sealpress.core.filter import Filter
@@ -65,11 +65,10 @@ class SegmentIndexes:
                 index = Index.open(self._directory, segment)  # pages of a file can be had back, ours could not
             return self._keep(number, index)
 
-    def filter(self, number: int, secret: int) -> Filter:
-        """Of a sealed segment: its index is made if need be, and not kept in memory where there is a file."""
-        found = Filter(self.make(number), secret)
-        if path_of(self._directory, number).exists():
-            self.let_go(lambda each: each == number)
+    def filter(self, numbers: Sequence[int], secret: int) -> Filter:
+        """Of sealed segments: indexes are made if need be, and not kept in memory where there is a file."""
+        found = Filter([self.make(number) for number in numbers], secret)
+        self.let_go(lambda number: number in numbers and path_of(self._directory, number).exists())
         return found
 
     def missing(self, numbers: Iterable[int]) -> list[int]:

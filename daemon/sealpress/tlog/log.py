@@ -87,7 +87,8 @@ class Log:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = threading.Event()
         self._indexed = self.recovered.earlier.below  # segments below need not have their requests in memory
-        self._handing = threading.Lock()  # held while a thread moves `_indexed`
+        self._newest: Part | None = None  # of those handed over
+        self._handing = threading.Lock()  # held while a thread moves these two
         self._cooling = threading.Lock()  # held while another thread than the loop's uses the tree by itself
 
     @classmethod
@@ -276,8 +277,9 @@ class Log:
         self._make_indexes((sealed,))
         with self._handing, contextlib.suppress(CoreError, RuntimeError):  # damage: memory goes on; no loop: it is over
             while self._indexed <= sealed and (loop := self._loop) is not None:
-                loop.call_soon_threadsafe(self._take_over, self.recovered.earlier.part(self._indexed))
+                self._newest = self.recovered.earlier.part(self._indexed, self._newest)
                 self._indexed += 1
+                loop.call_soon_threadsafe(self._take_over, self._newest)
 
     def _take_over(self, part: Part) -> None:
         self.recovered.earlier.add(part)

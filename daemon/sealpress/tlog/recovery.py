@@ -191,6 +191,7 @@ class _Recovery:
         self._window_ns = settings.window_s * NANOSECONDS
         self._fold = Fold(settings.governance)
         self._earlier = Earlier(reader, int.from_bytes(secret[:8], "little"))
+        self._newest: Part | None = None  # of it
 
     def run(self) -> Recovered:
         known = Known(self._settings.entries_max, self._window_ns, self._secret, self._earlier)
@@ -216,7 +217,7 @@ class _Recovery:
             if number >= replay_from:
                 self._replay_segment(number)
             if number >= window_from:
-                self._earlier.add(self._part(number))
+                self._add(number)
         if (self._tree.size, self._tree.root()) != (self._state.tree_size, self._state.root):
             raise self._damaged(self._reader.end, "the tree does not reproduce the last COMMIT")
         for record in self._earlier.records(LAST_KEY):
@@ -293,14 +294,17 @@ class _Recovery:
         if step.what == replay.TORN or (step.what == replay.END and not active):
             raise self._damaged(where, "frames without a COMMIT in front of others that have one")
 
-    def _part(self, number: int) -> Part:
-        """Of a sealed segment from its index, or that is made; of the active one made, as far as it is committed."""
+    def _add(self, number: int) -> None:
+        """A sealed segment by its index, or that is made; the active one as far as it is committed."""
         try:
-            if number != self._state.active:
-                return self._earlier.part(number)
-            return self._earlier.part(number, Index.build(self._reader.segment(number), self._state.end_offset))
+            if number == self._state.active:
+                index = Index.build(self._reader.segment(number), self._state.end_offset)
+                self._newest = self._earlier.unsealed(number, index)
+            else:
+                self._newest = self._earlier.part(number, self._newest)
         except CoreError as error:
             raise self._no_index(number, error) from error
+        self._earlier.add(self._newest)
 
     def _index(self, number: int) -> Index:
         """Of a sealed segment from its file, or made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kit.scribe import Act, Scribe
 from sealpress.core.index import request_key
 from sealpress.errors import Damaged
+from sealpress.tlog.earlier import Part
 from sealpress.tlog.entry import OutcomeStatus
 from sealpress.tlog.known import OVER, Known, KnownRequest, State
 from sealpress.tlog.log import Log
@@ -20,8 +22,10 @@ def seal_and_index(scribe: Scribe) -> None:
     """End the active segment, and do at once what the log's threads do beside its loop."""
     scribe.log.seal_segment()
     earlier = scribe.log.recovered.earlier
+    part: Part | None = None
     while earlier.below <= scribe.log.reader.end.segment:
-        earlier.add(earlier.part(earlier.below))
+        part = earlier.part(earlier.below, part)
+        earlier.add(part)
     scribe.log.recovered.known.let_go(scribe.clock.now_ns())
 
 
@@ -132,25 +136,28 @@ def test_ids_are_known_for_the_window_though_memory_has_room_for_few(tmp_path: P
 
 
 def test_a_segment_older_than_the_window_is_let_go(tmp_path: Path) -> None:
-    """It may be archived then: nobody looks for its records any more."""
+    """It may be archived then, and its ids asked again: nobody looks for its records, whoever shares its filter."""
     scribe = Scribe(tmp_path / "log", window_s=100)
     scribe.open()
-    (old,) = scribe.request(1)
-    scribe.seal(old)
-    seal_and_index(scribe)
-    scribe.clock.advance(50)
-    scribe.request(1)
-    seal_and_index(scribe)
-    scribe.clock.advance(101)
-    (young,) = scribe.request(1)
-    scribe.seal(young)
-    seal_and_index(scribe)
-    (tmp_path / "log" / "journal" / f"{0:020}.seg").unlink()
-    (tmp_path / "log" / "index" / f"{0:020}.idx").unlink()
-    scribe.log.reader.let_go()
+    earlier, part, acts = scribe.log.recovered.earlier, None, list[Act]()
+    for number, wait_s in enumerate((50, 101, 0, 0)):
+        acts += scribe.request(1)
+        scribe.seal(acts[-1])
+        scribe.log.seal_segment()
+        if number == 3:
+            for suffix in ("journal/{:020}.seg", "index/{:020}.idx"):
+                (tmp_path / "log" / suffix.format(0)).unlink()
+            scribe.log.reader.let_go()
+        part = earlier.part(number, part)
+        earlier.add(part)
+        scribe.log.recovered.known.let_go(scribe.clock.now_ns())
+        scribe.clock.advance(wait_s)
+    found = [
+        scribe.log.recovered.known.get(act.event.identity, act.event.request_id, scribe.clock.now_ns()) for act in acts
+    ]
 
-    assert None is scribe.log.recovered.known.get(old.event.identity, old.event.request_id, scribe.clock.now_ns())
-    assert State.DONE is known(scribe, young).state
+    assert [None, None, State.DONE, State.DONE] == [each and each.state for each in found]
+    assert 0 == len(scribe.log.recovered.known)
     scribe.log.close()
 
 
@@ -163,6 +170,32 @@ def test_segments_come_without_a_gap(scribe: Scribe) -> None:
     earlier.add(earlier.part(0))
     with pytest.raises(ValueError, match="missing"):
         earlier.add(earlier.part(2))
+
+
+@pytest.mark.parametrize("most", [1, 3, 64])
+def test_segments_with_few_ids_share_a_filter(scribe: Scribe, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """At most so many; each id is found in its segment all the same, after a restart, too."""
+    monkeypatch.setattr("sealpress.tlog.earlier.GROUP_SEGMENTS", most)
+    acts: list[Act] = []
+    earlier, part = scribe.log.recovered.earlier, None
+    for number in range(7):
+        acts += scribe.request(1)
+        scribe.seal(acts[-1])
+        scribe.log.seal_segment()
+        part = earlier.part(number, part)
+        earlier.add(part)
+        scribe.log.recovered.known.let_go(scribe.clock.now_ns())
+    assert math.ceil(7 / most) == len(earlier)
+    assert [(number, State.DONE) for number in range(7)] == [places(scribe, act) for act in acts]
+    scribe.reopen()
+    assert [(number, State.DONE) for number in range(7)] == [places(scribe, act) for act in acts]
+    assert math.ceil(7 / most) <= len(scribe.log.recovered.earlier) <= math.ceil(7 / most) + 1
+
+
+def places(scribe: Scribe, act: Act) -> tuple[int, State]:
+    """The segment of the request that is found, and what became of it."""
+    found = known(scribe, act)
+    return found.where.segment, found.state
 
 
 def test_a_damaged_index_is_made_again_when_somebody_asks(scribe: Scribe) -> None:

@@ -225,13 +225,14 @@ class Guard:
             openings.check_answering(answering, self._now(), self._limits)
         willing = [key for key in keys if not (self._state.stopped(key.name) or self._accounts.barred(key))]
         time = book.cosign([key.key_id[:8] for key in willing], self._now(), held)
+        # First the disk, then the tokens: whom a message wakes may take this processor, and a disk needs none to work.
+        book.write()
         if ask.hold:
             book.propose(self._now())
         text = note.checkpoint_text(ask.origin, ask.size, book.mark.root if held is None else held.root)
         message = note.cosignature_message(text, time)
         sealing = Sealing(ask, keys, len(willing), time, lambda sealing: reply(self._sealed(sealing)))
-        # The disk and the tokens work from here on; the log key signs meanwhile.
-        book.write()
+        # Disk and tokens work from here on; the log key signs meanwhile.
         for key in willing:
             self._tokens.cosign(key, message, partial(sealing.by_key, key.name))
         log_line = sign_log(log, text)

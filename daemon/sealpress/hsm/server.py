@@ -15,6 +15,7 @@ import stat
 import struct
 from collections import deque
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -92,7 +93,9 @@ class _Connection(asyncio.Protocol):
         self._greeted = False
         self._waiting: deque[m.Ask] = deque()  # read and not begun: what one chunk holds at most
         self._calls = 0  # not answered
+        self._sealing: list[str] = []  # the origins of seals under way
         self._unsent: list[bytes] = []
+        self._send_due = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -125,10 +128,12 @@ class _Connection(asyncio.Protocol):
     def answer(self, answer: m.Answer) -> None:
         """Send it, unless nobody is there; with what is answered in the same breath, so that the reader wakes once."""
         self._unsent.append(m.frame(answer))
-        if len(self._unsent) == 1:
+        if not self._send_due:
+            self._send_due = True
             asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
+        self._send_due = False
         if self._unsent and not self._transport.is_closing():
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
@@ -159,12 +164,20 @@ class _Connection(asyncio.Protocol):
 
     def _begin(self, ask: m.Ask) -> None:
         self._calls += 1
-        self._guard.handle(ask, self._ended)
+        if isinstance(ask, m.Seal):
+            self._sealing.append(ask.origin)
+        self._guard.handle(ask, partial(self._ended, ask))
 
-    def _ended(self, answer: m.Answer) -> None:
+    def _ended(self, ask: m.Ask, answer: m.Answer) -> None:
         self._calls -= 1
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._go_on)  # not in here: some are answered before they return
+        if isinstance(ask, m.Seal):
+            self._sealing.remove(ask.origin)
+        elif isinstance(ask, m.Advance) and not ask.leaves and ask.origin in self._sealing:
+            # Whoever asked waits for the seal, too: he is told with its answer, and takes no processor from it before.
+            self._unsent.append(m.frame(answer))
+            return
         self.answer(answer)
 
     def _go_on(self) -> None:

@@ -34,8 +34,13 @@ class Held:
 
     def handle(self, ask: m.Ask, reply: Reply) -> None:
         """Done, when it may be."""
-        assert isinstance(ask, m.Probe)
+        assert not isinstance(ask, m.Hello)
         self.begun.append(ask.id)
+        if isinstance(ask, m.Advance):
+            asyncio.get_running_loop().call_soon(
+                reply, m.Done(ask.id)
+            )  # its mark is durable before the token has signed
+            return
         self.at_once += 1
         self.at_once_max = max(self.at_once_max, self.at_once)
         self._held.append((ask.id, reply))
@@ -82,3 +87,29 @@ async def test_more_calls_than_are_begun_at_a_time_wait_and_all_are_answered(tmp
     assert guard.begun == list(range(1, CALLS + 1))
     assert sorted(answered) == guard.begun
     assert guard.at_once_max == CALLS_MAX
+
+
+async def test_an_advance_is_answered_with_the_seal_under_it(tmp_path: Path) -> None:
+    """Whoever sent both is woken once, when the seal is answered; an advance alone is answered at once."""
+    guard = Held()
+    server = GuardServer(cast("Guard", guard), tmp_path / "s.sock", [])
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s.sock"))
+    frames = m.Frames(m.answer_decoder)
+
+    async def told() -> list[int]:
+        """Of one chunk."""
+        return [answer.id for answer in frames.feed(await reader.read(1 << 16)) if isinstance(answer, m.Done)]
+
+    writer.write(m.frame(m.Hello(m.VERSION)))
+    assert await told() == []
+    writer.write(m.frame(m.Advance(1, "log", 1, bytes(32), b"", 0)))
+    alone = await told()
+    writer.write(m.frame(m.Advance(2, "log", 2, bytes(32), b"", 0)) + m.frame(m.Seal(3, "log", 2, ())))
+    asyncio.get_running_loop().call_later(0.02, guard.end)
+    together = await told()
+    writer.close()
+    await server.close()
+
+    assert alone == [1]
+    assert together == [2, 3]

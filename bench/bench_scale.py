@@ -18,7 +18,7 @@ from bench.bench_audit import Writer
 from bench.harness import Target
 from bench.load.plan import Plan
 from bench.load.run import Running, run
-from bench.usage import resident_bytes
+from bench.usage import anonymous_bytes
 from kit.node import PROOF, Node
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def prove(writer: Writer) -> None:
 def test_a_log_that_grows(ratio: Ratios, tiny: bool, tmp_path: Path) -> None:
     """10^3 to 10^7 leaves: a commit of 100 digests, an inclusion path, and what an open log takes of memory a leaf."""
     sizes = LOGS[:2] if tiny else LOGS
-    before = resident_bytes(os.getpid())
+    before = anonymous_bytes(os.getpid())
     most = grown(tmp_path / "most", sizes[-1])
-    memory = resident_bytes(os.getpid()) - before
+    memory = anonymous_bytes(os.getpid()) - before
     logs = {size: grown(tmp_path / str(size), size) for size in sizes[:-1]} | {sizes[-1]: most}
     os.sync()  # or the disk takes in what has grown while the turns run
     commits, paths = ({size: list[float]() for size in logs} for _ in range(2))
@@ -97,9 +97,9 @@ def kept_bytes(node: Node, seconds: float) -> float:
     plan = Plan(client=str(node.directory / "client.toml"), line=PROOF, kind="stream", connections=2, processes=2,
                 seconds=seconds, warmup_s=0.0)  # fmt: skip
     run(plan)  # what a first load leaves behind is not of its leaves
-    before = resident_bytes(serve)
+    before = anonymous_bytes(serve)
     answers = sum(run(plan).answers.total for _ in range(2))
-    return (resident_bytes(serve) - before) / answers
+    return (anonymous_bytes(serve) - before) / answers
 
 
 def test_memory_of_leaves_that_were_asked_one_by_one(ratio: Ratios, tiny: bool) -> None:
@@ -120,13 +120,13 @@ def test_memory_of_connections_and_of_waiting_requests(ratio: Ratios, tiny: bool
         serve = node.children["serve"].process.pid
         plan = Plan(client=str(node.directory / "client.toml"), line=PROOF, in_flight=calls, connections=connections,
                     processes=2, seconds=0.5 if tiny else 4.0, warmup_s=0.0)  # fmt: skip
-        idle = resident_bytes(serve)
+        idle = anonymous_bytes(serve)
         with Running(plan) as running:
-            connected = resident_bytes(serve)
+            connected = anonymous_bytes(serve)
             node.shim.delay("C_Sign", 1_000 if tiny else 5_000)
             running.begin()
             time.sleep(0.8 if tiny else 4.5)
-            waiting = resident_bytes(serve)
+            waiting = anonymous_bytes(serve)
             result = running.result()
     per_connection, per_request = (connected - idle) / connections / 1024, (waiting - connected) / calls / 1024
     within = Target(ratio_max=1)

@@ -19,7 +19,12 @@ MIB = 1 << 20
 
 
 def resident_bytes(pid: int) -> int:
-    """Anonymous memory of a process now: mapped files (journal, tree, libraries) are the kernel's to drop."""
+    """Memory of a process now, with what it holds of mapped files."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+def anonymous_bytes(pid: int) -> int:
+    """The same without mapped files (journal, tree, libraries), which are the kernel's to drop."""
     resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
     return (int(resident) - int(shared)) * PAGE_BYTES
 

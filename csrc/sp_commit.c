@@ -26,6 +26,7 @@
 #include "sp_tree.h"
 
 #define FLUSH_LEAVES (UINT64_C(1) << 17)
+#define RELEASE_BYTES (UINT64_C(1) << 20)
 
 static uint64_t clock_ns(void)
 {
@@ -212,6 +213,17 @@ static int grow(sp_carried *work)
     return SP_OK;
 }
 
+/* What is durable was looked at: else this process would take as much memory as the segment does. */
+static void release(const sp_journal *journal, sp_active *active, uint64_t end)
+{
+    uint64_t whole = end - end % RELEASE_BYTES;
+    if (whole > active->released) {
+        journal->disk->cool(journal->disk->ctx, -1, active->map + active->released, active->released,
+                            whole - active->released);
+        active->released = whole;
+    }
+}
+
 /* All batches before it are durable, and none behind it writes its COMMIT before this one is. */
 static int make_durable(sp_carried *work)
 {
@@ -232,6 +244,7 @@ static int make_durable(sp_carried *work)
     next.durable_seq = next.next_seq - 1;
     next.last_time_ns = work->flight->time_ns;
     journal->at = next;
+    release(journal, &journal->active, work->offset + work->bytes + SP_COMMIT_BYTES);
     return SP_OK;
 }
 

@@ -52,8 +52,8 @@ struct sp_disk {
      * it (sp_bus.h) and unmaps it as a whole. For the tree, whose readers' pointers must stay true while a file grows. */
     int (*map_at)(void *ctx, int file, uint64_t offset, uint64_t size, void *at);
     int (*unmap)(void *ctx, void *data, uint64_t size);
-    /* These bytes, mapped at `data` (NULL: nowhere), will not be read soon: the memory that caches them may be had back. Advice,
-     * which changes nothing that a reader sees; what is not synced yet stays. */
+    /* These bytes, mapped at `data` (NULL: nowhere), will not be read soon: the memory that caches them may be had back; with
+     * file -1 only what this process holds of it. Advice, which changes nothing that a reader sees; what is not synced yet stays. */
     void (*cool)(void *ctx, int file, void *data, uint64_t offset, uint64_t size);
     int (*lock)(void *ctx, int file);       /* exclusive, held until close; EWOULDBLOCK if another open file holds it */
     int (*rename)(void *ctx, const char *source, const char *target);

@@ -158,7 +158,9 @@ static void linux_cool(void *ctx, int file, void *data, uint64_t offset, uint64_
     if (data != NULL) {
         (void)madvise(data, (size_t)size, MADV_DONTNEED);       /* first: mapped pages are not dropped */
     }
-    (void)posix_fadvise(file, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+    if (file >= 0) {
+        (void)posix_fadvise(file, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+    }
 }
 
 /* An open-file-description lock: unlike fcntl's classic ones it also keeps out a

@@ -22,6 +22,7 @@ typedef struct sp_active {          /* the segment that is written */
     int file;
     uint8_t *map;                   /* read-only: bytes go in with pwrite */
     uint64_t offset;                /* where the next batch goes */
+    uint64_t released;              /* the mapping holds no pages below it, but for those that somebody read again */
     uint32_t batch;                 /* batches that have a place in it */
     int header_stored;              /* or one of them will store it */
     sp_segment_header header;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from bench.usage import MIB, resident_bytes
+from bench.usage import MIB, anonymous_bytes
 from kit.node import PROOF, Node
 
 UPLOADS = 8
@@ -18,7 +18,7 @@ def content(sizes: list[int], pid: int) -> Iterator[bytes]:
     """One upload; every few chunks somebody looks at the daemon's memory."""
     for number in range(CONTENT_MIB):
         if number % 8 == 0:
-            sizes.append(resident_bytes(pid))
+            sizes.append(anonymous_bytes(pid))
         yield CHUNK
 
 
@@ -35,7 +35,7 @@ def test_memory_of_uploads_is_bounded() -> None:
     """Eight uploads of 32 MiB at once: the daemon never holds more than 10 MiB of each."""
     with Node() as node:
         asyncio.run(upload(node, [], 1))
-        before = resident_bytes(node.children["serve"].process.pid)
+        before = anonymous_bytes(node.children["serve"].process.pid)
         sizes: list[int] = []
         asyncio.run(upload(node, sizes, UPLOADS))
 

@@ -270,6 +270,7 @@ class Log:
                 return
             with contextlib.suppress(CoreError):  # damage: whoever reads the record says so
                 self.reader.indexes.make(number)
+                self.reader.unmap(number)
                 self._cool(number - SEGMENTS_WARM)
 
     def _hand_over(self, sealed: int) -> None:

@@ -67,10 +67,14 @@ class LogReader:
                 del self._open[number]
         self.indexes.let_go(self._gone)
 
-    def cool(self, number: int) -> None:
-        """A sealed segment will not be read soon: unmap it and let the page cache have its memory back."""
+    def unmap(self, number: int) -> None:
+        """A segment that was read whole holds as much memory of this process as it is long; it is mapped when asked."""
         with self._lock:
             self._open.pop(number, None)  # whoever still reads it holds it
+
+    def cool(self, number: int) -> None:
+        """A sealed segment will not be read soon: unmap it and let the page cache have its memory back."""
+        self.unmap(number)
         path = self.directory / "journal" / segment_name(number)
         with contextlib.suppress(OSError), path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

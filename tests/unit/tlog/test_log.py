@@ -257,3 +257,29 @@ def test_a_segment_let_go_of_is_read_again(scribe: Scribe) -> None:
     scribe.log.reader.cool(9)
     assert list(scribe.log.records()) == before
     assert held.frame() == scribe.log.reader.segment(0).frame()
+
+
+def test_memory_does_not_grow_with_the_segment(tmp_path: Path) -> None:
+    """What was hashed and checked leaves the memory of the process, whether its segment is written on or sealed."""
+    scribe = Scribe(tmp_path / "log", segment_bytes=8 << 20)
+    scribe.open()
+    held = []
+    for _ in range(5):
+        scribe.request(*[1_000] * 32)
+        held.append(mapped_kib(scribe.settings.directory / "journal"))
+    written = scribe.log.reader.end.offset
+    scribe.log.close()
+
+    assert written > 4 << 20
+    assert max(held) < 3 << 10
+
+
+def mapped_kib(directory: Path) -> int:
+    """What this process holds of mapped files there."""
+    kib, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line[0] in "0123456789abcdef":
+            inside = str(directory) in line
+        elif inside and line.startswith("Rss:"):
+            kib += int(line.split()[1])
+    return kib

@@ -325,7 +325,8 @@ class Flow:
         log.queue.put(ticket)
         ticket.enter(now_ns)
         live[key] = ticket
-        if not log.gather.waiting or log.gather.wait_ns(now_ns, log.queue.work, line.pace.due_ns) == 0:
+        gather, pace = log.gather, line.pace
+        if not gather.waiting or gather.wait_ns(now_ns, log.queue.work, pace.due_ns, pace.each_ns) == 0:
             log.changed.set()
         return ticket
 
@@ -352,8 +353,9 @@ class Flow:
         def wait_ns() -> int:
             if log.facts or (log.events and log.urgent):
                 return 0
-            free_ns = min([line.pace.due_ns for line in log.queue.lines() if not self._blocked(line)], default=0)
-            return gather.wait_ns(clock.monotonic_ns(), log.queue.work, free_ns)
+            paces = [line.pace for line in log.queue.lines() if not self._blocked(line)]
+            free_ns, each_ns = min([(pace.due_ns, pace.each_ns) for pace in paces], default=(0, 0))
+            return gather.wait_ns(clock.monotonic_ns(), log.queue.work, free_ns, each_ns)
 
         gather.waiting = True
         try:

@@ -5,7 +5,8 @@ since may be on his way back: the jobs of a build farm, the items of a stream), 
 waits for will be free.
 
     enough wait             cut: more would not make it cheaper, and would keep the loop for long; a request with
-                            thousands of digests is enough by itself, for they are what its commit costs
+                            thousands of digests is enough by itself, for they are what its commit costs; for a slow
+                            token fewer are: two halves of a crowd would wait for one another, one in the token
     the token works         not before its end, less the time a commit takes: signed no earlier if cut now
     the crowd is here       cut, if half of it waits: the other half is in the token, and comes back meanwhile
     it is on its way        until it is here, or nobody came or went for QUIET_NS, at most GATHER_NS_MAX
@@ -22,6 +23,8 @@ without anybody, or after one batch that it did not come for. Does not: wait, cu
 from __future__ import annotations
 
 ENOUGH = 32  # requests
+ENOUGH_SLOW = 24  # ... for a token whose operation takes longer than SLOW_NS, with the way there and back
+SLOW_NS = 3_000_000
 QUIET_NS = 2_000_000
 FORGET_NS = 20_000_000  # a busy machine may keep a process from running for some of them
 GATHER_NS_MAX = 16_000_000  # about what two busy cores need for ENOUGH calls
@@ -59,12 +62,13 @@ class Gather:
         """Somebody leaves with his answer; he may come again."""
         self._moved_ns = now_ns
 
-    def wait_ns(self, now_ns: int, queued: int, token_ns: int) -> int:
+    def wait_ns(self, now_ns: int, queued: int, token_ns: int, each_ns: float = 0) -> int:
         """How long the next batch may wait for more than the `queued` requests (`Queue.work`); 0: cut it now.
 
-        `token_ns`: when the token that they wait for will be free; 0: it has nothing to do.
+        `token_ns`: when the token that they wait for will be free; 0: it has nothing to do. `each_ns`: what one of its
+        operations takes.
         """
-        if queued >= ENOUGH:
+        if queued >= (ENOUGH if each_ns < SLOW_NS else ENOUGH_SLOW):
             return 0
         spare_ns = token_ns - int(COMMITS_AHEAD * self._commit_ns) - now_ns
         if spare_ns > 0:

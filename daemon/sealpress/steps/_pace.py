@@ -49,6 +49,11 @@ class Pace:
             self._ended_ns = clock.monotonic_ns()
             self.due_ns = self._ended_ns + int(self._each_ns * count) if self._under_way else 0
 
+    @property
+    def each_ns(self) -> float:
+        """What one operation takes, about; 0: nothing is known yet."""
+        return self._each_ns
+
     def spare_ns(self, now_ns: int) -> int | None:
         """How long the next operation may still wait without the token waiting for it; None: until this one is back."""
         if not self._under_way:

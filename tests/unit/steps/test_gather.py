@@ -9,7 +9,7 @@ import pytest
 
 from kit.clock import VirtualClock
 from sealpress.errors import Busy
-from sealpress.steps._gather import ENOUGH, FORGET_NS, GATHER_NS_MAX, QUIET_NS, Gather
+from sealpress.steps._gather import ENOUGH, ENOUGH_SLOW, FORGET_NS, GATHER_NS_MAX, QUIET_NS, SLOW_NS, Gather
 from sealpress.steps._pace import SAMPLE_MIN, Pace
 from sealpress.steps._state import Ticket
 
@@ -154,6 +154,15 @@ def test_enough_requests_are_cut_whoever_else_is_expected(crowd: Crowd) -> None:
     assert crowd.wait_ns(ENOUGH - 1) > 0
     assert crowd.wait_ns(ENOUGH) == 0
     assert crowd.wait_ns(ENOUGH, crowd.clock.monotonic_ns() + SECOND) == 0
+
+
+def test_fewer_are_enough_for_a_slow_token(crowd: Crowd) -> None:
+    """While some are signed, others are on their way and others are committed: not two halves, one after the other."""
+    crowd.round(500)
+    crowd.come(ENOUGH_SLOW)
+    now_ns = crowd.clock.monotonic_ns()
+    assert crowd.gather.wait_ns(now_ns, ENOUGH_SLOW, 0, SLOW_NS - 1) > 0
+    assert crowd.gather.wait_ns(now_ns, ENOUGH_SLOW, 0, SLOW_NS) == 0
 
 
 def test_a_batch_waits_for_the_token_as_long_as_that_costs_nothing(crowd: Crowd) -> None:

@@ -5,9 +5,9 @@ since may be on his way back: the jobs of a build farm, the items of a stream), 
 waits for will be free.
 
     enough wait             cut: more would not make it cheaper, and would keep the loop for long; a request with
-                            thousands of digests is enough by itself, for they are what its commit costs; for a slow
-                            token fewer are: two halves of a crowd would wait for one another, one in the token
-    the token works         not before its end, less the time a commit takes: signed no earlier if cut now
+                            thousands of digests is enough by itself, for they are what its commit costs
+    the token works         not before its end, less the time a commit takes: signed no earlier if cut now; from then on
+                            fewer are enough for a slow one, as two halves of a crowd would wait for one another
     the crowd is here       cut, if half of it waits: the other half is in the token, and comes back meanwhile
     it is on its way        until it is here, or nobody came or went for QUIET_NS, at most GATHER_NS_MAX
 
@@ -68,11 +68,13 @@ class Gather:
         `token_ns`: when the token that they wait for will be free; 0: it has nothing to do. `each_ns`: what one of its
         operations takes.
         """
-        if queued >= (ENOUGH if each_ns < SLOW_NS else ENOUGH_SLOW):
+        if queued >= ENOUGH:
             return 0
         spare_ns = token_ns - int(COMMITS_AHEAD * self._commit_ns) - now_ns
         if spare_ns > 0:
             return spare_ns
+        if each_ns >= SLOW_NS and queued >= ENOUGH_SLOW:
+            return 0
         if self.here >= self._expected and 2 * queued >= self.here:
             return 0
         self._begun_ns = self._begun_ns or now_ns

@@ -163,6 +163,7 @@ def test_fewer_are_enough_for_a_slow_token(crowd: Crowd) -> None:
     now_ns = crowd.clock.monotonic_ns()
     assert crowd.gather.wait_ns(now_ns, ENOUGH_SLOW, 0, SLOW_NS - 1) > 0
     assert crowd.gather.wait_ns(now_ns, ENOUGH_SLOW, 0, SLOW_NS) == 0
+    assert crowd.gather.wait_ns(now_ns, ENOUGH_SLOW, now_ns + SECOND, SLOW_NS) == SECOND
 
 
 def test_a_batch_waits_for_the_token_as_long_as_that_costs_nothing(crowd: Crowd) -> None:

@@ -42,8 +42,8 @@ def judge_image(directory: Path, now_s: float = 1_900_000_000.0) -> Report:
     try:
         acknowledged, sealed = int(size), log.recovered.sealed_size
         assert log.size >= max(acknowledged, sealed)
-        # Scripts have OUTCOMEs in flight before the leaves of their heads are acknowledged; a daemon has none before its
-        # signer's mark covers that head.
+        # Scripts have OUTCOMEs in flight before the leaves of their heads are acknowledged; a daemon has none before
+        # its signer's mark covers that head.
         marked = (sealed, log.root(sealed)) if sealed > acknowledged else (acknowledged, bytes.fromhex(root))
         log.check_mark(*marked)
         log.start(None)

@@ -174,11 +174,16 @@ class _Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._go_on)  # not in here: some are answered before they return
         if isinstance(ask, m.Seal):
             self._sealing.remove(ask.origin)
-        elif isinstance(ask, m.Advance) and not ask.leaves and ask.origin in self._sealing:
+        elif isinstance(answer, m.Done) and self._is_under(ask):
             # Whoever asked waits for the seal, too: he is told with its answer, and takes no processor from it before.
+            # Not refusals, of which there is no end while a token hangs; the growth cap bounds how many are accepted.
             self._unsent.append(m.frame(answer))
             return
         self.answer(answer)
+
+    def _is_under(self, ask: m.Ask) -> bool:
+        """Whether it is the advance of a seal under way."""
+        return isinstance(ask, m.Advance) and not ask.leaves and ask.origin in self._sealing
 
     def _go_on(self) -> None:
         """Begin what waits, as far as there is room."""

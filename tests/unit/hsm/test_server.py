@@ -36,6 +36,9 @@ class Held:
         """Done, when it may be."""
         assert not isinstance(ask, m.Hello)
         self.begun.append(ask.id)
+        if isinstance(ask, m.Advance) and not ask.size:
+            reply(m.Refused(ask.id, "NOT_GROWN", "no"))
+            return
         if isinstance(ask, m.Advance):
             asyncio.get_running_loop().call_soon(
                 reply, m.Done(ask.id)
@@ -90,7 +93,7 @@ async def test_more_calls_than_are_begun_at_a_time_wait_and_all_are_answered(tmp
 
 
 async def test_an_advance_is_answered_with_the_seal_under_it(tmp_path: Path) -> None:
-    """Whoever sent both is woken once, when the seal is answered; an advance alone is answered at once."""
+    """Whoever sent both is woken once, when the seal is answered; one alone, or refused, is answered at once."""
     guard = Held()
     server = GuardServer(cast("Guard", guard), tmp_path / "s.sock", [])
     await server.start()
@@ -99,7 +102,8 @@ async def test_an_advance_is_answered_with_the_seal_under_it(tmp_path: Path) -> 
 
     async def told() -> list[int]:
         """Of one chunk."""
-        return [answer.id for answer in frames.feed(await reader.read(1 << 16)) if isinstance(answer, m.Done)]
+        chunk = frames.feed(await reader.read(1 << 16))
+        return [answer.id for answer in chunk if isinstance(answer, m.Done | m.Refused)]
 
     writer.write(m.frame(m.Hello(m.VERSION)))
     assert await told() == []
@@ -108,8 +112,12 @@ async def test_an_advance_is_answered_with_the_seal_under_it(tmp_path: Path) -> 
     writer.write(m.frame(m.Advance(2, "log", 2, bytes(32), b"", 0)) + m.frame(m.Seal(3, "log", 2, ())))
     asyncio.get_running_loop().call_later(0.02, guard.end)
     together = await told()
+    guard.may_end = False
+    writer.write(m.frame(m.Seal(4, "log", 2, ())) + m.frame(m.Advance(5, "log", 0, bytes(32), b"", 0)))
+    refused = await told()
     writer.close()
     await server.close()
 
     assert alone == [1]
     assert together == [2, 3]
+    assert refused == [5]

@@ -53,7 +53,15 @@ def check_mark(log: Log, size: int, root: bytes) -> None:
 
 
 def repair(log: Log, journal: Journal, now_ns: int) -> None:
-    """Copy a torn tail aside and zero it; the record follows when the log runs."""
+    """Copy a torn tail aside and zero it; the record follows when the log runs. An index of more than is left goes."""
+    try:
+        log.reader.indexes.remove(log.reader.end.segment)
+    except OSError as error:
+        raise CannotStart(
+            f"{log.settings.directory}: an index of records that are lost cannot be removed: {error}",
+            reason="LOG_UNAVAILABLE",
+            hint="see the permissions of index/; what stands there may be removed while the node stands",
+        ) from error
     torn = log.recovered.torn
     if torn is None:
         return

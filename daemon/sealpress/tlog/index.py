@@ -17,6 +17,7 @@ from pathlib import Path
 from sealpress.core.filter import Filter
 from sealpress.core.index import Index
 from sealpress.core.journal import Segment
+from sealpress.core.names import sync_directory
 from sealpress.errors import CoreError
 
 OPEN_MAX = 256  # mapped at the same time
@@ -75,6 +76,16 @@ class SegmentIndexes:
         """Those of these segments that have no file."""
         present = {path.stem for path in (self._directory / "index").glob("*.idx")}
         return [number for number in numbers if f"{number:020}" not in present]
+
+    def remove(self, since: int) -> None:
+        """Of the segment that is written on, and of those behind it: what a disk lost after it was sealed. OSError."""
+        paths = [path for path in (self._directory / "index").glob("*.idx") if path.stem.isdigit()]
+        stale = [path for path in paths if int(path.stem) >= since]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        if stale:  # before other records stand there, of which these would say nothing
+            sync_directory(self._directory / "index")
+        self.let_go(lambda number: number >= since)
 
     def let_go(self, gone: Callable[[int], bool]) -> None:
         """Unmap some: those whose segment is gone, say."""

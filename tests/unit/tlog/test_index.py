@@ -131,6 +131,31 @@ def test_a_start_does_not_trust_a_damaged_index(scribe: Scribe, bad: str) -> Non
     assert (before.sealed_size, before.governance_seq) == (after.sealed_size, after.governance_seq)
 
 
+@pytest.mark.parametrize("left", [b"", b"torn"])
+def test_a_segment_that_lost_its_end_loses_its_index(scribe: Scribe, left: bytes) -> None:
+    """A disk that kept the index and not the last batch: what is written there instead is found and known."""
+    scribe.request(1)
+    (lost,) = scribe.request(1)
+    scribe.log.seal_segment()
+    scribe.log.reader.indexes.make(0)
+    scribe.log.close()
+    path = scribe.settings.directory / "journal" / f"{0:020}.seg"
+    kept = path.read_bytes()[: lost.where.offset] + left
+    path.write_bytes(kept.ljust(scribe.settings.segment_bytes, b"\0"))
+    scribe.open()
+    (instead,) = scribe.request(2)
+    scribe.log.seal_segment()
+    recovered, digest = scribe.log.recovered, scribe.log.stored(instead.where).digests[:32]
+    recovered.earlier.add(recovered.earlier.part(0))
+    recovered.known.let_go(scribe.clock.now_ns() + scribe.settings.window_s * 10**9)  # nothing is in memory
+    found = recovered.known.get(instead.event.identity, instead.event.request_id, scribe.clock.now_ns())
+
+    assert instead.where.segment == 0
+    assert found is not None
+    assert instead.placed.seq == found.seq
+    assert [instead.placed.seq] == [record.seq for record in explain.by_digest(scribe.log.reader, digest)]
+
+
 def test_equal_digests_and_equal_beginnings_are_told_apart(scribe: Scribe) -> None:
     """Hundreds of requests for one digest, and digests that share eight bytes: each leads to its own records."""
     same, near = b"S" * 32, [b"S" * 8 + bytes([i]) * 24 for i in range(100, 200)]

@@ -89,7 +89,7 @@ class KnownTable:
         return [int(self._gone[0])]
 
     def leave(self, segment: int, since_ns: int, settled_ns: int, looks: int) -> list[int]:
-        """Look at so many (LOOKS_MAX) from the oldest on; the seqs of those that are known no more.
+        """Look at so many (LOOKS_MAX at most) from the oldest on; the seqs of those that are known no more.
 
         These are from before `since_ns`; or they and their outcomes stand in segments below `segment`, and they are
         over, or have an outcome and are from before `settled_ns`.

@@ -151,7 +151,8 @@ class Known:
         """Look at that many, oldest first, and forget what is older than the window, or settled and in an index."""
         below = self._earlier.below if self._earlier is not None else 0
         since_ns, settled_ns = now_ns - self._window_ns + 1, now_ns - SETTLED_S * NANOSECONDS
-        self._forgotten(self._table.leave(below, since_ns, settled_ns, looks))
+        for done in range(0, looks, LOOKS_MAX):
+            self._forgotten(self._table.leave(below, since_ns, settled_ns, min(looks - done, LOOKS_MAX)))
 
     def _forgotten(self, seqs: Iterable[int]) -> None:
         if self._more:

@@ -12,7 +12,7 @@ from kit.scribe import Act, Scribe
 from sealpress.core.index import request_key
 from sealpress.errors import Damaged
 from sealpress.tlog.earlier import Part
-from sealpress.tlog.entry import OutcomeStatus
+from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestRef, Where
 from sealpress.tlog.known import OVER, Known, KnownRequest, State
 from sealpress.tlog.log import Log
 from sealpress.values import Mode
@@ -120,6 +120,18 @@ def test_asking_again_does_not_fill_memory(scribe: Scribe) -> None:
     seal_and_index(scribe)
     assert [State.DONE] * 20 == [known(scribe, act).state for act in acts]
     assert 0 == len(scribe.log.recovered.known)
+
+
+def test_a_large_commit_lets_as_many_go_as_many_small_ones(scribe: Scribe) -> None:
+    """Four for each that comes: a node that is never idle, and commits thousands at a time, keeps no more either."""
+    table = scribe.log.recovered.known
+    table.requests([(b"old%d" % at, bytes(32), at, at, 1, 0, 8192, False) for at in range(3_000)], 1)
+    refs = tuple(RequestRef(at, at, 1) for at in range(3_000))
+    table.outcome(OutcomeEvent(refs, "", b"", OutcomeStatus.SEALED, 0, 0, "", 0, b"", (), b"", 0), Where(0, 8192))
+    scribe.refuse()
+    seal_and_index(scribe)
+    table.requests([(b"new%d" % at, bytes(32), 9_000 + at, at, 1, 1, 8192, False) for at in range(1_000)], 2)
+    assert 1_000 == len(table)
 
 
 def test_ids_are_known_for_the_window_though_memory_has_room_for_few(tmp_path: Path) -> None:

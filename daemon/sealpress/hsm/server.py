@@ -174,9 +174,9 @@ class _Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._go_on)  # not in here: some are answered before they return
         if isinstance(ask, m.Seal):
             self._sealing.remove(ask.origin)
-        elif isinstance(answer, m.Done) and self._is_under(ask):
+        elif isinstance(answer, m.Done) and self._is_under(ask) and len(self._unsent) < CALLS_MAX:
             # Whoever asked waits for the seal, too: he is told with its answer, and takes no processor from it before.
-            # Not refusals, of which there is no end while a token hangs; the growth cap bounds how many are accepted.
+            # Not refusals, nor more than some: of both there is no end while a token hangs.
             self._unsent.append(m.frame(answer))
             return
         self.answer(answer)

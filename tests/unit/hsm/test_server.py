@@ -121,3 +121,23 @@ async def test_an_advance_is_answered_with_the_seal_under_it(tmp_path: Path) -> 
     assert alone == [1]
     assert together == [2, 3]
     assert refused == [5]
+
+
+async def test_what_is_kept_for_a_seal_is_bounded(tmp_path: Path) -> None:
+    """A token that hangs keeps its seal open: advances go on, and their answers leave by the hundred."""
+    guard = Held()
+    server = GuardServer(cast("Guard", guard), tmp_path / "s.sock", [])
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s.sock"))
+    frames = m.Frames(m.answer_decoder)
+    writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(m.Seal(1, "log", 1, ())))
+    for size in range(CALLS_MAX + 1):
+        writer.write(m.frame(m.Advance(2 + size, "log", 2 + size, bytes(32), b"", 0)))
+    told: list[int] = []
+    async with asyncio.timeout(5):
+        while len(told) <= CALLS_MAX:
+            told += [one.id for one in frames.feed(await reader.read(1 << 16)) if isinstance(one, m.Done)]
+    writer.close()
+    await server.close()
+
+    assert list(range(2, 3 + CALLS_MAX)) == told

@@ -228,8 +228,9 @@ class Desk:
         self._desk = ffi.gc(out[0], lib.sp_p11_desk_free)
 
     def keys(self, generation: int, handles: Sequence[int]) -> None:
-        """From now on keys are these, by their numbers. CoreError for more than SP_P11_DESK_KEYS."""
-        check(lib.sp_p11_desk_keys(self._desk, generation, list(handles), len(handles)))
+        """From now on keys are these, by their numbers. An ask of one from SP_P11_DESK_KEYS on comes out as it came."""
+        some = list(handles[: lib.SP_P11_DESK_KEYS])
+        check(lib.sp_p11_desk_keys(self._desk, generation, some, len(some)))
 
     def serve(self, socket: int, packet: bytearray, margin_ns: int) -> tuple[int, Attempt | None]:
         """The size of the next packet that is not answered here, 0 at the end; what its ask came to, if it was tried.

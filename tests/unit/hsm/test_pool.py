@@ -260,3 +260,16 @@ assert time.monotonic() - began < 1.2
 assert settled(pool)
 """
     run(node, tmp_path, script)
+
+
+def test_a_slot_may_hold_more_keys_than_the_desk_serves(node: Node, tmp_path: Path) -> None:
+    """Those beyond its table sign as well: their asks are answered by the interpreter."""
+    script = """
+spki = canonical_spki(PEM)
+keys = tuple(WorkerKey(f"p256-{at}", b"\\xa0", "p256", spki) for at in range(1_100))
+pin = str(directory / "pin")
+pool = SlotPool(WorkerOpen("s1", path, "", "", "kit", pin, 1, bytes(32), (), keys), SystemClock())
+pool.start(lambda: None)
+assert good(pool.sign([SCHEME.job(f"p256-{at}", 1, DIGEST) for at in (0, 1_023, 1_024, 1_099)], within(5)))
+"""
+    run(node, tmp_path, script)

@@ -1,7 +1,7 @@
 """Filters beside indexes, searched together: which of many may know who asked with which id.
 
 Guarantees: the indexes that know are among those found; memory of 3 bytes a REQUEST, without a look at the disk. Does
-not: say that an index found knows (about one in 5,000 does not): look.
+not: say that an index found knows (of those that do not, about one in 5,000 is found): look.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ follows when its index is made. What is recorded later is in memory (known.py). 
 filter (core.filter), 3 bytes of memory a request, lets the id pass.
 
 Guarantees: the newest REQUEST of an identity and id, with every OUTCOME that names it, oldest first; a lookup of an id
-that is not there reads no record, and an index one time in 5,000. Does not: know an OUTCOME in a segment from `below`
-on, or forget what is older than the window (known.py compares times) before a whole segment is.
+that is not there reads no record, and the indexes of one filter in 5,000. Does not: know an OUTCOME in a segment from
+`below` on, or forget what is older than the window (known.py compares times) before a whole segment is.
 """
 
 from __future__ import annotations

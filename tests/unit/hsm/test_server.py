@@ -40,9 +40,8 @@ class Held:
             reply(m.Refused(ask.id, "NOT_GROWN", "no"))
             return
         if isinstance(ask, m.Advance):
-            asyncio.get_running_loop().call_soon(
-                reply, m.Done(ask.id)
-            )  # its mark is durable before the token has signed
+            # Its mark is durable before the token has signed.
+            asyncio.get_running_loop().call_soon(reply, m.Done(ask.id))
             return
         self.at_once += 1
         self.at_once_max = max(self.at_once_max, self.at_once)

@@ -260,7 +260,7 @@ def test_a_segment_let_go_of_is_read_again(scribe: Scribe) -> None:
 
 
 def test_memory_does_not_grow_with_the_segment(tmp_path: Path) -> None:
-    """What was hashed and checked leaves the memory of the process, whether its segment is written on or sealed."""
+    """What was hashed and checked leaves the memory of the process while its segment is written on."""
     scribe = Scribe(tmp_path / "log", segment_bytes=8 << 20)
     scribe.open()
     held = []

@@ -20,11 +20,13 @@ from sealpress.errors import CannotStart, Damaged
 from sealpress.hsm import messages as m
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.breaker import Phase
+from sealpress.hsm.child import Child
 from sealpress.hsm.keytable import KeyTable
 from sealpress.hsm.nonces import RecentNonces
 from sealpress.hsm.probe import Probe
-from sealpress.hsm.slot import LASTS, Around, Slot, faded
+from sealpress.hsm.slot import JOBS_AT_WORK_MAX, LASTS, Around, Slot, faded
 from sealpress.hsm.state import State
+from sealpress.hsm.turns import Turn
 from sealpress.telemetry import Telemetry
 
 
@@ -98,6 +100,26 @@ async def test_a_bug_of_ours_costs_a_slot_a_pause(tmp_path: Path) -> None:
     assert caught.value.reason == "MODULE_MISSING"
     assert "ZeroDivisionError" in bench.said.getvalue()
     await bench.slot.close()
+
+
+async def test_a_turn_that_nobody_is_before_is_sent_by_the_same_rules(tmp_path: Path) -> None:
+    """Not for a key that was stopped meanwhile, and not more than keep the worker busy; the rest waits."""
+    bench = Bench(tmp_path / "s")
+    child = Child(bench._open(), 10.0, lambda: None, lambda stock: None)
+    child.sessions, bench.slot._child = 1, child
+    stopped, *turns = [turn(wanted=number > 0) for number in range(2 * JOBS_AT_WORK_MAX)]
+    bench.slot.put(stopped)
+    assert (True, 0) == (stopped.answer.done(), child.jobs)
+    for each in turns:
+        bench.slot.put(each)
+    assert 0 < child.jobs <= JOBS_AT_WORK_MAX
+    assert len(turns) == bench.slot.waiting
+
+
+def turn(*, wanted: bool) -> Turn:
+    """One operation."""
+    job = m.WorkerJob("k", 0x1041, 0, 64, bytes(32))
+    return Turn("tenant", "k", [job], ("s",), lambda: wanted, asyncio.get_running_loop().time() + 10)
 
 
 def test_a_slot_that_idles_for_days_has_a_speed() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kit.scribe import Act, Scribe
-from sealpress.core.index import request_key
+from sealpress.core.index import LAST_KEY, request_key
 from sealpress.errors import Damaged
 from sealpress.tlog.earlier import Part
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestRef, Where
@@ -113,6 +113,28 @@ def test_an_id_that_lapsed_and_was_asked_again_is_the_newer_request(scribe: Scri
     assert 0 == len(scribe.log.recovered.known)
 
 
+def test_the_newest_of_several_requests_counts_wherever_they_stand(scribe: Scribe) -> None:
+    """In one segment, or in two that share a filter: a former one that lapsed would let its id be signed again."""
+    earlier, part, acts = scribe.log.recovered.earlier, None, list[Act]()
+    for id_ in ("within", "across"):
+        (lapsed,) = scribe.request(1, request_id=id_)
+        scribe.seal(lapsed, status=OutcomeStatus.LAPSED)
+        if id_ == "across":
+            scribe.log.seal_segment()
+        acts += scribe.request(1, request_id=id_)
+        scribe.seal(acts[-1])
+    scribe.log.seal_segment()
+    for number in range(2):
+        part = earlier.part(number, part)
+        earlier.add(part)
+    scribe.log.recovered.known.let_go(scribe.clock.now_ns())
+
+    assert (1, 0) == (len(earlier), len(scribe.log.recovered.known))
+    assert [(act.placed.seq, State.DONE) for act in acts] == [
+        (known(scribe, act).seq, known(scribe, act).state) for act in acts
+    ]
+
+
 def test_asking_again_does_not_fill_memory(scribe: Scribe) -> None:
     """What is over is answered from its index each time."""
     acts = scribe.request(*[1] * 20)
@@ -170,6 +192,25 @@ def test_a_segment_older_than_the_window_is_let_go(tmp_path: Path) -> None:
 
     assert [None, None, State.DONE, State.DONE] == [each and each.state for each in found]
     assert 0 == len(scribe.log.recovered.known)
+    scribe.log.close()
+
+
+def test_a_start_in_the_middle_of_a_log_lets_go_as_well(tmp_path: Path) -> None:
+    """The first segment of its window has another number than 0."""
+    scribe = Scribe(tmp_path / "log", window_s=100)
+    scribe.open()
+    for _ in range(4):
+        scribe.request(1)
+        scribe.log.seal_segment()
+        scribe.clock.advance(60)
+    earlier = scribe.reopen().recovered.earlier
+    numbers = [record.where.segment for record in earlier.records(LAST_KEY)]
+    earlier.let_go(scribe.clock.now_ns() - 100 * 10**9)
+    scribe.clock.advance(120)
+    earlier.let_go(scribe.clock.now_ns() - 100 * 10**9)
+
+    assert numbers[0] > 0
+    assert {3} == {record.where.segment for record in earlier.records(LAST_KEY)}
     scribe.log.close()
 
 

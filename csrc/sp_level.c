@@ -15,7 +15,8 @@
 #define STEP_BYTES (UINT64_C(8) << 20)
 #define STEP_BYTES_MIN (UINT64_C(64) << 10)
 #define COOL_MIN (UINT64_C(64) << 10)
-#define HUGE_FROM (UINT64_C(2) << 20)     /* in memory: so much of a level is taken page by page */
+#define HUGE_BYTES (UINT64_C(2) << 20)
+#define HUGE_MIN (UINT64_C(64) << 10)     /* in memory: what begins with less takes its first HUGE_BYTES page by page */
 
 uint32_t sp_level_count(const sp_level_home *home)
 {
@@ -96,6 +97,20 @@ static uint64_t in_steps(const sp_level *level, uint64_t hashes, uint64_t step)
     return bytes < level->reserved ? bytes : level->reserved;
 }
 
+/* Memory is taken by the stores, not here: a step can be large enough for huge pages at every level. A page fault costs as
+ * much as forty hashes, so a level that is large, or begins so, takes those; where there are none it is as good. */
+static int grow_memory(sp_level *level, uint64_t hashes)
+{
+    uint64_t bytes = in_steps(level, hashes, STEP_BYTES);
+    uint64_t small = level->mapped > 0 || hashes * 32 < HUGE_MIN ? HUGE_BYTES : 0;
+    SP_ENSURE(mprotect(level->base, (size_t)bytes, PROT_READ | PROT_WRITE) == 0, SP_E_MEMORY);
+    if (bytes > small) {
+        (void)madvise(level->base + small, (size_t)(bytes - small), MADV_HUGEPAGE);
+    }
+    set_mapped(level, bytes);
+    return SP_OK;
+}
+
 int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes)
 {
     SP_TRY(level_reserve(level, home, number));
@@ -103,19 +118,11 @@ int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, u
     if (hashes * 32 <= mapped_bytes(level)) {
         return SP_OK;
     }
-    uint64_t bytes = in_steps(level, hashes, step_of(number));
     if (home->dir == NULL) {
-        SP_ENSURE(mprotect(level->base, (size_t)bytes, PROT_READ | PROT_WRITE) == 0, SP_E_MEMORY);
-        if (bytes > HUGE_FROM) {
-            /* A page fault costs as much as forty hashes: a level that is large already grows by huge pages. Where there are
-             * none the level is as good. */
-            (void)madvise(level->base + HUGE_FROM, (size_t)(bytes - HUGE_FROM), MADV_HUGEPAGE);
-        }
-        set_mapped(level, bytes);
-        return SP_OK;
+        return grow_memory(level, hashes);
     }
     SP_TRY(level_open(level, home, number, SP_DISK_CREATE));
-    int status = grow_file(level, home, bytes);
+    int status = grow_file(level, home, in_steps(level, hashes, step_of(number)));
     return status == SP_E_FULL ? grow_file(level, home, in_steps(level, hashes, STEP_BYTES_MIN)) : status;
 }
 
@@ -141,12 +148,19 @@ int sp_level_load(sp_level *level, const sp_level_home *home, uint32_t number, u
     return SP_OK;
 }
 
+uint8_t *sp_level_place(const sp_level *level, const sp_level_home *home, uint64_t first)
+{
+    return home->dir == NULL ? level->base + first * 32 : NULL;
+}
+
 int sp_level_store(sp_level *level, const sp_level_home *home, uint64_t first, const uint8_t *hashes, uint64_t count)
 {
     uint64_t room = mapped_bytes(level) / 32;
     sp_bug_if(first > room || count > room - first);
     if (home->dir == NULL) {
-        memcpy(level->base + first * 32, hashes, (size_t)count * 32);
+        if (hashes != level->base + first * 32) {
+            memcpy(level->base + first * 32, hashes, (size_t)count * 32);
+        }
         return SP_OK;
     }
     return sp_disk_status(home->disk->pwrite(home->disk->ctx, level->file, hashes, (size_t)count * 32, first * 32));

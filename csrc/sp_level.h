@@ -5,7 +5,7 @@
  * allocated before it is mapped: a later store cannot meet ENOSPC. Files are mapped read-only and written with pwrite: a
  * page that is stored into through a mapping faults once after each write-back, which then has to interrupt every core.
  *
- * A step is 8 MiB at level 0 and half of that at each level above, down to 64 KiB: all levels grow after the same
+ * A step of a file is 8 MiB at level 0 and half of that at each level above, down to 64 KiB: all levels grow after the same
  * 262,144 leaves, and a small log does not pay 8 MiB for each of its twenty levels. Where the disk has no room for a
  * step it is as many times 64 KiB as are needed; if these fail too, nothing is kept of what could be allocated. */
 #ifndef SP_LEVEL_H
@@ -41,6 +41,8 @@ uint32_t sp_level_count(const sp_level_home *home);      /* levels that such a t
 SP_MUST_USE int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes);
 /* Maps what the file holds; SP_E_MISMATCH unless that is at least `hashes` hashes. Nothing in memory: SP_E_MISMATCH. */
 SP_MUST_USE int sp_level_load(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes);
+/* Where hashes from `first` on will stand, for who makes them there before they are stored. NULL: not in memory. */
+uint8_t *sp_level_place(const sp_level *level, const sp_level_home *home, uint64_t first);
 /* Hashes [first, first + count), for which there is room. */
 SP_MUST_USE int sp_level_store(sp_level *level, const sp_level_home *home, uint64_t first, const uint8_t *hashes, uint64_t count);
 SP_MUST_USE int sp_level_sync(sp_level *level, const sp_level_home *home);

@@ -123,12 +123,14 @@ static uint8_t *parents(const sp_tree *tree, uint32_t level, uint64_t from, uint
 /* Leaves [from, to), at most a chunk, and every node that they complete. */
 static int store(sp_tree *tree, uint64_t from, uint64_t to, const uint8_t *nodes)
 {
-    uint8_t *above = tree->scratch;
+    uint8_t *spare = tree->scratch;
     for (uint32_t level = 0; from < to; level++, from >>= 1, to >>= 1) {
         SP_TRY(sp_level_store(&tree->level[level], &tree->home, from, nodes, to - from));
+        uint8_t *place = from >> 1 < to >> 1 ? sp_level_place(&tree->level[level + 1], &tree->home, from >> 1) : NULL;
+        uint8_t *above = place != NULL ? place : spare;
         uint8_t *end = parents(tree, level, from, to, nodes, above);
+        spare = place != NULL ? spare : end;
         nodes = above;
-        above = end;
     }
     return SP_OK;
 }

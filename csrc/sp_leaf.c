@@ -67,17 +67,6 @@ int sp_record(uint8_t type, uint8_t flags, uint16_t version, uint64_t seq, uint6
     return SP_OK;
 }
 
-/* Salts of `pairs` (at most BATCH) pairs from pair number `first` on. */
-static void salt_pairs(const uint8_t salt_seed[32], uint64_t first, size_t pairs, uint8_t *out)
-{
-    uint8_t input[BATCH][36];
-    for (size_t i = 0; i < pairs; i++) {
-        memcpy(input[i], salt_seed, 32);
-        sp_store_u32be(input[i] + 32, (uint32_t)(first + i));
-    }
-    sp_sha256_columns(sp_sha256_start, 0, input[0], sizeof input[0], NULL, 0, pairs, out);
-}
-
 int sp_salts(const uint8_t salt_seed[32], uint64_t first, uint64_t count, uint8_t *out)
 {
     SP_ENSURE(salt_seed != NULL && (out != NULL || count == 0), SP_E_ARGUMENT);
@@ -88,10 +77,10 @@ int sp_salts(const uint8_t salt_seed[32], uint64_t first, uint64_t count, uint8_
         size_t batch = pairs < BATCH ? (size_t)pairs : BATCH;
         uint64_t stop = (at / 2 + batch) * 2 < end ? (at / 2 + batch) * 2 : end;
         if (at % 2 == 0 && stop - at == batch * 2) {
-            salt_pairs(salt_seed, at / 2, batch, out);
+            sp_sha256_numbered(salt_seed, (uint32_t)(at / 2), batch, out);
         } else {
             uint8_t salts[BATCH * 32];
-            salt_pairs(salt_seed, at / 2, batch, salts);
+            sp_sha256_numbered(salt_seed, (uint32_t)(at / 2), batch, salts);
             memcpy(out, salts + at % 2 * SP_LEAF_SALT, (size_t)(stop - at) * SP_LEAF_SALT);
         }
         out += (size_t)(stop - at) * SP_LEAF_SALT;

@@ -38,6 +38,9 @@ typedef struct sp_sha256_impl {
     /* exactly `lanes` messages of `size` bytes in all, of which `start` has taken all but 16 from salts and 32 from digests,
      * both end to end; NULL: it has no quicker way */
     void (*leaves)(const uint32_t start[8], uint64_t size, const uint8_t *salts, const uint8_t *digests, uint8_t *out);
+    /* `groups` times `lanes` messages of the seed and a number, big endian, which counts from `first`; NULL: it has no quicker
+     * way */
+    void (*numbered)(const uint8_t seed[32], uint32_t first, size_t groups, uint8_t *out);
 } sp_sha256_impl;
 
 extern const sp_sha256_impl sp_sha256_portable, sp_sha256_shani, sp_sha256_avx2, sp_sha256_avx512, sp_sha256_armv8;
@@ -72,5 +75,7 @@ void sp_sha256_tail_many(const uint32_t state[8], uint64_t prefix_bytes, const u
 #define SP_SHA256_COLUMNS_MAX 247u
 void sp_sha256_columns(const uint32_t state[8], uint64_t prefix_bytes, const uint8_t *first, size_t first_size,
                        const uint8_t *second, size_t second_size, size_t count, uint8_t *out);
+/* out[i] = SHA-256(seed | first + i), the number in four bytes, big endian. */
+void sp_sha256_numbered(const uint8_t seed[32], uint32_t first, size_t count, uint8_t *out);
 
 #endif

@@ -14,12 +14,9 @@
 #define SPREAD(word) _mm512_set1_epi32((int)(word))
 #define WIDE_STORE(s, out) wide_store(s, out)
 
-WIDE void wide_load(vec w[16], const uint8_t *const *blocks, size_t at)
+/* Sixteen blocks, one in each vector, to their words in lanes. */
+WIDE void wide_turn(vec w[16])
 {
-#pragma GCC unroll 16
-    for (int lane = 0; lane < LANES; lane++) {
-        w[lane] = wide_swap32(_mm512_loadu_si512(blocks[lane] + at));
-    }
 #pragma GCC unroll 4
     for (int i = 0; i < 16; i += 4) {
         wide_turn32(w + i, w + i + 1, w + i + 2, w + i + 3);
@@ -29,6 +26,15 @@ WIDE void wide_load(vec w[16], const uint8_t *const *blocks, size_t at)
     for (int j = 0; j < 4; j++) {
         wide_quarters(w + j, w + 4 + j, w + 8 + j, w + 12 + j);
     }
+}
+
+WIDE void wide_load(vec w[16], const uint8_t *const *blocks, size_t at)
+{
+#pragma GCC unroll 16
+    for (int lane = 0; lane < LANES; lane++) {
+        w[lane] = wide_swap32(_mm512_loadu_si512(blocks[lane] + at));
+    }
+    wide_turn(w);
 }
 
 WIDE void wide_store(vec s[8], uint8_t *out)
@@ -81,22 +87,23 @@ WIDE void node_end(vec state[8], vec first)
     wide_add(state, s);
 }
 
-/* The message of a node is one byte longer than its pair: each word takes a byte of the word before it. */
+/* The message of a node is one byte longer than its pair. So each lane reads from the byte before its pair, and what it finds
+ * there gives way to the prefix; it is the last byte of the lane before, which the second block begins with. The first
+ * lane has none before it. */
 WIDE_TARGET static void nodes(const uint8_t *pairs, uint8_t *out)
 {
-    const uint8_t *blocks[LANES];
+    const uint32_t end = (uint32_t)pairs[64 * LANES - 1] << 24;
     vec state[8], w[16], last;
-    for (size_t lane = 0; lane < LANES; lane++) {
-        blocks[lane] = pairs + 64 * lane;
-    }
-    wide_start(state, sp_sha256_start);
-    wide_load(w, blocks, 0);
-    last = _mm512_or_si512(_mm512_slli_epi32(w[15], 24), SPREAD(0x00800000));
+    w[0] = wide_swap32(_mm512_maskz_loadu_epi8(~UINT64_C(1), pairs - 1));
 #pragma GCC unroll 15
-    for (int i = 15; i > 0; i--) {
-        w[i] = _mm512_or_si512(_mm512_slli_epi32(w[i - 1], 24), RIGHT(w[i], 8));
+    for (int lane = 1; lane < LANES; lane++) {
+        w[lane] = wide_swap32(_mm512_loadu_si512(pairs + 64 * lane - 1));
     }
-    w[0] = _mm512_or_si512(SPREAD(0x01000000), RIGHT(w[0], 8));
+    wide_turn(w);
+    last = _mm512_alignr_epi32(SPREAD(end), w[0], 1);
+    last = _mm512_or_si512(_mm512_and_si512(last, SPREAD(0xff000000)), SPREAD(0x00800000));
+    w[0] = _mm512_or_si512(_mm512_and_si512(w[0], SPREAD(0x00ffffff)), SPREAD(0x01000000));
+    wide_start(state, sp_sha256_start);
     wide_block(state, w);
     node_end(state, last);
     wide_store(state, out);
@@ -141,6 +148,49 @@ WIDE_TARGET static void leaves(const uint32_t start[8], uint64_t size, const uin
     wide_store(state, out);
 }
 
+/* A message is the seed, its number and padding: but for word 8 all lanes hold the same, which takes the first eight rounds
+ * and words 16 to 22 with it. Those are made once. */
+WIDE_TARGET static void numbered(const uint8_t seed[32], uint32_t first, size_t groups, uint8_t *out)
+{
+    vec number = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    vec start[8], common[8], words[16];
+    number = ADD(number, SPREAD(first));
+    for (int i = 0; i < 16; i++) {
+        words[i] = i < 8 ? SPREAD(sp_load_u32be(seed + 4 * i)) : _mm512_setzero_si512();
+    }
+    words[9] = SPREAD(0x80000000);
+    words[15] = SPREAD(8 * 36);
+    wide_start(start, sp_sha256_start);
+    memcpy(common, start, sizeof common);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        wide_round(common, i, ADD_WORD(words[i], CONSTANTS + i));
+    }
+#pragma GCC unroll 7
+    for (int i = 0; i < 7; i++) {
+        wide_next(words, i);
+    }
+    for (; groups > 0; groups--) {
+        vec s[8], w[16];
+        memcpy(s, common, sizeof s);
+        memcpy(w, words, sizeof w);
+        w[8] = number;
+#pragma GCC unroll 8
+        for (int i = 8; i < 16; i++) {
+            wide_round(s, i, ADD_WORD(w[i], CONSTANTS + i));
+        }
+#pragma GCC unroll 9
+        for (int i = 7; i < 16; i++) {
+            wide_next(w, i);
+        }
+        wide_rounds(s, w, 16);
+        wide_add(s, start);
+        wide_store(s, out);
+        number = ADD(number, SPREAD(LANES));
+        out += SP_SHA256_SIZE * LANES;
+    }
+}
+
 const sp_sha256_impl sp_sha256_avx512 = {
     .name = "avx512",
     .needs = SP_CPU_AVX512,
@@ -150,6 +200,7 @@ const sp_sha256_impl sp_sha256_avx512 = {
     .digest_lanes = digest_lanes,
     .nodes = nodes,
     .leaves = leaves,
+    .numbered = numbered,
 };
 
 #endif

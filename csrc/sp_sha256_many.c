@@ -37,6 +37,7 @@ static void brief_open(brief *b, const uint32_t *start, uint64_t prefix, const u
 static inline void copy(uint8_t *to, const uint8_t *from, size_t size)
 {
     switch (size) {
+    case 4: memcpy(to, from, 4); break;
     case 16: memcpy(to, from, 16); break;
     case 32: memcpy(to, from, 32); break;
     case 36: memcpy(to, from, 36); break;
@@ -123,6 +124,26 @@ void sp_sha256_columns(const uint32_t state[8], uint64_t prefix_bytes, const uin
     }
     brief_open(&b, state, prefix_bytes, NULL, 0, first_size + second_size, count);
     brief_run(&b, &(brief_source){NULL, first, second, first_size, second_size}, count, out);
+}
+
+void sp_sha256_numbered(const uint8_t seed[32], uint32_t first, size_t count, uint8_t *out)
+{
+    const sp_sha256_impl *impl = sp_sha256_pick(count);
+    size_t done = 0;
+    if (impl->numbered != NULL) {
+        done = count - count % impl->lanes;
+        impl->numbered(seed, first, count / impl->lanes, out);
+    }
+    brief b;
+    brief_open(&b, sp_sha256_start, 0, seed, 32, 4, count - done);
+    for (; done < count; done += LANES) {
+        uint8_t numbers[LANES][4];
+        for (size_t i = 0; i < LANES; i++) {
+            sp_store_u32be(numbers[i], (uint32_t)(first + done + i));
+        }
+        brief_run(&b, &(brief_source){.first = numbers[0], .first_size = 4}, count - done < LANES ? count - done : LANES,
+                  out + SP_SHA256_SIZE * done);
+    }
 }
 
 void sp_sha256_tail_many(const uint32_t state[8], uint64_t prefix_bytes, const uint8_t *const *tails, size_t tail_size,

@@ -119,6 +119,23 @@ static void columns(size_t first, size_t second)
     }
 }
 
+/* A seed with numbers behind it, over the end of what a number holds too, in every number of lanes. */
+static void numbered(void)
+{
+    static uint8_t out[ITEMS * 32], message[36];
+    const uint32_t first = UINT32_MAX - 20;
+    memcpy(message, text + 5, 32);
+    for (size_t count = 0; count <= ITEMS; count++) {
+        sp_sha256_numbered(text + 5, first, count, out);
+        for (size_t i = 0; i < count; i++) {
+            uint8_t expected[32];
+            sp_store_u32be(message + 32, first + (uint32_t)i);
+            sp_sha256(message, sizeof message, expected);
+            EXPECT(memcmp(out + 32 * i, expected, 32) == 0);
+        }
+    }
+}
+
 /* Messages whose lengths fall and rise, so that lanes end at different times. */
 static void many_of_mixed_length(uint8_t algorithm)
 {
@@ -164,6 +181,7 @@ static void everything(void)
     columns(16, 32);
     columns(16, 48);
     columns(36, 0);
+    numbered();
     for (size_t blocks = 0; blocks <= 4; blocks++) {
         tails_behind(blocks);
     }

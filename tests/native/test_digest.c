@@ -2,6 +2,7 @@
  * published vectors? The anchor is the portable kernel on vectors of FIPS 180-4 and RFC 4231; the rest is measured
  * against it. */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "check.h"
 #include "sp_bytes.h"
@@ -72,6 +73,24 @@ static void nodes(void)
             EXPECT(memcmp(out + 32 * i, expected, 32) == 0);
         }
     }
+}
+
+/* Pairs that fill a page of their own, with none before and none behind it. */
+static void nodes_touch_their_pairs_only(void)
+{
+    enum { PAGE = 65536, PAIRS = PAGE / 64 };
+    static uint8_t out[PAIRS * 32], expected[PAIRS * 32];
+    uint8_t *pages = mmap(NULL, 3 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT(pages != MAP_FAILED && mprotect(pages + PAGE, PAGE, PROT_READ | PROT_WRITE) == 0);
+    for (size_t i = 0; i < PAGE; i++) {
+        pages[PAGE + i] = (uint8_t)(i % 251);
+    }
+    sp_sha256_nodes(pages + PAGE, PAIRS, out);
+    for (size_t i = 0; i < PAIRS; i++) {
+        sp_sha256_nodes(pages + PAGE + 64 * i, 1, expected + 32 * i);
+    }
+    EXPECT(memcmp(out, expected, sizeof out) == 0);
+    EXPECT(munmap(pages, 3 * PAGE) == 0);
 }
 
 /* Tails of every length behind a shared prefix of `blocks` blocks. */
@@ -178,6 +197,7 @@ static void everything(void)
     hmac_answers();
     kernels_agree();
     nodes();
+    nodes_touch_their_pairs_only();
     columns(16, 32);
     columns(16, 48);
     columns(36, 0);

@@ -174,11 +174,11 @@ class Scribe:
         self.log.recovered.known.outcome(event, committed.where(placed))
         return committed
 
-    def seal(self, *acts: Act, status: OutcomeStatus = OutcomeStatus.SEALED) -> bytes:
-        """Sign the newest head for these proof requests and record it."""
-        size = self.log.size
+    def seal(self, *acts: Act, status: OutcomeStatus = OutcomeStatus.SEALED, size: int = 0) -> bytes:
+        """Sign the newest head, or that of `size` leaves, for these proof requests and record it."""
+        size = size or self.log.size
         time = self.clock.now_ns() // 1_000_000_000
-        note = self.signer.note(size, self.log.root(), time) if status is OutcomeStatus.SEALED else b""
+        note = self.signer.note(size, self.log.root(size), time) if status is OutcomeStatus.SEALED else b""
         refs = tuple(act.ref for act in acts)
         self.outcome(
             OutcomeEvent(refs, LINES[Mode.PROOF], KEY_IDS[Mode.PROOF], status, 0, 800, "a", size, note, (), b"", 0)

@@ -246,6 +246,9 @@ static int submit_some(sim_run *run)
     while (run->flying < run->depth && run->done + run->flying < until) {
         uint32_t next = run->done + run->flying;
         SIM_EXPECT(next < run->truth->steps);
+        if (run->truth->step[next].after > run->done) {
+            return SP_OK;
+        }
         uint32_t asked = run->asked;
         run->asked = asked > next + 1 ? asked : next + 1;
         int status = submit(run, next);

@@ -26,6 +26,7 @@ typedef struct sim_frame {          /* one record of a script */
 
 typedef struct sim_step {           /* one commit; without frames it is a SEAL alone */
     uint64_t time_ns;
+    uint32_t after;                 /* steps that are acknowledged before it is begun: what it says follows from them */
     uint32_t frames;
     sim_frame *frame;
 } sim_step;
@@ -73,8 +74,8 @@ typedef struct sim_run {            /* one process on the log */
 /* Opens, repairs, rebuilds the tree, starts. Stops the program unless the log holds the truth's first n steps with
  * done <= n <= asked; then done = n. A status other than SP_OK only if the disk failed a call. */
 int sim_run_open(sim_run *run);
-/* Hands over as many steps as may be in flight, waits for the first: SP_OK and it is acknowledged (done grows), else its
- * status, and none is in flight any more. Stops the program if more are acknowledged than there were good syncs. */
+/* Hands over as many steps as may be in flight by now, waits for the first: SP_OK and it is acknowledged (done grows),
+ * else its status, and none is in flight any more. Stops the program if more were acknowledged than syncs went well. */
 int sim_run_step(sim_run *run);
 void sim_run_close(sim_run *run);
 /* Open, one step, close, and (one in four, by the seed) open again: what every log that survived must be able to do. */

@@ -141,6 +141,8 @@ sim_truth *sim_truth_read(const char *path)
     for (uint32_t i = 0; i < truth->steps; i++) {
         sim_step *step = &truth->step[i];
         read_exactly(file, &step->time_ns, sizeof step->time_ns);
+        step->after = read_u32(file);
+        SIM_EXPECT(step->after <= i);       /* so there is always one to go on with */
         step->frames = read_u32(file);
         SIM_EXPECT(step->frames <= FRAMES_MAX);
         step->frame = calloc(step->frames + 1, sizeof *step->frame);

@@ -14,6 +14,7 @@
 
 #define STEP_BYTES (UINT64_C(8) << 20)
 #define STEP_BYTES_MIN (UINT64_C(64) << 10)
+#define RELEASE_BYTES (UINT64_C(1) << 20)
 #define COOL_MIN (UINT64_C(64) << 10)
 #define HUGE_BYTES (UINT64_C(2) << 20)
 #define HUGE_MIN (UINT64_C(64) << 10)     /* in memory: what begins with less takes its first HUGE_BYTES page by page */
@@ -23,9 +24,10 @@ uint32_t sp_level_count(const sp_level_home *home)
     return 1 + (home->dir != NULL ? SP_LEVEL_LEAVES_LOG2 : SP_LEVEL_MEMORY_LOG2);
 }
 
-static uint64_t step_of(uint32_t number)
+/* The same number of leaves at each level, until it is too few hashes to be worth a call. */
+static uint64_t step_of(uint64_t leaf_bytes, uint32_t number)
 {
-    uint64_t step = STEP_BYTES >> number;
+    uint64_t step = leaf_bytes >> number;
     return step > STEP_BYTES_MIN ? step : STEP_BYTES_MIN;
 }
 
@@ -122,7 +124,7 @@ int sp_level_grow(sp_level *level, const sp_level_home *home, uint32_t number, u
         return grow_memory(level, hashes);
     }
     SP_TRY(level_open(level, home, number, SP_DISK_CREATE));
-    int status = grow_file(level, home, in_steps(level, hashes, step_of(number)));
+    int status = grow_file(level, home, in_steps(level, hashes, step_of(STEP_BYTES, number)));
     return status == SP_E_FULL ? grow_file(level, home, in_steps(level, hashes, STEP_BYTES_MIN)) : status;
 }
 
@@ -169,6 +171,17 @@ int sp_level_store(sp_level *level, const sp_level_home *home, uint64_t first, c
 int sp_level_sync(sp_level *level, const sp_level_home *home)
 {
     return level->file < 0 ? SP_OK : sp_disk_status(home->disk->sync(home->disk->ctx, level->file));
+}
+
+void sp_level_release(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes)
+{
+    uint64_t step = step_of(RELEASE_BYTES, number), bytes = hashes * 32;
+    if (home->dir == NULL || bytes < level->released + 2 * step) {
+        return;
+    }
+    uint64_t to = bytes / step * step - step;
+    home->disk->cool(home->disk->ctx, -1, level->base + level->released, level->released, to - level->released);
+    level->released = to;
 }
 
 void sp_level_cool(const sp_level *level, const sp_level_home *home, uint64_t from, uint64_t to)

@@ -27,6 +27,7 @@ typedef struct sp_level {
     uint8_t *base;              /* the reserved range; NULL before the first hash */
     uint64_t reserved;          /* its bytes */
     uint64_t mapped;            /* bytes from base on that are there; __atomic */
+    uint64_t released;          /* the mapping holds no pages below it, but for those that somebody read again */
     int file;                   /* -1 in memory */
 } sp_level;
 
@@ -46,6 +47,9 @@ uint8_t *sp_level_place(const sp_level *level, const sp_level_home *home, uint64
 /* Hashes [first, first + count), for which there is room. */
 SP_MUST_USE int sp_level_store(sp_level *level, const sp_level_home *home, uint64_t first, const uint8_t *hashes, uint64_t count);
 SP_MUST_USE int sp_level_sync(sp_level *level, const sp_level_home *home);
+/* Of `hashes` hashes the last step or two stay in this process's memory, where new proofs read; those below leave it, and the
+ * page cache keeps them. At level 0 such a step is 1 MiB. The appender's: nobody else may release. */
+void sp_level_release(sp_level *level, const sp_level_home *home, uint32_t number, uint64_t hashes);
 /* Synced hashes [from, to) will not be read soon. Few of them stay: so do the upper levels, which every proof needs. */
 void sp_level_cool(const sp_level *level, const sp_level_home *home, uint64_t from, uint64_t to);
 void sp_level_close(sp_level *level, const sp_level_home *home);

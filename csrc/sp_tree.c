@@ -135,6 +135,14 @@ static int store(sp_tree *tree, uint64_t from, uint64_t to, const uint8_t *nodes
     return SP_OK;
 }
 
+/* What is read near the right edge would stay, and this process would take as much memory as the tree does. */
+static void release(sp_tree *tree, uint64_t size)
+{
+    for (uint32_t i = 0; size >> i > 0; i++) {
+        sp_level_release(&tree->level[i], &tree->home, i, size >> i);
+    }
+}
+
 int sp_tree_append(sp_tree *tree, const uint8_t *leaf_hashes, uint64_t count)
 {
     SP_ENSURE(tree != NULL && (leaf_hashes != NULL || count == 0), SP_E_ARGUMENT);
@@ -148,6 +156,7 @@ int sp_tree_append(sp_tree *tree, const uint8_t *leaf_hashes, uint64_t count)
         at = stop;
     }
     __atomic_store_n(&tree->size, end, __ATOMIC_RELEASE);
+    release(tree, end);
     return SP_OK;
 }
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from kit.resident import mapped_kib
 from sealpress.core import merkle
 from sealpress.core.merkle import Tree
 from sealpress.core.reference import ReferenceTree
@@ -58,6 +60,22 @@ def test_what_was_let_go_of_is_read_from_the_disk(tmp_path: Path) -> None:
         with pytest.raises(CoreError):
             tree.cool(0, SIZE + 1)
         tree.close()
+
+
+def test_memory_does_not_grow_with_the_tree(tmp_path: Path) -> None:
+    """Nodes leave the memory of the process as the right edge moves on, but for those near it; none is lost."""
+    directory, hashes, held = tmp_path / "tree", random.Random(7).randbytes(32 * 150_000), []
+    tree = Tree(directory)
+    for first in range(0, 150_000, 1_000):
+        tree.append(hashes[32 * first : 32 * (first + 1_000)])
+        for index in range(first, first + 1_000, 100):
+            tree.inclusion(index, tree.size)
+        if first % 8_000 == 0:
+            held.append(mapped_kib(directory))
+    assert sum(path.stat().st_size for path in directory.iterdir()) > 8 << 20
+    assert 1 << 10 < min(held[5:]) <= max(held) < 5 << 10
+    assert hashes == b"".join(tree.nodes(0, first, 1_000) for first in range(0, 150_000, 1_000))
+    tree.close()
 
 
 def test_a_wrong_root_leaves_it_empty(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kit.checkers import check_log
+from kit.resident import mapped_kib
 from kit.scribe import Scribe
 from sealpress.core import leaf
 from sealpress.core.merkle import verify_inclusion
@@ -272,14 +273,3 @@ def test_memory_does_not_grow_with_the_segment(tmp_path: Path) -> None:
 
     assert written > 4 << 20
     assert max(held) < 3 << 10
-
-
-def mapped_kib(directory: Path) -> int:
-    """What this process holds of mapped files there."""
-    kib, inside = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if line[0] in "0123456789abcdef":
-            inside = str(directory) in line
-        elif inside and line.startswith("Rss:"):
-            kib += int(line.split()[1])
-    return kib

@@ -322,9 +322,8 @@ static int find_entry(const sp_index *index, uint64_t key, uint64_t *out)
     return SP_OK;
 }
 
-int sp_index_find(const sp_index *index, uint64_t key, uint64_t skip, uint64_t *offsets, uint32_t room, uint32_t *count)
+static int find(const sp_index *index, uint64_t key, uint64_t skip, uint64_t *offsets, uint32_t room, uint32_t *count)
 {
-    SP_ENSURE(index != NULL && offsets != NULL && count != NULL, SP_E_ARGUMENT);
     uint64_t at = entries(index);
     uint32_t found = 0;
     if (at > 0) {
@@ -344,12 +343,35 @@ int sp_index_find(const sp_index *index, uint64_t key, uint64_t skip, uint64_t *
     return SP_OK;
 }
 
-int sp_index_check(const sp_index *index)
+/* A look at one page maps what the kernel caches as a piece, 1 MiB: a day has some hundred indexes. */
+static void release(const sp_index *index)
 {
-    SP_ENSURE(index != NULL, SP_E_ARGUMENT);
+    if (index->disk != NULL) {
+        index->disk->cool(index->disk->ctx, -1, index->data, 0, index->size);
+    }
+}
+
+int sp_index_find(const sp_index *index, uint64_t key, uint64_t skip, uint64_t *offsets, uint32_t room, uint32_t *count)
+{
+    SP_ENSURE(index != NULL && offsets != NULL && count != NULL, SP_E_ARGUMENT);
+    int status = find(index, key, skip, offsets, room, count);
+    release(index);
+    return status;
+}
+
+static int check(const sp_index *index)
+{
     const sp_index_page *page;
     for (uint64_t number = index->first[SP_INDEX_ASKED] / SP_INDEX_PAGE_ENTRIES; number < index->pages; number++) {
         SP_TRY(sp_index_checked_page(index, number, &page));
     }
     return SP_OK;
+}
+
+int sp_index_check(const sp_index *index)
+{
+    SP_ENSURE(index != NULL, SP_E_ARGUMENT);
+    int status = check(index);
+    release(index);
+    return status;
 }

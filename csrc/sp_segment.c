@@ -273,6 +273,8 @@ int sp_segment_open(const sp_disk *disk, const char *path, const uint8_t *log_id
         sp_segment_free(segment);
         return status;
     }
+    /* The header alone was looked at, and mapped what the kernel caches as a piece, 1 MiB. */
+    disk->cool(disk->ctx, -1, (void *)segment->bytes.data, 0, segment->bytes.size);
     *header = segment->header;
     *out = segment;
     return SP_OK;

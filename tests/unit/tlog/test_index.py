@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from kit.disk import FaultDisk
+from kit.resident import mapped_kib
 from kit.scribe import Scribe
 from sealpress.core import index
 from sealpress.core.index import Index
-from sealpress.core.journal import Segment
+from sealpress.core.journal import Segment, segment_name
 from sealpress.errors import CoreError
 from sealpress.tlog import explain
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RefusalEvent, RequestEvent
@@ -223,6 +224,19 @@ def test_only_the_last_records_and_open_requests_are_told(scribe: Scribe) -> Non
     assert ["OutcomeEvent", "RefusalEvent", "RequestEvent", "GovernanceEvent"] == [type(r.event).__name__ for r in last]
     assert last_head == last[0]
     assert [] == made.find(index.outcome_key(unsealed.placed.seq))
+
+
+def test_memory_does_not_grow_with_the_indexes_and_segments_looked_at(scribe: Scribe) -> None:
+    """What a search of an index and a look at a segment's header read leaves the memory of the process at once."""
+    records, directory = history(scribe), scribe.settings.directory
+    make_all(scribe)
+    answers(scribe.log.reader, records)
+    assert not scribe.log.reader.indexes.missing(range(3))
+    assert mapped_kib(directory / "index") == 0
+    scribe.log.close()
+    held = Segment(directory / "journal" / segment_name(0))
+    assert mapped_kib(directory) == 0
+    assert held.frame() is not None
 
 
 def _size(record: Record) -> int:

@@ -26,7 +26,6 @@
 #include "sp_tree.h"
 
 #define FLUSH_LEAVES (UINT64_C(1) << 17)
-#define RELEASE_BYTES (UINT64_C(1) << 20)
 
 static uint64_t clock_ns(void)
 {
@@ -216,7 +215,7 @@ static int grow(sp_carried *work)
 /* What is durable was looked at: else this process would take as much memory as the segment does. */
 static void release(const sp_journal *journal, sp_active *active, uint64_t end)
 {
-    uint64_t whole = end - end % RELEASE_BYTES;
+    uint64_t whole = end - end % journal->release_bytes;
     if (whole > active->released) {
         journal->disk->cool(journal->disk->ctx, -1, active->map + active->released, active->released,
                             whole - active->released);

@@ -83,6 +83,7 @@ int sp_journal_open(const sp_journal_options *options, sp_journal **out, sp_jour
     SP_ENSURE(journal != NULL, SP_E_MEMORY);
     journal->disk = options->disk;
     journal->options = *options;
+    journal->release_bytes = SP_JOURNAL_RELEASE_BYTES;
     journal->lock_file = -1;
     journal->event_fd = -1;
     sp_flights_init(&journal->flights, options->commits_in_flight_max, options->segment_bytes);

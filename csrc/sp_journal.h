@@ -14,6 +14,8 @@
 #include "sp_scan.h"
 #include "sp_spare.h"
 
+/* As large a piece as the kernel caches of a file that was filled so (sp_segment.c): a look at one of its pages maps them all. */
+#define SP_JOURNAL_RELEASE_BYTES (UINT64_C(1) << 20)
 /* Room in the tree that is kept, as the reserved segment is, for batches that may use it. */
 #define SP_JOURNAL_RESERVED_LEAVES 8192u
 
@@ -33,6 +35,7 @@ struct sp_journal {
     const sp_disk *disk;
     char *dir;
     sp_journal_options options;     /* its dir is ours */
+    uint64_t release_bytes;         /* pages leave the mapping so many at a time */
     int lock_file;                  /* -1: not held */
     /* the caller's until start, then the commit threads' */
     sp_survey survey;

@@ -261,21 +261,12 @@ static int do_sync_all(void *ctx, int number)
     return sync_as(ctx, SIM_SYNC_ALL, number);
 }
 
-static void do_cool(void *ctx, int number, void *data, uint64_t offset, uint64_t size)
-{
-    (void)ctx;
-    (void)number;
-    (void)data;
-    (void)offset;
-    (void)size;
-}
-
 /* ---- a disk as a whole ------------------------------------------------------------------ */
 
 static const sp_disk TABLE = {
     .open = do_open, .close = do_close, .size = do_size, .allocate = do_allocate, .truncate = do_truncate,
     .pread = do_pread, .pwrite = do_pwrite, .sync = do_sync, .sync_all = do_sync_all, .map = sim_do_map,
-    .map_at = sim_do_map_at, .unmap = sim_do_unmap, .cool = do_cool, .lock = sim_do_lock,
+    .map_at = sim_do_map_at, .unmap = sim_do_unmap, .cool = sim_do_cool, .lock = sim_do_lock,
     .rename = sim_do_rename, .unlink = sim_do_unlink, .mkdir = sim_do_mkdir, .sync_dir = sim_do_sync_dir,
     .list = sim_do_list, .traits = sim_do_traits,
 };

@@ -12,7 +12,7 @@
  *
  * What it refuses to live with, by stopping the program: a breach of sp_disk.h (a file used after its close, a write
  * through a file that was opened for reading, a store through a mapping, which the next call finds by comparing, an
- * unmap of something else, misaligned mappings), and a `sync` by a process in which one has failed.
+ * unmap or a cool of something else, misaligned mappings), and a `sync` by a process in which one has failed.
  *
  * Faults: the k-th call from now on, of one operation or of all, answers EIO (or another errno), once or for ever, its
  * work not done or done all the same; of pwrites that were not done every other one did half. After a sync that failed

@@ -8,6 +8,7 @@
 
 #include "sim_threads.h"
 #include "sp_batch.h"
+#include "sp_journal.h"
 #include "sp_scan.h"
 #include "sp_segment.h"
 #include "sp_tree.h"
@@ -158,6 +159,7 @@ static int open_steps(sim_run *run, sp_journal_state *state)
     memcpy(options.log_id, run->truth->log_id, 32);
     memcpy(options.salt_key, run->truth->salt_key, 32);
     SP_TRY(sp_journal_open(&options, &run->journal, state));
+    run->journal->release_bytes = SP_DISK_PAGE;         /* else a segment as small as these would keep all */
     SIM_EXPECT(state->damage <= 1);         /* no cut may look like corruption */
     uint32_t found = steps_of(run->truth, state);
     SIM_EXPECT(found >= run->done && found <= run->asked);

@@ -74,6 +74,26 @@ int sim_do_unmap(void *ctx, void *data, uint64_t size)
     sim_stop("an unmap of what is not mapped", "");
 }
 
+/* Nothing that is modelled changes; but on a real disk what lies beside the mapping would be lost. */
+void sim_do_cool(void *ctx, int number, void *data, uint64_t offset, uint64_t size)
+{
+    sim_disk *disk = ctx;
+    if (number >= 0) {
+        (void)sim_file_of(disk, number);
+    }
+    if (offset % SP_DISK_PAGE != 0 || (data == NULL && number < 0)) {
+        sim_stop("a cool that is misaligned, or of nothing", "");
+    }
+    int inside = data == NULL;
+    for (int i = 0; i < SIM_MAPS && !inside; i++) {
+        const sim_map *map = &disk->map[i];
+        inside = map->used && offset + size <= map->size && (uint8_t *)data == map->base + offset;
+    }
+    if (!inside) {
+        sim_stop("a cool of what is not mapped", "");
+    }
+}
+
 int sim_do_lock(void *ctx, int number)
 {
     sim_disk *disk = ctx;

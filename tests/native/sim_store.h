@@ -122,6 +122,7 @@ void sim_drop_map(sim_disk *disk, sim_map *map);
 int sim_do_map(void *ctx, int number, uint64_t offset, uint64_t size, void **out);
 int sim_do_map_at(void *ctx, int number, uint64_t offset, uint64_t size, void *at);
 int sim_do_unmap(void *ctx, void *data, uint64_t size);
+void sim_do_cool(void *ctx, int number, void *data, uint64_t offset, uint64_t size);
 int sim_do_lock(void *ctx, int number);
 int sim_do_rename(void *ctx, const char *given_source, const char *given_target);
 int sim_do_unlink(void *ctx, const char *given);

@@ -1,7 +1,8 @@
 """One SignStream: items come in, answers go out in the order of completion, and neither waits for the other.
 
-No item has a task: it waits in its ticket as an `_Item`, which puts its answer into the row of what is to be written. A
-batch of answers so wakes the writer once.
+No item has a task: it waits in its ticket as an `_Item`, which puts its answer into the row of what is to be written.
+The answers of a batch are so made one after the other before any is written, wake the writer once and leave together
+(holding.py). Made and sent each by itself, between two turns of the loop, they would cost twice as much.
 
 Guarantees: at most `stream_items_pending_max` items are under way or unwritten, the stream is read no faster; an item
 that fails is answered with its error and does not end the stream; when the stream ends early, nobody waits for its
@@ -21,6 +22,7 @@ from sealpress.core.answer import Answers
 from sealpress.errors import Refusal
 from sealpress.flow import Flow
 from sealpress.rpc import convert, status
+from sealpress.rpc.holding import hold
 from sealpress.rpc.interceptors import Context
 from sealpress.steps._state import Caller, Settled, Ticket
 from sealpress.telemetry import Telemetry
@@ -36,13 +38,13 @@ class _Item:
         self._stream = stream
         self.request_id = request_id
         self.ticket: Ticket | None = None
-        self.answer: Settled | bytes | None = None  # bytes: that it failed, ready to be written
+        self.answer = b""  # as it goes over the wire; nothing is empty there
 
     def done(self) -> bool:
-        return self.answer is not None
+        return bool(self.answer)
 
     def set_result(self, settled: Settled) -> None:
-        self.answer = settled
+        self.answer = self._stream.settled(self.request_id, settled)
         self._stream.take(self)
 
     def set_exception(self, error: BaseException) -> None:
@@ -88,6 +90,13 @@ class Stream:
         self._under_way.discard(item)
         self._answered.append(item)
         self._word.set()
+
+    def settled(self, request_id: str, settled: Settled) -> bytes:
+        """The answer with its proof or signature."""
+        try:
+            return convert.sign_response(settled, self._answers)
+        except Exception as error:
+            return self.failed(request_id, error)
 
     def failed(self, request_id: str, error: BaseException) -> bytes:
         """The answer that says so."""
@@ -145,16 +154,8 @@ class Stream:
             item = answered.popleft()
             if item.ticket is not None:
                 self._flow.leave(item.ticket, item)
-            await write(self._bytes(item))
+            if answered:
+                hold(self._context)
+            await write(item.answer)
             self._pending -= 1
             self._room.set()
-
-    def _bytes(self, item: _Item) -> bytes:
-        answer = item.answer
-        if not isinstance(answer, Settled):
-            assert answer is not None
-            return answer
-        try:
-            return convert.sign_response(answer, self._answers)
-        except Exception as error:
-            return self.failed(item.request_id, error)

@@ -23,11 +23,37 @@ from sealpress.rpc import convert, holding
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.streaming import Stream
 from sealpress.steps import settle
+from sealpress.steps._state import Settled, Ticket
 from sealpress.telemetry import Telemetry
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc
 
 HASH_INLINE_MAX = 32 << 10  # bytes; larger chunks are hashed in a thread
+
+
+class _Call:
+    """A Sign that waits for its ticket (steps/_state.py `Waiter`): its answer is made with those of the same batch.
+
+    Made by each call's own task, between the system calls that send the others, it would cost twice as much.
+    """
+
+    __slots__ = ("_answers", "answer")
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def done(self) -> bool:
+        return self.answer.done()
+
+    def set_result(self, settled: Settled) -> None:
+        try:
+            self.answer.set_result(convert.sign_response(settled, self._answers))
+        except Exception as error:
+            self.answer.set_exception(error)
+
+    def set_exception(self, error: BaseException) -> None:
+        self.answer.set_exception(error)
 
 
 class SigningService(signing_pb2_grpc.SigningServiceServicer):
@@ -44,9 +70,15 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
     @guarded
     async def Sign(self, request: pb.SignRequest, context: Context) -> bytes:
         """One digest."""
-        caller = self._callers.caller(context)
-        settled = await self._flow.sign(convert.sign_ask(request, self._limits), caller)
-        return convert.sign_response(settled, self._answers)
+        begun = self._flow.begin(convert.sign_ask(request, self._limits), self._callers.caller(context))
+        if not isinstance(begun, Ticket):
+            return convert.sign_response(await begun, self._answers)
+        waiter = _Call(self._answers)
+        begun.join(waiter)
+        try:
+            return await waiter.answer
+        finally:
+            self._flow.leave(begun, waiter)
 
     @guarded
     async def SignBatch(self, request: pb.SignBatchRequest, context: Context) -> pb.SignBatchResponse:

@@ -35,8 +35,6 @@ class Wire:
         self.items = iter(items)
         self.given = 0
         self.answers: list[pb.SignResponse] = []
-        self.held: list[bool] = []  # for each answer, whether it may wait for the next
-        self._hold = False
         self.open = asyncio.Event()  # answers are taken
         self.exhausted = asyncio.Event()  # all were handed out
         self.ended = asyncio.Event()  # nothing more comes
@@ -55,12 +53,6 @@ class Wire:
         """Takes it."""
         await self.open.wait()
         self.answers.append(pb.SignResponse.FromString(answer))
-        self.held.append(self._hold)
-        self._hold = False
-
-    def disable_next_message_compression(self) -> None:
-        """What is written next may wait for what comes after it (rpc/holding.py)."""
-        self._hold = True
 
 
 class Inside:
@@ -122,8 +114,6 @@ def test_a_stream_is_read_no_faster_than_it_is_answered(node: Node) -> None:
             await stream
             answered = {answer.request_id: answer for answer in wire.answers}
             assert len(answered) == ITEMS
-            assert any(wire.held)
-            assert not wire.held[-1]
             for number in range(ITEMS):
                 answer = answered[f"item-{number}"]
                 assert bool(answer.proof) is not answer.HasField("error") is (number % 3 == 0)

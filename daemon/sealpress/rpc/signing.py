@@ -19,7 +19,7 @@ from sealpress.core.answer import Answers
 from sealpress.core.digests import Hasher
 from sealpress.errors import Malformed
 from sealpress.flow import Flow
-from sealpress.rpc import convert, holding
+from sealpress.rpc import convert
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.streaming import Stream
 from sealpress.steps import settle
@@ -164,8 +164,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
 
 
 def add_to_server(service: SigningService, server: Any) -> None:
-    """As the generated function does, but what a method answers as bytes goes out as it is, and may go out together."""
-    holding.enable()
+    """As the generated function does, but what a method answers as bytes goes out as it is."""
     unary = grpc.unary_unary_rpc_method_handler
     handlers = {
         "Sign": unary(service.Sign, pb.SignRequest.FromString),

@@ -1,8 +1,8 @@
 """One SignStream: items come in, answers go out in the order of completion, and neither waits for the other.
 
 No item has a task: it waits in its ticket as an `_Item`, which puts its answer into the row of what is to be written.
-The answers of a batch are so made one after the other before any is written, wake the writer once and leave together
-(holding.py). Made and sent each by itself, between two turns of the loop, they would cost twice as much.
+The answers of a batch are so made one after the other before any is written, and wake the writer once. Made each by
+itself, between the system calls that send the others, they would cost twice as much.
 
 Guarantees: at most `stream_items_pending_max` items are under way or unwritten, the stream is read no faster; an item
 that fails is answered with its error and does not end the stream; when the stream ends early, nobody waits for its
@@ -22,7 +22,6 @@ from sealpress.core.answer import Answers
 from sealpress.errors import Refusal
 from sealpress.flow import Flow
 from sealpress.rpc import convert, status
-from sealpress.rpc.holding import hold
 from sealpress.rpc.interceptors import Context
 from sealpress.steps._state import Caller, Settled, Ticket
 from sealpress.telemetry import Telemetry
@@ -154,8 +153,6 @@ class Stream:
             item = answered.popleft()
             if item.ticket is not None:
                 self._flow.leave(item.ticket, item)
-            if answered:
-                hold(self._context)
             await write(item.answer)
             self._pending -= 1
             self._room.set()

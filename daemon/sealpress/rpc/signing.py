@@ -70,7 +70,8 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
     @guarded
     async def Sign(self, request: pb.SignRequest, context: Context) -> bytes:
         """One digest."""
-        begun = self._flow.begin(convert.sign_ask(request, self._limits), self._callers.caller(context))
+        caller = self._callers.caller(context)
+        begun = self._flow.begin(convert.sign_ask(request, self._limits), caller)
         if not isinstance(begun, Ticket):
             return convert.sign_response(await begun, self._answers)
         waiter = _Call(self._answers)

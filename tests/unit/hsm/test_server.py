@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -58,33 +59,42 @@ class Held:
             reply(m.Done(number))
 
 
+@asynccontextmanager
+async def connected(guard: Held, directory: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A server before this guard, and one front end's connection."""
+    server = GuardServer(cast("Guard", guard), directory / "s.sock", [])
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(str(directory / "s.sock"))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        await server.close()
+
+
 async def test_more_calls_than_are_begun_at_a_time_wait_and_all_are_answered(tmp_path: Path) -> None:
     """Beyond CALLS_MAX a front end's calls wait in their order; when the first end, the others follow."""
     guard = Held()
-    server = GuardServer(cast("Guard", guard), tmp_path / "s.sock", [])
-    await server.start()
-    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s.sock"))
-    frames = m.Frames(m.answer_decoder)
-    answered: list[int] = []
+    async with connected(guard, tmp_path) as (reader, writer):
+        frames = m.Frames(m.answer_decoder)
+        answered: list[int] = []
 
-    async def read(count: int) -> None:
-        while len(answered) < count:
-            for answer in frames.feed(await reader.read(1 << 16)):
-                if isinstance(answer, m.Done):
-                    answered.append(answer.id)
+        async def read(count: int) -> None:
+            while len(answered) < count:
+                for answer in frames.feed(await reader.read(1 << 16)):
+                    if isinstance(answer, m.Done):
+                        answered.append(answer.id)
 
-    writer.write(m.frame(m.Hello(m.VERSION)))
-    for number in range(1, CALLS + 1):
-        writer.write(m.frame(m.Probe(number)))
-        if number % 100 == 0:
-            await asyncio.sleep(0)  # in several pieces
-    async with asyncio.timeout(10):
-        while len(guard.begun) < CALLS_MAX:  # noqa: ASYNC110  # another task's list
-            await asyncio.sleep(0.001)
-        guard.end()
-        await read(CALLS)
-    writer.close()
-    await server.close()
+        writer.write(m.frame(m.Hello(m.VERSION)))
+        for number in range(1, CALLS + 1):
+            writer.write(m.frame(m.Probe(number)))
+            if number % 100 == 0:
+                await asyncio.sleep(0)  # in several pieces
+        async with asyncio.timeout(10):
+            while len(guard.begun) < CALLS_MAX:  # noqa: ASYNC110  # another task's list
+                await asyncio.sleep(0.001)
+            guard.end()
+            await read(CALLS)
 
     assert guard.begun == list(range(1, CALLS + 1))
     assert sorted(answered) == guard.begun
@@ -94,28 +104,24 @@ async def test_more_calls_than_are_begun_at_a_time_wait_and_all_are_answered(tmp
 async def test_an_advance_is_answered_with_the_seal_under_it(tmp_path: Path) -> None:
     """Whoever sent both is woken once, when the seal is answered; one alone, or refused, is answered at once."""
     guard = Held()
-    server = GuardServer(cast("Guard", guard), tmp_path / "s.sock", [])
-    await server.start()
-    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s.sock"))
-    frames = m.Frames(m.answer_decoder)
+    async with connected(guard, tmp_path) as (reader, writer):
+        frames = m.Frames(m.answer_decoder)
 
-    async def told() -> list[int]:
-        """Of one chunk."""
-        chunk = frames.feed(await reader.read(1 << 16))
-        return [answer.id for answer in chunk if isinstance(answer, m.Done | m.Refused)]
+        async def told() -> list[int]:
+            """Of one chunk."""
+            chunk = frames.feed(await reader.read(1 << 16))
+            return [answer.id for answer in chunk if isinstance(answer, m.Done | m.Refused)]
 
-    writer.write(m.frame(m.Hello(m.VERSION)))
-    assert await told() == []
-    writer.write(m.frame(m.Advance(1, "log", 1, bytes(32), b"", 0)))
-    alone = await told()
-    writer.write(m.frame(m.Advance(2, "log", 2, bytes(32), b"", 0)) + m.frame(m.Seal(3, "log", 2, ())))
-    asyncio.get_running_loop().call_later(0.02, guard.end)
-    together = await told()
-    guard.may_end = False
-    writer.write(m.frame(m.Seal(4, "log", 2, ())) + m.frame(m.Advance(5, "log", 0, bytes(32), b"", 0)))
-    refused = await told()
-    writer.close()
-    await server.close()
+        writer.write(m.frame(m.Hello(m.VERSION)))
+        assert await told() == []
+        writer.write(m.frame(m.Advance(1, "log", 1, bytes(32), b"", 0)))
+        alone = await told()
+        writer.write(m.frame(m.Advance(2, "log", 2, bytes(32), b"", 0)) + m.frame(m.Seal(3, "log", 2, ())))
+        asyncio.get_running_loop().call_later(0.02, guard.end)
+        together = await told()
+        guard.may_end = False
+        writer.write(m.frame(m.Seal(4, "log", 2, ())) + m.frame(m.Advance(5, "log", 0, bytes(32), b"", 0)))
+        refused = await told()
 
     assert alone == [1]
     assert together == [2, 3]
@@ -125,18 +131,14 @@ async def test_an_advance_is_answered_with_the_seal_under_it(tmp_path: Path) -> 
 async def test_what_is_kept_for_a_seal_is_bounded(tmp_path: Path) -> None:
     """A token that hangs keeps its seal open: advances go on, and their answers leave by the hundred."""
     guard = Held()
-    server = GuardServer(cast("Guard", guard), tmp_path / "s.sock", [])
-    await server.start()
-    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s.sock"))
-    frames = m.Frames(m.answer_decoder)
-    writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(m.Seal(1, "log", 1, ())))
-    for size in range(CALLS_MAX + 1):
-        writer.write(m.frame(m.Advance(2 + size, "log", 2 + size, bytes(32), b"", 0)))
-    told: list[int] = []
-    async with asyncio.timeout(5):
-        while len(told) <= CALLS_MAX:
-            told += [one.id for one in frames.feed(await reader.read(1 << 16)) if isinstance(one, m.Done)]
-    writer.close()
-    await server.close()
+    async with connected(guard, tmp_path) as (reader, writer):
+        frames = m.Frames(m.answer_decoder)
+        writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(m.Seal(1, "log", 1, ())))
+        for size in range(CALLS_MAX + 1):
+            writer.write(m.frame(m.Advance(2 + size, "log", 2 + size, bytes(32), b"", 0)))
+        told: list[int] = []
+        async with asyncio.timeout(5):
+            while len(told) <= CALLS_MAX:
+                told += [one.id for one in frames.feed(await reader.read(1 << 16)) if isinstance(one, m.Done)]
 
     assert list(range(2, 3 + CALLS_MAX)) == told

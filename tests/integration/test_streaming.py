@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -11,15 +14,20 @@ import pytest
 from kit.disk import FaultDisk
 from kit.inside import start_inside
 from kit.node import PROOF, Node
+from sealpress.client import load_client
+from sealpress.client.tls import credentials
 from sealpress.core.answer import Answers
 from sealpress.rpc.streaming import Stream
 from sealpress.steps._state import Caller
 from sealpress.v1 import signing_pb2 as pb
-from sealpress.v1 import types_pb2
+from sealpress.v1 import signing_pb2_grpc, types_pb2
 from sealpress.values import Identity
 
 BOUND = 4
 ITEMS = 24
+STREAMS = 10
+ITEMS_AT_ONCE = 16
+SLOWER_S = 0.05
 
 
 def item(number: int, *, size: int = 32) -> pb.SignRequest:
@@ -35,6 +43,8 @@ class Wire:
         self.items = iter(items)
         self.given = 0
         self.answers: list[pb.SignResponse] = []
+        self.held: list[bool] = []  # for each answer, whether it may wait for the next
+        self._hold = False
         self.open = asyncio.Event()  # answers are taken
         self.exhausted = asyncio.Event()  # all were handed out
         self.ended = asyncio.Event()  # nothing more comes
@@ -53,6 +63,12 @@ class Wire:
         """Takes it."""
         await self.open.wait()
         self.answers.append(pb.SignResponse.FromString(answer))
+        self.held.append(self._hold)
+        self._hold = False
+
+    def disable_next_message_compression(self) -> None:
+        """What is written next may wait for what comes after it (rpc/buffering.py)."""
+        self._hold = True
 
 
 class Inside:
@@ -114,6 +130,8 @@ def test_a_stream_is_read_no_faster_than_it_is_answered(node: Node) -> None:
             await stream
             answered = {answer.request_id: answer for answer in wire.answers}
             assert len(answered) == ITEMS
+            assert any(wire.held)
+            assert not (wire.held[0] or wire.held[-1])
             for number in range(ITEMS):
                 answer = answered[f"item-{number}"]
                 assert bool(answer.proof) is not answer.HasField("error") is (number % 3 == 0)
@@ -157,3 +175,35 @@ def test_a_known_item_is_answered_on_the_stream_from_the_log(node: Node) -> None
             assert len(leaves[0]) == BOUND
 
     asyncio.run(scenario())
+
+
+def test_a_stream_after_a_stream_is_answered_as_quickly_as_the_first() -> None:
+    """On one connection, many items at a time: no first answer waits for anything but its commit."""
+
+    async def seconds_to_first(stub: Any, serial: int) -> float:
+        room = asyncio.Semaphore(ITEMS_AT_ONCE)
+
+        async def items() -> AsyncIterator[pb.SignRequest]:
+            for number in range(serial * 100, serial * 100 + 100):
+                await room.acquire()
+                yield item(number)
+
+        started = time.monotonic()
+        answered: list[float] = []
+        async for answer in stub.SignStream(items()):
+            assert answer.proof
+            answered.append(time.monotonic() - started)
+            room.release()
+        assert len(answered) == 100
+        return answered[0]
+
+    async def scenario(node: Node) -> list[float]:
+        trust = credentials(load_client(node.directory / "client.toml"))
+        async with grpc.aio.secure_channel(node.ready["signing"], trust) as channel:
+            await channel.channel_ready()
+            stub = signing_pb2_grpc.SigningServiceStub(channel)  # type: ignore[no-untyped-call]
+            return [await seconds_to_first(stub, serial) for serial in range(STREAMS)]
+
+    with Node() as node:
+        first, *later = asyncio.run(scenario(node))
+    assert statistics.median(later) < first + SLOWER_S, (first, later)

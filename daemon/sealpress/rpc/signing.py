@@ -19,7 +19,7 @@ from sealpress.core.answer import Answers
 from sealpress.core.digests import Hasher
 from sealpress.errors import Malformed
 from sealpress.flow import Flow
-from sealpress.rpc import convert
+from sealpress.rpc import buffering, convert
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.streaming import Stream
 from sealpress.steps import settle
@@ -165,7 +165,8 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
 
 
 def add_to_server(service: SigningService, server: Any) -> None:
-    """As the generated function does, but what a method answers as bytes goes out as it is."""
+    """As the generated function does, but what a method answers as bytes goes out as it is, and may go out together."""
+    buffering.enable()
     unary = grpc.unary_unary_rpc_method_handler
     handlers = {
         "Sign": unary(service.Sign, pb.SignRequest.FromString),

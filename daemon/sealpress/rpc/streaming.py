@@ -1,8 +1,8 @@
 """One SignStream: items come in, answers go out in the order of completion, and neither waits for the other.
 
 No item has a task: it waits in its ticket as an `_Item`, which puts its answer into the row of what is to be written.
-The answers of a batch are so made one after the other before any is written, and wake the writer once. Made each by
-itself, between the system calls that send the others, they would cost twice as much.
+The answers of a batch are so made one after the other before any is written, wake the writer once and leave together
+(buffering.py). Made and sent each by itself, between two turns of the loop, they would cost twice as much.
 
 Guarantees: at most `stream_items_pending_max` items are under way or unwritten, the stream is read no faster; an item
 that fails is answered with its error and does not end the stream; when the stream ends early, nobody waits for its
@@ -22,6 +22,7 @@ from sealpress.core.answer import Answers
 from sealpress.errors import Refusal
 from sealpress.flow import Flow
 from sealpress.rpc import convert, status
+from sealpress.rpc.buffering import buffer_next
 from sealpress.rpc.interceptors import Context
 from sealpress.steps._state import Caller, Settled, Ticket
 from sealpress.telemetry import Telemetry
@@ -145,6 +146,7 @@ class Stream:
 
     async def _write(self) -> None:
         answered, write = self._answered, self._context.write
+        begun = False  # the first answer leaves at once (buffering.py)
         while not self._ended or self._pending:
             if not answered:
                 self._word.clear()
@@ -153,6 +155,9 @@ class Stream:
             item = answered.popleft()
             if item.ticket is not None:
                 self._flow.leave(item.ticket, item)
+            if answered and begun:
+                buffer_next(self._context)
             await write(item.answer)
+            begun = True
             self._pending -= 1
             self._room.set()

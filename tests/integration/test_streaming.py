@@ -48,6 +48,7 @@ class Wire:
         self.open = asyncio.Event()  # answers are taken
         self.exhausted = asyncio.Event()  # all were handed out
         self.ended = asyncio.Event()  # nothing more comes
+        self.broken = False  # nobody is there any more
 
     async def read(self) -> Any:
         """The next item; after the last one nothing, until the caller has ended his half."""
@@ -62,6 +63,8 @@ class Wire:
     async def write(self, answer: bytes) -> None:
         """Takes it."""
         await self.open.wait()
+        if self.broken:
+            raise grpc.aio.InternalError
         self.answers.append(pb.SignResponse.FromString(answer))
         self.held.append(self._hold)
         self._hold = False
@@ -153,6 +156,26 @@ def test_nobody_waits_for_the_items_of_a_stream_that_broke_off(node: Node) -> No
             stream.cancel()
             await asyncio.gather(stream, return_exceptions=True)
             assert not any(ticket.waiters for ticket in tickets)
+            await until(lambda: not inside.flow.shared.live)
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_who_went_away_is_cancelled_and_no_error(node: Node) -> None:
+    """A write to nobody ends the stream as gRPC's cancellation does: it is nothing to log, and nobody waits."""
+
+    async def scenario() -> None:
+        async with Inside(node) as inside:
+            wire = Wire([item(number) for number in range(ITEMS)])
+            wire.broken = True
+            stream = inside.begin(wire)
+            await until(lambda: wire.given > BOUND)
+            tickets = list(inside.flow.shared.live.values())
+            wire.open.set()
+            await asyncio.wait([stream], timeout=20)
+            assert stream.cancelled()
+            assert not any(ticket.waiters for ticket in tickets)
+            assert wire.answers == []
             await until(lambda: not inside.flow.shared.live)
 
     asyncio.run(scenario())

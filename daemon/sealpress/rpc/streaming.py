@@ -72,11 +72,14 @@ class Stream:
         self._ended = False  # nothing more will be read
 
     async def run(self, caller: Callable[[], Caller]) -> None:
-        """Until everything that came is answered; `caller`: who asks, as of now."""
+        """Until everything that came is answered; `caller`: who asks, as of now. Cancelled if the caller went away."""
+        gone = False
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._write())
                 await self._read(caller)
+        except* grpc.aio.InternalError:  # a write failed, which may be known before gRPC has cancelled the method
+            gone = True
         finally:
             for item in self._under_way:
                 if item.ticket is not None:
@@ -84,6 +87,8 @@ class Stream:
             tasks, self._tasks = self._tasks, set()
             for task in tasks:
                 task.cancel()
+        if gone:
+            raise asyncio.CancelledError
 
     def take(self, item: _Item) -> None:
         """It is answered, or failed: the writer's."""

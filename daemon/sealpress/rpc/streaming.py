@@ -28,6 +28,8 @@ from sealpress.steps._state import Caller, Settled, Ticket
 from sealpress.telemetry import Telemetry
 from sealpress.v1 import signing_pb2 as pb
 
+TOGETHER = 8  # answers in one write at most: the caller is at work on them while the next are made ready
+
 
 class _Item:
     """A request of the stream that waits for its ticket (steps/_state.py `Waiter`)."""
@@ -151,7 +153,7 @@ class Stream:
 
     async def _write(self) -> None:
         answered, write = self._answered, self._context.write
-        begun = False  # the first answer leaves at once (buffering.py)
+        room = 0  # for answers to be buffered before one leaves; none before the first (buffering.py)
         while not self._ended or self._pending:
             if not answered:
                 self._word.clear()
@@ -160,9 +162,11 @@ class Stream:
             item = answered.popleft()
             if item.ticket is not None:
                 self._flow.leave(item.ticket, item)
-            if answered and begun:
+            if answered and room:
                 buffer_next(self._context)
+                room -= 1
+            else:
+                room = TOGETHER - 1
             await write(item.answer)
-            begun = True
             self._pending -= 1
             self._room.set()

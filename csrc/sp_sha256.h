@@ -13,7 +13,7 @@
 
 #define SP_SHA256_SIZE 32
 #define SP_SHA256_BLOCK 64
-#define SP_SHA256_LANES_MAX 16
+#define SP_SHA256_LANES_MAX 32
 
 static inline void sp_sha256_store(const uint32_t state[8], uint8_t out[SP_SHA256_SIZE])
 {
@@ -38,9 +38,9 @@ typedef struct sp_sha256_impl {
     /* exactly `lanes` messages of `size` bytes in all, of which `start` has taken all but 16 from salts and 32 from digests,
      * both end to end; NULL: it has no quicker way */
     void (*leaves)(const uint32_t start[8], uint64_t size, const uint8_t *salts, const uint8_t *digests, uint8_t *out);
-    /* `groups` times `lanes` messages of the seed and a number, big endian, which counts from `first`; NULL: it has no quicker
+    /* `times` times `lanes` messages of the seed and a number, big endian, which counts from `first`; NULL: it has no quicker
      * way */
-    void (*numbered)(const uint8_t seed[32], uint32_t first, size_t groups, uint8_t *out);
+    void (*numbered)(const uint8_t seed[32], uint32_t first, size_t times, uint8_t *out);
 } sp_sha256_impl;
 
 extern const sp_sha256_impl sp_sha256_portable, sp_sha256_shani, sp_sha256_avx2, sp_sha256_avx512, sp_sha256_armv8;

@@ -3,10 +3,14 @@
  *   WORD_BITS                      32: SHA-256, 64: SHA-384 and SHA-512
  *   vec, WIDE, WIDE_TARGET, XOR3, CHOOSE, MAJORITY                 (sp_wide_*.h)
  *   LANES, ADD, ADD_WORD(x, pointer), RIGHT(x, n), TURN(x, n), SPREAD(word)
+ *   GROUPS                         of LANES messages in step, 1 or 2
+ *   WIDTH_MIN                      for fewer messages a narrower kernel is quicker
  *   wide_load(w, blocks, at)       the sixteen words of the blocks at blocks[lane] + at, in the processor's order
+ *   wide_open(s, rows)             the eight words at rows[lane]
+ *   wide_close(s, rows)            and back; s is used up
  * and gets wide_block and a kernel's compress_lanes; with
- *   WIDE_STORE(s, out)             eight words of each lane, big endian, one message behind the other
- * also wide_start and digest_lanes. */
+ *   SWAP(x)                        the bytes of each word reversed
+ * also wide_start, wide_swapped and digest_lanes. */
 #ifndef SP_SHA2_WIDE_H
 #define SP_SHA2_WIDE_H
 
@@ -18,6 +22,7 @@
 #define WORD uint32_t
 #define ROUNDS 64
 #define CONSTANTS sp_sha256_constants
+#define PICK sp_sha256_pick
 #define BIG0 2, 13, 22
 #define BIG1 6, 11, 25
 #define SMALL0 7, 18, 3
@@ -26,6 +31,7 @@
 #define WORD uint64_t
 #define ROUNDS 80
 #define CONSTANTS sp_sha512_constants
+#define PICK sp_sha512_pick
 #define BIG0 28, 34, 39
 #define BIG1 14, 18, 41
 #define SMALL0 1, 8, 7
@@ -33,6 +39,7 @@
 #endif
 
 #define BLOCK (16 * sizeof(WORD))
+#define DIGEST (8 * sizeof(WORD))
 #define SIGMA(x, p, q, r) XOR3(TURN(x, p), TURN(x, q), TURN(x, r))
 #define SMALL(x, p, q, r) XOR3(TURN(x, p), TURN(x, q), RIGHT(x, r))
 #define WITH(name, ...) name(__VA_ARGS__)      /* expands BIG0 and its like to three arguments first */
@@ -59,20 +66,55 @@ WIDE void wide_next(vec w[16], int i)
     w[i & 15] = ADD(sum, WITH(SMALL, late, SMALL1));
 }
 
+/* A round waits for the one before it, four operations behind one another. Where there are registers for two states, two
+ * groups take their rounds in turn and fill each other's waits. `groups` is 1 or GROUPS, and a constant. */
+#define EACH_GROUP(g) \
+    _Pragma("GCC unroll 2") \
+    for (int g = 0; g < groups; g++)
+
 /* Rounds from `base` on, to the end, of the words that w holds for them. A word is made sixteen rounds before it is
  * needed: the processor always finds work beside the chain of additions from round to round. */
-WIDE void wide_rounds(vec s[8], vec w[16], int base)
+WIDE void wide_rounds_of(vec (*state)[8], vec (*w)[16], int base, int groups)
 {
+    vec s[GROUPS][8];
+    EACH_GROUP(g) {
+        memcpy(s[g], state[g], sizeof s[g]);
+    }
     for (; base < ROUNDS - 16; base += 16) {
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++) {
-            wide_round(s, i, ADD_WORD(w[i], CONSTANTS + base + i));
-            wide_next(w, i);
+            EACH_GROUP(g) {
+                wide_round(s[g], i, ADD_WORD(w[g][i], CONSTANTS + base + i));
+                wide_next(w[g], i);
+                if (groups > 1) {
+                    __asm__ volatile("" : "+m"(*(vec (*)[16])w[g]));    /* w stays there: the registers are for the states */
+                }
+            }
         }
     }
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++) {
-        wide_round(s, i, ADD_WORD(w[i], CONSTANTS + base + i));
+        EACH_GROUP(g) {
+            wide_round(s[g], i, ADD_WORD(w[g][i], CONSTANTS + base + i));
+        }
+    }
+    EACH_GROUP(g) {
+        memcpy(state[g], s[g], sizeof s[g]);
+    }
+}
+
+/* A function of its own: one copy of it for all that a kernel does stays in the cache of instructions. */
+__attribute__((noinline)) WIDE_TARGET static void rounds_in_turn(vec (*s)[8], vec (*w)[16], int base)
+{
+    wide_rounds_of(s, w, base, GROUPS);
+}
+
+WIDE void wide_rounds(vec (*s)[8], vec (*w)[16], int base, int groups)
+{
+    if (groups > 1) {
+        rounds_in_turn(s, w, base);
+    } else {
+        wide_rounds_of(s, w, base, 1);
     }
 }
 
@@ -85,88 +127,130 @@ WIDE void wide_add(vec state[8], const vec s[8])
 }
 
 /* One block of each lane; w is used up. */
-WIDE void wide_block(vec state[8], vec w[16])
+WIDE void wide_block(vec (*state)[8], vec (*w)[16], int groups)
 {
-    vec s[8];
-    memcpy(s, state, sizeof s);
-    wide_rounds(s, w, 0);
-    wide_add(state, s);
+    vec s[GROUPS][8];
+    EACH_GROUP(g) {
+        memcpy(s[g], state[g], sizeof s[g]);
+    }
+    wide_rounds(s, w, 0, groups);
+    EACH_GROUP(g) {
+        wide_add(state[g], s[g]);
+    }
 }
 
-WIDE void wide_blocks(vec state[8], const uint8_t *const *blocks, size_t count)
+WIDE void wide_blocks(vec (*state)[8], const uint8_t *const *blocks, size_t count, int groups)
 {
     for (size_t at = 0; at < count * BLOCK; at += BLOCK) {
-        vec w[16];
-        wide_load(w, blocks, at);
-        wide_block(state, w);
+        vec w[GROUPS][16];
+        EACH_GROUP(g) {
+            wide_load(w[g], blocks + LANES * g, at);
+        }
+        wide_block(state, w, groups);
     }
 }
 
-/* LANES messages from `blocks` on; those behind `width` repeat the first one. Answers how many are meant. */
-WIDE size_t wide_fill(const uint8_t *filled[LANES], const uint8_t *const *blocks, size_t width)
+/* `groups` times LANES messages from `blocks` on; those behind `width` repeat the first one. */
+WIDE void wide_fill(const uint8_t **filled, const uint8_t *const *blocks, size_t width, int groups)
 {
-    for (size_t lane = 0; lane < LANES; lane++) {
+    for (size_t lane = 0; lane < (size_t)(groups * LANES); lane++) {
         filled[lane] = blocks[lane < width ? lane : 0];
     }
-    return width < LANES ? width : LANES;
 }
 
-/* The states of `width` messages, as words in lanes; and back. */
-WIDE void wide_open(vec state[8], WORD (*states)[8], size_t width)
+/* Rows of eight words from `first` on, one for each message; those behind `width` share the spare one. */
+WIDE void wide_rows(uint8_t **rows, uint8_t *first, size_t width, uint8_t *spare, int groups)
 {
-    WORD words[8][LANES] __attribute__((aligned(64)));
-    for (size_t i = 0; i < 8; i++) {
-        for (size_t lane = 0; lane < LANES; lane++) {
-            words[i][lane] = states[lane < width ? lane : 0][i];
-        }
+    for (size_t lane = 0; lane < (size_t)(groups * LANES); lane++) {
+        rows[lane] = lane < width ? first + DIGEST * lane : spare;
     }
-    memcpy(state, words, sizeof words);
 }
 
-WIDE void wide_close(const vec state[8], WORD (*states)[8], size_t width)
+/* `width` messages, at most those of `groups`. */
+WIDE void wide_compress(WORD (*states)[8], const uint8_t *const *blocks, size_t count, size_t width, int groups)
 {
-    WORD words[8][LANES] __attribute__((aligned(64)));
-    memcpy(words, state, sizeof words);
-    for (size_t lane = 0; lane < width; lane++) {
-        for (size_t i = 0; i < 8; i++) {
-            states[lane][i] = words[i][lane];
-        }
+    const uint8_t *filled[GROUPS * LANES];
+    uint8_t *rows[GROUPS * LANES], spare[DIGEST] = {0};
+    vec state[GROUPS][8];
+    wide_fill(filled, blocks, width, groups);
+    wide_rows(rows, (uint8_t *)states, width, spare, groups);
+    EACH_GROUP(g) {
+        wide_open(state[g], rows + LANES * g);
     }
+    wide_blocks(state, filled, count, groups);
+    EACH_GROUP(g) {
+        wide_close(state[g], rows + LANES * g);
+    }
+}
+
+/* So many of `width` messages go together: two groups, one, or none. A group costs the same however few are in it. */
+WIDE size_t wide_part(size_t width)
+{
+    const size_t most = width >= LANES + WIDTH_MIN ? GROUPS * LANES : width >= WIDTH_MIN ? LANES : 0;
+    return width < most ? width : most;
 }
 
 WIDE_TARGET static void compress_lanes(WORD (*states)[8], const uint8_t *const *blocks, size_t count, size_t width)
 {
-    for (size_t at = 0; at < width; at += LANES) {
-        const uint8_t *filled[LANES];
-        const size_t some = wide_fill(filled, blocks + at, width - at);
-        vec state[8];
-        wide_open(state, states + at, some);
-        wide_blocks(state, filled, count);
-        wide_close(state, states + at, some);
+    for (size_t part; (part = wide_part(width)) > 0; width -= part, states += part, blocks += part) {
+        if (GROUPS > 1 && part > LANES) {
+            wide_compress(states, blocks, count, part, GROUPS);
+        } else {
+            wide_compress(states, blocks, count, part, 1);
+        }
+    }
+    if (width > 0) {
+        PICK(width)->compress_lanes(states, blocks, count, width);
     }
 }
 
-#ifdef WIDE_STORE
+#ifdef SWAP
 
-WIDE void wide_start(vec state[8], const WORD start[8])
+WIDE void wide_start(vec (*state)[8], const WORD start[8], int groups)
 {
+    EACH_GROUP(g) {
+        for (int i = 0; i < 8; i++) {
+            state[g][i] = SPREAD(start[i]);
+        }
+    }
+}
+
+/* Digests are states with the first byte of a word in front. */
+WIDE void wide_swapped(vec state[8])
+{
+#pragma GCC unroll 8
     for (int i = 0; i < 8; i++) {
-        state[i] = SPREAD(start[i]);
+        state[i] = SWAP(state[i]);
+    }
+}
+
+WIDE void wide_digest(const WORD start[8], const uint8_t *const *blocks, size_t count, size_t width, uint8_t *out, int groups)
+{
+    const uint8_t *filled[GROUPS * LANES];
+    uint8_t *rows[GROUPS * LANES], spare[DIGEST];
+    vec state[GROUPS][8];
+    wide_fill(filled, blocks, width, groups);
+    wide_rows(rows, out, width, spare, groups);
+    wide_start(state, start, groups);
+    wide_blocks(state, filled, count, groups);
+    EACH_GROUP(g) {
+        wide_swapped(state[g]);
+        wide_close(state[g], rows + LANES * g);
     }
 }
 
 WIDE_TARGET static void digest_lanes(const WORD start[8], const uint8_t *const *blocks, size_t count, size_t width,
                                      uint8_t *out)
 {
-    for (size_t at = 0; at < width; at += LANES) {
-        const uint8_t *filled[LANES];
-        uint8_t digests[LANES * 8 * sizeof(WORD)];
-        const size_t some = wide_fill(filled, blocks + at, width - at);
-        vec state[8];
-        wide_start(state, start);
-        wide_blocks(state, filled, count);
-        WIDE_STORE(state, digests);
-        memcpy(out + at * 8 * sizeof(WORD), digests, some * 8 * sizeof(WORD));
+    for (size_t part; (part = wide_part(width)) > 0; width -= part, blocks += part, out += DIGEST * part) {
+        if (GROUPS > 1 && part > LANES) {
+            wide_digest(start, blocks, count, part, out, GROUPS);
+        } else {
+            wide_digest(start, blocks, count, part, out, 1);
+        }
+    }
+    if (width > 0) {
+        PICK(width)->digest_lanes(start, blocks, count, width, out);
     }
 }
 

@@ -9,7 +9,7 @@
 #define SP_SHA384_SIZE 48
 #define SP_SHA512_SIZE 64
 #define SP_SHA512_BLOCK 128
-#define SP_SHA512_LANES_MAX 8
+#define SP_SHA512_LANES_MAX 16
 
 typedef struct sp_sha512_impl {
     const char *name;

@@ -7,6 +7,8 @@
 
 #define WORD_BITS 64
 #define LANES 4
+#define GROUPS 1
+#define WIDTH_MIN 2
 #define ADD(x, y) _mm256_add_epi64(x, y)
 #define ADD_WORD(x, word) ADD(x, SPREAD(*(word)))
 #define RIGHT(x, n) _mm256_srli_epi64(x, n)
@@ -36,12 +38,34 @@ WIDE void wide_load(vec w[16], const uint8_t *const *blocks, size_t at)
     }
 }
 
+WIDE void wide_open(vec s[8], uint8_t *const rows[LANES])
+{
+#pragma GCC unroll 4
+    for (int lane = 0; lane < LANES; lane++) {
+        s[lane] = _mm256_loadu_si256((const __m256i *)rows[lane]);
+        s[4 + lane] = _mm256_loadu_si256((const __m256i *)(rows[lane] + 32));
+    }
+    wide_turn64(s);
+    wide_turn64(s + 4);
+}
+
+WIDE void wide_close(vec s[8], uint8_t *const rows[LANES])
+{
+    wide_turn64(s);
+    wide_turn64(s + 4);
+#pragma GCC unroll 4
+    for (int lane = 0; lane < LANES; lane++) {
+        _mm256_storeu_si256((__m256i *)rows[lane], s[lane]);
+        _mm256_storeu_si256((__m256i *)(rows[lane] + 32), s[4 + lane]);
+    }
+}
+
 #include "sp_sha2_wide.h"
 
 const sp_sha512_impl sp_sha512_avx2 = {
     .name = "avx2",
     .needs = SP_CPU_AVX2,
-    .width_min = 2,
+    .width_min = WIDTH_MIN,
     .lanes = LANES,
     .compress_lanes = compress_lanes,
 };

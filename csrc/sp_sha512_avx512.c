@@ -7,6 +7,8 @@
 
 #define WORD_BITS 64
 #define LANES 8
+#define GROUPS 2
+#define WIDTH_MIN 3
 #define ADD(x, y) IN_ORDER("vpaddq %2, %1, %0", x, "v"(y))
 #define ADD_WORD(x, word) IN_ORDER("vpaddq %2%{1to8%}, %1, %0", x, "m"(*(word)))
 #define RIGHT(x, n) IN_ORDER("vpsrlq %2, %1, %0", x, "i"(n))
@@ -41,13 +43,31 @@ WIDE void wide_load(vec w[16], const uint8_t *const *blocks, size_t at)
     wide_turn64(w + 8);
 }
 
+WIDE void wide_open(vec s[8], uint8_t *const rows[LANES])
+{
+#pragma GCC unroll 8
+    for (int lane = 0; lane < LANES; lane++) {
+        s[lane] = _mm512_loadu_si512(rows[lane]);
+    }
+    wide_turn64(s);
+}
+
+WIDE void wide_close(vec s[8], uint8_t *const rows[LANES])
+{
+    wide_turn64(s);
+#pragma GCC unroll 8
+    for (int lane = 0; lane < LANES; lane++) {
+        _mm512_storeu_si512(rows[lane], s[lane]);
+    }
+}
+
 #include "sp_sha2_wide.h"
 
 const sp_sha512_impl sp_sha512_avx512 = {
     .name = "avx512",
     .needs = SP_CPU_AVX512,
-    .width_min = 3,
-    .lanes = LANES,
+    .width_min = WIDTH_MIN,
+    .lanes = GROUPS * LANES,
     .compress_lanes = compress_lanes,
 };
 

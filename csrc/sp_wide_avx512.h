@@ -36,6 +36,19 @@ WIDE vec wide_swap64(vec x)
     return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090a0b0c0d0e0f, 0x0001020304050607)));
 }
 
+/* Two halves from two places to one vector; and back. */
+WIDE vec wide_join(const uint8_t *low, const uint8_t *high)
+{
+    const vec half = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)low));
+    return _mm512_inserti64x4(half, _mm256_loadu_si256((const __m256i *)high), 1);
+}
+
+WIDE void wide_split(vec x, uint8_t *low, uint8_t *high)
+{
+    _mm256_storeu_si256((__m256i *)low, _mm512_castsi512_si256(x));
+    _mm256_storeu_si256((__m256i *)high, _mm512_extracti64x4_epi64(x, 1));
+}
+
 /* Among vectors 4 i to 4 i + 3, exchanges quarters of 128 bits so that vector q of four holds their quarters q. */
 WIDE void wide_quarters(vec *a, vec *b, vec *c, vec *d)
 {

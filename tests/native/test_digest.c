@@ -56,7 +56,7 @@ static void hmac_answers(void)
     EXPECT(is_hex(out, 32, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"));
 }
 
-/* Every number of pairs from none to past four full groups of lanes, in place and apart. */
+/* Every number of pairs from none to past twice what the widest kernel takes, in place and apart. */
 static void nodes(void)
 {
     static uint8_t out[ITEMS * 32], in_place[ITEMS * 64], message[65];
@@ -180,6 +180,25 @@ static void many_of_mixed_length(uint8_t algorithm)
     sp_hasher_free(hasher);
 }
 
+/* Every number of messages up to past what the widest kernel takes, all of one length, so that all go in step. */
+static void many_of_one_length(uint8_t algorithm)
+{
+    static uint8_t out[ITEMS * SP_DIGEST_SIZE_MAX], expected[ITEMS * SP_DIGEST_SIZE_MAX];
+    const uint8_t *data[ITEMS];
+    size_t sizes[ITEMS];
+    const size_t width = sp_digest_size(algorithm);
+    for (size_t i = 0; i < ITEMS; i++) {
+        data[i] = text + 11 * i;
+        sizes[i] = 300;
+        EXPECT(sp_digest_many(algorithm, 1, &data[i], &sizes[i], expected + width * i) == SP_OK);
+    }
+    for (size_t count = 1; count <= ITEMS; count++) {
+        memset(out, 0, sizeof out);
+        EXPECT(sp_digest_many(algorithm, count, data, sizes, out) == SP_OK);
+        EXPECT(memcmp(out, expected, width * count) == 0);
+    }
+}
+
 static void kernels_agree(void)
 {
     uint32_t expected[8], made[8];
@@ -207,6 +226,7 @@ static void everything(void)
     }
     for (uint8_t algorithm = 1; algorithm <= 3; algorithm++) {
         many_of_mixed_length(algorithm);
+        many_of_one_length(algorithm);
     }
 }
 

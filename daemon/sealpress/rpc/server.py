@@ -129,6 +129,20 @@ def options(limits: Limits, metadata_bytes_max: int = METADATA_BYTES_MAX) -> lis
     ]
 
 
+class _Methods:
+    """Takes the methods of services for a server, each by its name alone.
+
+    A registered method is asked for apart from all others: with each call the server's loop looks through as many
+    futures as there are such methods.
+    """
+
+    def __init__(self, server: Any) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
+        """They are among the generic ones, too."""
+
+
 class Listener:
     """One address with some services."""
 
@@ -148,10 +162,10 @@ class Listener:
             maximum_concurrent_rpcs=GUARD_FACTOR * limits.requests_pending_max,
         )
         self._health = health.aio.HealthServicer()
-        offered = services.offered(names)
+        offered, methods = services.offered(names), _Methods(self._server)
         for add, service, _ in offered:
-            add(service, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+            add(service, methods)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
         self._offered = [name for _, _, name in offered]
         shown = (*self._offered, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(shown, self._server)

@@ -176,4 +176,5 @@ def add_to_server(service: SigningService, server: Any) -> None:
         "ListKeys": unary(service.ListKeys, pb.ListKeysRequest.FromString, pb.ListKeysResponse.SerializeToString),
         "GetKey": unary(service.GetKey, pb.GetKeyRequest.FromString, pb.GetKeyResponse.SerializeToString),
     }
-    server.add_registered_method_handlers(pb.DESCRIPTOR.services_by_name["SigningService"].full_name, handlers)
+    name = pb.DESCRIPTOR.services_by_name["SigningService"].full_name
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))

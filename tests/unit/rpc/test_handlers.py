@@ -18,11 +18,12 @@ class Listed:
         self.name = ""
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
-        """The same once more, without names."""
+        """What is added, by method."""
+        (service,) = handlers
+        self.name, self.handlers = service.service_name(), vars(service)["_method_handlers"]
 
     def add_registered_method_handlers(self, name: str, handlers: dict[str, Any]) -> None:
-        """What is added, by method."""
-        self.name, self.handlers = name, handlers
+        """The same once more, as generated code does."""
 
 
 def test_every_method_is_served_as_generated_code_would() -> None:

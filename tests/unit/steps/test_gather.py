@@ -85,6 +85,17 @@ def test_a_crowd_that_was_just_answered_is_waited_for(crowd: Crowd) -> None:
     assert crowd.wait_ns(30) == 0
 
 
+def test_whoever_is_answered_is_waited_for_before_his_answer_is_sent(crowd: Crowd) -> None:
+    """The items of a stream: the first is back while the answers of the others are still written, one by one."""
+    crowd.come(30)
+    crowd.gather.cut()
+    for _ in range(30):
+        crowd.gather.ended()
+    crowd.gather.went(crowd.clock.monotonic_ns())
+    crowd.come(1)
+    assert crowd.wait_ns(1) > 0
+
+
 def test_those_in_the_token_are_here(crowd: Crowd) -> None:
     """When half of the crowd waits for the token, the other half is complete without it."""
     crowd.come(60)
@@ -108,10 +119,10 @@ def test_a_batch_without_the_whole_crowd_does_not_end_it(crowd: Crowd) -> None:
     """Those who were kept on their way are waited for with the next batch."""
     crowd.round(30)
     crowd.round(10)
-    crowd.come(25)
-    assert crowd.wait_ns(25) > 0
+    crowd.come(29)
+    assert crowd.wait_ns(29) > 0
     crowd.come(1)
-    assert crowd.wait_ns(26) == 0
+    assert crowd.wait_ns(30) == 0
 
 
 def test_a_crowd_is_forgotten_after_a_quiet_time(crowd: Crowd) -> None:
@@ -133,6 +144,32 @@ def test_a_crowd_is_forgotten_after_one_batch_that_it_did_not_come_for(crowd: Cr
     crowd.go(1)
     crowd.come(1)
     assert crowd.wait_ns(1) == 0
+
+
+def test_who_stays_away_is_forgotten_though_others_come_and_go(crowd: Crowd) -> None:
+    """Of sixty callers two go on: after FORGET_NS without the others both are cut as soon as they are here."""
+    crowd.round(60)
+    for _ in range(1 + FORGET_NS // QUIET_NS):
+        crowd.come(2)
+        assert crowd.wait_ns(2) > 0
+        crowd.gather.cut()
+        crowd.go(2)
+        crowd.pass_(QUIET_NS)
+    crowd.come(1)
+    assert crowd.wait_ns(1) > 0
+    crowd.come(1)
+    assert crowd.wait_ns(2) == 0
+
+
+def test_a_slow_token_waits_for_fewer_after_each_smaller_batch(crowd: Crowd) -> None:
+    """Time in which it has no work costs more than a smaller batch: a few who are late come with the next one."""
+    crowd.round(30)
+    crowd.round(10)
+    crowd.come(23)
+    now_ns = crowd.clock.monotonic_ns()
+    assert crowd.gather.wait_ns(now_ns, 23, 0, SLOW_NS) > 0
+    crowd.come(3)
+    assert crowd.gather.wait_ns(now_ns, 23, 0, SLOW_NS) == 0
 
 
 def test_nobody_waits_for_longer_than_the_bound(crowd: Crowd) -> None:

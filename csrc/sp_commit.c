@@ -25,8 +25,6 @@
 #include "sp_place.h"
 #include "sp_tree.h"
 
-#define FLUSH_LEAVES (UINT64_C(1) << 17)
-
 static uint64_t clock_ns(void)
 {
     struct timespec now;
@@ -275,25 +273,8 @@ static void tell(sp_carried *work, int status)
  * trust the levels up to its tree size. The result is out already; only the next batch would wait. */
 static void sync_tree(sp_journal *journal)
 {
-    int status = sp_tree_sync(journal->tree), error = errno;
-    status = status == SP_OK ? sp_spare_flushed(&journal->spare, &error) : status;
-    if (status != SP_OK) {
-        sp_flight_failed(&journal->flights, error, 0);
-    }
-}
-
-/* A large segment's share of the tree is some hundred megabytes: most of it goes to the disk while the segment fills. */
-static void flush_tree(sp_journal *journal)
-{
-    const sp_tree *tree = journal->tree;
-    uint64_t size = sp_tree_size(tree);
-    if (tree->dir != NULL && size - journal->flushed >= FLUSH_LEAVES) {
-        int files[SP_SPARE_FLUSH];          /* each level has half the bytes of the one below */
-        for (uint32_t i = 0; i < SP_SPARE_FLUSH; i++) {
-            files[i] = tree->level[i].file;
-        }
-        sp_spare_flush(&journal->spare, files, SP_SPARE_FLUSH);
-        journal->flushed = size;
+    if (sp_tree_sync(journal->tree) != SP_OK) {
+        sp_flight_failed(&journal->flights, errno, 0);
     }
 }
 
@@ -356,7 +337,7 @@ static void carry(sp_journal *journal, sp_flight *flight)
     if (ended) {
         sync_tree(journal);
     } else if (status == SP_OK) {
-        flush_tree(journal);
+        sp_tree_begin_write(journal->tree);
     }
     sp_flight_pass(flights, SP_GATE_COMMIT);
 }

@@ -55,6 +55,9 @@ struct sp_disk {
     /* These bytes, mapped at `data` (NULL: nowhere), will not be read soon: the memory that caches them may be had back; with
      * file -1 only what this process holds of it. Advice, which changes nothing that a reader sees; what is not synced yet stays. */
     void (*cool)(void *ctx, int file, void *data, uint64_t offset, uint64_t size);
+    /* The disk may begin to write these bytes, of which nobody waits to hear: a sync finds less to do. Advice, which makes
+     * nothing durable; what goes wrong on the way is an error of the next sync. */
+    void (*begin_write)(void *ctx, int file, uint64_t offset, uint64_t size);
     int (*lock)(void *ctx, int file);       /* exclusive, held until close; EWOULDBLOCK if another open file holds it */
     int (*rename)(void *ctx, const char *source, const char *target);
     int (*unlink)(void *ctx, const char *path);

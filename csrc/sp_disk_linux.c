@@ -163,6 +163,12 @@ static void linux_cool(void *ctx, int file, void *data, uint64_t offset, uint64_
     }
 }
 
+static void linux_begin_write(void *ctx, int file, uint64_t offset, uint64_t size)
+{
+    (void)ctx;
+    (void)sync_file_range(file, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
 /* An open-file-description lock: unlike fcntl's classic ones it also keeps out a
  * second opener in the same process, and closing another descriptor of the file
  * does not drop it. */
@@ -281,6 +287,7 @@ static const sp_disk DISK_LINUX = {
     .map_at = linux_map_at,
     .unmap = linux_unmap,
     .cool = linux_cool,
+    .begin_write = linux_begin_write,
     .lock = linux_lock,
     .rename = linux_rename,
     .unlink = linux_unlink,

@@ -287,7 +287,6 @@ static int start_steps(sp_journal *journal)
     } else {
         sp_spare_want(&journal->spare, journal->next_number);
     }
-    journal->flushed = state->tree_size;
     sp_flights *flights = &journal->flights;
     flights->plan = flights->told_plan = (sp_plan){
         .next_seq = state->next_seq,

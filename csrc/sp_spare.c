@@ -24,27 +24,6 @@ static void make_one(sp_spare *spare)
     pthread_cond_broadcast(&spare->changed);
 }
 
-/* A sync that fails here is not reported again to whoever syncs the file later: it is the end, as any other. */
-static void flush_some(sp_spare *spare)
-{
-    int files[SP_SPARE_FLUSH], error = 0;
-    uint32_t count = spare->flushes;
-    memcpy(files, spare->flush, sizeof files);
-    spare->flushes = 0;
-    spare->flushing = 1;
-    pthread_mutex_unlock(&spare->mutex);
-    for (uint32_t i = 0; error == 0 && i < count; i++) {
-        error = spare->disk->sync(spare->disk->ctx, files[i]);
-    }
-    pthread_mutex_lock(&spare->mutex);
-    if (error != 0) {
-        spare->status = SP_E_FAILED;
-        spare->system_errno = error;
-    }
-    spare->flushing = 0;
-    pthread_cond_broadcast(&spare->changed);
-}
-
 static void *spare_main(void *arg)
 {
     sp_spare *spare = arg;
@@ -52,8 +31,6 @@ static void *spare_main(void *arg)
     while (!spare->stop) {
         if (spare->wanted || spare->reserve_wanted) {
             make_one(spare);
-        } else if (spare->flushes > 0) {
-            flush_some(spare);
         } else {
             pthread_cond_wait(&spare->changed, &spare->mutex);
         }
@@ -99,32 +76,11 @@ void sp_spare_want(sp_spare *spare, uint64_t number)
     pthread_mutex_unlock(&spare->mutex);
 }
 
-void sp_spare_flush(sp_spare *spare, const int *files, uint32_t count)
-{
-    sp_bug_if(count > SP_SPARE_FLUSH);
-    pthread_mutex_lock(&spare->mutex);
-    memcpy(spare->flush, files, count * sizeof *files);
-    spare->flushes = count;
-    pthread_cond_broadcast(&spare->changed);
-    pthread_mutex_unlock(&spare->mutex);
-}
-
 /* Whatever kept a file from being made, nothing of the log was touched; only a sync that failed is the end. */
 static int no_file(const sp_spare *spare, int *system_errno)
 {
     *system_errno = spare->system_errno;
     return spare->status == SP_E_FAILED ? SP_E_FAILED : SP_E_FULL;
-}
-
-int sp_spare_flushed(sp_spare *spare, int *system_errno)
-{
-    pthread_mutex_lock(&spare->mutex);
-    while (spare->flushing) {
-        pthread_cond_wait(&spare->changed, &spare->mutex);
-    }
-    int status = spare->status == SP_E_FAILED ? no_file(spare, system_errno) : SP_OK;
-    pthread_mutex_unlock(&spare->mutex);
-    return status;
 }
 
 static int wait_for_reserve(sp_spare *spare, int *system_errno)

@@ -1,17 +1,13 @@
 /* The helper thread that keeps one empty segment ready, so that no commit waits for 64 MiB of zeros.
  *
  * It may keep a second one, the reserve, for the day when the disk is full: only a batch that says so takes it, and while
- * it is missing no other batch is written, so the room that it came from cannot be used up twice.
- *
- * Between the two it syncs files that others only want to be durable some time, a large log's tree. */
+ * it is missing no other batch is written, so the room that it came from cannot be used up twice. */
 #ifndef SP_SPARE_H
 #define SP_SPARE_H
 
 #include <pthread.h>
 
 #include "sp_disk.h"
-
-#define SP_SPARE_FLUSH 4u
 
 typedef struct sp_spare {
     const sp_disk *disk;            /* set by init, then constant */
@@ -25,9 +21,6 @@ typedef struct sp_spare {
     int stop, wanted, ready;
     uint64_t number;                /* of the segment wanted or ready */
     int reserve_wanted, reserve;    /* as wanted and ready */
-    int flush[SP_SPARE_FLUSH];      /* files that are to be synced */
-    uint32_t flushes;
-    int flushing;                   /* some of them are being synced */
     int status, system_errno;       /* of the last attempt, of any; SP_E_FAILED stays */
 } sp_spare;
 
@@ -43,11 +36,6 @@ int sp_spare_check(sp_spare *spare, int use_reserve, int *system_errno);
 /* Waits until segment `number` is there; if it cannot be made and `use_reserve`, the reserve becomes it. Otherwise
  * SP_E_FULL, nothing is changed and the next call tries again; SP_E_FAILED if a sync failed. *system_errno says why. */
 int sp_spare_take(sp_spare *spare, uint64_t number, int use_reserve, int *system_errno);
-/* Asks for these files, at most SP_SPARE_FLUSH and open until sp_spare_stop, to be synced in the background. */
-void sp_spare_flush(sp_spare *spare, const int *files, uint32_t count);
-/* After a sync of the same files that went well: waits for one under way here, which may have been told of a failure in its
- * place. SP_E_FAILED if a sync of this thread ever failed. */
-int sp_spare_flushed(sp_spare *spare, int *system_errno);
 void sp_spare_stop(sp_spare *spare);
 
 #endif

@@ -11,6 +11,9 @@
  * are fewer, but for one more at each level above the chunk's own. */
 enum { CHUNK = 8192, SCRATCH = (CHUNK + SP_LEVEL_COUNT) * 32 };
 
+/* A commit's sync waits for what the disk was given before it: for one or two of these, not for megabytes. */
+#define PIECE_BYTES (UINT64_C(256) << 10)
+
 /* Makes the directory and finds out whether its file system keeps what was allocated. Where it does not, the levels stay
  * in memory: they are derived, and a full disk in the middle of a commit would be worse than a rebuild. */
 static int tree_home(sp_tree *tree, const sp_disk *disk, const char *dir)
@@ -158,6 +161,19 @@ int sp_tree_append(sp_tree *tree, const uint8_t *leaf_hashes, uint64_t count)
     __atomic_store_n(&tree->size, end, __ATOMIC_RELEASE);
     release(tree, end);
     return SP_OK;
+}
+
+void sp_tree_begin_write(sp_tree *tree)
+{
+    const sp_disk *disk = tree->home.disk;
+    uint64_t size = sp_tree_size(tree);
+    for (uint32_t i = 0; tree->dir != NULL && (size >> i) * 32 >= PIECE_BYTES; i++) {
+        uint64_t end = (size >> i) * 32 / PIECE_BYTES * PIECE_BYTES;
+        if (end > tree->begun[i]) {
+            disk->begin_write(disk->ctx, tree->level[i].file, tree->begun[i], end - tree->begun[i]);
+            tree->begun[i] = end;
+        }
+    }
 }
 
 int sp_tree_sync(sp_tree *tree)

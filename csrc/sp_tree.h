@@ -16,6 +16,7 @@ struct sp_tree {
     char *dir;                  /* what home.dir points to; NULL: in memory */
     uint64_t size;              /* published; __atomic */
     uint64_t synced;            /* leaves that a sync has covered */
+    uint64_t begun[SP_LEVEL_COUNT];     /* bytes of each level that the disk was told to write */
     int failed;                 /* a sync failed: no later one may say that all is well */
     uint8_t *scratch;           /* the appender's: nodes before they are stored */
     sp_level level[SP_LEVEL_COUNT];
@@ -23,5 +24,9 @@ struct sp_tree {
 
 /* Room for a tree of `size` leaves. Another thread may append leaves meanwhile that have room already. */
 SP_MUST_USE int sp_tree_room(sp_tree *tree, uint64_t size);
+
+/* The disk begins to write what has grown by a piece or more, so that a sync finds little. One thread at a time; the appender
+ * may append meanwhile. */
+void sp_tree_begin_write(sp_tree *tree);
 
 #endif

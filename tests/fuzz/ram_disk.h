@@ -192,12 +192,17 @@ static void ram_cool(void *ctx, int file, void *data, uint64_t offset, uint64_t 
 {
     (void)ctx, (void)file, (void)data, (void)offset, (void)size;        /* there is no cache behind this memory */
 }
+static void ram_begin_write(void *ctx, int file, uint64_t offset, uint64_t size)
+{
+    (void)ctx, (void)file, (void)offset, (void)size;
+}
 
 static const sp_disk RAM_DISK = {
     .open = ram_open, .close = ram_file_ok, .size = ram_size, .allocate = ram_allocate, .truncate = ram_truncate,
     .pread = ram_pread, .pwrite = ram_pwrite, .sync = ram_file_ok, .sync_all = ram_file_ok, .map = ram_map,
-    .map_at = ram_map_at, .unmap = ram_unmap, .cool = ram_cool, .lock = ram_file_ok, .rename = ram_rename,
-    .unlink = ram_unlink, .mkdir = ram_path_ok, .sync_dir = ram_path_ok, .list = ram_list, .traits = ram_traits,
+    .map_at = ram_map_at, .unmap = ram_unmap, .cool = ram_cool, .begin_write = ram_begin_write, .lock = ram_file_ok,
+    .rename = ram_rename, .unlink = ram_unlink, .mkdir = ram_path_ok, .sync_dir = ram_path_ok, .list = ram_list,
+    .traits = ram_traits,
 };
 
 #endif

@@ -113,6 +113,11 @@ static void f_cool(void *ctx, int file, void *data, uint64_t offset, uint64_t si
     (void)ctx;
     base->cool(base->ctx, file, data, offset, size);
 }
+static void f_begin_write(void *ctx, int file, uint64_t offset, uint64_t size)
+{
+    (void)ctx;
+    base->begin_write(base->ctx, file, offset, size);
+}
 static int f_lock(void *ctx, int file) { THROUGH(OP_LOCK, base->lock(base->ctx, file)); }
 static int f_rename(void *ctx, const char *source, const char *target)
 {
@@ -138,8 +143,8 @@ static int f_traits(void *ctx, const char *path, uint32_t *traits)
 static const sp_disk FAULTS = {
     .ctx = NULL, .open = f_open, .close = f_close, .size = f_size, .allocate = f_allocate, .truncate = f_truncate,
     .pread = f_pread, .pwrite = f_pwrite, .sync = f_sync, .sync_all = f_sync_all, .map = f_map, .map_at = f_map_at,
-    .unmap = f_unmap, .cool = f_cool, .lock = f_lock, .rename = f_rename, .unlink = f_unlink,
-    .mkdir = f_mkdir, .sync_dir = f_sync_dir, .list = f_list, .traits = f_traits,
+    .unmap = f_unmap, .cool = f_cool, .begin_write = f_begin_write, .lock = f_lock, .rename = f_rename,
+    .unlink = f_unlink, .mkdir = f_mkdir, .sync_dir = f_sync_dir, .list = f_list, .traits = f_traits,
 };
 
 const sp_disk *test_disk(const sp_disk *wrapped)

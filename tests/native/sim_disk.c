@@ -266,9 +266,9 @@ static int do_sync_all(void *ctx, int number)
 static const sp_disk TABLE = {
     .open = do_open, .close = do_close, .size = do_size, .allocate = do_allocate, .truncate = do_truncate,
     .pread = do_pread, .pwrite = do_pwrite, .sync = do_sync, .sync_all = do_sync_all, .map = sim_do_map,
-    .map_at = sim_do_map_at, .unmap = sim_do_unmap, .cool = sim_do_cool, .lock = sim_do_lock,
-    .rename = sim_do_rename, .unlink = sim_do_unlink, .mkdir = sim_do_mkdir, .sync_dir = sim_do_sync_dir,
-    .list = sim_do_list, .traits = sim_do_traits,
+    .map_at = sim_do_map_at, .unmap = sim_do_unmap, .cool = sim_do_cool, .begin_write = sim_do_begin_write,
+    .lock = sim_do_lock, .rename = sim_do_rename, .unlink = sim_do_unlink, .mkdir = sim_do_mkdir,
+    .sync_dir = sim_do_sync_dir, .list = sim_do_list, .traits = sim_do_traits,
 };
 
 sim_disk *sim_disk_new(void)

@@ -94,6 +94,16 @@ void sim_do_cool(void *ctx, int number, void *data, uint64_t offset, uint64_t si
     }
 }
 
+/* What has begun may be on the disk or not: as any write that was not synced. */
+void sim_do_begin_write(void *ctx, int number, uint64_t offset, uint64_t size)
+{
+    sim_disk *disk = ctx;
+    const sim_file *file = sim_file_writable(disk, number);
+    if (size == 0 || offset + size > disk->inode[file->inode].size) {
+        sim_stop("a write begun that is empty or behind the end", "");
+    }
+}
+
 int sim_do_lock(void *ctx, int number)
 {
     sim_disk *disk = ctx;

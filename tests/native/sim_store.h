@@ -123,6 +123,7 @@ int sim_do_map(void *ctx, int number, uint64_t offset, uint64_t size, void **out
 int sim_do_map_at(void *ctx, int number, uint64_t offset, uint64_t size, void *at);
 int sim_do_unmap(void *ctx, void *data, uint64_t size);
 void sim_do_cool(void *ctx, int number, void *data, uint64_t offset, uint64_t size);
+void sim_do_begin_write(void *ctx, int number, uint64_t offset, uint64_t size);
 int sim_do_lock(void *ctx, int number);
 int sim_do_rename(void *ctx, const char *given_source, const char *given_target);
 int sim_do_unlink(void *ctx, const char *given);

@@ -14,7 +14,7 @@
 #include "sp_scan.h"
 #include "sp_spare.h"
 
-/* As large a piece as the kernel caches of a file that was filled so (sp_segment.c): a look at one of its pages maps them all. */
+/* Whole pieces of what the kernel caches of a file that was filled so (sp_segment.c): a look at one page maps its piece. */
 #define SP_JOURNAL_RELEASE_BYTES (UINT64_C(1) << 20)
 /* Room in the tree that is kept, as the reserved segment is, for batches that may use it. */
 #define SP_JOURNAL_RESERVED_LEAVES 8192u
@@ -48,7 +48,6 @@ struct sp_journal {
     /* The second hash, one for each in flight; the first also holds, at TREE, the tree that all of them grow. NULL: none. */
     sp_replay *replay[SP_FLIGHTS_MAX];
     sp_spare spare;
-    uint64_t flushed;               /* leaves of the tree when its files were last given to the helper */
     /* the hand-over */
     sp_flights flights;
     pthread_t thread[SP_FLIGHTS_MAX];

@@ -11,7 +11,8 @@
 static const uint8_t MAGIC[8] = {'S', 'P', 'J', 'R', 'N', 'L', 0, 1};
 static const char SUFFIX[] = ".seg";
 #define NUMBER_DIGITS 20
-#define ZERO_CHUNK (1u << 20)
+/* The page cache takes memory in pieces of this size: larger ones seldom fit into what was let go of just now. */
+#define ZERO_CHUNK (256u << 10)
 
 int sp_segment_bytes_valid(uint64_t bytes)
 {
@@ -273,7 +274,7 @@ int sp_segment_open(const sp_disk *disk, const char *path, const uint8_t *log_id
         sp_segment_free(segment);
         return status;
     }
-    /* The header alone was looked at, and mapped what the kernel caches as a piece, 1 MiB. */
+    /* The header alone was looked at, and mapped what the kernel caches as a piece, ZERO_CHUNK. */
     disk->cool(disk->ctx, -1, (void *)segment->bytes.data, 0, segment->bytes.size);
     *header = segment->header;
     *out = segment;

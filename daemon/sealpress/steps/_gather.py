@@ -45,9 +45,7 @@ class Gather:
         """Nobody is here, and nobody is expected."""
         self.here = 0  # requests without an answer: in the queue, or in a batch before it
         self.waiting = False  # there is something to cut, and more is waited for
-        self._away: deque[int] = deque(
-            maxlen=AWAY_MAX
-        )  # when those were answered who have not come back, the latest last
+        self._away = deque[int](maxlen=AWAY_MAX)  # when those were answered who have not come back, the latest last
         self._expected = 0  # by a slow token: as many as were here with the last batches
         self._moved_ns = 0  # when somebody last came or went
         self._begun_ns = 0  # when the next batch began to wait; 0: it did not

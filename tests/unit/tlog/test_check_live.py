@@ -21,14 +21,17 @@ def test_a_log_that_grows_meanwhile_holds(tmp_path: Path, write: str) -> None:
     scribe = Scribe(tmp_path / "log", write=write)
     scribe.open()
 
+    reports: list[check.Report] = []
+
     def write_segments() -> None:
-        while scribe.log.reader.end.segment < SEGMENTS:
+        looked = False
+        while scribe.log.reader.end.segment < SEGMENTS or not looked:
+            looked = bool(reports)  # a slow first look must not find all of it: more follows
             scribe.request(1, 30, names=True)
             scribe.request(200)
 
     writer = threading.Thread(target=write_segments)
     writer.start()
-    reports = []
     while writer.is_alive():
         reports.append(check.check_log(scribe.settings.directory, NAME, 1))
     writer.join()

@@ -6,6 +6,7 @@ page cache; proofs go to a new directory in each turn. And one large file: what 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -50,7 +51,8 @@ class Signing:
         self._place.mkdir()
         # ext4 does not give out an inode again for minutes, and looks at each of those that other runs have freed: two
         # seconds for 2,000 files. So each turn has a group of inodes of its own, chosen by its directory's name.
-        subprocess.run(["chattr", "+T", str(self._place)], stderr=subprocess.DEVNULL, check=False)
+        with contextlib.suppress(FileNotFoundError):  # where there is no ext4, there may be no chattr
+            subprocess.run(["chattr", "+T", str(self._place)], stderr=subprocess.DEVNULL, check=False)
 
     def sign(self, source: Path, *before: str) -> Path:
         """The whole command over a file or directory, `before` in front of it; where the answers are."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Iterator
@@ -193,7 +194,7 @@ def test_health_and_reflection_answer_with_a_token(tokens: TokenNode) -> None:
 
 
 def test_every_kind_of_call_passes_the_gate(tokens: TokenNode) -> None:
-    """One message or many, in or out: the first call with a token gets the same answers as later ones."""
+    """One message or many, in or out: the first call with a token gets the answers of later ones, and its deadline."""
     digest = types_pb2.Digest(algorithm=types_pb2.DIGEST_ALGORITHM_SHA256, value=bytes(32))
     asks = [signing_pb2.SignRequest(request_id=f"gate-{number}", key=PROOF, digest=digest) for number in range(3)]
     header = signing_pb2.SignRequest(request_id="gate-content", key=PROOF, digest=types_pb2.Digest(algorithm=1))
@@ -207,9 +208,17 @@ def test_every_kind_of_call_passes_the_gate(tokens: TokenNode) -> None:
         assert len(list(signing.SignStream(iter(asks), **fresh()))) == 3
         assert signing.SignContent(iter(parts), **fresh()).request_id == "gate-content"
         assert signing.Sign(asks[0], **fresh()).request_id == "gate-0"
-        with pytest.raises(grpc.RpcError) as caught:
-            list(signing.SignStream(iter(asks), metadata=fresh()["metadata"], timeout=0.000_001))
+
+        hung_up = threading.Event()
+
+        def unfinished() -> Iterator[signing_pb2.SignRequest]:
+            yield from asks
+            hung_up.wait(20)
+
+        with pytest.raises(grpc.RpcError) as caught:  # however quick the answers: the caller never ends its stream
+            list(signing.SignStream(unfinished(), metadata=fresh()["metadata"], timeout=0.3))
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        hung_up.set()
 
 
 def test_a_message_is_not_read_before_its_token(tokens: TokenNode) -> None:

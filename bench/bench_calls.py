@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 import pytest
@@ -120,63 +120,101 @@ def _request(number: int, line: str) -> pb.SignRequest:
 
 
 @contextmanager
-def empty_server(node: Node) -> Iterator[str]:
-    """The baseline's process; its address."""
+def empty_server(node: Node, *ours: str) -> Iterator[str]:
+    """The baseline's process; its address. `ours`: it takes up calls as our listeners do."""
     tls = node.directory / "tls"
     program = Path(__file__).with_name("empty_server.py")
-    arguments = [sys.executable, str(program), str(tls / "server.pem"), str(tls / "server.key"), str(tls / "ca.pem")]
+    arguments = [
+        sys.executable,
+        str(program),
+        *(str(tls / name) for name in ("server.pem", "server.key", "ca.pem")),
+        *ours,
+    ]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
         process.communicate(timeout=30)
 
 
+class Sides(NamedTuple):
+    """Connections."""
+
+    node: Caller
+    plain: Caller  # to an empty handler of grpc.aio's server
+    ours: Caller  # to one of a server that takes up calls as the node's does
+
+
 @pytest.fixture(scope="module")
-def sides() -> Iterator[tuple[Caller, Caller]]:
-    """A connection to a whole node, and one to the empty server."""
-    with Node() as node, empty_server(node) as address:
-        ours, theirs = Caller(node, node.ready["signing"]), Caller(node, address)
-        yield ours, theirs
-        ours.close()
-        theirs.close()
+def sides() -> Iterator[Sides]:
+    """A whole node, and two servers that do nothing."""
+    with Node() as node, empty_server(node) as plain, empty_server(node, "ours") as ours:
+        made = Sides(*(Caller(node, address) for address in (node.ready["signing"], plain, ours)))
+        yield made
+        for one in made:
+            one.close()
 
 
 @pytest.mark.parametrize("line", [PROOF, PROOF_P256])
-def test_unary(ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller], line: str) -> None:
-    """Sign with 64 calls in flight: recorded, durable, sealed and proved, against an empty answer."""
+def test_unary(ratio: Ratios, tiny: bool, sides: Sides, line: str) -> None:
+    """Sign with 64 calls in flight: recorded, durable, sealed and proved, against an empty answer of grpc.aio."""
+    name = f"Sign, {IN_FLIGHT} in flight, {line.rpartition('-')[2]}"
+    _unary(ratio, tiny, (sides.node, sides.plain), line, name, "empty handler", Target(ratio_min=NEEDED))
+
+
+def test_unary_beside_our_own_server(ratio: Ratios, tiny: bool, sides: Sides) -> None:
+    """The same against an empty handler that has what our listeners do to grpc.aio (rpc/accepting.py), too."""
+    _unary(ratio, tiny, (sides.node, sides.ours), PROOF, "Sign, the server tuned as ours", "empty handler, tuned", None)
+
+
+def _unary(
+    ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller], line: str, name: str, other: str, target: Target | None
+) -> None:
     ours, theirs = sides
     count = 64 if tiny else 8_000
     assert all(answer.proof for answer in ours.unary(line, count))
     ratio.race(
-        f"Sign, {IN_FLIGHT} in flight, {line.rpartition('-')[2]}",
+        name,
         "call/s",
         amount=count,
         product=lambda: ours.unary(line, count),
         baseline=lambda: theirs.unary(line, count),
-        baseline_name="empty handler",
-        target=Target(ratio_min=NEEDED),
+        baseline_name=other,
+        target=target,
     )
 
 
-def test_stream(ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller]) -> None:
+def test_stream(ratio: Ratios, tiny: bool, sides: Sides) -> None:
     """SignStream with 64 items in flight: the same work, on one call."""
+    name, other = f"SignStream, {IN_FLIGHT} in flight", "empty stream handler"
+    _stream(ratio, tiny, (sides.node, sides.plain), name, other, Target(ratio_min=NEEDED))
+
+
+def test_stream_beside_our_own_server(ratio: Ratios, tiny: bool, sides: Sides) -> None:
+    """The same against an empty handler whose threads do not interrupt it, either."""
+    name, other = "SignStream, the server tuned as ours", "empty stream handler, tuned"
+    _stream(ratio, tiny, (sides.node, sides.ours), name, other, None)
+
+
+def _stream(
+    ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller], name: str, other: str, target: Target | None
+) -> None:
     ours, theirs = sides
     count = 64 if tiny else 8_000
     assert all(answer.proof for answer in ours.stream(PROOF, count))
     ratio.race(
-        f"SignStream, {IN_FLIGHT} in flight",
+        name,
         "item/s",
         amount=count,
         product=lambda: ours.stream(PROOF, count),
         baseline=lambda: theirs.stream(PROOF, count),
-        baseline_name="empty stream handler",
-        target=Target(ratio_min=NEEDED),
+        baseline_name=other,
+        target=target,
     )
 
 
-def test_batch(ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller]) -> None:
+def test_batch(ratio: Ratios, tiny: bool, sides: Sides) -> None:
     """SignBatch of 10,000 digests: items per second, against the same message thrown away."""
-    ours, theirs = sides
+    ours, theirs = sides.node, sides.plain
     items, count = (100, 4) if tiny else (BATCH_ITEMS, 100)
     assert all(answer.count == items and answer.checkpoint for answer in ours.batches(PROOF, count, items))
     ratio.race(

@@ -1,6 +1,7 @@
 """An empty handler of the same server: our listener's options, TLS files and loop, and methods that do nothing.
 
-    python empty_server.py CERT KEY CLIENT_CA
+    python empty_server.py CERT KEY CLIENT_CA         of grpc.aio's server as it is
+    python empty_server.py CERT KEY CLIENT_CA ours    of one that takes up calls as our listeners do
 
 Prints its address and serves until its standard input ends, so it cannot outlive the benchmark that started it.
 """
@@ -17,6 +18,7 @@ import grpc
 
 from sealpress import loop
 from sealpress.config import Limits
+from sealpress.rpc import accepting
 from sealpress.rpc.server import options
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc
@@ -39,9 +41,9 @@ class Empty(signing_pb2_grpc.SigningServiceServicer):
             yield pb.SignResponse()
 
 
-async def serve(cert: bytes, key: bytes, client_ca: bytes) -> int:
+async def serve(cert: bytes, key: bytes, client_ca: bytes, ours: bool) -> int:
     """Until standard input ends."""
-    server = grpc.aio.server(options=options(Limits()))
+    server = accepting.server(options(Limits())) if ours else grpc.aio.server(options=options(Limits()))
     signing_pb2_grpc.add_SigningServiceServicer_to_server(Empty(), server)  # type: ignore[no-untyped-call]
     credentials = grpc.ssl_server_credentials([(key, cert)], client_ca, require_client_auth=True)
     port = server.add_secure_port("127.0.0.1:0", credentials)
@@ -53,4 +55,4 @@ async def serve(cert: bytes, key: bytes, client_ca: bytes) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(loop.run(serve(*[Path(name).read_bytes() for name in sys.argv[1:4]])))
+    sys.exit(loop.run(serve(*[Path(name).read_bytes() for name in sys.argv[1:4]], sys.argv[4:] == ["ours"])))

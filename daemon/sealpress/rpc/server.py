@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from sealpress.config import Limits
 from sealpress.errors import CannotStart
-from sealpress.rpc import signing
+from sealpress.rpc import accepting, signing
 from sealpress.rpc.access import AccessService
 from sealpress.rpc.approval import ApprovalService
 from sealpress.rpc.audit import AuditService
@@ -129,20 +129,6 @@ def options(limits: Limits, metadata_bytes_max: int = METADATA_BYTES_MAX) -> lis
     ]
 
 
-class _Methods:
-    """Takes the methods of services for a server, each by its name alone.
-
-    A registered method is asked for apart from all others: with each call the server's loop looks through as many
-    futures as there are such methods.
-    """
-
-    def __init__(self, server: Any) -> None:
-        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
-
-    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
-        """They are among the generic ones, too."""
-
-
 class Listener:
     """One address with some services."""
 
@@ -156,16 +142,16 @@ class Listener:
         gate: Gate | None = None,
     ) -> None:
         """Bind; with a gate for tokens. CannotStart PORT_IN_USE."""
-        self._server = grpc.aio.server(
-            interceptors=[] if gate is None else [gate],
-            options=options(limits, METADATA_BYTES_MAX if gate is None else METADATA_WITH_TOKEN_BYTES_MAX),
-            maximum_concurrent_rpcs=GUARD_FACTOR * limits.requests_pending_max,
+        self._server = accepting.server(
+            options(limits, METADATA_BYTES_MAX if gate is None else METADATA_WITH_TOKEN_BYTES_MAX),
+            () if gate is None else (gate,),
+            GUARD_FACTOR * limits.requests_pending_max,
         )
         self._health = health.aio.HealthServicer()
-        offered, methods = services.offered(names), _Methods(self._server)
+        offered = services.offered(names)
         for add, service, _ in offered:
-            add(service, methods)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
+            add(service, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._offered = [name for _, _, name in offered]
         shown = (*self._offered, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(shown, self._server)

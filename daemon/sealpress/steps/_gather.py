@@ -5,8 +5,7 @@ build farm, the items of a stream), and when the token that the next batch waits
 
     enough wait             cut: more would not make it cheaper, and would keep the loop for long; a request with
                             thousands of digests is enough by itself, for they are what its commit costs
-    the token works         not before its end, less the time a commit takes: signed no earlier if cut now; from then on
-                            fewer are enough for a slow one, as two halves of a crowd would wait for one another
+    the token works         not before its end, less the time a commit takes: signed no earlier if cut now
     nobody is on his way    cut, if half of those here wait: the other half is in the token, and comes back meanwhile
     somebody is             until he is here, or nobody came or went for QUIET_NS, at most GATHER_NS_MAX
 
@@ -26,8 +25,7 @@ from collections import deque
 
 ENOUGH = 32  # requests
 AWAY_MAX = 2 * ENOUGH  # are waited for: more would not make a difference
-ENOUGH_SLOW = 24  # ... for a token whose operation takes longer than SLOW_NS, with the way there and back
-SLOW_NS = 3_000_000
+SLOW_NS = 3_000_000  # of a slow token's operation, with the way there and back
 QUIET_NS = 2_000_000
 FORGET_NS = 20_000_000  # a busy machine may keep a process from running for some of them
 GATHER_NS_MAX = 16_000_000  # about what two busy cores need for ENOUGH calls
@@ -80,8 +78,6 @@ class Gather:
         spare_ns = token_ns - int(COMMITS_AHEAD * self._commit_ns) - now_ns
         if spare_ns > 0:
             return spare_ns
-        if each_ns >= SLOW_NS and queued >= ENOUGH_SLOW:
-            return 0
         complete = self.here >= self._expected if each_ns >= SLOW_NS else not self._on_their_way(now_ns)
         if complete and 2 * queued >= self.here:
             return 0

@@ -17,7 +17,8 @@ from sealpress.ports import Clock
 SAMPLE_MIN = 16  # leaves of a batch that shows how fast a key signs one after the other
 ROUND_MIN, ROUND_MAX = 4, 32  # leaves of one call for several direct tickets ...
 ROUND_NS = 25_000_000  # ... and what the token takes for them, about
-LEAD = 0.5  # of an operation: so long before its end the next one is sent
+LEAD = 0.5  # of an operation: so long before its end the next one is sent ...
+LEAD_NS_MAX = 4_000_000  # ... but no longer than the way to the token takes: what comes later is signed with it
 MILLISECONDS = 1_000_000
 
 
@@ -58,7 +59,8 @@ class Pace:
         """How long the next operation may still wait without the token waiting for it; None: until this one is back."""
         if not self._under_way:
             return 0
-        return max(0, self.due_ns - int(self._each_ns * LEAD) - now_ns) if self._each_ns else None
+        lead_ns = min(int(self._each_ns * LEAD), LEAD_NS_MAX)
+        return max(0, self.due_ns - lead_ns - now_ns) if self._each_ns else None
 
     def wait_ns(self) -> int:
         """How long those before a new request take."""

@@ -9,7 +9,7 @@ import pytest
 
 from kit.clock import VirtualClock
 from sealpress.errors import Busy
-from sealpress.steps._gather import ENOUGH, ENOUGH_SLOW, FORGET_NS, GATHER_NS_MAX, QUIET_NS, SLOW_NS, Gather
+from sealpress.steps._gather import ENOUGH, FORGET_NS, GATHER_NS_MAX, QUIET_NS, SLOW_NS, Gather
 from sealpress.steps._pace import SAMPLE_MIN, Pace
 from sealpress.steps._state import Ticket
 
@@ -193,14 +193,14 @@ def test_enough_requests_are_cut_whoever_else_is_expected(crowd: Crowd) -> None:
     assert crowd.wait_ns(ENOUGH, crowd.clock.monotonic_ns() + SECOND) == 0
 
 
-def test_fewer_are_enough_for_a_slow_token(crowd: Crowd) -> None:
-    """While some are signed, others are on their way and others are committed: not two halves, one after the other."""
+def test_as_many_are_enough_for_a_slow_token(crowd: Crowd) -> None:
+    """A token that takes long gets batches as large as others, once its end is near, and more of them meanwhile."""
     crowd.round(500)
-    crowd.come(ENOUGH_SLOW)
+    crowd.come(ENOUGH)
     now_ns = crowd.clock.monotonic_ns()
-    assert crowd.gather.wait_ns(now_ns, ENOUGH_SLOW, 0, SLOW_NS - 1) > 0
-    assert crowd.gather.wait_ns(now_ns, ENOUGH_SLOW, 0, SLOW_NS) == 0
-    assert crowd.gather.wait_ns(now_ns, ENOUGH_SLOW, now_ns + SECOND, SLOW_NS) == SECOND
+    assert crowd.gather.wait_ns(now_ns, ENOUGH - 1, 0, SLOW_NS) > 0
+    assert crowd.gather.wait_ns(now_ns, ENOUGH, 0, SLOW_NS) == 0
+    assert crowd.gather.wait_ns(now_ns, ENOUGH - 1, now_ns + SECOND, SLOW_NS) == SECOND
 
 
 def test_a_batch_waits_for_the_token_as_long_as_that_costs_nothing(crowd: Crowd) -> None:
@@ -227,3 +227,17 @@ def test_nobody_waits_for_those_behind_a_flood(crowd: Crowd) -> None:
     for ticket in flood:
         ticket.fail(Busy("no"))
     assert (pace.pending, crowd.gather.here) == (0, 0)
+
+
+@pytest.mark.parametrize(("each_ms", "lead_ms"), [(5, 2.5), (8, 4), (20, 4), (100, 4)])
+def test_the_next_operation_is_sent_shortly_before_the_end_of_this_one(
+    crowd: Crowd, each_ms: int, lead_ms: float
+) -> None:
+    """Half an operation ahead, or the way to the token: what becomes durable until then is signed with it."""
+    pace = Pace()
+    with pace.working(crowd.clock):
+        assert pace.spare_ns(crowd.clock.monotonic_ns()) is None  # nothing is known yet
+        crowd.pass_(each_ms * 1_000_000)
+    assert pace.spare_ns(crowd.clock.monotonic_ns()) == 0  # it has nothing to do
+    with pace.working(crowd.clock):
+        assert pace.spare_ns(crowd.clock.monotonic_ns()) == pytest.approx((each_ms - lead_ms) * 1_000_000, abs=10)

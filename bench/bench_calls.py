@@ -10,9 +10,10 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -158,55 +159,46 @@ def sides() -> Iterator[Sides]:
 def test_unary(ratio: Ratios, tiny: bool, sides: Sides, line: str) -> None:
     """Sign with 64 calls in flight: recorded, durable, sealed and proved, against an empty answer of grpc.aio."""
     name = f"Sign, {IN_FLIGHT} in flight, {line.rpartition('-')[2]}"
-    _unary(ratio, tiny, (sides.node, sides.plain), line, name, "empty handler", Target(ratio_min=NEEDED))
+    asked = [partial(side.unary, line) for side in (sides.node, sides.plain)]
+    _race(ratio, tiny, asked, (name, "call/s", "empty handler"), Target(ratio_min=NEEDED))
 
 
 def test_unary_beside_our_own_server(ratio: Ratios, tiny: bool, sides: Sides) -> None:
     """The same against an empty handler that has what our listeners do to grpc.aio (rpc/accepting.py), too."""
-    _unary(ratio, tiny, (sides.node, sides.ours), PROOF, "Sign, the server tuned as ours", "empty handler, tuned", None)
-
-
-def _unary(
-    ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller], line: str, name: str, other: str, target: Target | None
-) -> None:
-    ours, theirs = sides
-    count = 64 if tiny else 8_000
-    assert all(answer.proof for answer in ours.unary(line, count))
-    ratio.race(
-        name,
-        "call/s",
-        amount=count,
-        product=lambda: ours.unary(line, count),
-        baseline=lambda: theirs.unary(line, count),
-        baseline_name=other,
-        target=target,
-    )
+    asked = [partial(side.unary, PROOF) for side in (sides.node, sides.ours)]
+    _race(ratio, tiny, asked, ("Sign, the server tuned as ours", "call/s", "empty handler, tuned"))
 
 
 def test_stream(ratio: Ratios, tiny: bool, sides: Sides) -> None:
     """SignStream with 64 items in flight: the same work, on one call."""
-    name, other = f"SignStream, {IN_FLIGHT} in flight", "empty stream handler"
-    _stream(ratio, tiny, (sides.node, sides.plain), name, other, Target(ratio_min=NEEDED))
+    name = f"SignStream, {IN_FLIGHT} in flight"
+    asked = [partial(side.stream, PROOF) for side in (sides.node, sides.plain)]
+    _race(ratio, tiny, asked, (name, "item/s", "empty stream handler"), Target(ratio_min=NEEDED))
 
 
 def test_stream_beside_our_own_server(ratio: Ratios, tiny: bool, sides: Sides) -> None:
     """The same against an empty handler whose threads do not interrupt it, either."""
-    name, other = "SignStream, the server tuned as ours", "empty stream handler, tuned"
-    _stream(ratio, tiny, (sides.node, sides.ours), name, other, None)
+    asked = [partial(side.stream, PROOF) for side in (sides.node, sides.ours)]
+    _race(ratio, tiny, asked, ("SignStream, the server tuned as ours", "item/s", "empty stream handler, tuned"))
 
 
-def _stream(
-    ratio: Ratios, tiny: bool, sides: tuple[Caller, Caller], name: str, other: str, target: Target | None
+def _race(
+    ratio: Ratios,
+    tiny: bool,
+    asked: Sequence[Callable[[int], list[pb.SignResponse]]],
+    words: tuple[str, str, str],
+    target: Target | None = None,
 ) -> None:
-    ours, theirs = sides
+    """`asked`: the node, and who does nothing; `words`: name, unit and baseline of the row."""
+    (ours, theirs), (name, unit, other) = asked, words
     count = 64 if tiny else 8_000
-    assert all(answer.proof for answer in ours.stream(PROOF, count))
+    assert all(answer.proof for answer in ours(count))
     ratio.race(
         name,
-        "item/s",
+        unit,
         amount=count,
-        product=lambda: ours.stream(PROOF, count),
-        baseline=lambda: theirs.stream(PROOF, count),
+        product=lambda: ours(count),
+        baseline=lambda: theirs(count),
         baseline_name=other,
         target=target,
     )

@@ -9,7 +9,9 @@ a server of the same options, TLS and loop. Each side of the comparison is a sum
 
 from __future__ import annotations
 
+import ctypes
 import os
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.bench_calls import Caller, empty_server
-from bench.harness import Target
+from bench.harness import Target, compiled
 from kit.node import PROOF, Node
 from sealpress.tlog.reader import committed
 from sealpress.values import RecordType
@@ -32,6 +34,8 @@ SLACK_S = 0.001
 JOURNAL_BYTES = 2_048  # a REQUEST, the OUTCOME before it and the COMMIT
 MARK_BYTES = 4_096
 FILE_BYTES = 4 << 20
+CACHE_LINES = 4_096  # 256 KiB
+ASLEEP_NS = 35_000_000  # about as long as a node has nothing to do between two turns of its own
 
 
 class Synced:
@@ -108,3 +112,14 @@ def test_idle_latency(ratio: Ratios, tiny: bool, node: Node) -> None:
     allowed = Target(value_max=round(1_000 * (floor + SLACK_S), 3))
     ratio.row(name, 1_000 * parts["sign"], "ms", "floor", 1_000 * floor, target=allowed)
     assert len(token) >= calls
+
+
+def test_what_sleep_costs(ratio: Ratios, tiny: bool, tmp_path: Path) -> None:
+    """What a machine's caches have lost of 256 KiB after a turn's pause: the first call of each turn pays for that."""
+    read = compiled("caches.c", tmp_path).read_again_ns
+    read.argtypes, read.restype = [ctypes.c_uint32, ctypes.c_uint64], ctypes.c_double
+    turns = range(1 if tiny else 30)
+    after, at_once = (statistics.median(read(CACHE_LINES, pause) for _ in turns) for pause in (ASLEEP_NS, 0))
+    assert after > 0
+    assert at_once > 0
+    ratio.row("a line of 256 KiB, read again 35 ms later", after, "ns", "read again at once", at_once)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pkcs11
 import pytest
 
-from bench.harness import Target
-from kit.shim import ROOT
+from bench.harness import Target, compiled
 from kit.signer import SOFTHSM, Node, make_node
 from sealpress.core import p11
 from sealpress.hsm import module
@@ -88,11 +86,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """bench/raw_loop.c, compiled."""
-    target = tmp_path_factory.mktemp("raw") / "raw_loop.so"
-    flags = ["-std=gnu11", "-O3", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-pthread"]
-    source = str(ROOT / "bench" / "raw_loop.c")
-    subprocess.run(["cc", *flags, f"-I{ROOT / 'csrc'}", "-o", str(target), source, "-ldl"], check=True)
-    loop = ctypes.CDLL(str(target)).raw_loop
+    loop = compiled("raw_loop.c", tmp_path_factory.mktemp("raw")).raw_loop
     whole, number, text = ctypes.c_uint64, ctypes.c_uint32, ctypes.c_char_p
     loop.argtypes = [text, ctypes.POINTER(whole), number, whole, whole, text, whole, number]
     loop.restype = number

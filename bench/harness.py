@@ -7,11 +7,14 @@ the others, and fails its benchmark when the last of them stands. Does not: comp
 
 from __future__ import annotations
 
+import ctypes
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from copy import copy
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_benchmark.stats import Metadata
@@ -24,7 +27,18 @@ if TYPE_CHECKING:
 TURNS_MIN = 5
 TINY_TURNS = 2
 
+HERE = Path(__file__).parent
+
 R = TypeVar("R")
+
+
+def compiled(source: str, place: Path) -> ctypes.CDLL:
+    """A baseline of this directory that is written in C, its object file in `place`."""
+    target = place / Path(source).with_suffix(".so").name
+    flags = ["-std=gnu11", "-O3", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-pthread"]
+    include = f"-I{HERE.parent / 'csrc'}"
+    subprocess.run(["cc", *flags, include, "-o", str(target), str(HERE / source), "-ldl"], check=True)
+    return ctypes.CDLL(str(target))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,7 +140,7 @@ class Flow:
                 # leaf (proof) or recorded as unknown (direct).
                 wait_ms = RETRY_MS
             except Exception as error:
-                line.asked = 0
+                line.ask_again()
                 if not isinstance(error, Refusal):
                     raise
                 self._seal_failed(line, error)

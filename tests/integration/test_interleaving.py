@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from kit.governed import CI, LOW, RELEASE, Governed, ask, caller, digest, policy_text, until
-from sealpress.errors import Busy, Refusal
+from sealpress.errors import Busy, Refusal, Unavailable
 from sealpress.governance import facts as f
 from sealpress.governance import stops
 from sealpress.tlog.entry import OutcomeStatus
@@ -300,3 +300,43 @@ async def test_what_lapses_gives_its_use_back(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
         assert later.office.ledger.grants == {grant: 0}
         await later.sign(ask(RELEASE, digest(2), grant_id=grant))
+
+
+async def test_what_a_later_head_has_in_hand_does_not_lapse_with_an_earlier_one_that_failed(tmp_path: Path) -> None:
+    """Of two seals under way the first fails, late: the second covers its leaves too, which are signed, in time."""
+    async with Governed(tmp_path, lines=LINES) as node:
+        await node.begin()
+        grant = await grant_for(node, RELEASE, uses=3)
+        line, real = next(line for line in node.shared.keys if line.name == RELEASE), node.signer.seal
+        begun: list[asyncio.Event] = []
+
+        async def seal(origin: str, size: int, keys: list[str], *, hold: bool = False) -> Any:
+            answer = await real(origin, size, keys, hold=hold)  # made now, heard later
+            begun.append(asyncio.Event())
+            number = len(begun)
+            if number < 4:
+                await begun[-1].wait()
+            if number == 2:
+                raise Unavailable("the token failed")
+            return answer
+
+        node.signer.seal = seal  # type: ignore[method-assign]
+        asked, requests = [], [ask(RELEASE, digest(number), grant_id=grant) for number in range(3)]
+        for number, request in enumerate(requests):  # the first one shows how long a seal takes
+            asked.append(asyncio.create_task(node.sign(request)))
+            await until(lambda number=number: len(begun) == number + 1)  # type: ignore[misc]
+            node.clock.advance(1)
+            if number == 0:
+                begun[0].set()
+                await asked[0]
+        node.clock.advance(300)
+        begun[1].set()
+        await asyncio.sleep(0.3)  # more than the pause before the next try
+        begun[2].set()
+        await asyncio.gather(*asked, return_exceptions=True)  # they were told that it takes longer, and ask again
+        again = [await node.sign(request) for request in requests]
+        leaves = [record for record in node.records(RecordType.REQUEST) if record.head.event.line == RELEASE]
+        assert [one.act.first_leaf for one in again] == [one.head.first_leaf for one in leaves]
+        assert node.office.ledger.grants == {grant: 3}
+        assert len(begun) == 3
+        assert line.asking == []

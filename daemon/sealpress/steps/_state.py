@@ -225,6 +225,7 @@ class Line:
         self.durable: deque[Durable] = deque()
         self.pace = Pace()
         self.asked = 0  # leaves below it are in the token's hands, or signed
+        self.asking: list[int] = []  # sizes of the heads in its hands
         self.sealed: SignedHead | None = None  # its newest head
         self.cosigned: SignedHead | None = None  # its newest head that witnesses cosigned
         self.changed = asyncio.Event()
@@ -267,8 +268,12 @@ class Line:
     def offer_again(self, durable: Durable) -> None:
         """Older leaves that still have no signature."""
         self.durable.appendleft(durable)
-        self.asked = 0
+        self.ask_again()
         self.changed.set()
+
+    def ask_again(self) -> None:
+        """What no head in the token's hands covers has to be asked for, be it once more."""
+        self.asked = max(self.asking, default=0)
 
 
 class OnDurable(Protocol):

@@ -256,11 +256,19 @@ async def seal_proof(heads: Heads, signer: Signer, line: Line, held: Witnessed |
     if held is not None:
         return _signed_head(line, held.size, held.text, await signer.seal(origin, held.size, [key]), held.cosignatures)
 
+    asked: list[int] = []
+
     def call(size: int) -> Call[Sealed]:
         line.asked = size
+        asked.append(size)
+        line.asking.append(size)
         return signer.seal(origin, size, [key])
 
-    head, sealed = await heads.under_newest(call)
+    try:
+        head, sealed = await heads.under_newest(call)
+    finally:
+        for size in asked:
+            line.asking.remove(size)
     return _signed_head(line, head.size, checkpoint_text(origin, head.size, head.root), sealed, b"")
 
 

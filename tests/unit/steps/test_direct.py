@@ -23,6 +23,7 @@ class _Line(Line):
     def __init__(self) -> None:
 
         self.durable = deque()
+        self.asking = []
         self.changed = Event()
         self.pace = Pace()
 

@@ -347,8 +347,10 @@ class Slot:
         if self._answered_well:
             self._backoff.reset()
             self._answered_well = False
-        quarantined = self.breaker.phase is Phase.QUARANTINED
-        await asyncio.sleep((self._backoff.most_ms if quarantined else self._backoff.next_ms()) / 1000)
+        if self.breaker.phase is not Phase.QUARANTINED:
+            await asyncio.sleep(self._backoff.next_ms() / 1000)
+        if self.breaker.phase is Phase.QUARANTINED:  # perhaps since then: the last worker may still answer
+            await asyncio.sleep(self._backoff.most_ms / 1000)
         await self._released()
 
     async def _released(self) -> None:

@@ -33,7 +33,7 @@ from sealpress.telemetry import Telemetry
 class Bench:
     """A slot that nobody has started, with a state directory of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, backoff_ms: tuple[int, int] = (1, 5)) -> None:
         """Its module is not there."""
         clock = VirtualClock()
         self.said = io.StringIO()
@@ -45,7 +45,7 @@ class Bench:
         telemetry = Telemetry(clock, self.said)
         accounts = Accounts(KeyTable({}, {}), {"s": section}, self.state, telemetry)
         around = Around(
-            self.state, clock, telemetry, accounts, (1, 5), lambda: None, self.failures.append, lambda turns: None
+            self.state, clock, telemetry, accounts, backoff_ms, lambda: None, self.failures.append, lambda turns: None
         )
         probe = Probe(b"", clock, RecentNonces())
         self.slot = Slot("s", section, self._open, probe, around)
@@ -76,6 +76,20 @@ def test_a_lie_that_cannot_be_written_down_ends_the_signer(tmp_path: Path) -> No
     bench.slot.quarantine(LASTS)
     assert bench.slot.breaker.phase is Phase.QUARANTINED
     assert [failure.reason for failure in bench.failures] == ["SIGNER_STATE"]
+
+
+async def test_a_lie_that_is_heard_while_the_next_worker_is_waited_for_has_the_longest_wait(tmp_path: Path) -> None:
+    """Errors opened the breaker, and then the last worker still gave out a wrong signature."""
+    bench = Bench(tmp_path / "s", (1, 200))
+    for _ in range(3):
+        bench.slot.breaker.failed(0, "CKR_0x30")
+    began = asyncio.get_running_loop().time()
+    waiting = asyncio.create_task(bench.slot._wait())
+    await asyncio.sleep(0)
+    bench.slot.quarantine("WRONG_SIGNATURE")
+    await waiting
+    assert bench.slot.breaker.phase is Phase.QUARANTINED
+    assert asyncio.get_running_loop().time() - began >= 0.2
 
 
 async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:

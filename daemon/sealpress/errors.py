@@ -103,7 +103,7 @@ class OutcomeUnknown(Refusal):
 
 
 class Busy(Refusal):
-    """A bound is reached: QUEUE_FULL, LOG_FULL, TOKENS_FULL, TOKEN_CHECKS."""
+    """A bound is reached: QUEUE_FULL, SLOT_FULL, LOG_FULL, TOKENS_FULL, TOKEN_CHECKS."""
 
     reason = "QUEUE_FULL"
 

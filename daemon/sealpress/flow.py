@@ -429,7 +429,8 @@ class Flow:
             self.shared.witnesses.forget(line.log)
         elif error.reason != "NOT_COSIGNED":
             now_ns = self.shared.clock.monotonic_ns()
-            line.turn_away(now_ns, now_ns - self.shared.slot_deadline_ms * MILLISECONDS, admit.slot_down())
+            told = admit.slot_full() if error.reason == seal.SLOT_FULL else admit.slot_down()
+            line.turn_away(now_ns, now_ns - self.shared.slot_deadline_ms * MILLISECONDS, told)
 
     async def _again(self, line: Line, wait_ms: int) -> None:
         """Until the next try: the delay, or as soon as the signer says that the key is ready again."""

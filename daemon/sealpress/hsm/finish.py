@@ -58,7 +58,8 @@ def finish(
 
 def unsigned(lost: SlotLost, slot: str) -> Signed:
     """There is no answer."""
-    return Signed(b"", 0, 0, slot, "OUTCOME_UNKNOWN" if lost.unknown else "SLOT_DOWN")
+    reason = "OUTCOME_UNKNOWN" if lost.unknown else "SLOT_FULL" if lost.full else "SLOT_DOWN"
+    return Signed(b"", 0, 0, slot, reason)
 
 
 def sign_log(log: GuardLog, text: bytes) -> bytes:

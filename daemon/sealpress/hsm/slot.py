@@ -174,7 +174,7 @@ class Slot:
             self._send(child, [turn])  # nobody is before it
             return
         if not self._turns.put(turn):
-            turn.fail(unknown=False)
+            turn.fail(unknown=False, full=True)
             return
         self._pump()
         if self._turns.jobs and self._sweep is None:

@@ -20,12 +20,13 @@ QUANTUM = 2
 
 
 class SlotLost(Exception):
-    """No result. `unknown`: the jobs were sent, and the token may have signed."""
+    """No result. `unknown`: the jobs were sent, and the token may have signed. `full`: there was no room to wait."""
 
-    def __init__(self, *, unknown: bool) -> None:
+    def __init__(self, *, unknown: bool, full: bool = False) -> None:
         """Raised within the guard only."""
-        super().__init__("the slot's worker is lost")
+        super().__init__("as many as may wait for the slot" if full else "the slot's worker is lost")
         self.unknown = unknown
+        self.full = full
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,10 @@ class Turn:
     expires: float  # of the loop's clock: so long it may wait
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def fail(self, *, unknown: bool) -> None:
+    def fail(self, *, unknown: bool, full: bool = False) -> None:
         """No results."""
         if not self.answer.done():
-            self.answer.set_exception(SlotLost(unknown=unknown))
+            self.answer.set_exception(SlotLost(unknown=unknown, full=full))
             self.answer.exception()  # seen, even if its caller has gone
 
 

@@ -193,6 +193,16 @@ def slot_down() -> Unavailable:
     )
 
 
+def slot_full() -> Busy:
+    """The key's token is up, and has more to sign than may wait for it."""
+    return Busy(
+        "the key's token has more to sign than may wait for it",
+        reason="SLOT_FULL",
+        hint="come back after the delay, with the same request_id",
+        retry_after_ms=SLOT_RETRY_MS,
+    )
+
+
 def key_stopped() -> Precondition:
     """The key was stopped after the request was permitted, or recorded."""
     return Precondition("the key was stopped", reason="KEY_NOT_ACTIVE", hint="GetKey shows its state")

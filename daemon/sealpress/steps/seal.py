@@ -29,7 +29,7 @@ import msgspec
 from sealpress.core import leaf
 from sealpress.core.leaf import OPENING_SHARED_SIZE, SALT_SIZE
 from sealpress.core.proof import is_note_of
-from sealpress.errors import CoreError, Damaged, Internal, Refusal, SealpressError, Unavailable
+from sealpress.errors import Busy, CoreError, Damaged, Internal, Refusal, SealpressError, Unavailable
 from sealpress.hsm.link import (
     Call,
     DirectItem,
@@ -51,6 +51,7 @@ from sealpress.verify.note import checkpoint_text
 from sealpress.verify.witness import Cosignature
 
 RETRYABLE = frozenset({"SLOT_DOWN", "HEAD_NOT_CURRENT", "SIGNER_STOPPING", "EVIDENCE_MISSING", "NOT_WITNESSED"})
+SLOT_FULL = "SLOT_FULL"  # the slot is up, and as many operations wait for it as may
 LEAVES_MAX = 2_048  # opened in one advance, unless the configuration says otherwise
 DIRECT_PART = 512  # items of one call: the loop stays free, and a lost answer leaves few unknown
 
@@ -276,7 +277,8 @@ def _signed_head(line: Line, size: int, text: bytes, sealed: Sealed, cosignature
     by = sealed.lines.get(line.key)
     if by is None or not by.line:
         reason = by.reason if by is not None else "INTERNAL"
-        raise Unavailable("the key did not sign", reason=reason, retry_after_ms=1_000)
+        kind = Busy if reason == SLOT_FULL else Unavailable
+        raise kind("the key did not sign", reason=reason, retry_after_ms=1_000)
     log_note = text + b"\n" + sealed.log_signature_line
     own = log_note + by.line
     others = cosignatures.count(b"\n")

@@ -21,12 +21,13 @@ from sealpress.hsm import messages as m
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.breaker import Phase
 from sealpress.hsm.child import Child
+from sealpress.hsm.finish import unsigned
 from sealpress.hsm.keytable import KeyTable
 from sealpress.hsm.nonces import RecentNonces
 from sealpress.hsm.probe import Probe
-from sealpress.hsm.slot import JOBS_AT_WORK_MAX, LASTS, Around, Slot, faded
+from sealpress.hsm.slot import JOBS_AT_WORK_MAX, JOBS_WAITING_MAX, LASTS, Around, Slot, faded
 from sealpress.hsm.state import State
-from sealpress.hsm.turns import Turn
+from sealpress.hsm.turns import SlotLost, Turn
 from sealpress.telemetry import Telemetry
 
 
@@ -130,10 +131,30 @@ async def test_a_turn_that_nobody_is_before_is_sent_by_the_same_rules(tmp_path: 
     assert len(turns) == bench.slot.waiting
 
 
-def turn(*, wanted: bool) -> Turn:
-    """One operation."""
+async def test_a_slot_that_is_up_and_full_says_so(tmp_path: Path) -> None:
+    """Who finds no room to wait hears SLOT_FULL; SLOT_DOWN is what a slot without a worker says."""
+    bench = Bench(tmp_path / "s")
+    down, waits, full = (turn(wanted=True, jobs=jobs) for jobs in (1, JOBS_WAITING_MAX, 1))
+    bench.slot.put(down)
+    child = Child(bench._open(), 10.0, lambda: None, lambda stock: None)
+    child.sessions, child.jobs, bench.slot._child = 1, JOBS_AT_WORK_MAX, child
+    bench.slot.put(waits)
+    bench.slot.put(full)
+    assert not waits.answer.done()
+    assert ["SLOT_DOWN", "SLOT_FULL"] == [reason(one) for one in (down, full)]
+
+
+def reason(failed: Turn) -> str:
+    """What its caller hears."""
+    lost = failed.answer.exception()
+    assert isinstance(lost, SlotLost)
+    return unsigned(lost, "s").reason
+
+
+def turn(*, wanted: bool, jobs: int = 1) -> Turn:
+    """So many operations."""
     job = m.WorkerJob("k", 0x1041, 0, 64, bytes(32))
-    return Turn("tenant", "k", [job], ("s",), lambda: wanted, asyncio.get_running_loop().time() + 10)
+    return Turn("tenant", "k", [job] * jobs, ("s",), lambda: wanted, asyncio.get_running_loop().time() + 10)
 
 
 def test_a_slot_that_idles_for_days_has_a_speed() -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from sealpress.errors import OutcomeUnknown
-from sealpress.hsm.link import DirectResult
-from sealpress.steps import settle
+from sealpress.clock import SystemClock
+from sealpress.errors import Busy, OutcomeUnknown, Refusal, Unavailable
+from sealpress.flow import Flow
+from sealpress.hsm.link import DirectResult, Sealed, SealedLine
+from sealpress.steps import seal, settle
 from sealpress.steps._state import PendingEvent, Phase
 from sealpress.steps.seal import DirectPart
 from sealpress.tlog.entry import OutcomeStatus, Where
@@ -79,3 +81,20 @@ async def test_a_signature_that_nobody_has_is_recorded_as_unknown(
     settle.settle_direct(shared, line, ticket, [DirectPart((0, 1), results, 4)])
     assert [event.status for event in written] == [status]
     assert ticket.heard.reason == told
+
+
+@pytest.mark.parametrize(("reason", "kind"), [("SLOT_FULL", Busy), ("SLOT_DOWN", Unavailable)])
+def test_those_who_waited_long_hear_whether_the_slot_is_down_or_full(reason: str, kind: type[Refusal]) -> None:
+    """Either way with a delay, after which the same request_id is served."""
+    told: list[Refusal] = []
+    line: Any = SimpleNamespace(key="k", name="a/b/c/d/e", turn_away=lambda _now, _before, error: told.append(error))
+    with pytest.raises(Refusal) as caught:
+        seal._signed_head(line, 1, b"", Sealed(1, 0, b"", {"k": SealedLine(b"", 0, 0, "s", reason)}), b"")
+    flow = Flow.__new__(Flow)
+    flow.shared = SimpleNamespace(  # type: ignore[assignment]
+        clock=SystemClock(), slot_deadline_ms=1, witnesses=None, telemetry=SimpleNamespace(seal_failed=lambda *_: None)
+    )
+    flow._seal_failed(line, caught.value)
+    for one in (caught.value, *told):
+        assert (kind, reason, True) == (type(one), one.reason, one.retry_after_ms > 0)
+    assert len(told) == 1

@@ -114,6 +114,11 @@ class SlotSeen(Protocol):
         ...
 
     @property
+    def limit(self) -> int:
+        """How many of them work at a time, as the token bears."""
+        ...
+
+    @property
     def restarts(self) -> int:
         """Workers after the first."""
         ...
@@ -151,6 +156,7 @@ class Telemetry:
         """Log lines go to `stream`, by default stderr."""
         self._clock = clock
         self._stream = stream if stream is not None else sys.stderr
+        self._signer_told: tuple[bool, dict[str, bool]] | None = None
         self._opening_ns = 0  # when a start last told how far it is
         self.registry = CollectorRegistry()
         r = self.registry
@@ -178,6 +184,7 @@ class Telemetry:
         self._slot_up = Gauge("sealpress_slot_up", "1 while the slot can sign", ["slot"], registry=r)
         self._slot_state = Gauge("sealpress_slot_state", "1 at the breaker's state", ["slot", "state"], registry=r)
         self._slot_sessions = Gauge("sealpress_slot_sessions", "Sessions that sign", ["slot"], registry=r)
+        self._slot_limit = Gauge("sealpress_slot_sessions_limit", "Of them, at a time", ["slot"], registry=r)
         self._slot_restarts = Gauge("sealpress_slot_restarts", "Workers replaced", ["slot"], registry=r)
         self._slot_opened = Gauge("sealpress_slot_opened", "Times that the breaker opened", ["slot"], registry=r)
         self._slot_strangers = Gauge(
@@ -267,7 +274,9 @@ class Telemetry:
         self._signer.set(up)
         for line, value in ready.items():
             self._ready.labels(line).set(value)
-        self._log("info" if up else "warning", "signer", up=up, ready=sum(ready.values()), keys=len(ready))
+        if (up, ready) != self._signer_told:  # much else of slots is told as often
+            self._signer_told = up, ready
+            self._log("info" if up else "warning", "signer", up=up, ready=sum(ready.values()), keys=len(ready))
 
     def gauges(self, log: str, queue: int, sealed: int) -> None:
         """Read when metrics are asked for."""
@@ -312,6 +321,7 @@ class Telemetry:
         for name, slot in slots.items():
             self._slot_up.labels(name).set(slot.up)
             self._slot_sessions.labels(name).set(slot.sessions)
+            self._slot_limit.labels(name).set(slot.limit)
             self._slot_restarts.labels(name).set(slot.restarts)
             self._slot_opened.labels(name).set(slot.opened)
             self._slot_strangers.labels(name).set(slot.strangers)

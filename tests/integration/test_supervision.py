@@ -130,6 +130,17 @@ def test_a_persistent_error_opens_the_breaker_and_its_end_closes_it(node: Node) 
     assert node.metrics()['sealpress_slot_opened{slot="soft"}'] >= 1
 
 
+def test_metrics_tell_how_many_sessions_work_at_a_time(node: Node) -> None:
+    """One at first, more while operations wait and the token bears it; `serve` knows within a heartbeat or two."""
+    node.shim.delay("C_Sign", 2)
+    digests = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(200))
+    with node.client(timeout_s=20) as client:
+        client.sign_batch(digests, line=DIRECT)
+    until(lambda: node.metrics()['sealpress_slot_sessions_limit{slot="soft"}'] > 1)
+    metrics = node.metrics()
+    assert metrics['sealpress_slot_sessions_limit{slot="soft"}'] <= metrics['sealpress_slot_sessions{slot="soft"}']
+
+
 @pytest.mark.parametrize("line", [PROOF_P256, DIRECT])
 def test_a_wrong_signature_is_never_released_and_quarantines_its_slot(node: Node, line: str) -> None:
     """One flipped bit: nobody gets it, the slot is quarantined and the log says so; three good answers end that."""

@@ -52,7 +52,7 @@ class Child:
         on_change: Callable[[], None],
         on_stock: Callable[[m.Stock], None],
     ) -> None:
-        """`on_change` hears that it is up, failed, late, or has another number of sessions."""
+        """`on_change` hears that it is up, failed, late, or has or uses another number of sessions."""
         self._ask = ask
         self._deadline_s = deadline_s
         self._numbers = {key.name: number for number, key in enumerate(ask.keys)}
@@ -69,6 +69,7 @@ class Child:
         self._pid = 0
         self._leaving = False
         self.sessions = 0
+        self.limit = 0  # of them, those that work at a time; 0: it has not said yet
         self.jobs = 0  # in its hands
         self.touched = 0.0  # loop time of the last answer of the token
         self.late = False  # a call was not answered in time
@@ -187,6 +188,8 @@ class Child:
 
     def _answered(self, answer: m.WorkerSigned | m.WorkerPong) -> None:
         changed, self.sessions = self.sessions != answer.sessions, answer.sessions
+        if isinstance(answer, m.WorkerPong) and answer.limit:
+            changed, self.limit = changed or self.limit != answer.limit, answer.limit
         call = self._calls.pop(answer.id, None)
         if call is not None:
             self.jobs -= call.jobs

@@ -73,6 +73,7 @@ class SlotStatus:
     differing: int = 0  # keys of which its token counts other operations than the signer does (GR-07)
     unmanaged: tuple[str, ...] | None = None  # the strangers, the first of them by name; None: nobody has looked yet
     counts: dict[str, str] | None = None  # of the differing keys: what the token says; None: nobody has looked yet
+    limit: int = 0  # so many of its sessions work at a time, as the token bears; 0: nobody has asked yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -505,6 +506,7 @@ def _status(view: m.StatusView) -> SignerStatus:
                 s.differing,
                 s.unmanaged,
                 s.counts,
+                s.limit,
             )
             for name, s in view.slots.items()
         },

@@ -261,6 +261,7 @@ class SlotView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     differing: int = 0  # keys of which its token counts other operations than we do
     unmanaged: tuple[str, ...] | None = None  # the strangers, the first of them by name; None: nobody has looked yet
     counts: dict[str, str] | None = None  # of the differing keys: what the token says; None: nobody has looked yet
+    limit: int = 0  # so many of its sessions work at a time, as the token bears; 0: nobody has asked yet
 
 
 class StatusView(_Message, frozen=True):
@@ -433,11 +434,12 @@ class WorkerSigned(_Message, frozen=True):
 
 
 class WorkerPong(_Message, frozen=True):
-    """Alive; `rv` is what the token answered, if it was asked."""
+    """Alive; `rv` is what the token answered, if it was asked; `limit`: so many sessions work at a time (0: unsaid)."""
 
     id: Id
     sessions: int
     rv: int = 0
+    limit: Natural = 0
 
 
 ToWorker = Hello | WorkerOpen | WorkerSign | WorkerPing | WorkerStock

@@ -107,6 +107,11 @@ class SlotPool:
             return self._pool.living or int(self.lost is None and not self._failing)
 
     @property
+    def limit(self) -> int:
+        """So many of them work at a time, as the token bears."""
+        return self._pool.limit
+
+    @property
     def stuck(self) -> bool:
         """Whether the mender waits in the token for longer than anybody should."""
         since_ns = self._broken_since_ns

@@ -137,6 +137,11 @@ class Slot:
         return self._child.sessions if self._child is not None else 0
 
     @property
+    def limit(self) -> int:
+        """How many of them work at a time; 0: nobody knows."""
+        return self._child.limit if self._child is not None else 0
+
+    @property
     def reason(self) -> str:
         """Why it is down, or not trusted."""
         return self.breaker.reason or ("" if self.up else self._reason)
@@ -367,7 +372,7 @@ class Slot:
             self._around.telemetry.internal(f"worker of slot {self.name}", error)
 
     def _changed(self) -> None:
-        """A worker is up, late, gone, or has another number of sessions."""
+        """A worker is up, late, gone, or has or uses another number of sessions."""
         child = self._child
         if child is not None and (child.late or child.ended.is_set()) and not self._unfit.is_set():
             self._unfit.set()

@@ -216,6 +216,7 @@ class Tokens:
                 len(self._accounts.counts(name) or {}),
                 self._accounts.unmanaged(name),
                 self._accounts.counts(name),
+                slot.limit,
             )
             for name, slot in self._slots.items()
         }

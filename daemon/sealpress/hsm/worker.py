@@ -112,7 +112,7 @@ class _Worker:
             case m.WorkerPing() if message.token:
                 self._work(pool, _Batch(message))
             case m.WorkerPing():
-                self._tell(lambda sessions: m.WorkerPong(message.id, sessions))
+                self._tell(lambda sessions: m.WorkerPong(message.id, sessions, limit=pool.limit))
             case m.WorkerStock() if self._ask is not None:
                 pool.chore(partial(self._look, pool, self._ask))
             case _:

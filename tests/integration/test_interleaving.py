@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kit.governed import CI, LOW, RELEASE, Governed, ask, caller, digest, policy_text, until
 from sealpress.errors import Busy, Refusal, Unavailable
@@ -278,6 +279,28 @@ async def test_what_was_not_written_is_not_spent(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(node.logs["gov"], "commit", real)
         await asyncio.sleep(0.6)  # flow waits before it tries a full disk again
         await node.sign(ask(RELEASE, digest(1), grant_id=grant))
+
+
+async def test_who_joins_a_call_whose_own_deadline_passed_is_served(tmp_path: Path) -> None:
+    """A retry of a call that waits for the disk, and whose first caller waits no more, has a deadline of its own."""
+    async with Governed(tmp_path, lines=LINES) as node:
+        await node.begin()
+        grant = await grant_for(node, RELEASE, uses=3)
+        gate = Gate(node, "gov")
+        gate.close()
+        before = asyncio.create_task(node.sign(ask(RELEASE, digest(0), grant_id=grant)))
+        await gate.held.wait()
+        request, now_ns = ask(RELEASE, digest(1), grant_id=grant), node.clock.monotonic_ns()
+        first = asyncio.create_task(node.sign(request, replace(caller(), expires_ns=now_ns + 1_000_000_000)))
+        await asyncio.sleep(0)
+        node.clock.advance(2)
+        later = replace(caller(), expires_ns=node.clock.monotonic_ns() + 30_000_000_000)
+        again = asyncio.create_task(node.sign(request, later))
+        await asyncio.sleep(0)
+        first.cancel()
+        gate.open.set()
+        await asyncio.gather(before, again)
+        assert node.office.ledger.grants == {grant: 2}
 
 
 async def test_what_lapses_gives_its_use_back(tmp_path: Path) -> None:

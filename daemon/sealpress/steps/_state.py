@@ -89,8 +89,8 @@ class Ticket:
     """One admitted request on its way; whoever waits for it stands in `waiters`."""
 
     __slots__ = (
-        "act", "ask", "caller", "cost", "decided", "decision", "failure", "gather", "key", "line", "names",
-        "pace", "phase", "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
+        "act", "ask", "caller", "cost", "decided", "decision", "expires_ns", "failure", "gather", "key", "line",
+        "names", "pace", "phase", "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +108,7 @@ class Ticket:
         """`decision` under `snapshot` at `decided` (Unix seconds) allowed it; the commit decides again."""
         self.ask = ask
         self.caller = caller
+        self.expires_ns = caller.expires_ns  # until when anybody waits, as far as is known; 0: for ever
         self.key = caller.identity.id, ask.request_id  # its place in `live`
         self.line = line
         self.decision = decision
@@ -134,6 +135,10 @@ class Ticket:
             self.gather.came(now_ns)
         self.pace.pending += self.ask.count
 
+    def stay(self, expires_ns: int) -> None:
+        """Somebody asks for the same, and waits until then."""
+        self.expires_ns = max(self.expires_ns, expires_ns) if self.expires_ns and expires_ns else 0
+
     def join(self, waiter: Waiter) -> None:
         """One more who waits; he is told at once if there is something to tell."""
         if self.settled is not None:
@@ -150,7 +155,7 @@ class Ticket:
 
     def wanted(self, now_ns: int) -> bool:
         """Whether anybody still waits for it."""
-        return bool(self.waiters) and not 0 < self.caller.expires_ns <= now_ns
+        return bool(self.waiters) and not 0 < self.expires_ns <= now_ns
 
     def resolve(self, settled: Settled) -> None:
         """The answer is there."""

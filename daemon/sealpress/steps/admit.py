@@ -321,6 +321,7 @@ def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes, now_ns: in
         if shared.office is not None:
             shared.office.check_again(live.decision.grant, live.line.key)
         if live.phase is not Phase.DONE or live.settled is not None:
+            live.stay(caller.expires_ns)
             return live
         assert live.failure is not None
         raise live.failure

@@ -34,7 +34,7 @@ from sealpress.hsm.module import LASTING, PinRefused
 from sealpress.hsm.pool import SlotPool
 from sealpress.ports import Clock
 
-BATCHES_MAX = 16  # worked on at a time
+BATCHES_MAX = 16  # worked on at a time, or one more than may hang in the token
 WAITING_MAX = 256  # batches beyond them; one more is answered as not tried
 
 _EXIT_LOST = 5
@@ -122,7 +122,7 @@ class _Worker:
     def _work(self, pool: SlotPool, batch: _Batch) -> None:
         """Do this, and what waits when it is done; or let it wait."""
         with self._lock:
-            if self._busy == BATCHES_MAX:
+            if self._busy >= max(BATCHES_MAX, pool.count + 1):
                 full = len(self._waiting) >= WAITING_MAX and batch.attempt is None
                 if not full:
                     self._waiting.append(batch)

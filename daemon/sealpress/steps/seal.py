@@ -173,7 +173,11 @@ class Heads:
         answer = call(head.size)
         self._told = head.size
         try:
-            await advanced
+            try:
+                await advanced
+            except Refusal as refused:
+                self._told = None
+                return head, await _in_spite(answer, refused)
             return head, await answer
         except BaseException:
             self._told = None
@@ -246,6 +250,14 @@ class Heads:
                     hint="another daemon signs with this signer, or its state was replaced: stop and compare",
                 )
             self._told = size
+
+
+async def _in_spite(answer: Call[T], refused: Refusal) -> T:
+    """Of a call that was sent together with this head: only it can say whether a token may have worked for it."""
+    try:
+        return await answer
+    except Refusal as error:
+        raise (error if error.reason == "OUTCOME_UNKNOWN" else refused) from None
 
 
 async def seal_proof(heads: Heads, signer: Signer, line: Line, held: Witnessed | None = None) -> SignedHead:

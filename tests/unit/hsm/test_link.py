@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
 from sealpress.hsm import messages as m
 from sealpress.hsm.link import DirectItem, SignerLink, SignerStatus
+from sealpress.steps import seal
+from sealpress.steps._state import Head
 
 VIEW = m.StatusView(
     0,
@@ -115,6 +119,32 @@ async def test_a_lost_guard_fails_what_is_under_way(tmp_path: Path) -> None:
         hang_up = False
         await link.connect()
         await link.seal("a/b/1", 6, ["k"])
+
+    await with_guard(tmp_path / "s", answering, work)
+
+
+async def test_a_direct_call_that_went_out_with_its_head_is_unknown_when_both_are_lost(tmp_path: Path) -> None:
+    """A token may have signed beside the mark's write: only a head that was refused leaves no signature behind."""
+    refusing = False
+
+    def answering(ask: m.Ask) -> m.Answer | None:
+        if not refusing:
+            return None
+        assert isinstance(ask, m.Advance | m.Direct)
+        return m.Refused(ask.id, "GROWTH_CAP" if isinstance(ask, m.Advance) else "HEAD_NOT_ACCEPTED", "no")
+
+    async def work(link: SignerLink) -> None:
+        nonlocal refusing
+        tree: Any = SimpleNamespace(growth=lambda old, new: b"")
+        log: Any = SimpleNamespace(lines=(), head=Head(6, bytes(32), 8), log=SimpleNamespace(origin="a/b/1", tree=tree))
+        heads = seal.Heads(log, link, 5)
+        for reason in ("OUTCOME_UNKNOWN", "GROWTH_CAP"):
+            refusing = reason == "GROWTH_CAP"
+            await link.connect()
+            heads._told = 5
+            with pytest.raises(Refusal) as caught:
+                await heads.under_newest(lambda size: link.direct("k", [ITEM], size))
+            assert caught.value.reason == reason
 
     await with_guard(tmp_path / "s", answering, work)
 

@@ -11,6 +11,7 @@ import pytest
 
 from kit import shim
 from kit.front import NOW, accepted
+from kit.governed import until
 from kit.liar import KEYS_USED, SHAPES, Liar, told
 from kit.signer import ORIGIN, Node, make_node
 from sealpress.errors import Refusal
@@ -83,6 +84,24 @@ async def test_a_mark_that_cannot_be_written_ends_all_signing(front: Liar) -> No
             await front.link.seal(ORIGIN, front.log.told, ["proof-p256"])
         assert caught.value.reason == "SIGNER_STOPPING"
     assert (await front.signer.guard.failure).reason == "MARK_FAILED"
+
+
+async def test_what_a_token_signed_beside_a_mark_that_failed_is_unknown(front: Liar) -> None:
+    """A direct leaf went to the token while the disk failed: nobody gets the signature, nor asks again for it."""
+    item, told_before = front.item(), front.log.told
+    fill_up(front.signer.guard._books[ORIGIN]._file.path)
+    front.log.event(NOW)
+    size, root, path = front.log.growth()
+    calls = [
+        front.link.advance(ORIGIN, size, root, path, NOW),
+        front.link.direct("direct-p256", [item], told_before),
+    ]
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert ["SIGNER_STOPPING", "OUTCOME_UNKNOWN"] == [getattr(one, "reason", one) for one in ended]
+    await until(lambda: front.counters["C_Sign"] == 1)  # the disk may have been quicker
+    with pytest.raises(Refusal) as caught:
+        await front.link.direct("direct-p256", [item], told_before)
+    assert (caught.value.reason, front.counters["C_Sign"]) == ("SIGNER_STOPPING", 1)
 
 
 async def test_a_stop_beats_a_signature_under_way(front: Liar) -> None:

@@ -50,7 +50,7 @@ class LogBook:
         self.answering = 0  # of an opened log: time of the newest leaf that its line answers for
         self._on_failure = on_failure
         self._wanted = self._done = 0
-        self._failure: Damaged | None = None
+        self.failure: Damaged | None = None  # nothing is durable any more
         self._waiting: list[tuple[int, Written]] = []  # in the order of their changes
         self._started = False
         self._writing = 0  # number of the change that is being written; 0: none
@@ -117,8 +117,8 @@ class LogBook:
 
     def when_durable(self, written: Written) -> None:
         """Tell it when everything changed so far is on the disk, perhaps before this returns."""
-        if self._failure is not None or self._done == self._wanted:
-            written(self._failure)
+        if self.failure is not None or self._done == self._wanted:
+            written(self.failure)
         else:
             self._waiting.append((self._wanted, written))
 
@@ -137,7 +137,7 @@ class LogBook:
 
     def write(self) -> None:
         """Have the newest state written, at once if nothing is being written."""
-        if self._done == self._wanted or self._writing or self._failure is not None or not self._started:
+        if self._done == self._wanted or self._writing or self.failure is not None or not self._started:
             return
         try:
             self._file.begin(self.mark)
@@ -169,7 +169,7 @@ class LogBook:
                 self._waiting.append((change, written))
 
     def _fail(self, failure: Damaged) -> None:
-        self._failure = failure
+        self.failure = failure
         self._on_failure(failure)
         waited, self._waiting = self._waiting, []
         for _, written in waited:

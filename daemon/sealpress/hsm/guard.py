@@ -27,7 +27,7 @@ from pathlib import Path
 
 from sealpress import __version__
 from sealpress.config import Config
-from sealpress.errors import Damaged, Malformed, NotPermitted, Refusal, Unavailable
+from sealpress.errors import Damaged, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
 from sealpress.hsm import lifting, openings
 from sealpress.hsm import messages as m
 from sealpress.hsm.accounts import Accounts
@@ -284,6 +284,8 @@ class Guard:
         if self._accounts.barred(key):
             raise NotPermitted(f"key {key.name} is not as its class demands", reason=KEY_ATTRIBUTES)
         book = self._book(key.origin)
+        if book.failure is not None:
+            raise _stopping(book.failure)
         root = book.holds.witnessed(ask.size, self._now()).root if key.held else book.head(ask.size)
         if root is None:
             raise Malformed("no such head was accepted", reason="HEAD_NOT_ACCEPTED")
@@ -397,11 +399,11 @@ class Guard:
 
 
 async def _release(book: LogBook) -> None:
-    """Wait until the mark is durable; after a failed write there is no signature, and this process ends."""
+    """Wait until the mark is durable; after a failed write no signature leaves, and this process ends."""
     try:
         await book.durable()
     except Damaged as failure:
-        raise _stopping(failure) from None
+        raise OutcomeUnknown(failure.message) from None  # a token is at work on it
 
 
 def _stopping(failure: Damaged) -> Unavailable:

@@ -124,11 +124,11 @@ def decide(
     fields = match.fields_of(rule)
     if class_ is KeyClass.TEST and not ask.grant_id:
         return Decision(rule.id, rate, verdict=match.verdict, fields=fields, key=key.key)
-    grant, refusal = _grant(snapshot, ledger, identity, ask, count, now)
+    grant, refusal = _grant(snapshot, ledger, identity, ask, rule, now)
     if grant is None:
-        # A used-up job grant is not renewed: what its job may do is done.
+        # A job has one grant at a time: no other follows one that is used up, or does not cover this.
         automatic = class_ is KeyClass.LOW and rule.constraint == "any" and not ask.grant_id
-        if automatic and (refusal is None or refusal.reason != "GRANT_EXHAUSTED"):
+        if automatic and (refusal is None or refusal.reason == "GRANT_EXPIRED"):
             return Decision(rule.id, rate, verdict=match.verdict, fields=fields, key=key.key, automatic=True)
         raise refusal or _grant_required(class_)
     return Decision(rule.id, rate, grant.grant, grant.change, match.verdict, fields, key.key)
@@ -202,7 +202,7 @@ def _key(snapshot: Snapshot, ledger: Ledger, line: str, count: int, now: int) ->
 
 
 def _grant(
-    snapshot: Snapshot, ledger: Ledger, identity: Identity, ask: SignAsk, count: int, now: int
+    snapshot: Snapshot, ledger: Ledger, identity: Identity, ask: SignAsk, rule: Rule, now: int
 ) -> tuple[GrantView | None, Refusal | None]:
     """A grant that covers the request, or why the nearest does not."""
     if ask.grant_id:
@@ -218,7 +218,7 @@ def _grant(
     class_ = snapshot.policy.lines[ask.line].class_
     refusal: Refusal | None = None
     for grant in found:
-        why = _misses(grant, class_, ledger, identity, ask, count, now)
+        why = _misses(grant, class_, ledger, identity, ask, rule, now)
         if why is None:
             return grant, None
         if refusal is None or refusal.reason != "GRANT_EXHAUSTED":
@@ -227,7 +227,7 @@ def _grant(
 
 
 def _misses(
-    grant: GrantView, class_: KeyClass, ledger: Ledger, identity: Identity, ask: SignAsk, count: int, now: int
+    grant: GrantView, class_: KeyClass, ledger: Ledger, identity: Identity, ask: SignAsk, rule: Rule, now: int
 ) -> Refusal | None:
     if not grant.not_before <= now < grant.not_after:
         return Precondition("the grant is over", reason="GRANT_EXPIRED", hint="request a new one")
@@ -238,9 +238,10 @@ def _misses(
             "the release waits for a person", reason="HELD", hint="ask again when it was released",
             metadata={"grant_id": grant.grant, "change_id": grant.change, "gate": grant.waits},
         )  # fmt: skip
-    if ledger.grants.get(grant.grant, 0) + count > grant.max_uses:
+    if ledger.grants.get(grant.grant, 0) + ask.count > grant.max_uses:
         return Precondition("the grant is used up", reason="GRANT_EXHAUSTED", hint="request a new one")
-    if not grant.digests and class_ in QUORUM_CLASSES:
+    # A job's grant may be of another rule of the line, which demands less.
+    if not grant.digests and (class_ in QUORUM_CLASSES or (not grant.change and rule.constraint != "any")):
         return _grant_required(class_)
     if not grant.covers(ask):
         return Denied(

@@ -1,0 +1,50 @@
+"""Does a signature rest on a grant that meets all that its own rule demands?"""
+
+from __future__ import annotations
+
+import pytest
+
+from kit.town import Town, sign_ask
+from kit.townsfolk import LOW, certificate, policy_text, uri
+from sealpress.errors import NotPermitted, Precondition
+from sealpress.governance import facts as f
+
+SECOND_RULE = f"""
+[line."{LOW}".rule.named]
+action = "sign"
+identities = ["{uri("ci-app")}"]
+artifact = {{ names = {{ prefix = "a." }} }}
+grant = {{ constraint = "exact-digests" }}
+"""
+
+
+def two_rules() -> Town:
+    """The first rule of the line is about other artifacts and lets a job sign any of them; the second names digests."""
+    first = f'[line."{LOW}".rule.ci]\naction = "sign"\n'
+    text = policy_text().replace(first, first + 'artifact = { names = { prefix = "docs" } }\n')
+    town = Town()
+    town.declare(f.PolicyInForce(body=text + SECOND_RULE))
+    return town
+
+
+def test_a_job_grant_is_no_grant_for_a_rule_that_demands_digests() -> None:
+    """A grant for any artifact, which one rule gives, does not let its job sign what another wants named."""
+    town, ci = two_rules(), certificate("ci-app")
+    town.request(ci, LOW, (1,))
+
+    with pytest.raises(Precondition) as caught:
+        town.append(ci, sign_ask(LOW, (2,)))
+    assert caught.value.reason == "GRANT_REQUIRED"
+
+
+def test_a_job_that_has_a_grant_gets_no_other_by_itself() -> None:
+    """What its grant does not name is refused as such, by whatever rule it is asked for: asking again is no use."""
+    first = f'[line."{LOW}".rule.ci]\naction = "sign"\n'
+    text = policy_text().replace(first, SECOND_RULE.replace('"a."', '"image"') + first)
+    town, ci = Town(), certificate("ci-app")
+    town.declare(f.PolicyInForce(body=text))
+    town.request(ci, LOW, (1,))
+
+    with pytest.raises(NotPermitted) as caught:
+        town.sign(ci, LOW, (2,))
+    assert caught.value.reason == "GRANT_MISMATCH"

@@ -147,6 +147,7 @@ class Identity:
     claims: tuple[tuple[str, str], ...] = ()  # of a token, in Fulcio's vocabulary, sorted by name
     token_sha256: bytes = b""
     jti: str = ""
+    signed_sha256: bytes = b""  # of what the token's signature covers
 
 
 @dataclass(frozen=True, slots=True)

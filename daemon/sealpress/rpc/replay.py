@@ -26,7 +26,7 @@ RETRY_MS = 1_000
 NANOSECONDS = 1_000_000_000
 
 Owner = tuple[str, str]  # issuer and owner id
-Use = tuple[str, str]  # issuer, and jti or the token's own hash
+Use = tuple[str, str]  # issuer, and jti or the hash of what is signed
 
 
 @dataclass(slots=True)

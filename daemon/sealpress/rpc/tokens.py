@@ -140,11 +140,11 @@ class Tokens:
 
     def consume(self, identity: Identity) -> bool:
         """The one use of a token for what may be had once; False if it was had."""
-        return self._uses.consume(_use(identity.issuer, identity.jti, identity.token_sha256))
+        return self._uses.consume(_use(identity.issuer, identity.jti, identity.signed_sha256))
 
     def restore(self, identity: Identity) -> None:
         """A use that the log tells of: it was had before the restart. For unexpired tokens, before the first call."""
-        use = _use(identity.issuer, identity.jti, identity.token_sha256)
+        use = _use(identity.issuer, identity.jti, identity.signed_sha256)
         self._uses.see(use, (identity.issuer, ""), identity.token_sha256, identity.not_after)
         self._uses.consume(use)
 
@@ -166,7 +166,8 @@ class Tokens:
         issuer = self._issuer(read)
         span = self._check_span(read.payload, now_s)
         jti, subject = _jti(issuer, read.payload), _subject(read.payload)
-        use, owner = _use(issuer.url, jti, digest), self._owner(issuer, read.payload)
+        signed_sha256 = sha256(token.rpartition(".")[0].encode()).digest()
+        use, owner = _use(issuer.url, jti, signed_sha256), self._owner(issuer, read.payload)
         refused = self._refused.get(digest)
         if refused is not None and refused[0] == issuer.keys.generation:
             raise NotPermitted(refused[1], reason=refused[2], hint=refused[3])
@@ -192,6 +193,7 @@ class Tokens:
             claims=said,
             token_sha256=digest,
             jti=jti,
+            signed_sha256=signed_sha256,
         )
         until_ns = (span.ends_s + self.skew_s) * NANOSECONDS
         verified = Verified(identity, flaw, issuer, issuer.keys.generation, until_ns)
@@ -322,9 +324,9 @@ def _jti(issuer: Issuer, payload: Mapping[str, Any]) -> str:
     return value
 
 
-def _use(issuer_url: str, jti: str, token_sha256: bytes) -> Use:
-    """What a token without `jti` is known by is the token itself; the prefixes keep both apart."""
-    return issuer_url, f"jti:{jti}" if jti else f"sha256:{token_sha256.hex()}"
+def _use(issuer_url: str, jti: str, signed_sha256: bytes) -> Use:
+    """A token without `jti` is known by what is signed: a signature has a second form. The prefixes keep both apart."""
+    return issuer_url, f"jti:{jti}" if jti else f"sha256:{signed_sha256.hex()}"
 
 
 def _keep(memory: dict[bytes, Any], digest: bytes, value: Any, most: int) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from kit.token_desk import HOME, NOW_S, Desk
 from sealpress.errors import Busy
 from sealpress.rpc import replay
 from sealpress.values import Identity
+
+P256_ORDER = 2**256 - 2**224 + 2**192 - 0x4319055258E8617B0C46353D039CDAAF
 
 
 def test_another_token_with_the_same_jti_is_a_replay() -> None:
@@ -32,11 +36,24 @@ def test_a_token_is_consumed_once() -> None:
     assert not desk.tokens.consume(unseen)
 
 
+def test_a_signature_written_otherwise_makes_no_other_token() -> None:
+    """What is signed tells tokens without a jti apart: an ECDSA signature can be written in a second way."""
+    desk = Desk()
+    token = desk.issuers["buildkite"].token()
+    desk.identity(token)
+    head, _, signature = token.rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    turned = raw[:32] + (P256_ORDER - int.from_bytes(raw[32:])).to_bytes(32)
+    other = f"{head}.{base64.urlsafe_b64encode(turned).decode().rstrip('=')}"
+
+    assert desk.tokens.identify(other, HOME).flaw == "TOKEN_REPLAYED"
+
+
 def test_a_jti_cannot_pass_for_a_hash() -> None:
     """A token whose jti is another token's hash does not consume that one."""
     desk = Desk()
     plain = desk.identity(desk.issuers["buildkite"].token())
-    other = desk.identity(desk.issuers["buildkite"].token(jti=plain.token_sha256.hex(), job_id="2"))
+    other = desk.identity(desk.issuers["buildkite"].token(jti=plain.signed_sha256.hex(), job_id="2"))
 
     assert desk.tokens.consume(other)
     assert desk.tokens.consume(plain)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from kit.disk import FaultDisk
 from kit.governed import (
     CI,
+    DEPLOYMENT,
     FIRMWARE,
     LOW,
     OLGA,
@@ -26,8 +27,9 @@ from kit.governed import (
     policy_text,
     until,
 )
+from sealpress.config import GovernanceSection
 from sealpress.core.journal import segment_name
-from sealpress.errors import Busy, Internal, Malformed, NotPermitted, Precondition, Refusal
+from sealpress.errors import Busy, CannotStart, Internal, Malformed, NotPermitted, Precondition, Refusal
 from sealpress.governance import evidence_chain, stops
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk
@@ -36,8 +38,12 @@ from sealpress.tlog import explain
 from sealpress.tlog.entry import OutcomeStatus
 from sealpress.tlog.space import Level
 from sealpress.values import KeyClass, RecordType
+from sealpress.verify.anchors import NAMESPACE
+from sealpress.verify.change import encode
+from sealpress.wiring.governed import adopt_anchors
 
 ALL = {TEST: KeyClass.TEST, LOW: KeyClass.LOW, RELEASE: KeyClass.RELEASE}
+MIN = ", min_groups = 2"
 
 
 async def refused(node: Governed, *arguments: Any) -> Refusal:
@@ -72,6 +78,24 @@ def _document(node: Governed) -> str:
     from sealpress.verify.change import encode
 
     return encode(node.document()).decode()
+
+
+async def test_anchors_that_the_policy_does_not_satisfy_are_not_adopted(tmp_path: Path) -> None:
+    """A profile that demands more than the policy in force: refused before it is written, and the node starts again."""
+    async with Governed(tmp_path / "node", lines={RELEASE: KeyClass.RELEASE}) as node:
+        await node.begin()
+        one = policy_text(node.lines).replace("signing    = { quorum = 2", "signing    = { quorum = 1").replace(MIN, "")
+        await node.write(f.PolicyInForce(body=one))
+        document = encode(replace(node.document(), version=2, profile="regulated"))
+        (tmp_path / "anchors").write_bytes(document)
+        (tmp_path / "signatures").write_text("".join(key.sign(document, NAMESPACE) for key in node.officers))
+        section = GovernanceSection(deployment=DEPLOYMENT, anchors="anchors", signatures=("signatures",))
+        with pytest.raises(CannotStart) as caught:
+            await adopt_anchors(node.office, section, tmp_path.joinpath, node.shared.telemetry)
+        assert caught.value.reason == "ANCHORS_PROFILE"
+        assert node.office.state.anchors.version == 1
+    async with node.again() as node:
+        assert node.office.state.policy
 
 
 async def test_facts_have_a_batch_of_their_own(tmp_path: Path) -> None:

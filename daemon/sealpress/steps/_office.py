@@ -243,7 +243,7 @@ class Office:
             for number, fact in enumerate(facts):
                 apply(self._copy, fact, self.state.seq + 1 + number, self.now)
             for fact in facts:
-                if isinstance(fact, f.PolicyInForce):
+                if isinstance(fact, f.PolicyInForce | f.AnchorsAdopted):
                     policy_of(self._copy)
         except SealpressError as error:
             self._copy = None

@@ -14,7 +14,7 @@ from typing import Any
 
 from sealpress.config import Config, GovernanceSection
 from sealpress.errors import CannotStart, ConfigError, Invalid, SealpressError
-from sealpress.governance import facts as f
+from sealpress.governance import adoption
 from sealpress.governance.snapshot import Snapshot
 from sealpress.hsm.pinned import split_armors
 from sealpress.hsm.signers import Signers
@@ -129,8 +129,10 @@ async def adopt_anchors(office: Office, section: GovernanceSection, path_of: Pat
             reason="ANCHORS_DEPLOYMENT",
             hint="[governance] deployment and the name of the governance log must be those of the anchors",
         )
-    adopted = f.AnchorsAdopted(document=document.decode(), signatures=armors)
-    await office.act(lambda desk: (None, [adopted]))
+    try:
+        await office.act(lambda desk: (None, adoption.adopt(desk, anchors, armors)))
+    except Invalid as error:
+        raise CannotStart(f"[governance] {path}: {error.message}", reason=error.reason, hint=error.hint) from error
     telemetry.anchors_adopted(anchors.version)
 
 

@@ -1,20 +1,24 @@
-"""Adopting trust anchors: they decide from here on, and what would not stand under them is refused first.
+"""Adopting trust anchors: they decide from here on, and what rested on the former ones ends with these.
 
-Guarantees: every policy that is in force or scheduled compiles by the floors of their profile. Does not: verify their
-signatures (verify/anchors.py).
+Guarantees: every policy that is in force or scheduled compiles by the floors of their profile; no grant of class
+firmware or root goes on whose approvals the signer would not believe under them, since a leaf of such a grant ends the
+log. Does not: verify their signatures (verify/anchors.py), or know which document the signer holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealpress.errors import Invalid, SealpressError
+from sealpress.errors import Invalid, Precondition, SealpressError
 from sealpress.governance import changes as c
 from sealpress.governance import facts as f
+from sealpress.governance import grants
 from sealpress.governance.desk import Desk
 from sealpress.governance.policy import compile_policy
 from sealpress.verify.anchors import TrustAnchors
 from sealpress.verify.change import encode
+
+REASON = "the trust anchors changed"
 
 
 def adopt(desk: Desk, anchors: TrustAnchors, signatures: tuple[str, ...]) -> list[f.Fact]:
@@ -28,7 +32,7 @@ def adopt(desk: Desk, anchors: TrustAnchors, signatures: tuple[str, ...]) -> lis
                 reason="ANCHORS_PROFILE",
                 hint="first propose a policy that the profile takes, and wait until it is in force",
             ) from None
-    return [f.AnchorsAdopted(document=encode(anchors).decode(), signatures=signatures)]
+    return [f.AnchorsAdopted(document=encode(anchors).decode(), signatures=signatures), *_disbelieved(desk, anchors)]
 
 
 def _policies(desk: Desk) -> Iterator[str]:
@@ -38,3 +42,18 @@ def _policies(desk: Desk) -> Iterator[str]:
         asked = c.request_of(desk.state.changes[change_id].record)
         assert isinstance(asked, c.PolicyRequest)
         yield asked.policy
+
+
+def _disbelieved(desk: Desk, anchors: TrustAnchors) -> Iterator[f.Fact]:
+    for grant_id in desk.state.open_grants:
+        issued = desk.state.grants[grant_id].issued
+        change = desk.state.changes.get(issued.change_id)
+        if change is None or desk.class_of(issued.line) not in grants.QUORUM_CLASSES:
+            continue
+        have = [given for given in change.approvals.values() if given.state == "consumed"]
+        try:
+            until = grants.believed_until(anchors, change, have, desk.now)
+        except Precondition:
+            until = 0
+        if until < issued.not_after:
+            yield f.GrantMoved(grant=grant_id, verb="expire", actor="", reason=REASON)

@@ -21,7 +21,7 @@ from sealpress.governance.roles import Role
 from sealpress.governance.rules import Rule
 from sealpress.governance.state import Approval, Change, Grant
 from sealpress.values import DigestAlgorithm, Identity, KeyClass
-from sealpress.verify.anchors import open_release
+from sealpress.verify.anchors import TrustAnchors, open_release
 from sealpress.verify.change import ReleaseItem, ReleaseRequest, encode, manifest_sha256
 
 HOUR_S = 3_600
@@ -147,7 +147,7 @@ def of_release(desk: Desk, change: Change, asked: ReleaseRequest, have: list[App
     class_ = desk.rules(asked.line).class_
     ends = [desk.now + min(asked.ttl_s, TTL_S_MAX[class_]), *(given.expires for given in have)]
     if class_ in QUORUM_CLASSES:
-        ends.append(_believed_until(desk, change, asked.line, have))
+        ends.append(believed_until(desk.anchors, change, have, desk.now))
     grant = f.GrantIssued(
         grant=desk.new_id(), change_id=change.record.change_id, identity=asked.identity, holder="", line=asked.line,
         rule=asked.rule, policy_sha256=desk.state.policy_sha256, constraint="exact-digests", algorithm=asked.algorithm,
@@ -160,22 +160,22 @@ def of_release(desk: Desk, change: Change, asked: ReleaseRequest, have: list[App
     return [grant]
 
 
-def _believed_until(desk: Desk, change: Change, line: str, have: list[Approval]) -> int:
-    """How long the signer will believe these approvals; Precondition if it does not.
+def believed_until(anchors: TrustAnchors, change: Change, have: list[Approval], now: int) -> int:
+    """How long the signer will believe these approvals of a release; Precondition if it does not.
 
     It judges each leaf of such a line by the trust anchors alone, and a leaf that it does not believe would end the
     log: so nothing is granted here that would not pass there.
     """
     approvals = [(given.statement.encode(), given.signature) for given in have]
     try:
-        found = open_release(desk.anchors, encode(change.record), approvals, line, desk.now)
+        found = open_release(anchors, encode(change.record), approvals, change.record.line, now)
     except (Invalid, Malformed) as error:
         raise Precondition(
             f"the signer of this line would not believe these approvals: {error.message}",
             reason="ANCHORS_QUORUM",
             hint="approvers of such a line stand in the trust anchors too, with the same keys; its quorum is theirs",
         ) from None
-    return min(found.expires, desk.anchors.expires)
+    return min(found.expires, anchors.expires)
 
 
 def release(desk: Desk, actor: Actor, grant_id: str) -> list[f.Fact]:

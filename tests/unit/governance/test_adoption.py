@@ -1,0 +1,54 @@
+"""Does what rested on earlier trust anchors end when the next version is adopted?"""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import structs
+
+from kit.town import Town
+from kit.townsfolk import FIRMWARE, RELEASE, certificate
+from sealpress.governance import adoption
+from sealpress.verify.anchors import TrustAnchors
+
+
+def adopt(town: Town, **other: object) -> TrustAnchors:
+    """The next version, as if the officers had signed it."""
+    old = town.state.anchors
+    assert old is not None
+    new = structs.replace(old, version=old.version + 1, **other)
+    town.act(lambda desk: adoption.adopt(desk, new, ()))
+    return new
+
+
+def granted(town: Town, line: str, *approvers: str) -> str:
+    """An approved release."""
+    change_id = town.request(certificate("ci-router"), line, (1,))
+    town.pass_(change_id, *approvers)
+    return town.grant_of(change_id)
+
+
+@pytest.mark.parametrize("field", ["created", "approvers", "expires"])
+def test_a_grant_that_the_signer_would_no_longer_believe_is_over(field: str) -> None:
+    """A leaf under it would end the log of a firmware line; other lines' grants go on."""
+    town = Town()
+    grant, other = granted(town, FIRMWARE, "rita", "sam", "rob"), granted(town, RELEASE, "rita", "rob")
+    old = town.state.anchors
+    assert old is not None
+    changed = {
+        "created": town.now + 1,
+        "approvers": tuple(one for one in old.approvers if one.person != "person:sam"),
+        "expires": town.now + 60,
+    }
+    town.wait(2)
+    adopt(town, **{field: changed[field]})
+
+    assert [town.state.grants[one].state for one in (grant, other)] == ["expired", "active"]
+
+
+def test_a_grant_that_the_signer_believes_goes_on() -> None:
+    """A version that changes nothing about the line and its approvers ends no grant."""
+    town = Town()
+    grant = granted(town, FIRMWARE, "rita", "sam", "rob")
+    adopt(town, root_threshold=3)
+
+    assert town.state.grants[grant].state == "active"

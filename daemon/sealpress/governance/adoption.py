@@ -2,7 +2,8 @@
 
 Guarantees: every policy that is in force or scheduled compiles by the floors of their profile; no grant of class
 firmware or root goes on whose approvals the signer would not believe under them, since a leaf of such a grant ends the
-log. Does not: verify their signatures (verify/anchors.py), or know which document the signer holds.
+log; what takes the root quorum takes the new one. Does not: verify their signatures (verify/anchors.py), or know which
+document the signer holds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from sealpress.errors import Invalid, Precondition, SealpressError
 from sealpress.governance import changes as c
 from sealpress.governance import facts as f
-from sealpress.governance import grants
+from sealpress.governance import grants, proposals
 from sealpress.governance.desk import Desk
 from sealpress.governance.policy import compile_policy
 from sealpress.verify.anchors import TrustAnchors
@@ -32,7 +33,8 @@ def adopt(desk: Desk, anchors: TrustAnchors, signatures: tuple[str, ...]) -> lis
                 reason="ANCHORS_PROFILE",
                 hint="first propose a policy that the profile takes, and wait until it is in force",
             ) from None
-    return [f.AnchorsAdopted(document=encode(anchors).decode(), signatures=signatures), *_disbelieved(desk, anchors)]
+    adopted = f.AnchorsAdopted(document=encode(anchors).decode(), signatures=signatures)
+    return [adopted, *_below_quorum(desk, anchors), *_disbelieved(desk, anchors)]
 
 
 def _policies(desk: Desk) -> Iterator[str]:
@@ -42,6 +44,13 @@ def _policies(desk: Desk) -> Iterator[str]:
         asked = c.request_of(desk.state.changes[change_id].record)
         assert isinstance(asked, c.PolicyRequest)
         yield asked.policy
+
+
+def _below_quorum(desk: Desk, anchors: TrustAnchors) -> Iterator[f.Fact]:
+    for change_id in desk.state.open_changes:
+        required = desk.state.changes[change_id].record.required
+        if required.path == "root" and required.quorum < anchors.root_threshold:
+            yield from proposals.end(desk, change_id, "void", None, REASON)
 
 
 def _disbelieved(desk: Desk, anchors: TrustAnchors) -> Iterator[f.Fact]:

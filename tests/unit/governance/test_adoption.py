@@ -6,8 +6,9 @@ import pytest
 from msgspec import structs
 
 from kit.town import Town
-from kit.townsfolk import FIRMWARE, RELEASE, certificate
+from kit.townsfolk import FIRMWARE, OFFICERS, RELEASE, certificate, policy_text
 from sealpress.governance import adoption
+from sealpress.governance.changes import PolicyRequest
 from sealpress.verify.anchors import TrustAnchors
 
 
@@ -52,3 +53,14 @@ def test_a_grant_that_the_signer_believes_goes_on() -> None:
     adopt(town, root_threshold=3)
 
     assert town.state.grants[grant].state == "active"
+
+
+def test_a_higher_root_threshold_counts_for_what_waits() -> None:
+    """A loosening that was proposed under the lower threshold is void: fewer officers than it now takes would do."""
+    town = Town()
+    change_id = town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(ttl="12h")))
+    other = town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(head="other words")))
+    town.approve(change_id, OFFICERS[0])
+    adopt(town, root_threshold=3)
+
+    assert [town.state.change(one).state for one in (change_id, other)] == ["void", "in_review"]

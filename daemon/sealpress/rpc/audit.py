@@ -208,8 +208,10 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     async def Tail(self, request: pb.TailRequest, context: Context) -> None:
         """Events in order, then as they come; a heartbeat when nothing comes."""
         log = await self._log(request.log, context, "Tail")
+        caller = self._callers.caller(context)
         seq, at = request.from_seq, None
         while True:
+            await self._flow.permit_audit(self._callers.still(caller), "Tail")
             seen = log.log.next_seq  # taken before reading: what comes later is waited for
             records = await _threaded(_part, log, seq, at)
             for record in records:

@@ -99,7 +99,7 @@ class Snapshot:
 
     def knows(self, identity: Identity, line: str, now: int) -> bool:
         """Whether governance lets this name ask at all: enrolled, or of a registered issuer; test asks for neither."""
-        if identity.id in self.bad or (identity.id in self.ends and now >= self.ends[identity.id]):
+        if self._over(identity.id, now):
             return False
         if identity.id in self.confined and self.confined[identity.id] != line:
             return False
@@ -121,11 +121,15 @@ class Snapshot:
         """Whether `identity` has the role of [audit], or is bound to the role auditor now."""
         until = self.auditing.get(identity)
         bound = until is not None and (not until or now < until)
-        return identity not in self.bad and (identity in self.policy.auditors or bound)
+        return not self._over(identity, now) and (identity in self.policy.auditors or bound)
 
     def at(self, governance_seq: int) -> Snapshot:
         """The same, seen at a later governance record that changes nothing."""
         return replace(self, governance_seq=governance_seq)
+
+    def _over(self, name: str, now: int) -> bool:
+        """Whether this name was enrolled, and counts no more."""
+        return name in self.bad or (name in self.ends and now >= self.ends[name])
 
 
 def snapshot_of(state: State, policy: Policy, views: dict[str, GrantView] | None = None) -> Snapshot:

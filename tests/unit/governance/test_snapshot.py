@@ -1,0 +1,30 @@
+"""Does a snapshot say of each name what it may at that second?"""
+
+from __future__ import annotations
+
+from kit.town import Town
+from kit.townsfolk import DAY_S, GENESIS, uri
+from sealpress.governance import facts as f
+
+
+def test_an_auditor_is_none_when_his_enrolment_is_over() -> None:
+    """A partner reads the log until his enrolment ends, whether a role or the policy lets him read it."""
+    town = Town()
+    audit = f'[audit]\nidentities = ["{uri("mac")}"]\n'
+    town.declare(
+        f.PolicyInForce(body=f"{town.state.policy}{audit}"),
+        f.IdentityEnrolled(
+            identity="partner:mac", kind="partner", names=(uri("mac"),), owner="", backup_owner="", trust_domain="",
+            environment="", expires=GENESIS + DAY_S, change_id="c",
+        ),
+        f.BindingMade(
+            binding="x", identity="partner:fab", role="auditor", line="*", group="", not_after=0, change_id="c"
+        ),
+    )  # fmt: skip
+    assert town.snapshot is not None
+    may = town.snapshot.may_audit
+
+    assert may(uri("mac"), GENESIS + DAY_S - 1)
+    assert not may(uri("mac"), GENESIS + DAY_S)
+    assert may(uri("fab"), GENESIS + 300 * DAY_S - 1)
+    assert not may(uri("fab"), GENESIS + 300 * DAY_S)

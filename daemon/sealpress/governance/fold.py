@@ -59,12 +59,15 @@ def _anchors(state: State, fact: f.AnchorsAdopted, seq: int) -> None:
             for key in officer.keys:
                 if key.fingerprint not in kept:
                     state.credentials[key.fingerprint].revoked = True
+    former = {officer.person: officer.names for officer in state.anchors.officers} if state.anchors is not None else {}
     state.anchors = new
     for officer in new.officers:
         known = state.identities.get(officer.person)
         if known is None:
             _enrol(state, Identity(officer.person, "person", officer.names))
-        elif known.state == "suspended":  # else one officer could lock all others out for ever
+        else:
+            _rename(state, known, former.get(officer.person, ()), officer.names)
+        if known is not None and known.state == "suspended":  # else one officer could lock all others out for ever
             known.state = tables.move(tables.IDENTITY, known.state, "restore", officer.person)
         for key in officer.keys:
             held = state.credentials.get(key.fingerprint)
@@ -80,7 +83,7 @@ def _anchors(state: State, fact: f.AnchorsAdopted, seq: int) -> None:
 
 def _check_officer(state: State, officer: Officer) -> None:
     known = state.identities.get(officer.person)
-    if known is None and any(name in state.names for name in officer.names):
+    if any(state.names.get(name, officer.person) != officer.person for name in officer.names):
         raise Precondition(f"a name of {officer.person} is taken", reason="IDENTITY_TAKEN")
     if known is not None and (known.kind != "person" or known.state == "offboarded"):
         raise Precondition(f"{officer.person} is no person, or offboarded for good", reason="ILLEGAL_MOVE")
@@ -96,6 +99,15 @@ def _enrol(state: State, identity: Identity) -> None:
     state.identities[identity.id] = identity
     for name in identity.names:
         state.names[name] = identity.id
+
+
+def _rename(state: State, identity: Identity, former: tuple[str, ...], names: tuple[str, ...]) -> None:
+    """What the document before this one called him is no name of his any more; how else he was enrolled stays."""
+    for name in set(former).intersection(identity.names):
+        del state.names[name]
+    kept = (name for name in identity.names if name not in former)
+    identity.names = tuple(dict.fromkeys((*kept, *names)))
+    state.names.update(dict.fromkeys(identity.names, identity.id))
 
 
 def _bind(state: State, binding: Binding) -> None:

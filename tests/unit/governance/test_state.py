@@ -101,6 +101,18 @@ def test_new_anchors_replace_officers_and_their_keys() -> None:
     } == groups
 
 
+def test_new_anchors_say_how_an_officer_authenticates() -> None:
+    """A name that the document no longer has is nobody's; one that it has is his, also if he was enrolled before."""
+    town = Town()
+    olga, stella = officer("olga", names=("uri:new",)), officer("stella", names=(uri("stella"), "uri:more"))
+    town.declare(next_anchors(town, officers=(olga, officer("otto"), stella)))
+
+    assert town.desk().actor("uri:new").identity == person("olga")
+    assert town.desk().actor("uri:more").identity == person("stella")
+    with pytest.raises(NotPermitted):
+        town.actor("olga")
+
+
 def test_anchors_that_cannot_follow_change_nothing() -> None:
     """A gap, a name or a key of somebody else, an offboarded officer, a machine: refused whole."""
     town = Town()
@@ -113,6 +125,7 @@ def test_anchors_that_cannot_follow_change_nothing() -> None:
         adopted(structs.replace(old, version=3)),
         next_anchors(town, officers=(otto, officer("olga", key_of("rita")))),
         next_anchors(town, officers=(otto, officer("new", names=(uri("rita"),)))),
+        next_anchors(town, officers=(otto, officer("olga", names=(uri("rita"),)))),
         next_anchors(town, officers=(otto, officer("sue"))),
         next_anchors(town, officers=(otto, officer("x", person="workload:ci-app"))),
     ]

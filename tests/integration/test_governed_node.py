@@ -339,6 +339,20 @@ def test_a_token_brings_one_grant(lab: Lab) -> None:
     assert again.value.event_id
 
 
+def test_a_token_brings_no_second_grant_after_a_restart(lab: Lab) -> None:
+    """What a token has had stands in the log: the node that starts again does not give it once more."""
+    need_firmware_key(lab)
+    lab.token()
+    ask = (FIRMWARE, "once", SHA256, [Item(digest_of("once and again"))])
+    lab.people.of("ci").request_grant(*ask)
+    lab.restart()
+
+    with pytest.raises(NotPermitted) as again:
+        lab.people.of("ci").request_grant(*ask)
+
+    assert again.value.reason == "TOKEN_REPLAYED"
+
+
 def test_who_took_part_does_not_release(lab: Lab) -> None:
     """GR-30: an approver has no such role, and the role alone is not enough before approval."""
     need_firmware_key(lab)

@@ -10,7 +10,7 @@ for a token (a grant) takes `consume`.
 
 Guarantees: asymmetric algorithms only, each with keys of its type; issuer, audience and times are exact; nothing waits:
 keys that are not at hand are Unavailable ISSUER_DOWN; errors do not say which check of genuineness failed; no token is
-kept, only its hash. Does not: decide what the identity may, or keep anything across restarts (the log does: `restore`).
+kept, only its hash. Does not: decide what the identity may, or keep anything across restarts (the log does: `had_s`).
 """
 
 from __future__ import annotations
@@ -115,6 +115,8 @@ class Tokens:
         self._refused: dict[bytes, tuple[int, str, str, str]] = {}  # generation, message, reason, hint
         self.registered: Callable[[str, str, str], bool] | None = None
         """In a governed node: may tokens of this issuer be read (URL, kind, audience; GR-70)? Asked at every call."""
+        self.had_s: Mapping[str, int] = {}
+        """By identity, when it was last given what a token may have once, before this start: as the log tells."""
 
     @property
     def issuers(self) -> tuple[Issuer, ...]:
@@ -141,12 +143,6 @@ class Tokens:
     def consume(self, identity: Identity) -> bool:
         """The one use of a token for what may be had once; False if it was had."""
         return self._uses.consume(_use(identity.issuer, identity.jti, identity.signed_sha256))
-
-    def restore(self, identity: Identity) -> None:
-        """A use that the log tells of: it was had before the restart. For unexpired tokens, before the first call."""
-        use = _use(identity.issuer, identity.jti, identity.signed_sha256)
-        self._uses.see(use, (identity.issuer, ""), identity.token_sha256, identity.not_after)
-        self._uses.consume(use)
 
     def _still(self, known: Verified) -> bool:
         return (
@@ -184,8 +180,11 @@ class Tokens:
         except NotPermitted as error:
             raise self._refuse(digest, issuer, error) from None
         flaw = "" if self._uses.see(use, owner, digest, span.ends_s) else REPLAYED
+        id_ = f"oidc:{issuer.url}#{subject}"
+        if self.had_s.get(id_, -1) >= span.issued_s:
+            self._uses.consume(use)  # it may have been this token that had it
         identity = Identity(
-            id=f"oidc:{issuer.url}#{subject}",
+            id=id_,
             certificate_sha256=b"",
             not_after=span.ends_s,
             issuer=issuer.url,

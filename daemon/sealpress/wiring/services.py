@@ -43,10 +43,15 @@ def make(
 
 
 def registered(tokens: Tokens, office: Office) -> None:
-    """From here on only tokens of issuers that the governance log knows, as it knows them, are read."""
+    """From here on only tokens of issuers that the governance log knows, as it knows them, are read.
+
+    A token that was there when its pipeline last asked for a release has had its one use.
+    """
 
     def known(url: str, kind: str, audience: str) -> bool:
         found = office.state.issuers.get(url)
         return found is not None and (found.kind, found.audience) == (kind, audience)
 
     tokens.registered = known
+    records = (change.record for change in office.state.changes.values())
+    tokens.had_s = {record.requester: record.created for record in records if record.kind == "sign.release"}

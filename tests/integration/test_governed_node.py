@@ -382,6 +382,17 @@ def test_the_grantee_gives_back_and_a_responder_revokes(lab: Lab) -> None:
     assert refused.value.reason == "GRANT_REVOKED"
 
 
+def test_a_grant_is_revoked_by_the_id_of_its_change(lab: Lab) -> None:
+    """Who asked knows that id from the beginning: it stops what came of the change, as it shows it."""
+    need_firmware_key(lab)
+    grants = [lab.release(digest_of(name)) for name in ("three", "four")]
+    first, second = [lab.people.of("ci").grant(one).change_id for one in grants]
+    lab.people.of("ci").revoke_grant(first, "built again")
+    lab.people.of("rena").revoke_grant(second, "a defect", control=True)
+
+    assert [lab.people.of("ci").grant(one).state for one in grants] == ["revoked", "revoked"]
+
+
 def need_firmware_key(lab: Lab) -> None:
     """The firmware key, active; made by the first test that wants it."""
     if not (lab.directory / "keys" / "fw-1.pem").exists():

@@ -121,14 +121,15 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         reason = bounded(request.reason, "reason")
 
         def rule(desk: Desk, caller: Caller) -> tuple[None, list[f.Fact]]:
-            owner, _ = views.grantee(desk, request.id)
+            id_ = views.grant_of(desk, request.id) or request.id
+            owner, _ = views.grantee(desk, id_)
             if owner == caller.identity.id:
                 actor = _requester(desk, caller)
-                if request.id in desk.state.changes:
-                    return None, proposals.withdraw(desk, actor, request.id, reason)
+                if id_ in desk.state.changes:
+                    return None, proposals.withdraw(desk, actor, id_, reason)
             else:
                 actor = admitted(desk, caller, POWERS["grant"])
-            return None, stops.revoke_grant(desk, actor, request.id, reason)
+            return None, stops.revoke_grant(desk, actor, id_, reason)
 
         await self._act(context, "RevokeGrant", rule)
         return pb.RevokeGrantResponse(recorded=self._control.recorded())

@@ -67,7 +67,8 @@ class RetirementService(retirement_pb2_grpc.RetirementServiceServicer):
         """No more uses."""
 
         def rule(desk: Desk, actor: Actor) -> tuple[None, list[f.Fact]]:
-            return None, stops.revoke_grant(desk, actor, request.id, bounded(request.reason, "reason"))
+            id_ = views.grant_of(desk, request.id) or request.id
+            return None, stops.revoke_grant(desk, actor, id_, bounded(request.reason, "reason"))
 
         await self._control.act(context, "RevokeGrant", rule)
         return grant_pb2.RevokeGrantResponse(recorded=self._control.recorded())

@@ -176,6 +176,16 @@ async def test_a_job_has_one_grant_however_many_ask(tmp_path: Path) -> None:
         assert len(node.office.state.grants) == 2
 
 
+async def test_a_job_has_its_grant_while_the_clock_is_behind_the_log(tmp_path: Path) -> None:
+    """The log's times stand still when the clock goes back: requests are decided on at them, as grants are issued."""
+    async with Governed(tmp_path) as node:
+        await node.begin()
+        node.clock.step(-600)
+        await node.sign(ask(LOW, digest(1)))
+        await node.sign(ask(LOW, digest(2)))
+        assert len(node.office.state.grants) == 1
+
+
 async def test_a_revoked_job_gets_no_second_grant(tmp_path: Path) -> None:
     """What one person stopped does not start again by itself, not even for requests that wait in the queue."""
     async with Governed(tmp_path) as node:

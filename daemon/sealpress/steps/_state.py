@@ -481,7 +481,11 @@ class Shared:
 
     def may_audit(self, caller: Caller) -> bool:
         """Whether he may read the logs now."""
-        return self.snapshot.may_audit(caller.identity.id, self.clock.now_ns() // NANOSECONDS)
+        return self.snapshot.may_audit(caller.identity.id, self.second())
+
+    def second(self) -> int:
+        """Unix seconds; never behind the records of governance, whose grants begin at them."""
+        return max(self.clock.now_ns() // NANOSECONDS, self.governance.head.time)
 
     def forget(self, ticket: Ticket) -> None:
         """From now on the log answers for it."""

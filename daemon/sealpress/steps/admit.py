@@ -48,8 +48,7 @@ class JobWanted:
 
 def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | JobWanted:
     """A new ticket, not yet queued; or the one under way; or the record that answers. Refusals are raised."""
-    now_ns = shared.clock.now_ns()
-    now = now_ns // NANOSECONDS
+    now_ns, now = shared.clock.now_ns(), shared.second()
     _check_caller(caller, now)
     found = usage.again(shared.snapshot, caller.identity, ask, now)  # before what costs: strangers may send much
     _check_held(shared, ask.line)
@@ -73,7 +72,7 @@ def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | Job
 
 def permit(shared: Shared, caller: Caller, line: str) -> None:
     """Denied unless a rule lets the caller request the line; the same for a line that does not exist."""
-    now = shared.clock.now_ns() // NANOSECONDS
+    now = shared.second()
     _check_caller(caller, now)
     usage.permitted(shared.snapshot, caller.identity, line, now)
     _check_held(shared, line)

@@ -397,8 +397,8 @@ async def test_explain_tells_the_whole_chain(tmp_path: Path) -> None:
         assert why["key"]["state"] == "active"
         assert (why["grant"]["state"], why["grant"]["line"]) == ("active", LOW)
         assert why["policy"]["in_force"] is True
-        own = explain.for_requester(told[0])
-        assert not {"fields", "rule", "verdict"} & set(own["event"])
+        own = explain.for_requester(told)
+        assert not {"fields", "rule", "verdict"} & set(own[0]["event"])
 
 
 async def test_a_log_that_fills_up_is_an_alert_in_the_log(tmp_path: Path) -> None:

@@ -1,18 +1,27 @@
-"""Does who follows the log learn what he may, for as long as he may?"""
+"""Does who reads the log learn what he may, for as long as he may, and of others nothing?"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import grpc
 
-from kit.governed import Governed, caller, until
+from kit.governed import LOW, Governed, ask, caller, digest, until
 from sealpress.governance import facts as f
 from sealpress.governance import stops
 from sealpress.rpc.audit import AuditService
 from sealpress.steps._state import Caller
-from sealpress.v1.audit_pb2 import TailRequest, TailResponse
+from sealpress.v1.audit_pb2 import ExplainRequest, TailRequest, TailResponse
+from sealpress.v1.types_pb2 import Digest
+from sealpress.values import RecordType
+
+RULE = """
+[line."{line}".rule.other]
+action = "sign"
+identities = ["{name}"]
+"""
 
 
 class Reading:
@@ -69,3 +78,27 @@ async def test_an_auditor_whose_role_ends_reads_no_further(tmp_path: Path) -> No
 
         assert reading.code is grpc.StatusCode.PERMISSION_DENIED
         assert "binding.moved" not in str(reading.told)
+
+
+async def test_a_requester_learns_nothing_of_others_in_his_batch(tmp_path: Path) -> None:
+    """What became of his own request is told with his own leaves, not with how much others had signed beside them."""
+    other, name = "workload:other", "uri:other"
+    rules = RULE.format(line=LOW, name=name)
+    async with Governed(tmp_path, rules=rules) as node:
+        await node.begin()
+        await node.write(node.enrolled(other, name))
+        for who in (caller(), caller(name)):  # the grants of both jobs
+            await node.sign(ask(LOW, digest(who.identity.id)), who)
+        node.signer.gate.clear()
+        asked = [node.sign(ask(LOW, digest(n)), who) for n, who in ((1, caller()), (2, caller(name)))]
+        signing = asyncio.gather(*asked)
+        await until(lambda: len(node.records(RecordType.REQUEST)) == 4)
+        node.signer.gate.set()
+        await signing
+        await until(lambda: len(node.records(RecordType.OUTCOME)[-1].head.event.requests) == 2)
+        service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]
+        found = await service.Explain(ExplainRequest(digest=Digest(algorithm=1, value=digest(1))), Reading(caller()))
+        outcome = next(json.loads(event.json) for event in found.events if event.type == "outcome")
+        request = next(event for event in found.events if event.type == "request")
+
+        assert [one["seq"] for one in outcome["event"]["requests"]] == [request.seq]

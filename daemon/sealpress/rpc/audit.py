@@ -336,7 +336,7 @@ def _explain(
     if owner is not None:
         found = (record for record in found if getattr(record.head.event, "identity", None) == owner)
     told = explain.story(reader, found, raw if kind == "digest" else None, why if owner is None else None)
-    return [_told(log, explain.for_requester(event) if owner is not None else event) for event in told]
+    return [_told(log, event) for event in (told if owner is None else explain.for_requester(told))]
 
 
 def _told(log: LogState, event: dict[str, Any]) -> pb.LogEvent:

@@ -95,10 +95,13 @@ def story(
     return [_with_reasons(describe(told[seq], digest), told[seq], why) for seq in sorted(told)]
 
 
-def for_requester(told: dict[str, Any]) -> dict[str, Any]:
-    """What a requester without the role of an auditor hears of his own event: never what a rule expects (GR-22)."""
-    event = {name: value for name, value in told["event"].items() if name not in ("fields", "verdict", "rule")}
-    return told | {"event": event}
+def for_requester(story: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a requester without the role of an auditor hears of his own events and what became of them.
+
+    Never what a rule expects (GR-22), or whose leaves were signed beside his.
+    """
+    own = {told["seq"] for told in story}
+    return [told | {"event": _own(told["event"], own)} for told in story]
 
 
 def describe(record: Record, digest: bytes | None = None) -> dict[str, Any]:
@@ -187,6 +190,13 @@ def parse_ulid(text: str) -> bytes | None:
 def signature_hash(signature: bytes) -> bytes:
     """What OUTCOME stores beside a signature, and Explain asks for."""
     return hashlib.sha256(signature).digest()
+
+
+def _own(event: dict[str, Any], own: set[int]) -> dict[str, Any]:
+    kept = {name: value for name, value in event.items() if name not in ("fields", "verdict", "rule")}
+    if "requests" in kept:
+        kept["requests"] = [ref for ref in kept["requests"] if ref["seq"] in own]
+    return kept
 
 
 def _with_reasons(

@@ -15,6 +15,7 @@ from sealpress.flow import Flow
 from sealpress.governance import lint, simulate
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.diff import diff
+from sealpress.governance.floors import Profile
 from sealpress.governance.form import POLICY_BYTES_MAX
 from sealpress.governance.policy import Policy, compile_policy
 from sealpress.governance.simulate import Decision, RecordedRequest
@@ -67,17 +68,18 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     @guarded
     async def ValidatePolicy(self, request: pb.ValidatePolicyRequest, context: Context) -> pb.ValidatePolicyResponse:
         """What is wrong with a file."""
-        await self._control.look(context, "ValidatePolicy", _nothing)
+        profile = await self._control.look(context, "ValidatePolicy", _profile)
         text = utf8(request.policy, "policy", POLICY_BYTES_MAX)
-        return pb.ValidatePolicyResponse(findings=await self._thread(lambda: findings(text.encode())))
+        return pb.ValidatePolicyResponse(findings=await self._thread(lambda: findings(text.encode(), profile)))
 
     @guarded
     async def DiffPolicy(self, request: pb.DiffPolicyRequest, context: Context) -> pb.DiffPolicyResponse:
         """Against the policy in force."""
         old = await self._control.look(context, "DiffPolicy", _in_force)
+        profile = self._control.office.desk().anchors.profile
 
         def work() -> list[pb.PolicyDifference]:
-            new = _compiled(request.policy)
+            new = _compiled(request.policy, profile)
             found = diff(old, new) if old is not None else []
             return [pb.PolicyDifference(line=one.line, text=one.text, loosening=one.loosening) for one in found]
 
@@ -86,11 +88,11 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     @guarded
     async def SimulatePolicy(self, request: pb.SimulatePolicyRequest, context: Context) -> pb.SimulatePolicyResponse:
         """Over recorded requests."""
-        await self._control.look(context, "SimulatePolicy", _nothing)
+        profile = await self._control.look(context, "SimulatePolicy", _profile)
         if request.limit > SIMULATED_MAX:
             raise Malformed(f"at most {SIMULATED_MAX} records at a time", reason="TOO_LARGE", hint="go on later")
         logs = [one for one in self._control.flow.shared.logs.values() if request.log in ("", one.id)]
-        return await self._thread(lambda: _simulated(request, _compiled(request.policy), logs))
+        return await self._thread(lambda: _simulated(request, _compiled(request.policy, profile), logs))
 
     @guarded
     async def ProposePolicy(self, request: pb.ProposePolicyRequest, context: Context) -> pb.ProposePolicyResponse:
@@ -104,27 +106,27 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
-def findings(body: bytes) -> list[pb.Finding]:
-    """What lint says, or the one thing for which the file is no policy."""
+def findings(body: bytes, profile: Profile) -> list[pb.Finding]:
+    """What lint says, or the one thing for which the file is no policy under this profile."""
     try:
-        policy = compile_policy(body, "policy")
+        policy = compile_policy(body, "policy", profile=profile)
     except SealpressError as error:
         return [pb.Finding(level="error", where="policy", code="POLICY", text=views.text_of(error))]
     return [pb.Finding(level=one.level, where=one.where, code=one.code, text=one.text) for one in lint.lint(policy)]
 
 
-def _nothing(desk: Desk, actor: Actor) -> None:
-    """Only whether he may."""
+def _profile(desk: Desk, actor: Actor) -> Profile:
+    return desk.anchors.profile
 
 
 def _in_force(desk: Desk, actor: Actor) -> Policy | None:
     return desk.policy
 
 
-def _compiled(raw: bytes) -> Policy:
+def _compiled(raw: bytes, profile: Profile) -> Policy:
     text = utf8(raw, "policy", POLICY_BYTES_MAX)
     try:
-        return compile_policy(text.encode(), "policy")
+        return compile_policy(text.encode(), "policy", profile=profile)
     except SealpressError as error:
         raise Malformed(error.message, reason="POLICY_INVALID", hint=error.hint) from None
 

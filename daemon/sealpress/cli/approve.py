@@ -168,7 +168,7 @@ def _difference(record: ChangeRecord, previous: bytes) -> list[str]:
     if isinstance(asked, c.PolicyRequest):
         if previous and hashlib.sha256(previous).hexdigest() != record.policy_sha256:
             return ["the policy changed since this was proposed: it will not count"]
-        return ["what the policy changes", *compare_policies(previous, asked.policy)]
+        return ["what the policy changes", *compare_policies(previous, asked.policy, record.profile)]
     return []
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from sealpress.governance import changes as c
 from sealpress.governance.diff import diff
+from sealpress.governance.floors import Profile
 from sealpress.governance.policy import compile_policy
 from sealpress.governance.words import spoken
 from sealpress.verify.change import ChangeRecord, ReleaseItem, ReleaseRequest
@@ -48,12 +49,13 @@ def compare_releases(old: ReleaseRequest | None, new: ReleaseRequest) -> list[st
     return [f"since release {shown(old.release_id)}: {same} unchanged", *found]
 
 
-def compare_policies(old: bytes, new: str) -> list[str]:
-    """What a policy changes by meaning; what loosens is marked."""
-    after = compile_policy(new.encode(), "the proposed policy")
+def compare_policies(old: bytes, new: str, profile: str) -> list[str]:
+    """What a policy changes by meaning, under the profile that a record names; what loosens is marked."""
+    floors: Profile = "regulated" if profile == "regulated" else "baseline"
+    after = compile_policy(new.encode(), "the proposed policy", profile=floors)
     if not old:
         return ["there is no policy yet: everything in it is new", *(f"+ line {line}" for line in after.lines)]
-    before = compile_policy(old, "the policy in force")
+    before = compile_policy(old, "the policy in force", profile=floors)
     return [f"{'! LOOSENING  ' if one.loosening else '  '}{one.text}" for one in diff(before, after)] or [
         "nothing changes by meaning"
     ]

@@ -7,6 +7,7 @@ import hashlib
 import pytest
 from msgspec import structs
 
+from kit import townsfolk
 from kit.approving import ITEMS, make_change
 from sealpress.governance import changes as c
 from sealpress.governance.rendering import compare_policies, compare_releases, render
@@ -140,7 +141,16 @@ def test_policies_are_compared_by_meaning() -> None:
     """What loosens is marked; another comment changes nothing."""
     old = policy_text().encode()
 
-    assert compare_policies(old, policy_text() + "\n# a comment\n") == ["nothing changes by meaning"]
-    told = compare_policies(old, policy_text().replace('eq = "74"', 'in = ["74", "81"]'))
+    assert compare_policies(old, policy_text() + "\n# a comment\n", "lab") == ["nothing changes by meaning"]
+    told = compare_policies(old, policy_text().replace('eq = "74"', 'in = ["74", "81"]'), "lab")
     assert any(line.startswith("! LOOSENING") and "81" in line for line in told)
-    assert compare_policies(b"", policy_text())[0].startswith("there is no policy yet")
+    assert compare_policies(b"", policy_text(), "lab")[0].startswith("there is no policy yet")
+
+
+def test_policies_are_compared_under_the_profile() -> None:
+    """What `regulated` gives where a policy is silent is what it says in words: no loosening, and no change."""
+    silent = townsfolk.policy_text(release_signing=2)
+    spoken_out = silent.replace('class = "release"', 'class = "release"\nisolation = "slot"')
+
+    assert compare_policies(spoken_out.encode(), silent, "regulated") == ["nothing changes by meaning"]
+    assert compare_policies(spoken_out.encode(), silent, "baseline")[0].startswith("! LOOSENING")

@@ -29,6 +29,7 @@ from sealpress.verify.change import ChangeRecord, ReleaseRequest, decode
 
 ITEMS_SHOWN = 50
 HIGH = ("firmware", "root")
+NO_POLICY = "0" * 64  # in force when the first one is proposed
 
 
 def register(app: typer.Typer) -> None:
@@ -166,7 +167,8 @@ def _difference(record: ChangeRecord, previous: bytes) -> list[str]:
             old = found if isinstance(found, ReleaseRequest) else None
         return ["difference to the previous release", *compare_releases(old, asked)]
     if isinstance(asked, c.PolicyRequest):
-        if previous and hashlib.sha256(previous).hexdigest() != record.policy_sha256:
+        shown = hashlib.sha256(previous).hexdigest() if previous else NO_POLICY
+        if shown != record.policy_sha256:
             return ["the policy changed since this was proposed: it will not count"]
         return ["what the policy changes", *compare_policies(previous, asked.policy, record.profile)]
     return []

@@ -11,10 +11,12 @@ import pytest
 from msgspec import structs
 
 from kit.approving import ITEMS, NOW, ROOT, make_change
-from sealpress.cli.approve import _matched, check_statement
+from kit.townsfolk import policy_text
+from sealpress.cli.approve import _difference, _matched, check_statement
 from sealpress.cli.change import checked
 from sealpress.cli.governing import plain
 from sealpress.errors import Invalid
+from sealpress.governance.changes import PolicyRequest
 from sealpress.v1 import governance_pb2
 from sealpress.verify.change import ReleaseItem, encode
 from sealpress.verify.statement import ask, render
@@ -99,3 +101,14 @@ def test_messages_become_json_that_people_read() -> None:
     assert told["record"] == '{"a":1}'
     assert told["approvals"][0]["person"] == ""
     assert told["missing"] == ""
+
+
+@pytest.mark.parametrize("previous", [b"", b"schema = 1\n"])
+def test_a_policy_is_compared_with_the_one_that_its_record_names(previous: bytes) -> None:
+    """A daemon that shows another one, or says that there is none, hides what loosens: that is told instead."""
+    request = encode(PolicyRequest(policy=policy_text())).decode()
+    change = make_change(kind="policy.change", line="", request=request, policy_sha256="ab" * 32)
+
+    assert _difference(change, previous) == ["the policy changed since this was proposed: it will not count"]
+    first = structs.replace(change, policy_sha256="0" * 64)
+    assert _difference(first, b"")[1].startswith("there is no policy yet")

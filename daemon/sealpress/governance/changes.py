@@ -26,7 +26,7 @@ PATHS = ("issuance", "signing", "retirement", "exception", "policy", "access", "
 class KeyRequest(Canonical, frozen=True, kw_only=True):
     """`key.issue` and `key.adopt`: a key for one line (GR-02, 83, 110). Times are Unix seconds."""
 
-    key: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]  # id, as in [key.<id>]
+    key: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z")]  # id, as in [key.<id>]
     line: Name
     class_: KeyClass = msgspec.field(name="class")
     environment: Name
@@ -80,7 +80,7 @@ class PolicyRequest(Canonical, frozen=True, kw_only=True):
 class EnrolRequest(Canonical, frozen=True, kw_only=True):
     """`access.enrol`: a person, machine, agent or partner (GR-32, 33, 55, 56, 100)."""
 
-    identity: Annotated[str, Meta(pattern=r"^(person|workload|service|agent|partner):[A-Za-z0-9._@-]{1,120}$")]
+    identity: Annotated[str, Meta(pattern=r"^(person|workload|service|agent|partner):[A-Za-z0-9._@-]{1,120}\Z")]
     kind: IdentityKind
     names: Annotated[Names, Meta(min_length=1, max_length=16)]
     owner: Name = ""

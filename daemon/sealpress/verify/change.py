@@ -23,7 +23,7 @@ TEXT_MAX = 4_096
 
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 Name = Annotated[str, Meta(max_length=512)]
-Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Seconds = Annotated[int, Meta(ge=0, le=1 << 40)]
 Natural = Annotated[int, Meta(ge=0)]
 
@@ -82,7 +82,7 @@ class ChangeRecord(Canonical, frozen=True, kw_only=True):
 class ReleaseItem(Canonical, frozen=True, kw_only=True):
     """One artifact of a release: its exact digest, and what it is called."""
 
-    digest: Annotated[str, Meta(pattern=r"^([0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})$")]
+    digest: Annotated[str, Meta(pattern=r"^([0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})\Z")]
     name: Name = ""
     version: Name = ""
     size: Natural = 0

@@ -13,9 +13,11 @@ import pytest
 from kit.life import VERBS, Life
 from kit.town import Leaf, Town
 from sealpress.errors import Invalid
+from sealpress.governance import changes as c
 from sealpress.governance import facts as f
 from sealpress.governance.facts import KINDS, body_of, decode, kind_of
-from sealpress.verify.change import ChangeRecord, Required
+from sealpress.verify.change import ChangeRecord, ReleaseItem, Required
+from sealpress.verify.change import decode as decode_record
 
 
 def sample(type_: Any, name: str = "") -> Any:
@@ -68,6 +70,22 @@ def test_a_fact_has_one_spelling(kind: str) -> None:
             decode(kind, raw)
     with pytest.raises(Invalid):
         decode(other, body)
+
+
+@pytest.mark.parametrize(
+    ("type_", "name", "good"),
+    [
+        (ReleaseItem, "digest", "0" * 64), (f.PolicyScheduled, "policy_sha256", "0" * 64),
+        (c.EnrolRequest, "identity", "person:alice"), (c.KeyRequest, "key", "k-1"),
+    ],
+)  # fmt: skip
+def test_nothing_follows_a_digest_or_an_id(type_: type[msgspec.Struct], name: str, good: str) -> None:
+    """A line end behind it makes a second spelling, which looks the same and is another one."""
+    fields = {**msgspec.to_builtins(made(type_)), name: good}
+    assert msgspec.json.decode(msgspec.json.encode(fields), type=type_)
+
+    with pytest.raises(Invalid):
+        decode_record(msgspec.json.encode({**fields, name: f"{good}\n"}), type_)
 
 
 def test_an_unknown_kind_is_invalid() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from sealpress.governance import facts as f
 from sealpress.governance.policy import LineRules, Policy
-from sealpress.governance.state import Grant, Key, State
+from sealpress.governance.state import EVERY_LINE, Grant, Key, State
 from sealpress.values import Identity, KeyClass, SignAsk
 
 FOREVER = 1 << 62
@@ -118,7 +118,7 @@ class Snapshot:
         return None if rule is None else rule.id
 
     def may_audit(self, identity: str, now: int) -> bool:
-        """Whether `identity` has the role of [audit], or is bound to the role auditor now."""
+        """Whether `identity` has the role of [audit], or is bound to the role auditor of every line now."""
         until = self.auditing.get(identity)
         bound = until is not None and (not until or now < until)
         return not self._over(identity, now) and (identity in self.policy.auditors or bound)
@@ -148,8 +148,7 @@ def snapshot_of(state: State, policy: Policy, views: dict[str, GrantView] | None
     auditing = {
         name: binding.not_after
         for binding in sorted(state.bindings.values(), key=lambda one: one.not_after or FOREVER)
-        if binding.role == "auditor"
-        and binding.state == "active"
+        if (binding.role, binding.line, binding.state) == ("auditor", EVERY_LINE, "active")
         and state.identities[binding.identity].state == "active"
         for name in state.identities[binding.identity].names
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kit.town import Town
-from kit.townsfolk import DAY_S, GENESIS, uri
+from kit.townsfolk import DAY_S, GENESIS, TEST, uri
 from sealpress.governance import facts as f
 
 
@@ -28,3 +28,18 @@ def test_an_auditor_is_none_when_his_enrolment_is_over() -> None:
     assert not may(uri("mac"), GENESIS + DAY_S)
     assert may(uri("fab"), GENESIS + 300 * DAY_S - 1)
     assert not may(uri("fab"), GENESIS + 300 * DAY_S)
+
+
+def test_an_auditor_of_one_line_does_not_read_them_all() -> None:
+    """The logs hold every line's records: to read them takes the role for every line, as its approvers read it."""
+    town = Town()
+    for name, line in (("ci-app", TEST), ("ci-test", "*")):
+        town.declare(
+            f.BindingMade(
+                binding=name, identity=f"workload:{name}", role="auditor", line=line, group="", not_after=0,
+                change_id="c",
+            )
+        )  # fmt: skip
+    assert town.snapshot is not None
+
+    assert [town.snapshot.may_audit(uri(name), GENESIS) for name in ("ci-app", "ci-test")] == [False, True]

@@ -31,12 +31,16 @@ class Void(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first: Natural
     last: Natural
 
+    def __post_init__(self) -> None:
+        if self.first > self.last:
+            raise ValueError("`first` is behind `last`")
+
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The file as a value."""
 
     schema: Literal[1] = 1
-    not_after: datetime | int | None = None
+    not_after: Annotated[datetime, Meta(tz=True)] | int | None = None
     min_security_version: Natural = 0
     void: tuple[Void, ...] = ()
 
@@ -52,8 +56,12 @@ def load_limits(path: Path) -> Limits:
     """Read the file; ConfigError names it and what is wrong."""
     try:
         with path.open("rb") as file:
-            return msgspec.toml.decode(file.read(LIMITS_BYTES_MAX), type=Limits)
+            body = file.read(LIMITS_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="give the limits file with --limits") from error
+    if len(body) > LIMITS_BYTES_MAX:
+        raise ConfigError(f"{path}: larger than {LIMITS_BYTES_MAX} bytes", hint="join ranges of [[void]] that touch")
+    try:
+        return msgspec.toml.decode(body, type=Limits)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}", hint="keys: schema, not_after, min_security_version, [[void]]") from error

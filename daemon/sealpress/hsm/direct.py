@@ -63,9 +63,13 @@ class Released:
         self._flying: set[int] = set()
         self._chunks: dict[int, bytearray] = {}
         self._newest: dict[int, int] = {}  # per chunk: the latest leaf time in it
+        self._before = 0  # leaves of an earlier time may be forgotten
 
-    def reserve(self, index: int) -> None:
-        """Before signing. OUTCOME_UNKNOWN, IN_FLIGHT or ALREADY_SIGNED."""
+    def reserve(self, opened: Opened) -> None:
+        """Before signing. OUTCOME_UNKNOWN, LEAF_TOO_OLD, IN_FLIGHT or ALREADY_SIGNED."""
+        index = opened.index
+        if opened.time < self._before:
+            raise Malformed("the leaf was too old already; the clock has gone back since", reason="LEAF_TOO_OLD")
         if index < self._first:
             raise OutcomeUnknown("the leaf is older than this signer's start; ask again with a new request")
         if index in self._flying:
@@ -89,6 +93,7 @@ class Released:
         self._newest[number] = max(self._newest.get(number, 0), opened.time)
 
     def forget(self, before: int) -> None:
-        """Drop what is older than this time: such leaves are refused for their age."""
+        """Drop what is older than this time: such leaves are refused for their age, whatever the clock says later."""
+        self._before = max(self._before, before)
         for number in [number for number, newest in self._newest.items() if newest < before]:
             del self._newest[number], self._chunks[number]

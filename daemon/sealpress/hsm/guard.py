@@ -295,7 +295,7 @@ class Guard:
         for position, item in enumerate(ask.items):
             try:
                 opened = open_leaf(item, key.key_id, key.scope, ask.size, root, now, self._limits)
-                book.released.reserve(opened.index)
+                book.released.reserve(opened)
             except Refusal as refusal:
                 self.refused[refusal.reason] += 1
                 results[position] = m.DirectSignature(b"", 0, 0, "", refusal.reason)

@@ -109,18 +109,18 @@ def test_a_leaf_has_its_300_seconds(time: int, reason: str) -> None:
 def test_an_index_is_released_once() -> None:
     """In flight and done are refused; a failed attempt gives the index back; the past is unknown."""
     released = Released(first=10)
-    released.reserve(10)
+    released.reserve(opened(10))
     with pytest.raises(Conflict):
-        released.reserve(10)
+        released.reserve(opened(10))
     released.give_back(10)
-    released.reserve(10)
+    released.reserve(opened(10))
     released.done(opened(10))
     with pytest.raises(Conflict) as caught:
-        released.reserve(10)
+        released.reserve(opened(10))
     assert caught.value.reason == "ALREADY_SIGNED"
-    released.reserve(11)
+    released.reserve(opened(11))
     with pytest.raises(OutcomeUnknown):
-        released.reserve(9)
+        released.reserve(opened(9))
 
 
 def test_what_is_too_old_to_sign_need_not_be_remembered() -> None:
@@ -131,6 +131,18 @@ def test_what_is_too_old_to_sign_need_not_be_remembered() -> None:
     released.done(opened(5_001, NOW))
     released.forget(NOW - 300)
 
-    released.reserve(1)
+    released.reserve(opened(1))
     with pytest.raises(Conflict):
-        released.reserve(5_000)
+        released.reserve(opened(5_000))
+
+
+def test_a_clock_that_goes_back_makes_no_leaf_young_again() -> None:
+    """What was too old once, and forgotten for that, is not signed a second time when the clock says that it is not."""
+    released = Released(first=0)
+    released.done(opened(1, NOW))
+    released.forget(NOW + 100)
+    released.forget(NOW - 300)
+
+    with pytest.raises(Malformed) as caught:
+        released.reserve(opened(1, NOW))
+    assert caught.value.reason == "LEAF_TOO_OLD"

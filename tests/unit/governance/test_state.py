@@ -11,11 +11,13 @@ from kit.softkeys import SoftKey
 from kit.town import Leaf, Town
 from kit.townsfolk import GENESIS, OFFICERS, RELEASE, certificate, key_of, person, policy_text, uri
 from sealpress.errors import NotPermitted, Precondition
+from sealpress.governance import counting
 from sealpress.governance import facts as f
 from sealpress.governance.changes import PolicyRequest
 from sealpress.governance.facts import body_of, decode, kind_of
 from sealpress.governance.fold import apply
 from sealpress.governance.state import State, encode
+from sealpress.verify import statement
 from sealpress.verify.anchors import AnchorKey, Officer, TrustAnchors
 from sealpress.verify.change import encode as canonical
 
@@ -146,3 +148,18 @@ def test_a_suspended_officer_counts_no_more_for_root() -> None:
     with pytest.raises(NotPermitted) as caught:
         town.approve(change_id, "olga")
     assert "APPROVAL_NOT_YOURS" == caught.value.reason
+
+
+def test_officers_count_no_longer_than_their_document() -> None:
+    """When the anchors have expired nothing is loosened under them, also with approvals that were given before."""
+    town = Town()
+    town.declare(next_anchors(town, expires=town.now + 600))
+    change_id = town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(ttl="12h")))
+    town.approve(change_id, "olga")
+    said = town.ask(change_id, "otto")
+    town.wait(601)
+
+    with pytest.raises(NotPermitted) as caught:
+        town.hand_in(statement.render(said), "otto")
+    assert "APPROVAL_KEY" == caught.value.reason
+    assert counting.counted(town.desk(), town.state.change(change_id)) == []

@@ -5,6 +5,9 @@
  * always demands locking. The same table serves the signing loop, because a module such as p11-kit gives each caller of
  * C_GetFunctionList an instance of its own, and sessions of one are unknown to the other.
  *
+ * A module that has no locks is entered by one thread at a time, whoever calls: threads that sign, the one that mends, those
+ * that look how the token is.
+ *
  * A child of fork shares the token's connection with its parent, which no module copes with: every way in is refused
  * there, by comparing process ids. */
 #include <dlfcn.h>
@@ -22,8 +25,9 @@ static struct {
     pthread_mutex_t lock;
     pid_t owner;                        /* 0: nothing opened */
     char path[PATH_MAX_BYTES], reserved[RESERVED_MAX_BYTES], error[ERROR_MAX_BYTES];
-    const ck_function_list *vendor;
-    ck_function_list table;             /* the vendor's, with our entries */
+    const ck_function_list *own;        /* the vendor's table */
+    const ck_function_list *vendor;     /* the same, or in_turn in front of it */
+    ck_function_list table;             /* vendor, with our entries */
     int initialized, single_threaded;
     atomic_int held;
 } module = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -54,7 +58,31 @@ void sp_p11_hold(int change)
     atomic_fetch_add(&module.held, change);
 }
 
+/* The way into a module that has no locks. */
+
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+#define IN_TURN(name, parameters, arguments)            \
+    static ck_rv in_turn_##name parameters              \
+    {                                                   \
+        pthread_mutex_lock(&turn);                      \
+        ck_rv rv = module.own->name arguments;          \
+        pthread_mutex_unlock(&turn);                    \
+        return rv;                                      \
+    }
+CK_FUNCTIONS(IN_TURN)
+#undef IN_TURN
+
+static const ck_function_list in_turn = {
+    .version = {2, 40},
+#define IN_TURN(name, parameters, arguments) .name = in_turn_##name,
+    CK_FUNCTIONS(IN_TURN)
+#undef IN_TURN
+};
+
 /* Our entries. Those that python-pkcs11 begins anything with refuse a fork; the rest need a session that these gave. */
+
+static void lay_table(const ck_function_list *vendor);
 
 static ck_rv initialize_once(void)
 {
@@ -64,7 +92,8 @@ static ck_rv initialize_once(void)
     if (rv != CKR_CANT_LOCK) {
         return rv;
     }
-    module.single_threaded = 1;         /* it has no locks: the pool gets one thread */
+    module.single_threaded = 1;         /* it has no locks: the pool gets one session */
+    lay_table(&in_turn);
     args.flags = 0;
     return module.vendor->C_Initialize(&args);
 }
@@ -139,6 +168,20 @@ ck_rv C_GetFunctionList(ck_function_list **list)
     return our_get_function_list(list);
 }
 
+/* Whoever asked for our table keeps its address. */
+static void lay_table(const ck_function_list *vendor)
+{
+    module.vendor = vendor;
+    module.table = *vendor;
+    module.table.C_Initialize = our_initialize;
+    module.table.C_Finalize = our_finalize;
+    module.table.C_GetFunctionList = our_get_function_list;
+    module.table.C_OpenSession = our_open_session;
+    module.table.C_Login = our_login;
+    module.table.C_SignInit = our_sign_init;
+    module.table.C_Sign = our_sign;
+}
+
 static int fail(const char *text)
 {
     snprintf(module.error, sizeof module.error, "%s", text != NULL ? text : "");
@@ -167,15 +210,8 @@ static int load(const char *path)
     if (list->version.major != 2) {
         return fail("its function list is not of version 2");
     }
-    module.vendor = list;
-    module.table = *list;
-    module.table.C_Initialize = our_initialize;
-    module.table.C_Finalize = our_finalize;
-    module.table.C_GetFunctionList = our_get_function_list;
-    module.table.C_OpenSession = our_open_session;
-    module.table.C_Login = our_login;
-    module.table.C_SignInit = our_sign_init;
-    module.table.C_Sign = our_sign;
+    module.own = list;
+    lay_table(list);
     return SP_OK;
 }
 

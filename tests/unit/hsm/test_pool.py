@@ -228,6 +228,30 @@ assert good(under_load(pool, 0.2))
     run(node, tmp_path, script)
 
 
+@pytest.mark.parametrize("call", ["p11.token_flags(pool.token.slot_id)", "pool.token.private_keys(1)"])
+def test_a_module_without_locks_is_entered_by_one_thread_at_a_time(node: Node, tmp_path: Path, call: str) -> None:
+    """CKR_CANT_LOCK: while one thread signs no other is let in, be it through the core or through python-pkcs11."""
+    script = f"""
+from sealpress.core import p11
+shim.inject("C_Initialize", answer(0xA), ONCE)
+pool = opened()
+signing = shim.inject("C_Sign", Kind.HANG)
+results = []
+first = threading.Thread(target=lambda: results.extend(pool.sign([JOB])))
+second = threading.Thread(target=lambda: {call})
+first.start()
+while not signing.met: time.sleep(0.001)
+calls = shim["C_GetTokenInfo"], shim["C_FindObjectsInit"]
+second.start()
+second.join(0.3)
+waits = second.is_alive() and calls == (shim["C_GetTokenInfo"], shim["C_FindObjectsInit"])
+signing.remove()
+first.join(5); second.join(5)
+assert waits and not second.is_alive() and good(results) and len(results) == 1
+"""
+    run(node, tmp_path, script)
+
+
 def test_the_anchor_is_the_menders(node: Node, tmp_path: Path) -> None:
     """What others want of it is done by the mender, between mends; a fault comes first."""
     script = """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +78,36 @@ def test_memory_does_not_grow_with_the_tree(tmp_path: Path) -> None:
     assert 1 << 10 < min(held[5:]) <= max(held) < 5 << 10
     assert hashes == b"".join(tree.nodes(0, first, 1_000) for first in range(0, 150_000, 1_000))
     tree.close()
+
+
+@pytest.mark.parametrize("hole", [False, True], ids=["whole", "with a hole"])
+def test_a_full_disk_that_refuses_what_is_there_is_no_reason_to_make_the_tree_again(tmp_path: Path, hole: bool) -> None:
+    """XFS wants free blocks for an allocation that needs none. A hole in a level is SP_E_FULL, and so is more room."""
+    stored(tmp_path / "tree", 1000)
+    if hole:
+        os.truncate(tmp_path / "tree/level-00", 32_000)
+        os.truncate(tmp_path / "tree/level-00", 8 << 20)
+    source = "int posix_fallocate(int file, long at, long size) { (void)file; (void)at; (void)size; return 28; }"
+    program = f"""
+from pathlib import Path
+from sealpress.core.merkle import Tree
+from sealpress.errors import CoreError
+def answer(call, *arguments):
+    try: call(*arguments)
+    except CoreError as error: return error.name
+    return "SP_OK"
+tree = Tree(Path({str(tmp_path / "tree")!r}))
+print(answer(tree.adopt, 1000, {REFERENCE.root(1000)!r}), answer(tree.reserve, 1 << 20))
+"""
+    library = str(tmp_path / "refuses.so")
+    subprocess.run(["cc", "-xc", "-", "-shared", "-fPIC", "-o", library], input=source, text=True, check=True)
+    before = os.environ.get("LD_PRELOAD", "")
+    environment = {**os.environ, "LD_PRELOAD": f"{before}:{library}".strip(":")}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert ran.stdout.split() == ["SP_E_FULL" if hole else "SP_OK", "SP_E_FULL"]
 
 
 def test_a_wrong_root_leaves_it_empty(tmp_path: Path) -> None:

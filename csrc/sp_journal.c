@@ -230,14 +230,30 @@ static int sync_names(const sp_journal *journal)
     return SP_OK;
 }
 
+/* A spare is one only if all of it can be written. */
+static int settle_spare(sp_journal *journal, sp_found *file)
+{
+    int status = sp_segment_fill_holes(journal->disk, journal->dir, file->number, journal->options.segment_bytes);
+    SP_ENSURE(status == SP_OK || status == SP_E_FULL, status);
+    file->useless = status == SP_E_FULL;
+    journal->survey.spare = status == SP_OK;
+    return SP_OK;
+}
+
 static int settle_files(sp_journal *journal)
 {
-    const sp_survey *survey = &journal->survey;
+    sp_survey *survey = &journal->survey;
     const sp_disk *disk = journal->disk;
     SP_TRY(sp_segment_remove_temp(disk, journal->dir));
     for (size_t i = 0; i < survey->count; i++) {
-        const sp_found *file = &survey->file[i];
+        sp_found *file = &survey->file[i];
         int active = journal->state.segments > 0 && file->number == journal->state.active;
+        if (active && !journal->state.sealed) {
+            SP_TRY(sp_segment_fill_holes(disk, journal->dir, file->number, file->header.segment_bytes));
+        }
+        if (survey->spare && file->number == survey->spare_number) {
+            SP_TRY(settle_spare(journal, file));
+        }
         if (file->valid && (active || file->copies < 2)) {
             SP_TRY(rewrite(journal, &file->header, active ? journal->state.end_offset : 0));
         }

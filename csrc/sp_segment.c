@@ -201,15 +201,17 @@ int sp_segment_find_reserve(const sp_disk *disk, const char *dir, uint64_t bytes
     uint64_t size = 0;
     SP_TRY(reserve_path(dir, path));
     *there = 0;
-    int error = disk->open(disk->ctx, path, SP_DISK_READ, &file);
+    int error = disk->open(disk->ctx, path, SP_DISK_WRITE, &file);
     if (error == ENOENT) {
         return SP_OK;
     }
     SP_TRY(sp_disk_status(error));
     error = disk->size(disk->ctx, file, &size);
+    int fits = error == 0 && size == bytes;
+    int status = sp_disk_status(fits ? disk->allocate(disk->ctx, file, 0, bytes) : error);
     disk->close(disk->ctx, file);
-    SP_TRY(sp_disk_status(error));
-    *there = size == bytes;
+    SP_ENSURE(status == SP_OK || status == SP_E_FULL, status);
+    *there = fits && status == SP_OK;
     return *there ? SP_OK : sp_disk_status(disk->unlink(disk->ctx, path));
 }
 
@@ -219,6 +221,17 @@ int sp_segment_use_reserve(const sp_disk *disk, const char *dir, uint64_t number
     SP_TRY(reserve_path(dir, source));
     SP_TRY(sp_segment_path(dir, number, target));
     return rename_durably(disk, dir, source, target);
+}
+
+int sp_segment_fill_holes(const sp_disk *disk, const char *dir, uint64_t number, uint64_t bytes)
+{
+    char path[SP_DISK_PATH_MAX];
+    int file;
+    SP_TRY(sp_segment_path(dir, number, path));
+    SP_TRY(sp_disk_status(disk->open(disk->ctx, path, SP_DISK_WRITE, &file)));
+    int error = disk->allocate(disk->ctx, file, 0, bytes);
+    disk->close(disk->ctx, file);
+    return sp_disk_status(error);
 }
 
 int sp_segment_remove_temp(const sp_disk *disk, const char *dir)

@@ -60,10 +60,13 @@ int sp_segment_header_read(sp_span file, sp_segment_header *out, uint32_t *copie
 int sp_segment_create(const sp_disk *disk, const char *dir, uint64_t number, uint64_t bytes);
 /* The same without a number, under <dir>/journal/reserve: room that is set aside for the day when the disk is full. */
 int sp_segment_create_reserve(const sp_disk *disk, const char *dir, uint64_t bytes);
-/* *there: whether it stands there; one of another size is removed. */
+/* *there: whether it stands there; one of another size, or with holes that the disk has no room for, is removed. */
 int sp_segment_find_reserve(const sp_disk *disk, const char *dir, uint64_t bytes, int *there);
 /* The reserve becomes the spare segment `number`, durably. SP_E_FAILED if a sync failed. */
 int sp_segment_use_reserve(const sp_disk *disk, const char *dir, uint64_t number);
+/* A restored copy may have holes, and a store into one could meet ENOSPC: here it comes as SP_E_FULL. Where all is there this
+ * changes nothing. */
+int sp_segment_fill_holes(const sp_disk *disk, const char *dir, uint64_t number, uint64_t bytes);
 int sp_segment_remove_temp(const sp_disk *disk, const char *dir);
 
 /* The file as it is, header not looked at. */

@@ -36,6 +36,7 @@ class Writer:
         segment_bytes: int = SMALL,
         pwrite: bool = False,
         in_flight: int = 1,
+        keep_reserve: bool = False,
         disk: Any = None,
     ) -> None:
         """Opens and scans; `start` makes it ready for commits."""
@@ -47,8 +48,9 @@ class Writer:
         self.time_ns = START_NS
         try:
             self.journal = Journal(
-                directory, LOG_ID, SALT_KEY, segment_bytes, pwrite=pwrite, commits_in_flight_max=in_flight, disk=disk
-            )
+                directory, LOG_ID, SALT_KEY, segment_bytes, pwrite=pwrite, keep_reserve=keep_reserve,
+                commits_in_flight_max=in_flight, disk=disk,
+            )  # fmt: skip
         except BaseException:
             os.close(self.event_fd)
             raise

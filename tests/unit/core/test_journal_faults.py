@@ -213,6 +213,49 @@ def test_leftovers_of_a_stopped_helper_are_removed(tmp_path: Path) -> None:
     judge(directory)
 
 
+def with_holes(directory: Path) -> list[Path]:
+    """Makes a log of one commit, then holes of all zeros behind what was written; its files: active, spare, reserve."""
+    with Writer(directory, keep_reserve=True).start() as log:
+        assert log.commit().status == 0
+        spare_is_ready(directory, 1)
+    files = [segment_path(directory, 0), segment_path(directory, 1), directory / "journal/reserve"]
+    for path in files:
+        data = path.read_bytes()
+        with path.open("wb") as file:
+            file.write(data.rstrip(b"\0"))
+            file.truncate(len(data))
+        assert path.stat().st_blocks * 512 < len(data)
+    return files
+
+
+def test_a_copy_with_holes_has_its_room_again_after_start(tmp_path: Path) -> None:
+    """A backup, or a tool that copied it, may leave holes: no later commit finds the disk full in one of them."""
+    files = with_holes(tmp_path / "log")
+    with Writer(tmp_path / "log", keep_reserve=True).start():
+        assert [path.stat().st_blocks * 512 >= 64 << 10 for path in files] == [True] * 3
+    judge(tmp_path / "log")
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3], ids=["active", "spare", "reserve"])
+def test_a_hole_that_cannot_be_filled_is_known_before_a_batch_stands_in_it(tmp_path: Path, nth: int) -> None:
+    """The active segment: no start. The others: they are not there, and a batch that needs them is SP_E_FULL."""
+    with_holes(tmp_path / "log")
+    disk = FaultDisk()
+    disk.fail("allocate", nth, errno.ENOSPC, forever=True)
+    with Writer(tmp_path / "log", keep_reserve=True, disk=disk.address) as log:
+        if nth == 1:
+            with pytest.raises(CoreError) as caught:
+                log.start()
+            assert caught.value.name == "SP_E_FULL"
+            return
+        log.start()
+        assert log.commit().status_name == "SP_E_FULL"
+        disk.heal("allocate")
+        fill_segment(log)
+        assert log.commit().status == 0
+    judge(tmp_path / "log")
+
+
 @pytest.mark.parametrize("operation", ["allocate", "pwrite", "sync", "sync_all", "rename", "sync_dir", "map"])
 @pytest.mark.parametrize("done", [False, True], ids=["not done", "done but reported failed"])
 @pytest.mark.parametrize("pwrite", [False, True], ids=["map", "pwrite"])

@@ -163,8 +163,11 @@ static int store_commit(sp_carried *work, sp_position *next)
     sp_chain_start(&chain, journal->at.chain, next->tree_size, next->root);
     for (uint64_t at = 0; at < work->bytes;) {
         const uint8_t *header = active->map + work->offset + at;
+        uint64_t step = sp_frame_padded(sp_load_u32le(header));
+        work->result->differs = step == 0;
+        SP_ENSURE(step > 0, SP_E_CORRUPT);      /* somebody else wrote there */
         sp_chain_header(&chain, header);
-        at += sp_frame_padded(sp_load_u32le(header));
+        at += step;
     }
     sp_sha256_final(&chain, next->chain);
     sp_commit payload = {

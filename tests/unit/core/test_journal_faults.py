@@ -150,6 +150,35 @@ def test_a_bit_that_flips_on_the_way_never_reaches_the_tree(tmp_path: Path) -> N
         assert (log.state.damage, log.state.commits) == (core.DAMAGE_TORN, 1)
 
 
+def test_frames_that_somebody_clears_before_their_commit_are_the_end(tmp_path: Path) -> None:
+    """Zeros over a batch that waits for the sync of the one before: FAILED, not a thread that reads them for ever."""
+    program = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
+from pathlib import Path
+from kit.disk import FaultDisk
+from kit.logs import Writer, segment_path
+disk = FaultDisk()
+directory = Path({str(tmp_path / "log")!r})
+with Writer(directory, in_flight=2, disk=disk.address).start() as log:
+    assert log.commit().status == 0
+    disk.delay("sync", 400_000_000)
+    first, second = log.small(), log.small()
+    log.send(first)
+    log.send(second)
+    with segment_path(directory, 0).open("r+b") as file:
+        places = []
+        while len(places) < 2:
+            data = file.seek(0) or file.read()
+            places = [at for at in range(0, len(data), 8) if data[at + 32 : at + 40] == b"outcome "][1:]
+        file.seek(places[1])
+        file.write(bytes(32))
+    print(log.finish().status_name, log.finish().status_name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    assert done.stdout.split() == ["SP_OK", "SP_E_FAILED"], done.stderr
+
+
 def test_a_file_system_that_does_not_keep_what_is_allocated_is_refused(tmp_path: Path) -> None:
     """SP_E_FILESYSTEM unless pwrite is asked for; memory-only ones are taken and flagged."""
     disk = FaultDisk()

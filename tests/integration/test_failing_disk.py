@@ -21,7 +21,8 @@ from kit.checkers import check_log
 from kit.filesystems import Failing, failing, make_image, mounted
 from kit.node import DIRECT, PROOF, Node
 from sealpress.client import AsyncClient, Signed
-from sealpress.errors import OutcomeUnknown, SealpressError, TransportError
+from sealpress.errors import Damaged, OutcomeUnknown, SealpressError, TransportError
+from sealpress.hsm.mark import HeadMark, MarkFile
 from sealpress.tlog.reader import committed
 from sealpress.values import RecordType
 
@@ -184,3 +185,26 @@ async def until_the_signer_ends(node: Node, disk: Failing, ledger: Ledger) -> No
     await asyncio.gather(*tasks, return_exceptions=True)
     for client in clients:
         await client.close()
+
+
+def test_a_mark_that_is_believed_is_on_the_disk(tmp_path: Path) -> None:
+    """After a failed sync the kernel shows what it did not write, and the next sync is good: so it is written again."""
+    image, copy = tmp_path / "image", tmp_path / "copy"
+    make_image(image, 32)
+    with failing(image, tmp_path / "disk") as disk:
+        file = MarkFile(tmp_path / "disk", "sign.example/ci/1")
+        file.begin(HeadMark("sign.example/ci/1", size=1))
+        file.ended()
+        disk.fail()
+        file.begin(HeadMark("sign.example/ci/1", size=2))
+        with pytest.raises(Damaged):
+            file.ended()
+        file.close()
+        disk.heal()
+        believed = MarkFile(tmp_path / "disk", "sign.example/ci/1")
+        disk.copy(copy)
+        believed.close()
+    with mounted(copy, tmp_path / "after"):
+        found = MarkFile(tmp_path / "after", "sign.example/ci/1")
+        assert believed.mark == found.mark
+        found.close()

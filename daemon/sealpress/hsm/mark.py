@@ -118,8 +118,12 @@ class MarkFile:
             self._create(HeadMark(origin))
         descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            os.fdatasync(descriptor)  # a killed process may have left a slot written, not synced
             slots = [os.pread(descriptor, SLOT_BYTES, SLOT_BYTES * i) for i in range(2)]
+            newest = max(range(2), key=lambda i: (decode(slots[i]) or (-1,))[0])
+            # A killed process may have left it written, not synced; and after a sync that failed the kernel shows what
+            # is not on the disk and will not be written. The next write goes over the slot that is.
+            os.pwrite(descriptor, slots[newest], SLOT_BYTES * newest)
+            os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
         newer = max(map(later_version, slots))

@@ -116,6 +116,7 @@ class MarkFile:
         self.path = directory / f"mark-{hashlib.sha256(origin.encode()).hexdigest()[:32]}"
         if not self.path.exists():
             self._create(HeadMark(origin))
+        sync_directory(directory)  # also where the process that made it was stopped before this
         descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             slots = [os.pread(descriptor, SLOT_BYTES, SLOT_BYTES * i) for i in range(2)]
@@ -156,7 +157,6 @@ class MarkFile:
         finally:
             os.close(descriptor)
         part.rename(self.path)
-        sync_directory(self.path.parent)
 
     def begin(self, mark: HeadMark) -> None:
         """Have it written; one at a time. Damaged if nothing can be written any more."""

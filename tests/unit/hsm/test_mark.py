@@ -50,6 +50,24 @@ def test_what_was_written_is_found(tmp_path: Path) -> None:
     file.close()
 
 
+def test_a_name_that_a_stopped_process_made_is_durable_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the rename and the sync of the directory: the next one syncs it, or a power cut takes the mark."""
+    synced: list[Path] = []
+
+    def stopped(directory: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sealpress.hsm.mark.sync_directory", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        MarkFile(tmp_path, ORIGIN)
+    monkeypatch.setattr("sealpress.hsm.mark.sync_directory", synced.append)
+    MarkFile(tmp_path, ORIGIN).close()
+
+    assert synced == [tmp_path]
+
+
 @pytest.mark.parametrize("torn", [0, 1, 512, SLOT_BYTES - 1])
 def test_a_torn_write_leaves_the_mark_before_it(tmp_path: Path, torn: int) -> None:
     """The slot under way is damaged: the other one counts, and the next write heals."""

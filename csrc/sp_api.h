@@ -222,10 +222,10 @@ int sp_frame_columns(const sp_frame *frame, sp_columns *out);       /* SP_E_CORR
 int sp_journal_open(const sp_journal_options *options, sp_journal **out, sp_journal_state *state);
 /* Damage 1 only: the tail is copied to broken/copy_name, zeroed, synced; then everything is scanned again. */
 int sp_journal_repair(sp_journal *journal, const char *copy_name, sp_journal_state *state);
-/* Re-writes and syncs the accepted tail, starts the thread that keeps a spare segment, and the commit threads.
- * tree must stand at state.tree_size with state.root, else SP_E_MISMATCH; damage left is SP_E_CORRUPT. SP_E_FULL: the active
- * segment has holes, and the disk no room for them.
- * event_fd (-1: none) is written once per finished commit. The tree belongs to the commit threads from here on (readers stay safe). */
+/* Re-writes and syncs the accepted tail, syncs what was made of the tree, starts the thread that keeps a spare segment, and
+ * the commit threads. tree must stand at state.tree_size with state.root, else SP_E_MISMATCH; damage left is SP_E_CORRUPT.
+ * SP_E_FULL: the active segment has holes, and the disk no room for them. event_fd (-1: none) is written once per finished
+ * commit. The tree belongs to the commit threads from here on (readers stay safe). */
 int sp_journal_start(sp_journal *journal, sp_tree *tree, int event_fd);
 void sp_journal_free(sp_journal *journal);   /* stops the threads after the batches in hand; unlocks */
 typedef struct sp_batch sp_batch;

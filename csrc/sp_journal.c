@@ -10,6 +10,7 @@
 #include "sp_bytes.h"
 #include "sp_merkle.h"
 #include "sp_place.h"
+#include "sp_tree.h"
 
 #define COPY_CHUNK (64u << 10)
 #define COPY_NAME_MAX 128u
@@ -279,11 +280,21 @@ static int start_replay(sp_journal *journal)
     return sp_replay_adopt(journal->replay[0], state->tree_size, frontier, count, state->root, state->last_time_ns);
 }
 
+/* Whoever finds a header trusts the tree's files up to its size (sp_commit.c): the one that is there, or the next one. What
+ * was made at this start is durable before. */
+static int settle_tree(sp_journal *journal)
+{
+    const sp_journal_state *state = &journal->state;
+    uint64_t trusted = state->sealed ? state->tree_size : state->start_size;
+    return journal->tree->synced < trusted ? sp_tree_sync(journal->tree) : SP_OK;
+}
+
 static int start_steps(sp_journal *journal)
 {
     const sp_survey *survey = &journal->survey;
     const sp_journal_state *state = &journal->state;
     SP_TRY(settle_files(journal));
+    SP_TRY(settle_tree(journal));
     SP_TRY(start_replay(journal));
     journal->at.durable_seq = state->next_seq == 0 ? SP_DURABLE_NONE : state->next_seq - 1;
     journal->next_number = state->segments > 0 ? state->active + 1 : 0;

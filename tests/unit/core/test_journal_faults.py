@@ -17,6 +17,7 @@ from kit.disk import FaultDisk
 from kit.logs import EVENT_SCOPE, Writer, judge, segment_path, segments_of
 from sealpress.core import journal as core
 from sealpress.core.journal import Batch
+from sealpress.core.merkle import Tree
 from sealpress.errors import CoreError
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -223,6 +224,24 @@ def test_start_makes_the_accepted_tail_durable_or_refuses(tmp_path: Path) -> Non
         log.start()
         assert disk.calls("pwrite") >= writes + 2
         assert disk.calls("sync_all") > syncs
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "opened"])
+def test_a_header_vouches_for_no_tree_that_a_start_has_not_synced(tmp_path: Path, sealed: bool) -> None:
+    """Levels made at this start are durable before the next header, or the one that is there, is trusted with them."""
+    with Writer(tmp_path / "log").start() as log:
+        fill_segment(log)
+        if not sealed:
+            log.commit()
+    disk = FaultDisk()
+    with Writer(tmp_path / "log", disk=disk.address) as log:
+        log.tree = Tree(tmp_path / "log/tree", disk.address)
+        disk.fail("sync")
+        with pytest.raises(CoreError) as caught:
+            log.start()
+            log.commit()
+        assert caught.value.name == "SP_E_FAILED"
+    assert len(segments_of(tmp_path / "log")) == (1 if sealed else 2)
 
 
 def test_leftovers_of_a_stopped_helper_are_removed(tmp_path: Path) -> None:

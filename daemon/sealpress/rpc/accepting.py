@@ -25,10 +25,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
-from grpc._cython import cygrpc
-from grpc.aio import _server
+
+try:
+    from grpc._cython import cygrpc
+    from grpc._cython.cygrpc import AioServer
+    from grpc.aio._server import Server
+except ImportError:  # nothing can be made of these, so the server is an ordinary one
+    cygrpc, AioServer, Server = None, object, object
 
 CALLS_AHEAD = 16
+NEEDED = ("_make_request_call_future", "_request_call", "_start_shutting_down")  # of AioServer
 
 
 def server(options: Sequence[tuple[str, Any]], interceptors: Sequence[Any] = (), calls_max: int | None = None) -> Any:
@@ -42,7 +48,7 @@ def server(options: Sequence[tuple[str, Any]], interceptors: Sequence[Any] = (),
             )
 
 
-class _Server(_server.Server):  # type: ignore[misc]
+class _Server(Server):  # type: ignore[misc]
     """grpc.aio's server with another inner one."""
 
     def __init__(self, options: Sequence[tuple[str, Any]], interceptors: Sequence[Any], calls_max: int | None) -> None:
@@ -53,10 +59,12 @@ class _Server(_server.Server):  # type: ignore[misc]
         """Generated code adds each method as a generic one, too."""
 
 
-class _Ahead(cygrpc.AioServer):  # type: ignore[misc]
+class _Ahead(AioServer):  # type: ignore[misc]
     """Asks for the next calls before it can handle them. Its base's loop awaits one after the other."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *others: Any) -> None:
+        if not all(hasattr(AioServer, name) for name in NEEDED):
+            raise AttributeError
         super().__init__(loop, *others)
         self._the_loop = loop
         self._asked: set[asyncio.Task[Any]] = set()

@@ -6,11 +6,13 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import grpc
 import pytest
 from grpc._cython import cygrpc
+from grpc.aio import _server
 
 from sealpress.rpc import accepting
 
@@ -129,6 +131,36 @@ def test_an_ordinary_server_where_grpc_has_its_parts_elsewhere(monkeypatch: pyte
         return str(accepting.server(()))
 
     assert asyncio.run(made()) == "['interceptors', 'maximum_concurrent_rpcs', 'options']"
+
+
+class _Bare:
+    """An inner server whose methods have other names."""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "instead"),
+    [(cygrpc, "AioServer", None), (cygrpc, "AioServer", _Bare), (_server, "Server", None)],
+)
+def test_a_grpc_without_what_is_derived_from_serves(
+    monkeypatch: pytest.MonkeyPatch, module: Any, name: str, instead: type | None
+) -> None:
+    """A later grpc that has its servers elsewhere, or with other methods, does not keep the daemon from starting."""
+    ordinary = object()
+    spec = spec_from_file_location("accepting_elsewhere", accepting.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    found: Any = module_from_spec(spec)
+    if instead is None:
+        monkeypatch.delattr(module, name)
+    else:
+        monkeypatch.setattr(module, name, instead)
+    spec.loader.exec_module(found)
+    monkeypatch.setattr(grpc.aio, "server", lambda **_: ordinary)
+
+    async def made() -> Any:
+        return found.server(())
+
+    assert asyncio.run(made()) is ordinary
 
 
 def test_only_new_threads_interrupt_nobody() -> None:

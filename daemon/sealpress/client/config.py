@@ -45,7 +45,7 @@ def load_client(path: Path | None = None) -> ClientConfig:
         found = msgspec.toml.decode(path.read_bytes(), type=ClientConfig)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=HINT) from error
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: {error}", hint="keys: signing, control, audit, ca, cert, key, line, token"
         ) from error

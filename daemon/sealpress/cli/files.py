@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +41,17 @@ def meant(paths: Iterable[Path]) -> list[Path]:
     """Files given, and files below directories given, without answers of ours; ConfigError for what is not there."""
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            raise ConfigError(f"{path}: no such file", hint="give files or directories") from None
+        except OSError as error:
+            _, reason, hint = why_unhashed(error.errno or 0)
+            raise ConfigError(f"{path}: {error.strerror}", reason=reason, hint=hint) from None
+        if stat.S_ISDIR(mode):
             found.extend(_below(path))
-        elif path.exists():  # also what is no regular file: hashing says so
+        else:  # also what is no regular file: hashing says so
             found.append(path)
-        else:
-            raise ConfigError(f"{path}: no such file", hint="give files or directories")
     return list(dict.fromkeys(found))
 
 

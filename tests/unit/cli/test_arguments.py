@@ -40,3 +40,10 @@ def test_a_configuration_that_is_no_text_is_named(tmp_path: Path, command: tuple
     path.write_bytes(b"\xff\xfe")
 
     assert refused(ran(*command, path), "CONFIG", code)
+
+
+@pytest.mark.parametrize("command", [("sign", "--dry-run"), ("verify", "--trust", "policy")])
+def test_a_path_that_cannot_be_looked_at_is_named(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A name that no file can have, or a folder that is closed to us, is an argument like one that is missing."""
+    assert refused(ran(*command, tmp_path / LONG), "FILE_UNREADABLE", 2)
+    assert refused(ran(*command, tmp_path / "nothing"), "CONFIG", 2)

@@ -41,7 +41,7 @@ def request(
     security_version: Annotated[
         int, typer.Option("--security-version", min=0, max=0xFFFF_FFFF, help="Anti-rollback counter of the release.")
     ] = 0,
-    ttl: Annotated[int, typer.Option("--ttl", min=0, help="Seconds that it shall last.")] = 0,
+    ttl: Annotated[int, typer.Option("--ttl", min=0, max=0xFFFF_FFFF, help="Seconds that it shall last.")] = 0,
     reason: Reason = "",
     ticket: Ticket = "",
     client: ClientFile = None,

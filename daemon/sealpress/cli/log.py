@@ -164,7 +164,7 @@ def explain(
 
 
 def tail(
-    from_seq: Annotated[int, typer.Option("--from", help="First sequence number.")] = 0,
+    from_seq: Annotated[int, typer.Option("--from", min=0, max=(1 << 64) - 1, help="First sequence number.")] = 0,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
     log: Annotated[str, typer.Option("--log", help="Log id; default: the governance log.")] = "",
     client: ClientFile = None,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -86,11 +86,35 @@ def fail(error: SealpressError, *, as_json: bool, code: int | None = None) -> No
 def reporting(*, as_json: bool) -> Iterator[None]:
     """Turn errors of the tree into messages and exit codes; Ctrl-C into 130."""
     try:
+        with _telling(as_json=as_json):
+            yield
+    except BrokenPipeError:
+        _give_up_stdout()
+        raise typer.Exit(REFUSED) from None
+    except OSError as error:
+        _give_up_stdout()
+        what = error.filename or "the output"
+        fail(CannotStart(f"{what}: {error.strerror}", reason="SYSTEM", hint="see to it, and try again"), as_json=False)
+
+
+@contextmanager
+def _telling(*, as_json: bool) -> Iterator[None]:
+    """The same but for what the system refuses; when it ends, everything is written."""
+    try:
         yield
     except SealpressError as error:
         fail(error, as_json=as_json)
+    except UnicodeEncodeError:
+        wrong = ConfigError("an argument is not UTF-8", reason="USAGE", hint="only names of files may be other bytes")
+        fail(wrong, as_json=as_json)
     except KeyboardInterrupt:
         sys.stderr.write("sealpress: interrupted\n")
         raise typer.Exit(130) from None
-    except BrokenPipeError:
-        raise typer.Exit(REFUSED) from None
+    finally:
+        sys.stdout.flush()
+
+
+def _give_up_stdout() -> None:
+    """What could not be written is not tried again when the interpreter ends."""
+    with suppress(OSError):
+        sys.stdout.close()

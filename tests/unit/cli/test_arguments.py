@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from typer.testing import CliRunner
 
 from sealpress.cli.app import build
 
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 LONG = "x" * 300  # no file system has such a name
 
 
@@ -47,3 +51,57 @@ def test_a_path_that_cannot_be_looked_at_is_named(tmp_path: Path, command: tuple
     """A name that no file can have, or a folder that is closed to us, is an argument like one that is missing."""
     assert refused(ran(*command, tmp_path / LONG), "FILE_UNREADABLE", 2)
     assert refused(ran(*command, tmp_path / "nothing"), "CONFIG", 2)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Path:
+    """A client.toml with which a request can be made, and nobody be reached."""
+    path = tmp_path / "client.toml"
+    path.write_text('signing = "127.0.0.1:1"\nca = "client.toml"\ntoken = "client.toml"\n')
+    return path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("sign", ".", "--key"), ("log", "tail", "--log"), ("log", "explain"), ("change", "show")],
+)
+def test_an_argument_that_is_no_text_is_refused(client: Path, command: tuple[str, ...]) -> None:
+    """Names of lines, logs and events travel as UTF-8: other bytes are wrong usage."""
+    assert refused(ran(*command, os.fsdecode(b"\xff"), "--client", client), "USAGE", 2)
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 64])
+@pytest.mark.parametrize("command", [("log", "tail", "--from"), ("grant", "request", "--ttl")])
+def test_a_number_that_cannot_be_is_refused(client: Path, command: tuple[str, ...], number: int) -> None:
+    """Below zero, or more than the wire carries: wrong usage."""
+    result = ran(*command, str(number), "--client", client)
+
+    assert (result.exit_code, type(result.exception)) == (2, SystemExit)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_an_output_that_cannot_be_written_is_told(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """A full disk under standard output: one line and exit 4, whatever else there was to say."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text("")
+    command = [sys.executable, "-m", "sealpress", "policy", "validate", str(policy), *arguments]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=BUFFERED, text=True, check=False)
+
+    assert (done.returncode, done.stderr.splitlines()) == (
+        4,
+        ["sealpress: SYSTEM: the output: No space left on device (see to it, and try again)"],
+    )
+
+
+def test_a_reader_who_leaves_is_no_error_to_speak_of(tmp_path: Path) -> None:
+    """`| head` ends a command without a word, also when what it had to say was still to be written."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text("")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "sealpress", "policy", "validate", str(policy)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=BUFFERED, text=True, check=False)
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (1, "")

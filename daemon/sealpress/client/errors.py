@@ -19,6 +19,15 @@ DOMAIN = "sealpress"
 RETRY_MS_FIRST = 100
 RETRY_MS_MAX = 5_000
 BROKEN_WRITE = "Internal error from Core"  # grpc.aio's word for a stream whose connection broke under a write
+# what gRPC says when no connection came to be, and no handshake began: the system's words, or the name has no address
+NOT_REACHED = (
+    "failed to connect to remote host",
+    "connect failed",
+    "connection refused",
+    "timed out",
+    "resolving",
+    "dns",
+)
 
 _BY_CODE: dict[grpc.StatusCode, type[errors.Refusal]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.Malformed,
@@ -80,7 +89,7 @@ def from_details(code: grpc.StatusCode, message: str, details: Any) -> errors.Re
 
 def _transport(details: str, *, connected: bool) -> errors.TransportError:
     lowered = details.lower()
-    if "connection refused" in lowered or "no such file" in lowered or "dns" in lowered or "timed out" in lowered:
+    if any(words in lowered for words in NOT_REACHED):
         return errors.TransportError(
             f"the daemon cannot be reached: {details}", reason="UNREACHABLE", hint="is it running at this address?"
         )

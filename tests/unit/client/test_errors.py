@@ -31,3 +31,37 @@ def test_any_other_internal_error_is_final() -> None:
 
     assert isinstance(found, Internal)
     assert retry_wait_ms(found, 0) is None
+
+
+LAST = "failed to connect to all addresses; last error: "
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        "errors resolving nowhere:443: [field:hostname lookup error:address lookup failed for nowhere:443: not found]",
+        "DNS resolution failed for nowhere:443: C-ares status is not ARES_SUCCESS",
+        f"{LAST}UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused",
+        f"{LAST}UNKNOWN: ipv6:%5B::2%5D:1: Failed to connect to remote host: getsockopt(SO_ERROR): No route to host",
+        f"{LAST}FAILED_PRECONDITION: ipv4:1.1.1.1:1: connect failed: addr: 1.1.1.1:1 error: Network is unreachable",
+    ],
+)
+def test_where_nobody_listens_no_handshake_is_blamed(details: str) -> None:
+    """A name without an address, a way that does not exist: UNREACHABLE, and nothing about certificates."""
+    found = from_rpc(broken(grpc.StatusCode.UNAVAILABLE, details), connected=False)
+
+    assert (found.reason, details in found.message) == ("UNREACHABLE", True)
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        f"{LAST}UNAVAILABLE: ipv4:127.0.0.1:443: Socket closed",
+        f"{LAST}UNKNOWN: ipv4:127.0.0.1:443: Tls handshake failed (TSI_PROTOCOL_FAILURE): CERTIFICATE_VERIFY_FAILED",
+    ],
+)
+def test_a_refused_handshake_is_told_apart(details: str) -> None:
+    """Who was reached and let nobody in: HANDSHAKE_REFUSED, with what to check."""
+    found = from_rpc(broken(grpc.StatusCode.UNAVAILABLE, details), connected=False)
+
+    assert found.reason == "HANDSHAKE_REFUSED"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from sealpress.errors import CannotStart
@@ -123,11 +124,11 @@ class TlsFiles:
             leaf = x509.load_pem_x509_certificates(contents[1])[0]
             if self._paths.client_ca is not None:
                 x509.load_pem_x509_certificates(contents[2])
-            public = load_pem_private_key(contents[0], None).public_key()
-        except (ValueError, TypeError) as error:
+            public, certified = load_pem_private_key(contents[0], None).public_key(), leaf.public_key()
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise CannotStart(f"[tls] {error}", reason="TLS_FILES", hint="cert, key and client_ca are PEM") from error
         encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if public.public_bytes(*encoding) != leaf.public_key().public_bytes(*encoding):
+        if public.public_bytes(*encoding) != certified.public_bytes(*encoding):
             raise CannotStart("[tls] the key does not belong to the certificate", reason="TLS_FILES")
         return _Loaded(contents, int(leaf.not_valid_after_utc.timestamp()))
 

@@ -1,0 +1,34 @@
+"""Do wrong certificate files leave the old ones in use?"""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kit.clock import VirtualClock
+from sealpress.errors import CannotStart
+from sealpress.rpc.tls import TlsFiles, TlsPaths
+from sealpress.telemetry import Telemetry
+from sealpress.wiring.certificates import issue, make_authority, write_authority
+
+
+def test_a_key_that_our_library_does_not_know_is_a_wrong_file(tmp_path: Path) -> None:
+    """At start CannotStart; at a reload the old certificate stays, and nothing else happens."""
+    authority = make_authority(datetime.now(UTC))
+    write_authority(authority, tmp_path / "ca.pem")
+    issue(authority, tmp_path, "server", now=datetime.now(UTC), hosts=("localhost",), server=True)
+    paths = TlsPaths(tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "ca.pem")
+    files = TlsFiles(paths, 1, VirtualClock(), Telemetry(VirtualClock()))
+    before = files.not_after
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp112r1", "-nodes"]
+    command += ["-days", "1", "-subj", "/CN=odd", "-keyout", str(paths.key), "-out", str(paths.cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    files.reload()
+
+    assert files.not_after == before
+    with pytest.raises(CannotStart) as caught:
+        TlsFiles(paths, 1, VirtualClock(), Telemetry(VirtualClock()))
+    assert caught.value.reason == "TLS_FILES"

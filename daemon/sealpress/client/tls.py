@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -27,6 +28,10 @@ THREE_THINGS = (
 def credentials(config: ClientConfig, now: datetime | None = None) -> grpc.ChannelCredentials:
     """For a channel; TransportError if a file is missing or the certificate cannot be accepted anywhere."""
     roots = _read(config.path(config.ca), "ca")
+    try:
+        x509.load_pem_x509_certificates(roots)
+    except ValueError:
+        raise TransportError(f"ca = {config.path(config.ca)}: no certificates in PEM", reason="CERTIFICATE") from None
     if config.token and not config.cert and not config.key:
         return grpc.ssl_channel_credentials(roots)  # for token listeners: they ask for no certificate
     if not config.cert or not config.key:
@@ -44,13 +49,13 @@ def check_certificate(certificate: bytes, key: bytes, now: datetime) -> None:
     """TransportError if it is expired, not yet valid, not for client authentication, or not of this key."""
     try:
         leaf = x509.load_pem_x509_certificates(certificate)[0]
-        private = load_pem_private_key(key, None)
-    except (ValueError, TypeError) as error:
+        private, public = load_pem_private_key(key, None), leaf.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise TransportError(
             f"the client certificate or its key cannot be read: {error}", reason="CERTIFICATE"
         ) from None
     encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if private.public_key().public_bytes(*encoding) != leaf.public_key().public_bytes(*encoding):
+    if private.public_key().public_bytes(*encoding) != public.public_bytes(*encoding):
         raise TransportError("the client key does not belong to the certificate", reason="CERTIFICATE")
     if now > leaf.not_valid_after_utc:
         raise TransportError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sealpress.cli.app import build
+from sealpress.wiring.certificates import make_authority, write_authority
 
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 LONG = "x" * 300  # no file system has such a name
@@ -57,7 +59,8 @@ def test_a_path_that_cannot_be_looked_at_is_named(tmp_path: Path, command: tuple
 def client(tmp_path: Path) -> Path:
     """A client.toml with which a request can be made, and nobody be reached."""
     path = tmp_path / "client.toml"
-    path.write_text('signing = "127.0.0.1:1"\nca = "client.toml"\ntoken = "client.toml"\n')
+    write_authority(make_authority(datetime.now(UTC)), tmp_path / "ca.pem")
+    path.write_text('signing = "127.0.0.1:1"\nca = "ca.pem"\ntoken = "token"\n')
     return path
 
 

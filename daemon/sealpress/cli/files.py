@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -162,12 +163,12 @@ def parse_digest(text: str) -> Hashed:
 def parse_digests_file(path: Path) -> list[Hashed]:
     """The format of sha256sum (and sha384sum, sha512sum), text and binary marks and escaped names included."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = path.read_bytes().splitlines()  # of text, more would end a line than sha256sum escapes
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="a file in the format of sha256sum") from error
     found = []
     for number, line in enumerate(lines, 1):
-        match = _LIST_LINE.fullmatch(line)
+        match = _LIST_LINE.fullmatch(os.fsdecode(line))
         if match is None:
             raise ConfigError(f"{path}, line {number}: not `<hex digest>  <name>`", hint="as sha256sum writes it")
         escaped, hexadecimal, name = match.groups()
@@ -222,8 +223,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    temporary = f"{path.parent}{os.sep}.{path.name}.{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    temporary, descriptor = _temporary(path)
     try:
         try:
             rest = memoryview(content)
@@ -235,3 +235,14 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)  # noqa: PTH108
         raise
+
+
+def _temporary(path: Path) -> tuple[str, int]:
+    """A new file beside `path`: no other process has it, whatever its number, and its name is one of an answer."""
+    for attempt in count():
+        temporary = f"{path.parent}{os.sep}.{os.getpid()}-{attempt}{path.suffix}"
+        try:
+            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileExistsError:
+            continue
+    raise AssertionError

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sealpress.client import Client, SignedBatch
 
 BATCH_ITEMS = 10_000
+NAME_BYTES_MAX = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +173,8 @@ def _write(act: Act, suffix: str, part: list[Hashed], answer: SignedBatch) -> li
 
 
 def _name(path: Path) -> str:
-    """What the log is told: the file's name as given, printable in UTF-8."""
-    return str(path).encode("utf-8", "replace").decode()[-1024:]
+    """What the log is told: the file's name as given, printable in UTF-8, or as much of its end as the log takes."""
+    return str(path).encode("utf-8", "replace")[-NAME_BYTES_MAX:].decode("utf-8", "ignore")
 
 
 def _tell(line: str, results: list[dict[str, Any]], *, dry_run: bool) -> None:

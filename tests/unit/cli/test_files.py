@@ -1,0 +1,80 @@
+"""Are names taken as they are, and answers written so that nobody stumbles over another's?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sealpress.cli import files, sign
+
+ODD = [
+    "two words",
+    "new\nline",
+    "return\r",
+    "back\\slash",
+    "tab\x0bulator",
+    "page\x0c",
+    "next\x85",
+    "line\u2028",
+    "\udcff",
+]
+
+
+def test_a_list_of_sha256sum_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Whatever a file may be called: only what ends a line for sha256sum ends one for us."""
+    for name in ODD:
+        (tmp_path / name).write_text(repr(name))
+    listed = subprocess.run(["sha256sum", "--", *ODD], cwd=tmp_path, check=True, capture_output=True).stdout
+    (tmp_path / "SUMS").write_bytes(listed)
+    found = files.parse_digests_file(tmp_path / "SUMS")
+
+    assert [(str(one.path), one.digest) for one in found] == [
+        (name, hashlib.sha256(repr(name).encode()).digest()) for name in ODD
+    ]
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "語", "\udcff"])
+def test_a_long_path_is_named_by_its_end(letter: str) -> None:
+    """The log takes so many bytes of a name, whatever letters they are: a deep folder can be signed."""
+    name = sign._name(Path(f"{letter * 2_000}/end"))
+
+    assert sign.NAME_BYTES_MAX - 4 < len(name.encode()) <= sign.NAME_BYTES_MAX
+    assert name.endswith("/end")
+
+
+def test_two_writers_with_one_number_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of two containers may have the same number: neither writes into the other's half of an answer."""
+    path, replace = tmp_path / "a.tlog-proof", os.replace
+
+    def meanwhile(source: str, target: Path) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        files.write_whole(path, b"other")
+        replace(source, target)
+        assert path.read_bytes() == b"mine"
+
+    monkeypatch.setattr(os, "replace", meanwhile)
+    files.write_whole(path, b"mine")
+
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_half_written_answer_is_nobody_s_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who signs the same folder at that moment finds its files, and not what we are writing."""
+    (tmp_path / "a").write_bytes(b"")
+    seen: list[list[Path]] = []
+    monkeypatch.setattr(os, "replace", lambda *_: seen.append(files.meant([tmp_path])))
+    files.write_whole(tmp_path / "a.tlog-proof", b"proof")
+
+    assert seen == [[tmp_path / "a"]]
+
+
+def test_whatever_can_be_called_so_can_be_signed(tmp_path: Path) -> None:
+    """The name of an answer may be as long as the file system takes."""
+    path = tmp_path / ("x" * 244 + ".tlog-proof")
+    files.write_whole(path, b"proof")
+
+    assert path.read_bytes() == b"proof"

@@ -28,12 +28,19 @@ ITEMS = 24
 STREAMS = 10
 ITEMS_AT_ONCE = 16
 SLOWER_S = 0.05
+OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 
 
 def item(number: int, *, size: int = 32) -> pb.SignRequest:
     """A request; with another size a bad one."""
     digest = types_pb2.Digest(algorithm=types_pb2.DIGEST_ALGORITHM_SHA256, value=number.to_bytes(size))
     return pb.SignRequest(request_id=f"item-{number}", key=PROOF, digest=digest)
+
+
+def header(number: int) -> pb.SignRequest:
+    """Of a content that nobody knows the digest of."""
+    sha256 = types_pb2.Digest(algorithm=types_pb2.DIGEST_ALGORITHM_SHA256)
+    return pb.SignRequest(request_id=f"content-{number}", key=PROOF, digest=sha256)
 
 
 class Wire:
@@ -230,3 +237,38 @@ def test_a_stream_after_a_stream_is_answered_as_quickly_as_the_first() -> None:
     with Node() as node:
         first, *later = asyncio.run(scenario(node))
     assert statistics.median(later) < first + SLOWER_S, (first, later)
+
+
+def test_content_that_breaks_off_is_not_signed() -> None:
+    """An upload that its caller cancels, or whose connection is lost, is no content that ends there."""
+
+    async def upload(stub: Any, begun: asyncio.Event, number: int) -> None:
+        async def parts() -> AsyncIterator[pb.SignContentRequest]:
+            yield pb.SignContentRequest(header=header(number))
+            yield pb.SignContentRequest(chunk=b"the first half")
+            await asyncio.sleep(SLOWER_S)
+            begun.set()
+            await asyncio.sleep(60)
+
+        await stub.SignContent(parts())
+
+    async def scenario(node: Node) -> None:
+        trust = credentials(load_client(node.directory / "client.toml"))
+        for number in range(20):
+            async with grpc.aio.secure_channel(node.ready["signing"], trust, OWN_CONNECTION) as channel:
+                begun = asyncio.Event()
+                stub: Any = signing_pb2_grpc.SigningServiceStub(channel)  # type: ignore[no-untyped-call]
+                call = asyncio.create_task(upload(stub, begun, number))
+                await begun.wait()
+                if number % 2:
+                    await channel.close()
+                call.cancel()
+                await asyncio.gather(call, return_exceptions=True)
+        await asyncio.sleep(SLOWER_S)
+
+    with Node() as node, node.client() as client:
+        asyncio.run(scenario(node))
+        client.sign(bytes(32), line=PROOF)
+        requests = [event for event in client.tail() if event.type == "request"]
+        assert len(requests) == 1
+        client.sign_content([b"the first half"], line=PROOF)

@@ -21,7 +21,7 @@ from sealpress.errors import Malformed
 from sealpress.flow import Flow
 from sealpress.rpc import buffering, convert
 from sealpress.rpc.interceptors import Callers, Context, guarded
-from sealpress.rpc.streaming import Stream
+from sealpress.rpc.streaming import Stream, ended_whole
 from sealpress.steps import settle
 from sealpress.steps._state import Settled, Ticket
 from sealpress.telemetry import Telemetry
@@ -120,6 +120,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
                 hasher.update(part.chunk)
             else:
                 await asyncio.get_running_loop().run_in_executor(None, hasher.update, part.chunk)
+        await ended_whole(context)
         ask = convert.content_ask(header, algorithm, hasher.final(), size, self._limits)
         settled = await self._flow.sign(ask, self._callers.still(caller))
         return convert.sign_response(settled, self._answers)

@@ -31,6 +31,17 @@ from sealpress.v1 import signing_pb2 as pb
 TOGETHER = 8  # answers in one write at most: the caller is at work on them while the next are made ready
 
 
+async def ended_whole(context: Context) -> None:
+    """After the last message: cancelled if the caller did not end there, but went away.
+
+    To a reader grpc.aio tells both alike, and cancels the method some time later. Headers can be sent in one case only.
+    """
+    try:
+        await context.send_initial_metadata(())
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
+
+
 class _Item:
     """A request of the stream that waits for its ticket (steps/_state.py `Waiter`)."""
 

@@ -32,7 +32,7 @@ from sealpress.client.errors import from_rpc, retry_wait_ms
 from sealpress.client.tls import credentials
 from sealpress.client.token import TokenFile
 from sealpress.core.digests import Hasher
-from sealpress.errors import ConfigError, SealpressError
+from sealpress.errors import ConfigError, Invalid, Malformed, SealpressError
 from sealpress.v1 import audit_pb2, audit_pb2_grpc, signing_pb2, signing_pb2_grpc
 from sealpress.values import Artifact, DigestAlgorithm
 
@@ -200,18 +200,24 @@ class AsyncClient:
         async def requests() -> AsyncIterator[signing_pb2.SignRequest]:
             async for item in _each(items):
                 identifier = item.request_id or uuid.uuid4().hex
+                if identifier in under_way:
+                    raise Malformed(f"{identifier} is under way already", hint="each item has an id of its own")
                 under_way[identifier] = item
                 yield sign_request(identifier, info.line, item.algorithm, item.digest, item.artifact, 0)
 
+        sent = _Sent(requests())
         try:
-            async for answer in self._signing.SignStream(requests(), metadata=self._metadata()):
+            async for answer in self._signing.SignStream(sent, metadata=self._metadata()):
                 self._connected = True
-                item = under_way.pop(answer.request_id)
-                error = item_error(answer)
+                item, error = under_way.pop(answer.request_id, None), item_error(answer)
+                if item is None:
+                    raise error or Invalid("an answer to nothing that was asked", reason="ANSWER")
                 signed = None if error else check_answer(info, item.algorithm, item.digest, answer)
                 yield StreamAnswer(item, signed, error)
         except grpc.RpcError as error:
             raise self._error(error) from None
+        except asyncio.CancelledError:
+            raise sent.error or asyncio.CancelledError from None
 
     async def sign_content(
         self,
@@ -236,10 +242,13 @@ class AsyncClient:
                     hasher.update(chunk)
                     yield signing_pb2.SignContentRequest(chunk=chunk)
 
+        sent = _Sent(parts())
         try:
-            answer = await self._signing.SignContent(parts(), timeout=self._timeout_s, metadata=self._metadata())
+            answer = await self._signing.SignContent(sent, timeout=self._timeout_s, metadata=self._metadata())
         except grpc.RpcError as error:
             raise self._error(error) from None
+        except asyncio.CancelledError:
+            raise sent.error or asyncio.CancelledError from None
         self._connected = True
         return check_answer(info, algorithm, hasher.final(), answer)
 
@@ -299,6 +308,22 @@ class AsyncClient:
                     yield answer.event
         except grpc.RpcError as error:
             raise self._error(error) from None
+
+
+class _Sent:
+    """The messages of a call; when they cannot be made, gRPC says no more than that the call was cancelled."""
+
+    def __init__(self, messages: AsyncIterator[Any]) -> None:
+        self._messages = messages
+        self.error: Exception | None = None
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        try:
+            async for message in self._messages:
+                yield message
+        except Exception as error:
+            self.error = error
+            raise
 
 
 async def _each(items: AsyncIterator[StreamItem] | Iterable[StreamItem]) -> AsyncIterator[StreamItem]:

@@ -66,8 +66,17 @@ class Client:
     def close(self) -> None:
         """Close the connections and end the thread; a second call does nothing."""
         if not self._loop.is_closed():
-            self._run(self._client.close())
+            self._run(self._end())
             self._stop()
+
+    async def _end(self) -> None:
+        """Close the connections, and let what was broken off in its midst come to its end."""
+        await self._client.close()
+        await self._loop.shutdown_asyncgens()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     def _iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
         async def following() -> tuple[bool, T | None]:

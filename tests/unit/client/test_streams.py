@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import pytest
 
-from sealpress.client import aio
+from sealpress.client import Client, aio
 from sealpress.client.aio import AsyncClient, StreamItem
 from sealpress.client.answers import LineInfo
 from sealpress.client.config import ClientConfig
 from sealpress.errors import Invalid, Malformed
+from sealpress.v1 import audit_pb2, signing_pb2_grpc
 from sealpress.v1 import signing_pb2 as pb
-from sealpress.v1 import signing_pb2_grpc
 from sealpress.values import Format, Mode
 
 LINE = LineInfo("a/b/c/d/e", Mode.DIRECT, Format.ECDSA_DER, "test", "active", b"", b"", "", (), "", "", None)
+TIMES = 30  # it takes luck to break off at that moment
 ITEM = StreamItem(bytes(32), request_id="one")
 Scenario = Callable[[AsyncClient], Any]
 
@@ -41,6 +44,12 @@ class Server(signing_pb2_grpc.SigningServiceServicer):
         return pb.SignResponse()
 
 
+def connect_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients of this test need no certificates."""
+    monkeypatch.setattr(aio, "credentials", lambda _: None)
+    monkeypatch.setattr(grpc.aio, "secure_channel", lambda to, _, **how: grpc.aio.insecure_channel(to, **how))
+
+
 def heard(monkeypatch: pytest.MonkeyPatch, scenario: Scenario) -> BaseException:
     """What a scenario raises in a client of that server."""
 
@@ -49,8 +58,7 @@ def heard(monkeypatch: pytest.MonkeyPatch, scenario: Scenario) -> BaseException:
         signing_pb2_grpc.add_SigningServiceServicer_to_server(Server(), server)  # type: ignore[no-untyped-call]
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        monkeypatch.setattr(aio, "credentials", lambda _: None)
-        monkeypatch.setattr(grpc.aio, "secure_channel", lambda to, _, **how: grpc.aio.insecure_channel(to, **how))
+        connect_in_the_clear(monkeypatch)
         async with AsyncClient(ClientConfig(signing=f"127.0.0.1:{port}", ca="")) as client:
             client._lines[LINE.line] = LINE
             with pytest.raises(BaseException) as caught:
@@ -98,3 +106,28 @@ def test_an_answer_to_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert isinstance(error, Invalid)
     assert error.reason == "ANSWER"
+
+
+def test_a_stream_that_is_broken_off_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who has read enough closes the client: no task stays behind on its loop, of which asyncio would tell."""
+
+    def tail(request: Any, context: Any) -> Iterator[audit_pb2.TailResponse]:
+        del request
+        while context.is_active():
+            yield audit_pb2.TailResponse(event=audit_pb2.LogEvent())
+
+    connect_in_the_clear(monkeypatch)
+    handlers = {"Tail": grpc.unary_stream_rpc_method_handler(tail, None, audit_pb2.TailResponse.SerializeToString)}
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_registered_method_handlers("sealpress.v1.AuditService", handlers)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    for _ in range(TIMES):
+        with Client(ClientConfig(signing=f"127.0.0.1:{port}", ca="")) as client:
+            next(client.tail())
+    gc.collect()
+    server.stop(None).wait()
+
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []

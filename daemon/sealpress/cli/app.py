@@ -7,6 +7,7 @@ Does not: decide anything.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -69,6 +70,7 @@ def _root(
 
 def main() -> None:
     """Entry point."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read at import; our errors say what matters
     wanted = sys.argv[1] if len(sys.argv) > 1 else None
     try:
         build(wanted)(prog_name="sealpress")

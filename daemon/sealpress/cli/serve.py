@@ -5,7 +5,6 @@ At start a wrong setting counts as "cannot start": exit 4, so that a service man
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +25,6 @@ def register(app: typer.Typer) -> None:
 
 def serve(config: Config, as_json: JsonFlag = False) -> None:
     """Run the daemon: gRPC in, log and proofs out. Never loads a PKCS#11 module."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read at import; our errors say what matters
     from sealpress.wiring.serve import run_serve
 
     _run(lambda: run_serve(config, as_json), as_json=as_json)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 import sealpress
 from sealpress.cli import status
 from sealpress.v1 import audit_pb2
+from sealpress.wiring.certificates import issue, make_authority, write_authority
 
 # whatever is imported once the command runs takes a minute
 SLOW_IMPORT = """
@@ -59,3 +65,29 @@ def test_a_table_in_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> Non
 
     assert LONG in told
     assert "…" not in told
+
+
+def test_a_refused_handshake_is_one_line(tmp_path: Path) -> None:
+    """gRPC's own words about it do not stand before ours."""
+    now = datetime.now(UTC)
+    for name in ("ca", "other"):
+        write_authority(authority := make_authority(now), tmp_path / f"{name}.pem")
+    issue(authority, tmp_path, "server", now=now, hosts=("127.0.0.1",), server=True)
+    issue(authority, tmp_path, "client", now=now, uris=("spiffe://a/b",))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    context.set_alpn_protocols(["h2"])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        (tmp_path / "client.toml").write_text(
+            f'signing = "{address}"\nca = "ca.pem"\ncert = "client.pem"\nkey = "client.key"\n'
+        )
+        command = [sys.executable, "-m", "sealpress", "status", "--client", str(tmp_path / "client.toml")]
+        bare = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
+        process = subprocess.Popen(command, env=bare, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with server.accept()[0] as connection, contextlib.suppress(OSError):
+            context.wrap_socket(connection, server_side=True)
+        _, words = process.communicate(timeout=60)
+
+    assert (process.returncode, len(words.splitlines())) == (1, 1), words
+    assert words.startswith("sealpress: HANDSHAKE_REFUSED: ")

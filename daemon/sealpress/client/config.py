@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from sealpress.errors import ConfigError
 
@@ -19,7 +21,7 @@ HINT = "give --client FILE or set SEALPRESS_CLIENT; `sealpress dev` leaves a cli
 class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The file as a value; `base` is its directory."""
 
-    signing: str  # host:port
+    signing: Annotated[str, Meta(min_length=1)]  # host:port
     ca: str  # PEM of the server's CA
     cert: str = ""
     key: str = ""

@@ -108,3 +108,10 @@ def test_a_reader_who_leaves_is_no_error_to_speak_of(tmp_path: Path) -> None:
     os.close(writing)
 
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_client_without_an_address_is_a_wrong_file(client: Path) -> None:
+    """An empty address is named as such, and nobody is asked there."""
+    client.write_text(client.read_text().replace("127.0.0.1:1", ""))
+
+    assert refused(ran("status", "--client", client), "CONFIG", 2)

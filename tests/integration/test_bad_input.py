@@ -132,6 +132,16 @@ def test_malformed_is_told_and_counted_not_recorded(node: Node, raw: Raw, case: 
     assert node.metrics()[name] == before.get(name, 0) + 1
 
 
+@pytest.mark.parametrize("method", ["SignStream", "SignContent"])
+def test_bytes_that_are_no_message_are_malformed(node: Node, raw: Raw, method: str) -> None:
+    """On a stream, too, where the method reads them: its caller is wrong, and nobody has a bug to look for."""
+    call = raw.channel.stream_stream(f"/sealpress.v1.SigningService/{method}")
+    code, reason, metadata, _ = raw.refusal(lambda _: list(call(iter([b"\xff"]))))
+
+    assert (code, reason, bool(metadata["hint"])) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_REQUEST", True)
+    assert '"event": "internal"' not in node.words
+
+
 def test_unknown_line_and_line_without_right_are_one_answer() -> None:
     """PERMISSION_DENIED / NOT_PERMITTED, letter by letter the same but for the event id; one durable record each."""
     with Node() as node:

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import grpc
 import msgspec
 
-from sealpress.errors import Damaged, Refusal
+from sealpress.errors import Refusal
 from sealpress.ports import Clock
 from sealpress.rpc import status
 from sealpress.rpc.identity import EXPIRED, NANOSECONDS, Identities
@@ -108,7 +108,7 @@ def _refuse(error: Exception, name: str, telemetry: Telemetry, context: Context)
     collector, and whoever calls meanwhile would wait for that.
     """
     refusal = status.to_refusal(error)
-    if not isinstance(error, Refusal | Damaged):
+    if refusal is status.INTERNAL:
         telemetry.internal(name, error)
     telemetry.errored(refusal.reason)
     rich = status.to_status(refusal)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
@@ -50,6 +51,8 @@ def to_refusal(error: BaseException) -> errors.Refusal:
     """What the caller may know of any exception."""
     if isinstance(error, errors.Refusal):
         return error
+    if isinstance(error, DecodeError):
+        return errors.Malformed("a message cannot be read", hint="send messages of protos/sealpress/v1")
     if isinstance(error, errors.Damaged):
         return outcome_unknown()
     return INTERNAL

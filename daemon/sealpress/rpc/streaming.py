@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from sealpress.config import Limits
 from sealpress.core.answer import Answers
@@ -86,13 +87,15 @@ class Stream:
 
     async def run(self, caller: Callable[[], Caller]) -> None:
         """Until everything that came is answered; `caller`: who asks, as of now. Cancelled if the caller went away."""
-        gone = False
+        gone = unreadable = False
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._write())
                 await self._read(caller)
         except* grpc.aio.InternalError:  # a write failed, which may be known before gRPC has cancelled the method
             gone = True
+        except* DecodeError:
+            unreadable = True
         finally:
             for item in self._under_way:
                 if item.ticket is not None:
@@ -102,6 +105,8 @@ class Stream:
                 task.cancel()
         if gone:
             raise asyncio.CancelledError
+        if unreadable:
+            raise DecodeError
 
     def take(self, item: _Item) -> None:
         """It is answered, or failed: the writer's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -130,6 +131,23 @@ def test_malformed_is_told_and_counted_not_recorded(node: Node, raw: Raw, case: 
     assert metadata.get("hint"), message
     name = f'sealpress_errors_total{{reason="{reason}"}}'
     assert node.metrics()[name] == before.get(name, 0) + 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"request_id": "a b"}, {"key": "a/b/c/d"}, {"grant_id": "g" * 2_000}, {"digest": sha256(b"x")}]
+)
+def test_a_wrong_header_is_refused_before_its_content(raw: Raw, changes: dict[str, Any]) -> None:
+    """Whatever is wrong with it: nobody uploads gigabytes to hear that."""
+    end = threading.Event()
+
+    def parts() -> Iterator[pb.SignContentRequest]:
+        yield pb.SignContentRequest(header=ask(**({"digest": sha256(b"")} | changes)))
+        end.wait(60)
+
+    code, *_ = raw.refusal(lambda stub: stub.SignContent(parts(), timeout=5))
+    end.set()
+
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("method", ["SignStream", "SignContent"])

@@ -47,11 +47,12 @@ def content_ask(
     return _ask(header, algorithm, digest, limits, "daemon")
 
 
-def content_algorithm(header: signing_pb2.SignRequest) -> DigestAlgorithm:
-    """How SignContent is to hash; the header's digest, if given, must have that length."""
+def content_algorithm(header: signing_pb2.SignRequest, limits: Limits) -> DigestAlgorithm:
+    """How SignContent is to hash, of a header with which its content can be asked for."""
     algorithm = algorithm_of(header.digest.algorithm)
     if header.digest.value and len(header.digest.value) != algorithm.size:
         raise _digest_length(f"digest.value has {len(header.digest.value)} bytes", algorithm)
+    _ask(header, algorithm, header.digest.value, limits, "daemon")
     return algorithm
 
 

@@ -107,9 +107,9 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         if first is None or first.WhichOneof("part") != "header":
             raise Malformed("the first message must be the header", hint="send header, then chunks")
         header = first.header
-        algorithm = convert.content_algorithm(header)
         # Asked before the content is read: nobody uploads gigabytes to hear that he may not.
-        await self._flow.permit(caller, convert.line_name(header.key, self._limits))
+        algorithm = convert.content_algorithm(header, self._limits)
+        await self._flow.permit(caller, header.key)
         hasher, size = Hasher(algorithm), 0
         async for part in parts:
             if part.WhichOneof("part") != "chunk":

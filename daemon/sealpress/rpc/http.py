@@ -45,10 +45,11 @@ class HttpServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; the port in use. CannotStart PORT_IN_USE."""
+        """Listen; the port in use. An IPv6 address has its brackets, as in [[listen]]. CannotStart PORT_IN_USE."""
         await self._runner.setup()
+        bare = host.removeprefix("[").removesuffix("]")
         try:
-            self._server = await asyncio.get_running_loop().create_server(self._connected, host, port)
+            self._server = await asyncio.get_running_loop().create_server(self._connected, bare, port)
         except OSError as error:
             raise CannotStart(
                 f"cannot listen on {host}:{port}: {error.strerror}",

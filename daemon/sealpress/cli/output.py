@@ -47,7 +47,7 @@ def console() -> Console:
     """For tables: as wide as the terminal, and where nobody looks wide enough that nothing is cut."""
     from rich.console import Console  # only few commands show a table
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def exit_code(error: SealpressError) -> int:

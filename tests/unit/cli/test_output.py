@@ -67,6 +67,17 @@ def test_a_table_in_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> Non
     assert "…" not in told
 
 
+def test_brackets_in_a_table_are_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels of keys and reasons are others' words: nothing in them is taken away, styled, or an error."""
+    why = "[slot.soft] module [/usr] is [bold]gone[/bold] :key:"
+    found = audit_pb2.GetStatusResponse(node="[red]dev", slots=[audit_pb2.SlotStatus(slot="soft", reason=why)])
+    status._tell(found)
+    told = capsys.readouterr().out
+
+    assert why in told
+    assert "[red]dev" in told
+
+
 def test_a_refused_handshake_is_one_line(tmp_path: Path) -> None:
     """gRPC's own words about it do not stand before ours."""
     now = datetime.now(UTC)

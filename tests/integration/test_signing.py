@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from sealpress.core.proof import parse_note
 from sealpress.errors import Conflict, Invalid, NotPermitted
 from sealpress.values import Artifact, DigestAlgorithm
 from sealpress.verify.proof import verify_proof
+from sealpress.wiring import dev
 from sealpress.wiring.dev import PREFIX
 
 SHA256 = DigestAlgorithm.SHA256
@@ -196,6 +198,27 @@ def test_a_wrong_answer_is_not_handed_out(node: Node) -> None:
         signed: Signed = client.sign(hashlib.sha256(b"mine").digest(), line=PROOF)
         with pytest.raises(Invalid):
             verify_proof(node.trust(), SHA256, hashlib.sha256(b"yours").digest(), signed.proof)
+
+
+def test_a_reload_during_the_start_ends_nothing() -> None:
+    """SIGHUP before the daemon is ready is heeded once it is: a service manager would not start it again."""
+    with Node(start=False) as node:
+        node.start("signer")
+        command = [sys.executable, "-m", "sealpress", "serve", "--config", str(node.config), "--json"]
+        environment = dev.environment(node.directory)
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as serve:
+            assert serve.stdout is not None
+            assert serve.stderr is not None
+            while b"tls_loaded" not in (line := serve.stderr.readline()):
+                assert line
+            policy = node.directory / "policy.toml"
+            policy.write_text(policy.read_text() + "surprise = 1\n")
+            serve.send_signal(signal.SIGHUP)
+            assert b'"ready":' in serve.stdout.readline()
+            while b"policy_refused" not in (line := serve.stderr.readline()):
+                assert line
+            serve.terminate()
+            assert serve.wait(30) == 0
 
 
 def test_reload_and_end() -> None:

@@ -5,6 +5,7 @@ At start a wrong setting counts as "cannot start": exit 4, so that a service man
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def serve(config: Config, as_json: JsonFlag = False) -> None:
     """Run the daemon: gRPC in, log and proofs out. Never loads a PKCS#11 module."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before anything was read
     from sealpress.wiring.serve import run_serve
 
     _run(lambda: run_serve(config, as_json), as_json=as_json)

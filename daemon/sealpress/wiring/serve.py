@@ -104,6 +104,8 @@ class Daemon:
         running = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             running.add_signal_handler(number, ended.set)
+        wanted = asyncio.Event()
+        running.add_signal_handler(signal.SIGHUP, wanted.set)  # until there is something to reload
         try:
             snapshot = self._read_policy()
             consistency.check(self._config, snapshot)
@@ -116,6 +118,8 @@ class Daemon:
             if self._slots is not None:
                 self._slots.begin()
             running.add_signal_handler(signal.SIGHUP, self._reload)
+            if wanted.is_set():
+                self._reload()
             addresses = self.addresses = await self._listen(flow)
             event_loop.settled()
             self._telemetry.serving(addresses)

@@ -1,16 +1,19 @@
 """The plain HTTP listener: tiles of the logs for monitors, /metrics for Prometheus, /healthz for load balancers.
 
 Guarantees: read only, no secrets, nobody is asked who he is; at most CONNECTIONS_MAX connections, where a new one takes
-the place of the oldest, so that idle ones keep nobody out; GET and HEAD of short lines, bodies are not read. Does not:
-encrypt (put a proxy with a cache before it if readers come from outside), or limit the rate of a reader.
+the place of the oldest, so that idle ones keep nobody out; GET and HEAD of short lines, bodies are not read; nothing
+that a reader sends is logged. Does not: encrypt (put a proxy with a cache before it if readers come from outside), or
+limit the rate of a reader.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from sealpress.errors import CannotStart
 from sealpress.flow import Flow
@@ -24,6 +27,15 @@ CONNECTIONS_MAX = 256
 IDLE_S_MAX = 30.0
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Not what is no HTTP: aiohttp tells each with a traceback, and whoever can connect could fill our log."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_LOGGER = logging.getLogger(__name__)
+_LOGGER.addFilter(_is_ours)
+
+
 class HttpServer:
     """Routes at one address, bounded."""
 
@@ -34,6 +46,7 @@ class HttpServer:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_LOGGER,
             handle_signals=False,
             shutdown_timeout=1,
             keepalive_timeout=IDLE_S_MAX,

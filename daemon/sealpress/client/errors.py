@@ -53,6 +53,12 @@ def from_rpc(error: grpc.RpcError, *, connected: bool) -> errors.SealpressError:
         found = from_details(error.code(), status.message, status.details)
         if found is not None:
             return found
+    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        return errors.Precondition(
+            "the listener at this address does not offer this",
+            reason="NOT_OFFERED",
+            hint="the node is not governed, or client.toml names another listener than the one with this service",
+        )
     broken = error.code() is grpc.StatusCode.INTERNAL and BROKEN_WRITE in (error.details() or "")
     ended = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # the second by a server that stops, not by us
     if error.code() in ended or broken:

@@ -65,3 +65,11 @@ def test_a_refused_handshake_is_told_apart(details: str) -> None:
     found = from_rpc(broken(grpc.StatusCode.UNAVAILABLE, details), connected=False)
 
     assert found.reason == "HANDSHAKE_REFUSED"
+
+
+def test_what_a_listener_does_not_offer_is_no_bug() -> None:
+    """A grant of an ungoverned node, or the wrong one of two addresses: said so, with where to look."""
+    found = from_rpc(broken(grpc.StatusCode.UNIMPLEMENTED, "Method not found!"), connected=True)
+
+    assert (found.reason, bool(found.hint)) == ("NOT_OFFERED", True)
+    assert retry_wait_ms(found, 0) is None

@@ -31,7 +31,7 @@ from sealpress.client import load_client
 from sealpress.client.answers import item_error
 from sealpress.client.errors import from_rpc
 from sealpress.client.tls import credentials
-from sealpress.errors import Busy, Refusal, Unavailable
+from sealpress.errors import Busy, Refusal, SealpressError, Unavailable
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc, types_pb2
 
@@ -239,8 +239,14 @@ async def _main() -> int:
     lines: asyncio.Queue[str] = asyncio.Queue()
     running = asyncio.get_running_loop()
     threading.Thread(target=_read, args=(running.call_soon_threadsafe, lines.put_nowait), daemon=True).start()
-    load = Load(msgspec.json.decode(await lines.get(), type=Plan))
-    await load.connect()
+    try:
+        load = Load(msgspec.json.decode(await lines.get(), type=Plan))
+        await load.connect()
+    except (SealpressError, ValueError, TimeoutError) as error:
+        print(
+            str(error) or f"no connection within {CONNECT_S_MAX:.0f} seconds: is the daemon running?", file=sys.stderr
+        )
+        return 1
     loop.settled()
     print("ready", flush=True)
     begin = float(await lines.get())

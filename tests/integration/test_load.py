@@ -42,6 +42,7 @@ def test_the_command_line_says_what_it_saw(node: Node) -> None:
     )  # fmt: skip
 
     assert json.loads(done.stdout)["answers"] > 0
+    assert "Traceback" not in far.stderr
     assert far.returncode == 1
     assert "is another machine" in far.stderr
 

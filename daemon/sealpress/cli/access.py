@@ -67,13 +67,13 @@ def enrol(
     as_json: JsonFlag = False,
 ) -> None:
     """Propose that a person or machine is known."""
-    fields: dict[str, Any] = {
-        "identity": identity, "kind": identity.partition(":")[0], "names": tuple(name), "owner": owner,
-        "backup_owner": backup_owner, "trust_domain": trust_domain, "environment": environment, "line": line,
-        "on_behalf_of": on_behalf_of, "sponsor": sponsor, "agreement": agreement,
-        "expires": moment(expires) if expires else 0,
-    }  # fmt: skip
     with connected(client, as_json=as_json) as daemon:
+        fields: dict[str, Any] = {
+            "identity": identity, "kind": identity.partition(":")[0], "names": tuple(name), "owner": owner,
+            "backup_owner": backup_owner, "trust_domain": trust_domain, "environment": environment, "line": line,
+            "on_behalf_of": on_behalf_of, "sponsor": sponsor, "agreement": agreement,
+            "expires": moment(expires) if expires else 0,
+        }  # fmt: skip
         _propose(daemon, "access.enrol", c.EnrolRequest, fields, Texts(reason, ticket=ticket), as_json=as_json)
 
 
@@ -122,11 +122,11 @@ def bind(
     as_json: JsonFlag = False,
 ) -> None:
     """Propose a role."""
-    fields: dict[str, Any] = {
-        "identity": identity, "role": role, "line": line, "group": group,
-        "not_after": moment(not_after) if not_after else 0,
-    }  # fmt: skip
     with connected(client, as_json=as_json) as daemon:
+        fields: dict[str, Any] = {
+            "identity": identity, "role": role, "line": line, "group": group,
+            "not_after": moment(not_after) if not_after else 0,
+        }  # fmt: skip
         _propose(daemon, "access.bind", c.BindRequest, fields, Texts(reason, ticket=ticket), as_json=as_json)
 
 

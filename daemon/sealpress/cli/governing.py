@@ -14,14 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
-from sealpress.cli.output import ClientFile, emit, printable, reporting, say
+from sealpress.cli.output import emit, printable, reporting, say
 from sealpress.client import load_client
-from sealpress.client.control import ControlClient, Texts
+from sealpress.client.control import ControlClient
 from sealpress.errors import ConfigError, Invalid
-from sealpress.verify.change import encode
 
 Reason = Annotated[str, typer.Option("--reason", help="Why, for those who decide and for auditors.")]
 Risk = Annotated[str, typer.Option("--risk", help="What can go wrong by it, or without it.")]
@@ -40,12 +38,6 @@ def connected(client: Path | None, *, as_json: bool) -> Iterator[ControlClient]:
     """The daemon, with errors told as every command tells them."""
     with reporting(as_json=as_json), ControlClient(load_client(client)) as daemon:
         yield daemon
-
-
-def propose(client: ClientFile, as_json: bool, kind: str, request: msgspec.Struct, texts: Texts) -> None:
-    """Propose a change, and say what it waits for."""
-    with connected(client, as_json=as_json) as daemon:
-        tell_change(daemon.propose(kind, encode(request), texts), as_json=as_json)
 
 
 def tell_change(change: Any, *, as_json: bool) -> None:

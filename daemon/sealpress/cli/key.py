@@ -26,7 +26,6 @@ from sealpress.cli.governing import (
     day,
     moment,
     plain,
-    propose,
     read,
     table,
     tell_change,
@@ -117,7 +116,9 @@ def propose_key(
         "backup_owner": backup_owner, "accepted_risk": accepted_risk,
     }  # fmt: skip
     kind = "key.adopt" if accepted_risk else "key.issue"
-    propose(client, as_json, kind, _request(c.KeyRequest, fields), Texts(reason, risk, rollback, ticket))
+    with connected(client, as_json=as_json) as daemon:
+        request = encode(_request(c.KeyRequest, fields))
+        tell_change(daemon.propose(kind, request, Texts(reason, risk, rollback, ticket)), as_json=as_json)
 
 
 def generate(

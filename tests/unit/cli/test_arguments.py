@@ -115,3 +115,19 @@ def test_a_client_without_an_address_is_a_wrong_file(client: Path) -> None:
     client.write_text(client.read_text().replace("127.0.0.1:1", ""))
 
     assert refused(ran("status", "--client", client), "CONFIG", 2)
+
+
+ISSUE = ("key", "propose", "k", "--line", "a/b/c/d/e", "--class", "test", "--slot", "s", "--owner", "person:a")
+WRONG = [
+    ("access", "enrol", "person:a", "--name", "uri:a", "--reason", "r", "--expires", "tomorrow"),
+    ("access", "bind", "person:a", "releaser", "--reason", "r", "--not-after", "tomorrow"),
+    (*ISSUE, "--backup-owner", "person:b", "--reason", "r", "--algorithm", "rot13"),
+]
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_what_cannot_be_proposed_is_refused(client: Path, command: tuple[str, ...]) -> None:
+    """A date, or a word, that is none is wrong usage, told as such."""
+    client.write_text(client.read_text() + 'control = "127.0.0.1:1"\n')
+
+    assert refused(ran(*command, "--client", client), "CONFIG", 2)

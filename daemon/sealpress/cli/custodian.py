@@ -19,7 +19,7 @@ Config = Annotated[Path, typer.Option("--config", help="The custodian's configur
 Change = Annotated[Path, typer.Option("--change", help="The approved change record, or it and its approvals, as JSON")]
 Operator = Annotated[str, typer.Option("--operator", help="Who does it: person:<name>")]
 Output = Annotated[Path | None, typer.Option("--output", help="Where the report goes; stdout if not given")]
-Key = Annotated[str, typer.Option("--key", help="The key's id, as in [key.<id>]")]
+Key = Annotated[str, typer.Option("--key", help="The key's id, as in \\[key.<id>]")]
 
 
 def register(app: typer.Typer) -> None:

@@ -68,7 +68,7 @@ def archive(
     to: Annotated[Path, typer.Option("--to", help="Where archived segments go; another file system.")],
     older_than: Annotated[int | None, typer.Option("--older-than", min=0, help="Days: move what is older.")] = None,
     keep: Annotated[int | None, typer.Option("--keep", min=1, help="Sealed segments that stay.")] = None,
-    window_s: Annotated[int, typer.Option("--window-s", min=0, help="[idempotency] window_s of the daemon.")] = DAY_S,
+    window_s: Annotated[int, typer.Option("--window-s", min=0, help="\\[idempotency] window_s of the daemon.")] = DAY_S,
     governance: Annotated[
         Path | None, typer.Option("--governance", help="Of a governed node: the governance log's directory.")
     ] = None,

@@ -41,7 +41,7 @@ from sealpress.wiring.today import now_s
 DAY_S = 86_400
 ROTATE_SHARE = 0.8  # of a key's time
 ChangeOption = Annotated[str, typer.Option("--change", help="The approved change to carry out.")]
-KeyName = Annotated[str, typer.Argument(help="The key's id, as in [key.<id>]")]
+KeyName = Annotated[str, typer.Argument(help="The key's id, as in \\[key.<id>]")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="What the custodian wrote.")]
 EvidenceFile = Annotated[Path, typer.Option("--evidence", help="Where to put what the custodian needs.")]
 EVIDENCE = Path("change.json")
@@ -85,7 +85,7 @@ def propose_key(
     algorithm: Annotated[
         str, typer.Option("--algorithm", help="ed25519, p256, p384, p521, rsa3072, rsa4096, mldsa44, mldsa65, mldsa87")
     ],
-    slot: Annotated[str, typer.Option("--slot", help="As in [slot.<id>] of the signer")],
+    slot: Annotated[str, typer.Option("--slot", help="As in \\[slot.<id>] of the signer")],
     owner: Annotated[str, typer.Option("--owner", help="person:<name>")],
     backup_owner: Annotated[str, typer.Option("--backup-owner", help="person:<name>")],
     reason: Reason,

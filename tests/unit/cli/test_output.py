@@ -13,9 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import typer
+from rich.text import Text
 
 import sealpress
 from sealpress.cli import status
+from sealpress.cli.app import build
 from sealpress.v1 import audit_pb2
 from sealpress.wiring.certificates import issue, make_authority, write_authority
 
@@ -102,3 +105,16 @@ def test_a_refused_handshake_is_one_line(tmp_path: Path) -> None:
 
     assert (process.returncode, len(words.splitlines())) == (1, 1), words
     assert words.startswith("sealpress: HANDSHAKE_REFUSED: ")
+
+
+def test_help_says_all_that_it_was_given() -> None:
+    """Help is shown as markup: the name of a section stands in it only where its bracket is escaped."""
+    texts: list[str] = []
+    commands = [typer.main.get_command(build())]
+    while commands:
+        command = commands.pop()
+        commands += getattr(command, "commands", {}).values()
+        texts += [command.help or "", *(getattr(option, "help", None) or "" for option in command.params)]
+
+    assert len(texts) > 200
+    assert [text for text in texts if Text.from_markup(text).plain != text.replace(r"\[", "[")] == []

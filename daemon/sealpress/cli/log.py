@@ -7,6 +7,7 @@ callers are shown escaped. Does not: repair.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,8 @@ from sealpress.cli.files import parse_digest
 from sealpress.cli.keeping import archive, backup, progressing, restore, unarchive
 from sealpress.cli.output import DAMAGED, ClientFile, JsonFlag, emit, fail, reporting, say
 from sealpress.client import Client, load_client
-from sealpress.errors import ConfigError, Invalid
+from sealpress.core.proof import parse_note, parse_proof
+from sealpress.errors import ConfigError, CoreError, Invalid
 from sealpress.tlog import explain as explaining
 from sealpress.tlog.archive import identity, whole
 from sealpress.tlog.check import Report, check_log
@@ -65,9 +67,14 @@ def _keys(path: Path) -> list[str]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        text = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="a checkpoint or a .tlog-proof") from error
+    for parse in (parse_note, parse_proof):
+        with suppress(CoreError):
+            parse(text)
+            return text
+    raise ConfigError(f"{path}: not in the form of a signed checkpoint, nor of a proof", hint="give one as it was kept")
 
 
 def _tell_report(report: Report, *, as_json: bool) -> None:

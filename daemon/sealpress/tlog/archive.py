@@ -71,7 +71,7 @@ def listed(directory: Path) -> Archived | None:
     path = directory / "journal" / NAME
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Archived)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise _list_damaged(path, str(error)) from error

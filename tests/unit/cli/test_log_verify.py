@@ -67,3 +67,14 @@ def test_a_first_record_that_cannot_be_read_is_damage(log: Path) -> None:
     assert done.exit_code == 3
     assert json.loads(done.stdout)["error"]["reason"] == "LOG_DAMAGED"
     assert CliRunner().invoke(build("log"), ["log", "verify", str(log.parent), "--json"]).exit_code == 1
+
+
+def test_a_wrong_file_beside_a_good_log_is_no_damage(log: Path, tmp_path: Path) -> None:
+    """Where --older is no checkpoint, or a file is no directory of a log: exit 2 and 1, and nobody is alarmed."""
+    other = tmp_path / "other"
+    other.write_text("shopping")
+    kept = CliRunner().invoke(build("log"), ["log", "verify", str(log), "--older", str(other)])
+    told = CliRunner().invoke(build("log"), ["log", "verify", str(other)])
+
+    assert (kept.exit_code, kept.stderr.split(":")[1]) == (2, " CONFIG")
+    assert (told.exit_code, told.stderr.split(":")[1]) == (1, " LOG_MISSING")

@@ -542,6 +542,8 @@ def test_a_policy_is_compared_by_meaning_and_tried_on_the_records(lab: Lab) -> N
     assert "among officers" in change.missing
     assert stella.simulate(looser.encode()).changed == []
     assert {one.line for one in stella.simulate(nobody.encode()).changed} == {APP}
+    with pytest.raises(Malformed):  # of a log that is not here, nothing is as good as no change
+        stella.simulate(looser.encode(), "elsewhere")
     lab.people.of("stella").withdraw(change.change_id, "only a test")
 
 

@@ -92,6 +92,8 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
         if request.limit > SIMULATED_MAX:
             raise Malformed(f"at most {SIMULATED_MAX} records at a time", reason="TOO_LARGE", hint="go on later")
         logs = [one for one in self._control.flow.shared.logs.values() if request.log in ("", one.id)]
+        if not logs:
+            raise Malformed("there is no such log here", hint="leave `log` empty for all logs")
         return await self._thread(lambda: _simulated(request, _compiled(request.policy, profile), logs))
 
     @guarded

@@ -68,8 +68,18 @@ def _root(
     pass
 
 
+def _open_standard_streams() -> None:
+    """Who starts us may have closed some: the next file would be in their place, and what is printed go into it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def main() -> None:
     """Entry point."""
+    _open_standard_streams()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read at import; our errors say what matters
     wanted = sys.argv[1] if len(sys.argv) > 1 else None
     try:

@@ -118,3 +118,13 @@ def test_help_says_all_that_it_was_given() -> None:
 
     assert len(texts) > 200
     assert [text for text in texts if Text.from_markup(text).plain != text.replace(r"\[", "[")] == []
+
+
+def test_closed_streams_end_nothing(tmp_path: Path) -> None:
+    """A command without standard streams does its work, and no file of its own takes their place."""
+    (tmp_path / "policy.toml").write_text("schema = 1\n")
+    program = "import os, sys; os.closerange(0, 3); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = ["-m", "sealpress", "policy", "validate", str(tmp_path / "policy.toml")]
+    done = subprocess.run([sys.executable, "-c", program, *command], timeout=60, check=False)
+
+    assert done.returncode == 0

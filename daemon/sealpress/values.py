@@ -149,6 +149,11 @@ class Identity:
     jti: str = ""
     signed_sha256: bytes = b""  # of what the token's signature covers
 
+    @property
+    def credential(self) -> bytes:
+        """What tells one job from another: a token in whatever form its signature has, or the certificate; SHA-256."""
+        return self.signed_sha256 or self.token_sha256 or self.certificate_sha256
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:

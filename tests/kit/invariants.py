@@ -365,8 +365,9 @@ def i8(w: World, event: Event, town: Town) -> None:
         return
     grant = w.grants[event.grant]
     assert (grant.identity, grant.line) == (event.identity.id, event.line), "another's grant"
-    holders = (event.identity.token_sha256.hex(), event.identity.certificate_sha256.hex())
-    assert not grant.holder or grant.holder in holders, "another credential"
+    who = event.identity
+    own = who.signed_sha256 if who.signed_sha256 else who.token_sha256 + who.certificate_sha256
+    assert grant.holder in ("", own.hex()), "another credential"
     assert w.uses[f"grant {event.grant}"] <= grant.max_uses, "used too often"
     assert grant.not_before <= event.time < grant.not_after, "outside of the grant's time"
     assert not grant.digests or event.digest.hex() in grant.digests, "an artifact that it does not name"

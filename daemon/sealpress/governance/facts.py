@@ -253,7 +253,7 @@ class GrantIssued(Canonical, frozen=True, kw_only=True, tag="grant.issued"):
     grant: Name
     change_id: Name  # empty for a job grant of class low, whose rule the policy's change approved
     identity: Name  # the authenticated name
-    holder: Name  # hex SHA-256 of the certificate or token it is bound to; empty: any of this identity
+    holder: Name  # hex SHA-256 of the certificate or of a token's signed part; empty: any of this identity
     line: Name
     rule: Name
     policy_sha256: Hex32

@@ -116,7 +116,7 @@ def job(
     A credential has one at a time on a line: no second one renews it, and none follows one that was revoked. It is for
     any artifact, or where the rule demands more for the digests of `named`.
     """
-    holder = (identity.token_sha256 or identity.certificate_sha256).hex()
+    holder = identity.credential.hex()
     former = desk.state.job_of(holder, line)
     if former is not None and former.state == "revoked":
         raise Precondition(

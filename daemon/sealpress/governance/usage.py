@@ -211,9 +211,8 @@ def _grant(
             return None, Denied("there is no such grant for this identity and key", reason="GRANT_UNKNOWN")
         found: tuple[GrantView, ...] = (named,)
     else:
-        holder = identity.token_sha256 or identity.certificate_sha256
-        found = snapshot.grants_of.get((identity.id, ask.line, holder), ())
-        if holder:
+        found = snapshot.grants_of.get((identity.id, ask.line, identity.credential), ())
+        if identity.credential:
             found += snapshot.grants_of.get((identity.id, ask.line, b""), ())
     class_ = snapshot.policy.lines[ask.line].class_
     refusal: Refusal | None = None
@@ -231,7 +230,7 @@ def _misses(
 ) -> Refusal | None:
     if not grant.not_before <= now < grant.not_after:
         return Precondition("the grant is over", reason="GRANT_EXPIRED", hint="request a new one")
-    if grant.holder and grant.holder not in (identity.token_sha256, identity.certificate_sha256):
+    if grant.holder and grant.holder != identity.credential:
         return Denied("the grant is bound to another credential", reason="GRANT_HOLDER")
     if grant.waits:
         return Precondition(

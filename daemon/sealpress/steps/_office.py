@@ -137,7 +137,7 @@ class Office:
 
     async def job(self, identity: Identity, line: str, rule: str) -> str:
         """The grant of this job on a line of class low: the one that it has, or a new one (DECISIONS/0011)."""
-        key = (identity.id, identity.token_sha256 or identity.certificate_sha256, line, rule)
+        key = (identity.id, identity.credential, line, rule)
         task = self._jobs.get(key)
         if task is None:
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kit.town import Town, sign_ask
@@ -48,3 +50,16 @@ def test_a_job_that_has_a_grant_gets_no_other_by_itself() -> None:
     with pytest.raises(NotPermitted) as caught:
         town.sign(ci, LOW, (2,))
     assert caught.value.reason == "GRANT_MISMATCH"
+
+
+def test_a_token_in_another_form_has_the_grant_that_it_had() -> None:
+    """An ECDSA signature has a second form: its job gets no second grant with it, and none after it was revoked."""
+    town, job = Town(), replace(certificate("ci-app"), signed_sha256=b"s" * 32, token_sha256=b"1" * 32)
+    turned = replace(job, token_sha256=b"2" * 32)
+    grant = town.request(job, LOW, (1,))
+
+    assert town.request(turned, LOW, (1,)) == grant
+    town.stop("olga", "grant", grant)
+    with pytest.raises(Precondition) as caught:
+        town.request(turned, LOW, (1,))
+    assert caught.value.reason == "GRANT_REVOKED"

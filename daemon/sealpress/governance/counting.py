@@ -108,7 +108,7 @@ def missing(change: Change, have: list[Approval]) -> str:
 
 def _credential_good(desk: Desk, given: Approval) -> bool:
     credential = desk.state.credentials.get(given.credential)
-    return credential is not None and not credential.revoked and not 0 < credential.expires <= desk.now
+    return credential is not None and not credential.revoked and not 0 < desk.state.ends(credential) <= desk.now
 
 
 def _approval(fact: f.ApprovalCounted) -> Approval:
@@ -136,4 +136,5 @@ class _Enrolled:
         if found is None or found.revoked or person is None or person.state != "active":
             return None
         key = sshsig.parse_public_key(found.public)
-        return approval.Enrolment(found.person, key, found.application, found.effective, found.expires)
+        ends = self._desk.state.ends(found)
+        return approval.Enrolment(found.person, key, found.application, found.effective, ends)

@@ -73,10 +73,10 @@ def _anchors(state: State, fact: f.AnchorsAdopted, seq: int) -> None:
             held = state.credentials.get(key.fingerprint)
             if held is None:
                 state.credentials[key.fingerprint] = Credential(
-                    officer.person, key.fingerprint, key.public, key.application, 0, new.expires
+                    officer.person, key.fingerprint, key.public, key.application, 0, 0
                 )
             else:
-                held.revoked, held.expires = False, new.expires
+                held.revoked = False
         id_ = f"anchors/{new.version}/{officer.person}"
         _bind(state, Binding(id_, officer.person, Role.SECURITY_OFFICER, EVERY_LINE, OFFICERS, 0))
 

@@ -168,6 +168,14 @@ class State(msgspec.Struct):
         name = self.jobs.get(f"{holder} {line}")
         return self.grants[name] if name is not None else None
 
+    def ends(self, found: Credential) -> int:
+        """When a key counts no more: an officer's with the anchors that name it; 0: never."""
+        anchors = self.anchors
+        officers = anchors.officers if anchors is not None else ()
+        if anchors is None or all(key.fingerprint != found.fingerprint for one in officers for key in one.keys):
+            return found.expires
+        return anchors.expires
+
     def roles(self, identity: str, line: str, now: int) -> set[Role]:
         """What an identity may be on a line now."""
         return {binding.role for binding in self.bindings_at(identity, line, now)}

@@ -82,7 +82,11 @@ class AccessService(access_pb2_grpc.AccessServiceServicer):
             return pb.GetRolesResponse(
                 person=actor.person,
                 bindings=[views.binding(now.bindings[id_]) for id_ in now.bindings_of.get(actor.person, ())],
-                credentials=[views.credential(one) for one in now.credentials.values() if one.person == actor.person],
+                credentials=[
+                    views.credential(one, now.ends(one))
+                    for one in now.credentials.values()
+                    if one.person == actor.person
+                ],
             )
 
         return await self._persons.look(context, "GetRoles", view)

@@ -120,7 +120,7 @@ def governance(desk: Desk, ledger: Ledger) -> pb.GetGovernanceResponse:
         keys=[key(name, found, ledger) for name, found in now.keys.items()],
         identities=[identity(found) for found in now.identities.values()],
         bindings=[binding(found) for found in now.bindings.values()],
-        credentials=[credential(found) for found in now.credentials.values()],
+        credentials=[credential(found, now.ends(found)) for found in now.credentials.values()],
         issuers=[
             pb.TokenIssuer(issuer=one.issuer, kind=one.kind, audience=one.audience, owner=one.owner)
             for one in now.issuers.values()
@@ -162,11 +162,11 @@ def binding(found: state.Binding) -> pb.Binding:
     )  # fmt: skip
 
 
-def credential(found: state.Credential) -> pb.Credential:
-    """A key that a person approves with."""
+def credential(found: state.Credential, expires: int) -> pb.Credential:
+    """A key that a person approves with; `expires`: when it counts no more (0: never)."""
     return pb.Credential(
         person=found.person, fingerprint=found.fingerprint, public=found.public, application=found.application,
-        effective=found.effective, expires=found.expires, revoked=found.revoked,
+        effective=found.effective, expires=expires, revoked=found.revoked,
     )  # fmt: skip
 
 

@@ -257,7 +257,7 @@ async def _in_spite(answer: Call[T], refused: Refusal) -> T:
     try:
         return await answer
     except Refusal as error:
-        raise (error if error.reason == "OUTCOME_UNKNOWN" else refused) from None
+        raise (error if error.reason in {"OUTCOME_UNKNOWN", "INTERNAL"} else refused) from None
 
 
 async def seal_proof(heads: Heads, signer: Signer, line: Line, held: Witnessed | None = None) -> SignedHead:

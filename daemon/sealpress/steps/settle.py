@@ -33,8 +33,8 @@ REF_BYTES = 32
 SIGNATURE_EXTRA_BYTES = 40
 FULL_RETRY_MS = 1_000
 # Of a direct leaf whose signature nobody here has: the token may have made it, or the guard gave it out on a connection
-# that broke, or is about to. No retry will get it: the signer signs once per leaf.
-MAY_BE_SIGNED = frozenset({"OUTCOME_UNKNOWN", "ALREADY_SIGNED", "IN_FLIGHT"})
+# that broke, or is about to, or failed over it (INTERNAL). No retry will get it: the signer signs once per leaf.
+MAY_BE_SIGNED = frozenset({"OUTCOME_UNKNOWN", "ALREADY_SIGNED", "IN_FLIGHT", "INTERNAL"})
 
 
 Answer = Settled | SealpressError

@@ -125,21 +125,25 @@ async def test_a_lost_guard_fails_what_is_under_way(tmp_path: Path) -> None:
 
 async def test_a_direct_call_that_went_out_with_its_head_is_unknown_when_both_are_lost(tmp_path: Path) -> None:
     """A token may have signed beside the mark's write: only a head that was refused leaves no signature behind."""
-    refusing = False
+    refused: tuple[str, ...] = ()
 
     def answering(ask: m.Ask) -> m.Answer | None:
-        if not refusing:
+        if not refused:
             return None
         assert isinstance(ask, m.Advance | m.Direct)
-        return m.Refused(ask.id, "GROWTH_CAP" if isinstance(ask, m.Advance) else "HEAD_NOT_ACCEPTED", "no")
+        return m.Refused(ask.id, refused[isinstance(ask, m.Direct)], "no")
 
     async def work(link: SignerLink) -> None:
-        nonlocal refusing
+        nonlocal refused
         tree: Any = SimpleNamespace(growth=lambda old, new: b"")
         log: Any = SimpleNamespace(lines=(), head=Head(6, bytes(32), 8), log=SimpleNamespace(origin="a/b/1", tree=tree))
         heads = seal.Heads(log, link, 5)
-        for reason in ("OUTCOME_UNKNOWN", "GROWTH_CAP"):
-            refusing = reason == "GROWTH_CAP"
+        for reason, *answers in (
+            ("OUTCOME_UNKNOWN",),
+            ("GROWTH_CAP", "GROWTH_CAP", "HEAD_NOT_ACCEPTED"),
+            ("INTERNAL", "SIGNER_STOPPING", "INTERNAL"),  # a bug after the token had it
+        ):
+            refused = tuple(answers)
             await link.connect()
             heads._told = 5
             with pytest.raises(Refusal) as caught:

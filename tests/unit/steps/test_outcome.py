@@ -58,13 +58,14 @@ def test_with_release_outcome_nobody_hears_before_the_record_is_durable(patient:
         ("OUTCOME_UNKNOWN", OutcomeStatus.UNKNOWN, "OUTCOME_UNKNOWN"),
         ("ALREADY_SIGNED", OutcomeStatus.UNKNOWN, "OUTCOME_UNKNOWN"),
         ("IN_FLIGHT", OutcomeStatus.UNKNOWN, "OUTCOME_UNKNOWN"),
+        ("INTERNAL", OutcomeStatus.UNKNOWN, "OUTCOME_UNKNOWN"),
         ("SLOT_DOWN", OutcomeStatus.PARTIAL, "PARTIAL"),
     ],
 )
 async def test_a_signature_that_nobody_has_is_recorded_as_unknown(
     reason: str, status: OutcomeStatus, told: str
 ) -> None:
-    """Also where the signer gave it out already, or is at it: only what was not signed may be tried again."""
+    """Also where the signer gave it out already, is at it, or failed: only what was not signed may be tried again."""
     written: list[Any] = []
     log: Any = SimpleNamespace(
         log=SimpleNamespace(settings=SimpleNamespace(segment_bytes=1 << 20)), head=SimpleNamespace(size=4),

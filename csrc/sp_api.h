@@ -422,8 +422,9 @@ int sp_p11_finalize(uint64_t *rv);
 /* Whether the session's token is logged in as user; SP_E_TOKEN if the session is none any more. */
 int sp_p11_logged_in(uint64_t session, int *logged_in, uint64_t *rv);
 int sp_p11_token_flags(uint64_t slot, uint64_t *flags, uint64_t *session_max, uint64_t *rv);
-/* PIN: pread from fd (file or memfd; one trailing newline is cut) into locked memory, one C_Login, wiped. tag = HMAC-SHA256(tag_key, pin):
- * if it stands among the rejected (32 bytes each) there is no C_Login: SP_E_PIN_REJECTED. *rv is the token's answer; SP_E_TOKEN if not CKR_OK. */
+/* PIN: pread from fd (file or memfd; one trailing newline is cut, any other or a carriage return is SP_E_PIN_LINES) into locked memory,
+ * one C_Login, wiped. tag = HMAC-SHA256(tag_key, pin): if it stands among the rejected (32 bytes each) there is no C_Login:
+ * SP_E_PIN_REJECTED. *rv is the token's answer; SP_E_TOKEN if not CKR_OK. */
 int sp_p11_login(uint64_t session, int pin_fd, const uint8_t tag_key[32], const uint8_t *rejected, size_t rejected_count,
                  uint8_t tag_out[32], uint64_t *rv);
 int sp_p11_init_token(uint64_t slot, const char *label, int so_pin_fd, uint64_t *rv);

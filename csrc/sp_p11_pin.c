@@ -39,6 +39,7 @@ static int pin_read(int fd, locked_pin *pin)
         size--;
     }
     SP_ENSURE(size > 0 && size <= PIN_MAX, SP_E_PIN_FILE);
+    SP_ENSURE(memchr(pin->page, '\n', size) == NULL && memchr(pin->page, '\r', size) == NULL, SP_E_PIN_LINES);
     pin->size = size;
     return SP_OK;
 }

@@ -27,7 +27,8 @@
     X(-20, SP_E_TOKEN, "the token answered with an error")                                             \
     X(-21, SP_E_PIN_REJECTED, "this PIN was rejected before; not tried again")                         \
     X(-22, SP_E_PIN_FILE, "the PIN cannot be read")                                                    \
-    X(-23, SP_E_TOKEN_LOCKED, "the token says that its PIN is locked or that one try is left")
+    X(-23, SP_E_TOKEN_LOCKED, "the token says that its PIN is locked or that one try is left")         \
+    X(-24, SP_E_PIN_LINES, "the PIN's file holds more than one line, or a carriage return")
 
 enum sp_status {
 #define SP_STATUS_ENUM(code, name, text) name = (code),

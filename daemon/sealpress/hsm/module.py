@@ -306,11 +306,11 @@ def login(session: int, pin_file: str, tag_key: bytes, rejected: tuple[bytes, ..
             raise CannotStart(
                 error.message, reason="TOKEN_LOCKED", hint="have the PIN reset, or log in once by hand"
             ) from None
-        if error.name == "SP_E_PIN_FILE":
+        if error.name in {"SP_E_PIN_FILE", "SP_E_PIN_LINES"}:
             raise CannotStart(
                 f"{pin_file}: {error.message}",
                 reason="PIN_FILE",
-                hint="it must be a file (no pipe) with the PIN in its first line, 1 to 256 bytes",
+                hint="it must be a file (no pipe) with the PIN as its only line, 1 to 256 bytes, no carriage return",
             ) from None
         raise CannotStart(f"login: {error.message}", reason="TOKEN_FAILED", hint="see the token's own log") from None
     finally:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from sealpress.core import p11
-from sealpress.errors import CoreError, TokenError
+from sealpress.errors import CannotStart, CoreError, TokenError
 from sealpress.hsm import module
 directory, path = Path(sys.argv[1]), sys.argv[2]
 DIGEST = hashlib.sha256(b"x").digest()
@@ -268,6 +268,23 @@ token = module.Token(module.TokenName(path, "", "", "kit"))
 try: p11.login(token.open_session().handle, {make}, bytes(32))
 except TokenError as error: assert (error.name, error.rv) == ({name!r}, 0), error
 else: raise AssertionError
+"""
+    run(node, script)
+
+
+@pytest.mark.parametrize("content", ["{pin}\\nnotes\\n", "{pin}\\n\\n", "{pin}\\r\\n", "\\n{pin}"])
+def test_a_pin_is_the_only_line_of_its_file(node: Node, content: str) -> None:
+    """A second line or a carriage return is no part of a PIN: nothing is tried, and the reason says why."""
+    script = f"""
+pin = (directory / "pin").read_text().strip()
+written = directory / "lines"
+written.write_bytes(f"{content}".encode())
+token = module.Token(module.TokenName(path, "", "", "kit"))
+try: token.login(str(written), bytes(32), ())
+except CannotStart as error: told = error
+assert told.reason == "PIN_FILE" and "line" in told.message and "only line" in told.hint, (told.message, told.hint)
+written.write_bytes(pin.encode())
+token.login(str(written), bytes(32), ())
 """
     run(node, script)
 

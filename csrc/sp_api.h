@@ -449,6 +449,9 @@ int sp_p11_pool_new(const uint64_t *sessions /* 0: none yet */, uint32_t count, 
  * Keys of another generation than the pool's: all untried. From the deadline on no job is begun. */
 int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_ns /* CLOCK_MONOTONIC, 0: none */,
                      sp_p11_job *jobs, size_t count);
+/* Signs once on each session that is at rest and was not used for idle_ns, one after the other, however many the token bears at a time:
+ * the first of the jobs, as many as there are such sessions. Generation and deadline as above; returns when they are done. */
+int sp_p11_pool_refresh(sp_p11_pool *pool, uint64_t generation, uint64_t idle_ns, uint64_t deadline_ns, sp_p11_job *jobs, size_t count);
 enum { SP_P11_SEAT_DEAD, SP_P11_SEAT_ALIVE, SP_P11_SEAT_LEAVING /* dead, and still in the token's hands: neither close nor replace it */ };
 uint32_t sp_p11_pool_seats(const sp_p11_pool *pool, uint8_t *states /* count of them, or NULL */);   /* how many are alive */
 uint32_t sp_p11_pool_limit(const sp_p11_pool *pool);   /* how many work at a time, as the token bears it */

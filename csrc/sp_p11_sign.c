@@ -2,8 +2,8 @@
  *
  * A call brings jobs and waits; the threads take one job at a time from the calls in turn, so that a long list does not
  * keep a short one waiting, and no more of them work at a time than the token bears (sp_pace). One job that finds a seat
- * free is signed on it by the thread that brought it: it would wait for that job anyhow. Signature sizes are known to the
- * caller: there is no length query, which on a network HSM is a round trip. No job is begun after the deadline of its
+ * free is signed on it by the thread that brought it: it would wait for that job anyhow. So light load is borne by one
+ * session: sp_p11_pool_refresh uses those that it leaves idle. Signature sizes are known to the caller: there is no length query, which on a network HSM is a round trip. No job is begun after the deadline of its
  * call, and from then on the call waits only for the jobs that the token has in hand.
  *
  * A session that answers anything but CKR_OK may hold an unfinished operation and would refuse every later one
@@ -38,7 +38,7 @@ typedef struct pool_seat {
     pthread_cond_t work;
     int alive, busy, resting, started;
     int watching;                       /* jobs waited when it came to rest: it looks for one that has hung */
-    uint64_t since_ns;                  /* of the job in hand */
+    uint64_t since_ns;                  /* when the job in hand, or else the last one, was begun */
 } pool_seat;
 
 struct sp_p11_pool {
@@ -229,6 +229,22 @@ static void sign_unlocked(sp_p11_pool *pool, pool_seat *seat, sp_p11_job *job)
     }
 }
 
+/* One job, unless it is too late for it. */
+static void do_job(sp_p11_pool *pool, pool_seat *seat, uint64_t deadline_ns, sp_p11_job *job)
+{
+    if (seat->watching) {               /* somebody else has to: this job may hang as well */
+        seat->watching = 0;
+        wake(pool, pool->first != NULL);
+    }
+    uint64_t now = now_ns();
+    if (deadline_ns != 0 && now >= deadline_ns) {
+        job->rv = CKR_FUNCTION_CANCELED;
+        return;
+    }
+    seat->since_ns = now;
+    sign_unlocked(pool, seat, job);
+}
+
 /* One job, taken and finished under the lock. */
 static void serve(sp_p11_pool *pool, pool_seat *seat)
 {
@@ -237,16 +253,7 @@ static void serve(sp_p11_pool *pool, pool_seat *seat)
     if (call->next < call->count) {
         queue_put(pool, call);
     }
-    if (seat->watching) {               /* somebody else has to: this job may hang as well */
-        seat->watching = 0;
-        wake(pool, pool->first != NULL);
-    }
-    seat->since_ns = now_ns();
-    if (call->deadline_ns != 0 && seat->since_ns >= call->deadline_ns) {
-        job->rv = CKR_FUNCTION_CANCELED;
-    } else {
-        sign_unlocked(pool, seat, job);
-    }
+    do_job(pool, seat, call->deadline_ns, job);
     if (++call->done == call->count) {
         pthread_cond_signal(&call->finished);
     }
@@ -383,7 +390,7 @@ int sp_p11_pool_try(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_ns
     return seat != NULL ? SP_OK : SP_E_BUSY;
 }
 
-int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_ns, sp_p11_job *jobs, size_t count)
+static int take_jobs(const sp_p11_pool *pool, sp_p11_job *jobs, size_t count)
 {
     SP_ENSURE(pool != NULL && (jobs != NULL || count == 0), SP_E_ARGUMENT);
     const ck_function_list *table;
@@ -392,6 +399,12 @@ int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_n
         SP_ENSURE(jobs[i].data != NULL && jobs[i].signature != NULL && jobs[i].parameter <= 3, SP_E_ARGUMENT);
         untried(&jobs[i]);
     }
+    return SP_OK;
+}
+
+int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_ns, sp_p11_job *jobs, size_t count)
+{
+    SP_TRY(take_jobs(pool, jobs, count));
     if (count == 0) {
         return SP_OK;
     }
@@ -418,6 +431,29 @@ int sp_p11_pool_sign(sp_p11_pool *pool, uint64_t generation, uint64_t deadline_n
     leave(pool);
     pthread_mutex_unlock(&pool->lock);
     pthread_cond_destroy(&call.finished);
+    return SP_OK;
+}
+
+int sp_p11_pool_refresh(sp_p11_pool *pool, uint64_t generation, uint64_t idle_ns, uint64_t deadline_ns, sp_p11_job *jobs,
+                        size_t count)
+{
+    SP_TRY(take_jobs(pool, jobs, count));
+    uint64_t now = now_ns(), used_ns = now > idle_ns ? now - idle_ns : 0;
+    size_t next = 0;
+    pthread_mutex_lock(&pool->lock);
+    pool->callers++;
+    for (uint32_t i = 0; i < pool->count && next < count; i++) {
+        pool_seat *seat = &pool->seats[i];
+        if (generation == pool->generation && !pool->stopping && at_rest(seat) && seat->since_ns <= used_ns) {
+            do_job(pool, seat, deadline_ns, &jobs[next++]);
+            if (pool->alive == 0) {
+                fail_waiting(pool);
+            }
+            wake(pool, pool->first != NULL);    /* for those who came meanwhile */
+        }
+    }
+    leave(pool);
+    pthread_mutex_unlock(&pool->lock);
     return SP_OK;
 }
 

@@ -115,7 +115,7 @@ class SlotSection(_Strict, frozen=True, kw_only=True):
     heartbeat_ms: Positive = 1_000  # between signs of life of the worker
     probe_ms: Positive = 10_000  # of silence, after which the token itself is asked: a signature of the probe key ...
     probe_key: ProbeKey | None = None  # ... or, without one, how it is (C_GetTokenInfo)
-    keepalive_ms: Natural = 0  # the same after shorter silence, where a firewall ends idle connections; 0: none does
+    keepalive_ms: Natural = 0  # no session is idle for longer, where a firewall ends idle connections; 0: none does
     breaker_errors: Positive = 3  # so many errors ...
     breaker_window_ms: Positive = 10_000  # ... in so long a time, and the slot gets no work for a while
 

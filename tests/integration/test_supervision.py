@@ -190,6 +190,31 @@ def test_an_idle_token_is_probed_by_a_key_of_its_own() -> None:
             assert signs(client, DIRECT)
 
 
+@pytest.mark.parametrize("busy", [True, False])
+def test_no_session_is_silent_for_longer_than_keepalive(busy: bool) -> None:
+    """A firewall ends each connection by its own silence: light load, which one session bears, keeps no other alive."""
+    keepalive_s = 1
+    with Node(shim=True, settings=QUICK, start=False) as node:
+        probe = {"public_key": "keys/probe.pem", "cka_label": "probe"}
+        node.configure({"slot": {"soft": {"probe_key": probe, "sessions": 4, "keepalive_ms": 1_000 * keepalive_s}}})
+        node.start("signer")
+        node.start("serve")
+        with node.client() as client:
+            until(lambda: signs(client, DIRECT) and len(node.shim.signs) == 4)
+            used, seen, silent_s = dict[int, float](), dict[int, int](), 0.0
+            began = time.monotonic()
+            while (now := time.monotonic()) - began < 4 * keepalive_s:
+                for session, calls in node.shim.signs.items():
+                    if calls != seen.get(session):
+                        seen[session], used[session] = calls, now
+                silent_s = max(silent_s, now - min(used.values()))
+                assert not busy or signs(client, DIRECT)
+                time.sleep(0.01)
+    assert len(used) == 4
+    assert silent_s <= keepalive_s
+    assert not busy or max(seen.values()) > 4 * min(seen.values())
+
+
 def test_a_token_that_hangs_when_nobody_asks_is_found_out(node: Node) -> None:
     """Without a probe key the token is asked how it is: one that hangs there has its worker replaced."""
     old = node.workers()

@@ -35,16 +35,19 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "tests" / "native" / "shim"
 _FUNCTIONS = 68
 _RULES = 64
+_SESSIONS = 64
 _ANY = 0xFFFF_FFFF
 _CERTAIN = 1 << 32
 # shim_page and shim_rule of shim.h, which checks the same sizes
-_HEAD = struct.Struct(f"<6Q{_FUNCTIONS}Q{_FUNCTIONS}Q16x")
+_HEAD = struct.Struct(f"<6Q{_FUNCTIONS}Q{_FUNCTIONS}Q{_SESSIONS}Q16x")
+_SIGNS = struct.Struct(f"<{_SESSIONS}Q")
 _RULE = struct.Struct("<4I8Q560s")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _SEED, _RULES_USED, _INITIALIZE_FLAGS, _SESSIONS_OPEN = range(0, 32, 8)
 _CALLS = 48
 _FAILURES = _CALLS + 8 * _FUNCTIONS
+_SIGNS_AT = _FAILURES + 8 * _FUNCTIONS
 _SEEN, _MET = 56, 64  # in a rule
 
 
@@ -214,6 +217,11 @@ class Shim:
     def failures(self, function: str) -> int:
         """How often the caller was told anything but CKR_OK."""
         return int(_U64.unpack_from(self._page, _FAILURES + 8 * self._at[function])[0])
+
+    @property
+    def signs(self) -> dict[int, int]:
+        """How often C_Sign was called in each session that it was called in, by the session's number modulo 64."""
+        return {number: calls for number, calls in enumerate(_SIGNS.unpack_from(self._page, _SIGNS_AT)) if calls}
 
     @property
     def initialize_flags(self) -> int:

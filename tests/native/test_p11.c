@@ -134,6 +134,17 @@ static void mend(crowd *all)
     }
 }
 
+/* What is done beside the callers' jobs, on sessions that they leave alone. */
+static void refresh_some(const crowd *all)
+{
+    static batch kept;
+    fill(&kept, all->generation, 0);
+    EXPECT(sp_p11_pool_refresh(all->pool, all->generation, 0, 0, kept.jobs, SEATS) == SP_OK);
+    for (int i = 0; i < SEATS; i++) {
+        judge(&kept.jobs[i]);
+    }
+}
+
 static void test_a_crowd(void)
 {
     crowd all = {.pool = new_pool()};
@@ -146,6 +157,9 @@ static void test_a_crowd(void)
     for (unsigned turn = 1; __atomic_load_n(&all.finished, __ATOMIC_ACQUIRE) < CALLERS; turn++) {
         if (turn % 200 == 0) {
             __atomic_store_n(&all.generation, sp_p11_pool_retire(all.pool), __ATOMIC_RELEASE);
+        }
+        if (turn % 7 == 0) {
+            refresh_some(&all);
         }
         mend(&all);
         usleep(50);
@@ -255,6 +269,55 @@ static void test_sessions_that_hang(void)
     for (int i = 0; i < SEATS; i++) {
         end(&all[i]);
     }
+    sp_p11_pool_free(pool);
+}
+
+/* ---- sessions that are kept alive ---- */
+
+/* The jobs were done, one on each of these seats, in this order; the others were not needed. */
+static void expect_refreshed(sp_p11_pool *pool, uint64_t idle_ns, batch *batch, const uint32_t *seats, int count)
+{
+    fill(batch, 0, 4);
+    EXPECT(sp_p11_pool_refresh(pool, 0, idle_ns, 0, batch->jobs, SEATS) == SP_OK);
+    for (int i = 0; i < SEATS; i++) {
+        judge(&batch->jobs[i]);
+        EXPECT(batch->jobs[i].session == (i < count ? seats[i] : UINT32_MAX));
+    }
+}
+
+/* Each one that is at rest and was idle is used once, however many work at a time; never one that is at work. */
+static void test_a_refresh(void)
+{
+    static const uint32_t seats[SEATS] = {0, 1, 2, 3};
+    const uint64_t idle_ns = 100000000;
+    static batch batch;
+    static lone one;
+    sp_p11_pool *pool = new_pool();
+    usleep(20000);                          /* its threads are at rest, and one may work at a time */
+    EXPECT(sp_p11_pool_limit(pool) == 1);
+    expect_refreshed(pool, idle_ns, &batch, seats, SEATS);
+    expect_refreshed(pool, 60000000000u, &batch, seats, 0);
+    usleep(200000);
+    begin(&one, pool);                      /* a job alone: on the first */
+    end(&one);
+    expect_refreshed(pool, idle_ns, &batch, seats + 1, SEATS - 1);
+    __atomic_store_n(&token->hang, 2, __ATOMIC_RELEASE);            /* the first */
+    uint32_t before = token->signs;
+    begin(&one, pool);
+    await(&token->signs, before + 1);
+    usleep(200000);
+    expect_refreshed(pool, idle_ns, &batch, seats + 1, SEATS - 1);
+    __atomic_store_n(&token->hang, 0, __ATOMIC_RELEASE);
+    end(&one);
+    usleep(20000);
+    fill(&batch, 0, 4);
+    EXPECT(sp_p11_pool_refresh(pool, 0, 0, now_ns(), batch.jobs, SEATS) == SP_OK && batch.jobs[0].rv == CKR_FUNCTION_CANCELED);
+    EXPECT(sp_p11_pool_refresh(pool, 1, 0, 0, batch.jobs, SEATS) == SP_OK && batch.jobs[0].rv == CKR_SESSION_CLOSED);
+    token->sign_fails_every = 1;
+    expect_refreshed(pool, 0, &batch, seats, SEATS);
+    EXPECT(batch.jobs[0].rv == CKR_DEVICE_ERROR && sp_p11_pool_seats(pool, NULL) == 0);
+    expect_refreshed(pool, 0, &batch, seats, 0);
+    EXPECT(token->met == 0 && token->mixed == 0);
     sp_p11_pool_free(pool);
 }
 
@@ -402,6 +465,7 @@ int main(void)
     test_a_crowd();
     test_deadlines();
     test_sessions_that_hang();
+    test_a_refresh();
     test_the_end_waits();
     test_the_desk();
     return check_done();

@@ -8,7 +8,7 @@ know what is signed.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sealpress.core import _native
@@ -152,6 +152,20 @@ class Pool:
         `deadline_ns`, of CLOCK_MONOTONIC: from then on no job is begun, and only those are waited for that the token
         has in hand. Keys of another generation: all untried.
         """
+        return self._done(jobs, lambda *asked: lib.sp_p11_pool_sign(self._pool, generation, deadline_ns, *asked))
+
+    def refresh(self, jobs: Sequence[Job], idle_ns: int, *, generation: int = 0, deadline_ns: int = 0) -> list[Outcome]:
+        """One job on each session that is at rest and was not used for so long, beside what others have them do.
+
+        The outcomes are of the first jobs, as many as there were such sessions, and time; the others were not needed.
+        """
+        outcomes = self._done(
+            jobs, lambda *asked: lib.sp_p11_pool_refresh(self._pool, generation, idle_ns, deadline_ns, *asked)
+        )
+        return [outcome for outcome in outcomes if outcome.session is not None]
+
+    def _done(self, jobs: Sequence[Job], call: Callable[[Any, int], int]) -> list[Outcome]:
+        """What became of them; `call` gives them to the core."""
         if not jobs:
             return []
         # Packed and unpacked as bytes: field by field through cffi would cost more than the rest of this.
@@ -167,7 +181,7 @@ class Pool:
             read += len(job.data)
             written += job.size
         asked = ffi.from_buffer("sp_p11_job[]", array)
-        check(lib.sp_p11_pool_sign(self._pool, generation, deadline_ns, asked, len(jobs)))
+        check(call(asked, len(jobs)))
         made = memoryview(signatures)
         return [
             Outcome(

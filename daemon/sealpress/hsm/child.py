@@ -135,6 +135,15 @@ class Child:
         packet = quick.ask(ask, self._numbers)
         self._send(ask.id, m.frame(ask) if packet is None else packet, len(jobs), told)
 
+    def keep(self, jobs: tuple[m.WorkerJob, ...], idle_s: float, told: Told) -> None:
+        """Have each session used that was not for so long, one after the other; only while it is `up`.
+
+        None is begun in the second half of the deadline: what is left then is for the next time, and not late.
+        """
+        self._next_id += 1
+        deadline_ns = round((asyncio.get_running_loop().time() + self._deadline_s / 2) * _NS)
+        self._send(self._next_id, m.frame(m.WorkerKeep(self._next_id, jobs, round(idle_s * _NS), deadline_ns)), 0, told)
+
     def ping(self, told: Told, *, token: bool = False) -> None:
         """Ask for a sign of life, of its token too if `token`; only while it is `up`."""
         self._next_id += 1
@@ -193,7 +202,7 @@ class Child:
         call = self._calls.pop(answer.id, None)
         if call is not None:
             self.jobs -= call.jobs
-            if isinstance(answer, m.WorkerSigned):
+            if isinstance(answer, m.WorkerSigned) and answer.results:
                 self.touched = asyncio.get_running_loop().time()
             if call.told is not None:
                 call.told(answer)

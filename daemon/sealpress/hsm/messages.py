@@ -352,6 +352,18 @@ class WorkerSign(_Message, frozen=True):
     deadline_ns: Natural = 0
 
 
+class WorkerKeep(_Message, frozen=True):
+    """Do one of these operations on each session that is at rest and was not used for `idle_ns`; deadline as above.
+
+    The answer has results of the first of them, as many as there were such sessions.
+    """
+
+    id: Id
+    jobs: tuple[WorkerJob, ...]
+    idle_ns: Natural
+    deadline_ns: Natural = 0
+
+
 class WorkerPing(_Message, frozen=True):
     """A sign of life, please; with `token`, one of the token behind it."""
 
@@ -426,7 +438,7 @@ class WorkerResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
 
 
 class WorkerSigned(_Message, frozen=True):
-    """The answer to WorkerSign, in the order of its jobs, and how many sessions are left."""
+    """The answer to WorkerSign or WorkerKeep, in the order of its jobs, and how many sessions are left."""
 
     id: Id
     results: tuple[WorkerResult, ...]
@@ -442,7 +454,7 @@ class WorkerPong(_Message, frozen=True):
     limit: Natural = 0
 
 
-ToWorker = Hello | WorkerOpen | WorkerSign | WorkerPing | WorkerStock
+ToWorker = Hello | WorkerOpen | WorkerSign | WorkerKeep | WorkerPing | WorkerStock
 FromWorker = Hello | WorkerReady | WorkerFailed | WorkerSigned | WorkerPong | WorkerStocked
 
 ask_decoder: msgspec.msgpack.Decoder[Ask] = msgspec.msgpack.Decoder(Ask)

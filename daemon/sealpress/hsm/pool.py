@@ -148,13 +148,28 @@ class SlotPool:
             self._judge(generation, outcomes)
             again = []
             for at, outcome in zip(waiting, outcomes, strict=True):
-                results[at] = WorkerResult(outcome.signature, outcome.rv, outcome.elapsed_ns, outcome.may_have_signed)
+                results[at] = _result(outcome)
                 if outcome.may_have_signed or outcome.rv == p11.LATE or at in refused:
                     continue
                 if outcome.session is not None:
                     refused.add(at)
                 again.append(at)
             waiting = again if again and self._await_mended(deadline_ns) else []
+        return tuple(results)
+
+    def refresh(self, jobs: Sequence[WorkerJob], idle_ns: int, deadline_ns: int = 0) -> tuple[WorkerResult, ...]:
+        """Use each session that is at rest and was idle for so long: one of the jobs on each, the first ones.
+
+        A session that was lost meanwhile is mended, and its job done on any: each result is of one that was needed.
+        """
+        handles = self._handles
+        asked = [_job(chosen(job, self._mechanisms), handles.keys[job.key]) for job in jobs]
+        outcomes = self._pool.refresh(asked, idle_ns, generation=handles.generation, deadline_ns=deadline_ns)
+        self._judge(handles.generation, outcomes)
+        results = [_result(outcome) for outcome in outcomes]
+        refused = [at for at, result in enumerate(results) if not result.tried]
+        for at, result in zip(refused, self.sign([jobs[at] for at in refused], deadline_ns), strict=True):
+            results[at] = result
         return tuple(results)
 
     def _judge(self, generation: int, outcomes: Sequence[p11.Outcome]) -> None:
@@ -323,3 +338,7 @@ class SlotPool:
 
 def _job(job: WorkerJob, handle: int) -> p11.Job:
     return p11.Job(handle, job.mechanism, job.parameter, job.size, job.data)
+
+
+def _result(outcome: p11.Outcome) -> WorkerResult:
+    return WorkerResult(outcome.signature, outcome.rv, outcome.elapsed_ns, outcome.may_have_signed)

@@ -38,6 +38,7 @@ _WINDOW_NS = 10_000_000  # of work in the worker's hands, for each session
 _GUESS_NS = 1_000_000  # an operation, until one was seen
 _LEAST_NS = 1_000  # for a slot that nobody knows yet: it is tried
 _FORGET = 0.9  # of what an operation took, at each heartbeat without one: a slot that once was slow is tried again
+_KEPT_LOOKS = 4  # at least, at how long each session was idle, in the time that none shall be idle for
 _SWEEP_S = 0.05
 _CLOSE_S = 5.0
 CHILDREN_MAX = 4  # one at work, its successor, and those that even SIGKILL does not end
@@ -84,6 +85,7 @@ class Slot:
         self._unfit = asyncio.Event()  # it must be replaced
         self._answered_well = False  # since the last wait
         self._probing: Child | None = None
+        self._keeping: Child | None = None
         self._pinged: Child | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._sweep: asyncio.TimerHandle | None = None
@@ -430,10 +432,15 @@ class Slot:
         return await answered
 
     async def _watch(self) -> None:
-        """A heartbeat of the worker; and one of the token, where nothing else was asked of it for some time."""
-        silence_s = min(self._settings.probe_ms, self._settings.keepalive_ms or self._settings.probe_ms) / 1000
+        """A heartbeat of the worker; and one of the token, where nothing else was asked of it for some time.
+
+        Where a firewall ends idle connections each session is used now and then, for it may have one of its own.
+        """
+        probe_s, keep_s = self._settings.probe_ms / 1000, self._settings.keepalive_ms / 1000
+        silence_s = min(probe_s, keep_s or probe_s)
+        step_s = min(self._settings.heartbeat_ms / 1000, silence_s, keep_s / _KEPT_LOOKS or silence_s)
         while True:
-            await asyncio.sleep(min(self._settings.heartbeat_ms / 1000, silence_s))
+            await asyncio.sleep(step_s)
             child = self._child
             if child is None or not child.up:
                 continue
@@ -443,6 +450,8 @@ class Slot:
             silent_s = asyncio.get_running_loop().time() - child.touched
             if silent_s >= self._settings.heartbeat_ms / 1000:
                 self._each_ns = faded(self._each_ns)
+            if keep_s and self._probe.signs and self.breaker.trusts:
+                self._keep_alive(child, keep_s / 2)  # those left out are looked at twice more before it is all of it
             if silent_s >= silence_s:
                 self._try(child)
 
@@ -451,25 +460,38 @@ class Slot:
             self._pinged = None
 
     def _try(self, child: Child) -> None:
-        """Have the token do something that costs nothing: sign with the probe key, or tell of itself.
-
-        Where a firewall ends idle connections there is a signature for each session: it may have one of its own.
-        """
+        """Have the token do something that costs nothing: sign with the probe key, or tell of itself."""
         if self._probing is child:
             return
         self._probing = child
         if self._probe.signs:
-            each = self._settings.keepalive_ms > 0 and self.breaker.trusts
-            jobs, messages = self._probe.jobs(child.sessions if each else 1)
+            jobs, messages = self._probe.jobs(1)
             child.sign(jobs, lambda answer: self._tried(child, messages, answer))
         else:
             child.ping(lambda answer: self._tried(child, (), answer), token=True)
+
+    def _keep_alive(self, child: Child, idle_s: float) -> None:
+        """A signature of the probe key on each session that was idle for so long; those at work need none."""
+        if self._keeping is child:
+            return
+        self._keeping = child
+        jobs, messages = self._probe.jobs(child.sessions)
+        child.keep(jobs, idle_s, lambda answer: self._kept(child, messages, answer))
+
+    def _kept(self, child: Child, messages: Sequence[bytes], answer: m.WorkerSigned | m.WorkerPong | None) -> None:
+        if answer is not None and self._keeping is child:
+            self._keeping = None
+        if isinstance(answer, m.WorkerSigned) and answer.results:
+            self._heard(child, messages[: len(answer.results)], answer)
 
     def _tried(self, child: Child, messages: Sequence[bytes], answer: m.WorkerSigned | m.WorkerPong | None) -> None:
         if answer is None:
             return  # it is late, and replaced
         if self._probing is child:
             self._probing = None
+        self._heard(child, messages, answer)
+
+    def _heard(self, child: Child, messages: Sequence[bytes], answer: m.WorkerSigned | m.WorkerPong) -> None:
         child.touched = asyncio.get_running_loop().time()
         wrong = self._wrong(messages, answer)
         if wrong and not wrong.startswith("CKR_"):

@@ -47,7 +47,7 @@ _NO_SESSION = 0xB0  # CKR_SESSION_CLOSED
 class _Batch(NamedTuple):
     """What is to be done; `attempt` of a message whose only job the desk has tried."""
 
-    ask: m.WorkerSign | m.WorkerPing
+    ask: m.WorkerSign | m.WorkerKeep | m.WorkerPing
     attempt: p11.Attempt | None = None
 
 
@@ -109,6 +109,8 @@ class _Worker:
         match message:
             case m.WorkerSign():
                 self._work(pool, _Batch(message, attempt))
+            case m.WorkerKeep():
+                self._work(pool, _Batch(message))
             case m.WorkerPing() if message.token:
                 self._work(pool, _Batch(message))
             case m.WorkerPing():
@@ -172,7 +174,11 @@ class _Worker:
         if isinstance(ask, m.WorkerPing):
             rv = pool.look()
             return lambda sessions: m.WorkerPong(ask.id, sessions, rv)
-        results = pool.sign(ask.jobs, max(ask.deadline_ns - _ANSWER_NS, 0), batch.attempt)
+        deadline_ns = max(ask.deadline_ns - _ANSWER_NS, 0)
+        if isinstance(ask, m.WorkerKeep):
+            results = pool.refresh(ask.jobs, ask.idle_ns, deadline_ns)
+        else:
+            results = pool.sign(ask.jobs, deadline_ns, batch.attempt)
         return lambda sessions: m.WorkerSigned(ask.id, results, sessions)
 
     def _done(self, answer: Callable[[int], m.FromWorker]) -> _Batch | None:
@@ -225,10 +231,12 @@ class _Worker:
             self._connection.sendall(packet)
 
 
-def _refused(ask: m.WorkerSign | m.WorkerPing, sessions: int) -> m.FromWorker:
+def _refused(ask: m.WorkerSign | m.WorkerKeep | m.WorkerPing, sessions: int) -> m.FromWorker:
     """There are too many already."""
     if isinstance(ask, m.WorkerPing):
         return m.WorkerPong(ask.id, sessions, _NO_SESSION)
+    if isinstance(ask, m.WorkerKeep):
+        return m.WorkerSigned(ask.id, (), sessions)
     return m.WorkerSigned(ask.id, (m.WorkerResult(b"", _NO_SESSION, 0, False),) * len(ask.jobs), sessions)
 
 

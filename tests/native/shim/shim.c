@@ -30,6 +30,10 @@ static pthread_rwlock_t gate;
 static void count(const shim_call *call)
 {
     __atomic_add_fetch(&shim_shared->calls[call->function], 1, __ATOMIC_RELAXED);
+    if (call->function == SHIM_C_Sign) {
+        const ck_session *session = call->at[0];
+        __atomic_add_fetch(&shim_shared->signs[*session % SHIM_SESSIONS], 1, __ATOMIC_RELAXED);
+    }
     if (call->function == SHIM_C_Initialize) {
         const ck_initialize_args *args = *(void **)call->at[0];
         __atomic_store_n(&shim_shared->initialize_flags, args != NULL ? args->flags : UINT64_MAX, __ATOMIC_RELAXED);

@@ -16,7 +16,7 @@
 
 #include "sp_pkcs11.h"
 
-enum { SHIM_FUNCTIONS = 68, SHIM_RULES = 64, SHIM_BYTES = 560, SHIM_PARAMETERS = 8 };
+enum { SHIM_FUNCTIONS = 68, SHIM_RULES = 64, SHIM_BYTES = 560, SHIM_PARAMETERS = 8, SHIM_SESSIONS = 64 };
 #define SHIM_ANY UINT32_MAX             /* shim_rule.function: each of them */
 #define SHIM_CERTAIN (1ULL << 32)       /* shim_rule.chance: always */
 
@@ -70,12 +70,13 @@ typedef struct shim_page {
     uint64_t object_epoch, slot_epoch;
     uint64_t calls[SHIM_FUNCTIONS];
     uint64_t failures[SHIM_FUNCTIONS];  /* answers other than CKR_OK, as the caller saw them */
+    uint64_t signs[SHIM_SESSIONS];      /* calls of C_Sign, by the session's number modulo that */
     uint64_t room[2];
     shim_rule rules[SHIM_RULES];
 } shim_page;
 
 SP_STATIC_ASSERT(sizeof(shim_rule) == 640 && offsetof(shim_rule, bytes) == 80);
-SP_STATIC_ASSERT(sizeof(shim_page) == 1152 + 640 * SHIM_RULES && offsetof(shim_page, rules) == 1152);
+SP_STATIC_ASSERT(sizeof(shim_page) == 1664 + 640 * SHIM_RULES && offsetof(shim_page, rules) == 1664);
 
 /* A call on its way. `at` points to its parameters, so that they can be read and changed before it goes on. */
 typedef struct shim_call {

@@ -153,6 +153,23 @@ assert shim["C_Sign"] == 2 and good(pool.sign([JOB] * 3, within(5)))
     run(node, tmp_path, script)
 
 
+def test_each_idle_session_is_used_once_and_a_lost_one_is_mended(node: Node, tmp_path: Path) -> None:
+    """Those that were at work lately need it not; of one that the token forgot meanwhile nobody hears."""
+    script = """
+pool = opened()
+time.sleep(0.3)
+assert good([*pool.refresh([JOB] * 4, 10**8, within(5)), *pool.sign([JOB], within(5))]) and len(shim.signs) == 4
+assert pool.refresh([JOB] * 4, 60 * 10**9, within(5)) == () and shim["C_Sign"] == 5
+time.sleep(0.3)
+assert good(pool.sign([JOB], within(5)))
+shim.inject("C_SignInit", answer(0xB3), ONCE)
+results = pool.refresh([JOB] * 4, 10**8, within(5))
+assert len(results) == 3 and good(results) and settled(pool) and shim["C_Login"] == 1
+assert shim["C_Sign"] == 9
+"""
+    run(node, tmp_path, script)
+
+
 def test_a_full_token_is_no_error(node: Node, tmp_path: Path) -> None:
     """Fewer sessions than configured, by its word or by its deeds: jobs wait for those that there are."""
     script = """

@@ -421,6 +421,7 @@ class Flow:
         while line.durable and line.durable[0].time < oldest and line.durable[0].end > line.asked:
             settle.lapse(self.shared, line, line.durable.popleft())
             line.log.changed.set()
+        settle.lapse_left(self.shared, line, oldest)
 
     def _seal_failed(self, line: Line, error: Refusal) -> None:
         """Tell those who have waited long; their leaves stay, and a retry with the same id joins them."""

@@ -7,10 +7,11 @@ What must hold is read from the log afterwards.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from kit.governed import CI, LOW, RELEASE, Governed, ask, caller, digest, policy
 from sealpress.errors import Busy, Refusal, Unavailable
 from sealpress.governance import facts as f
 from sealpress.governance import stops
+from sealpress.hsm.link import DirectResult
 from sealpress.tlog.entry import OutcomeStatus
 from sealpress.values import KeyClass, RecordType
 
@@ -323,6 +325,87 @@ async def test_what_lapses_gives_its_use_back(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
         assert later.office.ledger.grants == {grant: 0}
         await later.sign(ask(RELEASE, digest(2), grant_id=grant))
+
+
+async def test_direct_leaves_that_failed_cleanly_lapse_too(tmp_path: Path) -> None:
+    """What nobody asks for again in time: recorded once, its uses alone are free again, and the id begins anew."""
+    async with Governed(tmp_path, lines={RELEASE: KeyClass.RELEASE}, direct=True) as node:
+        await node.begin()
+        grant = await grant_for(node, RELEASE, uses=9)
+        left = ask(RELEASE, digest(1), digest(2), digest(3), grant_id=grant)
+        again = ask(RELEASE, digest(1), digest(4), grant_id=grant)
+        with failing(node, digest(1), digest(3)):
+            for one in (left, again):
+                with pytest.raises(Unavailable) as caught:
+                    await node.sign(one)
+                assert caught.value.reason == "PARTIAL"
+        await until(lambda: not node.shared.live)
+        assert len((await node.sign(again)).signatures) == 2
+        assert node.office.ledger.grants == {grant: 5}
+        first = lapsed_leaves(node)
+        node.clock.advance(400)
+        await until(lambda: node.office.ledger.grants != {grant: 5})
+        line = next(line for line in node.shared.keys if line.name == RELEASE)
+        assert (first, lapsed_leaves(node), len(line.left)) == ([], [0, 2], 0)
+        assert node.office.ledger.grants == {grant: 3}
+        assert len((await node.sign(left)).signatures) == 3
+        assert node.office.ledger.grants == {grant: 6}
+    async with node.again() as later:
+        assert later.office.ledger.grants == {grant: 6}
+
+
+async def test_a_retry_that_comes_at_the_last_moment_lapses_once(tmp_path: Path) -> None:
+    """Its leaves grow too old while their record is read: they are given back once, and the retry hears of it."""
+    async with Governed(tmp_path, lines={RELEASE: KeyClass.RELEASE}, direct=True) as node:
+        await node.begin()
+        grant = await grant_for(node, RELEASE, uses=9)
+        one = ask(RELEASE, digest(1), grant_id=grant)
+        with failing(node, digest(1)), pytest.raises(Unavailable):
+            await node.sign(one)
+        await until(lambda: not node.shared.live)
+        real, log = node.logs["gov"].stored, node.shared.logs["gov"]
+
+        def stored(where: Any) -> Any:
+            act = real(where)
+            node.clock.advance(400)
+            asyncio.run_coroutine_threadsafe(settled(), loop).result(10)
+            return act
+
+        async def settled() -> None:
+            await until(lambda: node.office.ledger.grants == {grant: 0})
+
+        loop = asyncio.get_running_loop()
+        log.log.stored = stored  # type: ignore[method-assign]
+        with pytest.raises(Unavailable) as caught:
+            await node.sign(one)
+        log.log.stored = real  # type: ignore[method-assign]
+        assert caught.value.reason == "LAPSED"
+        await node.sign(one)
+        assert node.office.ledger.grants == {grant: 1}
+        assert lapsed_leaves(node) == [0]
+
+
+def lapsed_leaves(node: Governed) -> list[int]:
+    """The positions in their requests of all leaves that are recorded as lapsed."""
+    first = {record.seq: record.head.first_leaf for record in node.records(RecordType.REQUEST)}
+    outcomes = [record.head.event for record in node.records(RecordType.OUTCOME)]
+    runs = [run for event in outcomes if event.status is OutcomeStatus.LAPSED for run in event.requests]
+    return [run.first_leaf - first[run.seq] + at for run in runs for at in range(run.count)]
+
+
+@contextlib.contextmanager
+def failing(node: Governed, *digests: bytes) -> Iterator[None]:
+    """The token is not there for these."""
+    real = node.signer.direct
+
+    async def direct(key: str, items: list[Any], size: int) -> list[DirectResult]:
+        results = await real(key, items, size)
+        down = DirectResult(b"", 0, 0, "", "SLOT_DOWN")
+        return [down if item.digest in digests else one for item, one in zip(items, results, strict=True)]
+
+    node.signer.direct = direct  # type: ignore[method-assign]
+    yield
+    node.signer.direct = real  # type: ignore[method-assign]
 
 
 async def test_what_a_later_head_has_in_hand_does_not_lapse_with_an_earlier_one_that_failed(tmp_path: Path) -> None:

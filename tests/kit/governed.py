@@ -254,6 +254,7 @@ class Governed:
     successors: dict[str, str] = field(default_factory=dict)  # id of a second key → its line
     own_log: bool = False  # the lines live in a log beside the governance log
     governed: bool = True
+    direct: bool = False  # the lines' keys sign each leaf
     profile: str = "baseline"
     segment_bytes: int = 1 << 20
     limits: Limits = field(default_factory=Limits)
@@ -347,7 +348,10 @@ class Governed:
         raw = encode(self.document())
         armors = tuple(key.sign(raw, NAMESPACE) for key in self.officers)
         await self.write(f.AnchorsAdopted(document=raw.decode(), signatures=armors))
-        await self.write(f.PolicyInForce(body=policy_text(self.lines, self.rules)))
+        text = policy_text(self.lines, self.rules)
+        if self.direct:
+            text = text.replace('"proof"', '"direct"').replace('"tlog-proof"', '"ecdsa-der"')
+        await self.write(f.PolicyInForce(body=text))
         await self.write(self.enrolled("workload:ci", CI), issuer())
         for line in self.shared.keys:
             await self.write(*self.key_facts(line))
@@ -461,8 +465,9 @@ class Governed:
         public = spki(secret)
         cosigner = f"{home.log.name}/{name}"
         self.signer.keys[key] = (secret, cosigner)
+        mode, format_ = (Mode.DIRECT, Format.ECDSA_DER) if self.direct else (Mode.PROOF, Format.TLOG_PROOF)
         section = KeySection(
-            log=home.id, slots=("soft",), public_key="", line=name, mode=Mode.PROOF, format=Format.TLOG_PROOF,
+            log=home.id, slots=("soft",), public_key="", line=name, mode=mode, format=format_,
             class_=self.lines[name], state="governed" if self.governed else "active",
         )  # fmt: skip
         line = Line(name, key, section, public, leaf.key_id(public), note.line_key(cosigner, public).vkey, home)

@@ -66,7 +66,12 @@ async def replay(shared: Shared, found: Replay, ask: SignAsk, caller: Caller) ->
     line = shared.line_of(act.event.line, act.event.key_id)
     if line is None:
         raise slot_down()  # its key is no longer here
-    return _take_up(shared, line, act, signatures)
+    rest, oldest = line.left.take(act.seq), shared.clock.now_ns() // NANOSECONDS - shared.leaf_age_s_max
+    if rest is None and line.mode is Mode.DIRECT and act.spec.time < oldest:
+        raise settle.lapsed()  # while it was read, perhaps: it is recorded so once, and gives its uses back once
+    ticket = _take_up(shared, line, act, signatures)
+    ticket.ours = rest is not None
+    return ticket
 
 
 async def record_policy(shared: Shared, snapshot: Snapshot) -> Snapshot:

@@ -21,6 +21,7 @@ from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision, Ledger
 from sealpress.ports import Clock, Entropy
 from sealpress.steps._gather import GATHER_NS_MAX, Gather
+from sealpress.steps._left import Left
 from sealpress.steps._pace import Pace
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import Event, GovernanceEvent, RequestRef, Where
@@ -90,7 +91,7 @@ class Ticket:
 
     __slots__ = (
         "act", "ask", "caller", "cost", "decided", "decision", "expires_ns", "failure", "gather", "key", "line",
-        "names", "pace", "phase", "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
+        "names", "ours", "pace", "phase", "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +123,7 @@ class Ticket:
         self.waiters: list[Waiter] = []
         self.act: Stored | None = None  # from DURABLE on
         self.signatures: dict[int, bytes] = {}  # direct: position → signature, as far as recorded
+        self.ours = True  # direct: every try of its leaves, so that what failed cleanly is known not to be signed
         self.settled: Settled | None = None
         self.failure: SealpressError | None = None
         self.pace: Pace | None = None  # that it counts in; from `enter` to its end
@@ -228,6 +230,7 @@ class Line:
         self.log = log
         self.held = section.hold == HELD  # the key signs only heads that witnesses have cosigned
         self.durable: deque[Durable] = deque()
+        self.left = Left()  # direct
         self.pace = Pace()
         self.asked = 0  # leaves below it are in the token's hands, or signed
         self.asking: list[int] = []  # sizes of the heads in its hands

@@ -52,7 +52,7 @@ class Upkeep:
                     await self._alert(shared.office, log, room.share())
                 told = level
             for line in log.lines:
-                if line.durable:  # they may have grown too old
+                if line.durable or line.left:  # they may have grown too old
                     line.changed.set()
             await asyncio.sleep(TICK_S)
 

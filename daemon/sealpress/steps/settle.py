@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from sealpress.core import proof
 from sealpress.core.merkle import Range
 from sealpress.errors import Busy, OutcomeUnknown, SealpressError, Unavailable
+from sealpress.steps._left import Rest
 from sealpress.steps._state import Durable, Line, LogState, PendingEvent, Phase, Settled, Shared, Ticket, Use
 from sealpress.steps.seal import DirectPart, SignedHead
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, RequestRef, Where
@@ -106,6 +107,8 @@ def settle_direct(shared: Shared, line: Line, ticket: Ticket, parts: Sequence[Di
     else:
         status = OutcomeStatus.PARTIAL
         answer = _partial(act.count - len(ticket.signatures), act.count)
+        if ticket.ours:
+            line.left.put(Rest(act.event, _unsigned(ticket, act), act.spec.time))
     events = list(_direct_events(shared, line, ticket, parts, status))
     for event in events[:-1]:
         _record(shared, line.log, event, False, (), ())
@@ -116,12 +119,7 @@ def settle_direct(shared: Shared, line: Line, ticket: Ticket, parts: Sequence[Di
 
 def lapse(shared: Shared, line: Line, durable: Durable) -> None:
     """Too old to be signed, ever: recorded, and the callers may ask again with the same id for new leaves."""
-    error = Unavailable(
-        "the request was recorded, but could not be signed in time",
-        reason="LAPSED",
-        hint="ask again with the same request_id: it gets a new leaf",
-        retry_after_ms=1_000,
-    )
+    error = lapsed()
     for ticket in durable.tickets:
         ticket.fail(error)
     whole = [(ticket, ticket.act) for ticket in durable.tickets if ticket.act is not None and not ticket.signatures]
@@ -130,10 +128,28 @@ def lapse(shared: Shared, line: Line, durable: Durable) -> None:
     for ticket in durable.tickets:
         if ticket.signatures and ticket.act is not None:  # direct: some of its leaves were signed
             act = ticket.act
-            refs = _runs(act.seq, act.first_leaf, [at for at in range(act.count) if at not in ticket.signatures])
-            ended = [(ref, act.event) for ref in refs]
+            ended = [(ref, act.event) for ref in _unsigned(ticket, act)]
             close(shared, line.log, line.name, line.key_id, ended, OutcomeStatus.LAPSED, [ticket])
     shared.telemetry.lapsed(line.name, len(durable.tickets))
+
+
+def lapse_left(shared: Shared, line: Line, oldest: int) -> None:
+    """The same for leaves that failed cleanly, and for which nobody came again; their callers were told long ago."""
+    rests = line.left.lapsed(oldest)
+    ended = [(run, rest.event) for rest in rests for run in rest.runs]
+    close(shared, line.log, line.name, line.key_id, ended, OutcomeStatus.LAPSED)
+    if rests:
+        shared.telemetry.lapsed(line.name, len(rests))
+
+
+def lapsed() -> Unavailable:
+    """What their callers are told."""
+    return Unavailable(
+        "the request was recorded, but could not be signed in time",
+        reason="LAPSED",
+        hint="ask again with the same request_id: it gets a new leaf",
+        retry_after_ms=1_000,
+    )
 
 
 def close(
@@ -324,6 +340,10 @@ def _runs(seq: int, first_leaf: int, positions: list[int]) -> tuple[RequestRef, 
             refs.append(RequestRef(seq, first_leaf + positions[start], at - start))
             start = at
     return tuple(refs)
+
+
+def _unsigned(ticket: Ticket, act: Stored) -> tuple[RequestRef, ...]:
+    return _runs(act.seq, act.first_leaf, [at for at in range(act.count) if at not in ticket.signatures])
 
 
 def _event_bytes_max(log: LogState) -> int:

@@ -13,6 +13,7 @@ from sealpress.errors import Busy, OutcomeUnknown, Refusal, Unavailable
 from sealpress.flow import Flow
 from sealpress.hsm.link import DirectResult, Sealed, SealedLine
 from sealpress.steps import seal, settle
+from sealpress.steps._left import Left
 from sealpress.steps._state import PendingEvent, Phase
 from sealpress.steps.seal import DirectPart
 from sealpress.tlog.entry import OutcomeStatus, Where
@@ -52,6 +53,7 @@ def test_with_release_outcome_nobody_hears_before_the_record_is_durable(patient:
     assert forgotten == [ticket]
 
 
+@pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize(
     ("reason", "status", "told"),
     [
@@ -63,7 +65,7 @@ def test_with_release_outcome_nobody_hears_before_the_record_is_durable(patient:
     ],
 )
 async def test_a_signature_that_nobody_has_is_recorded_as_unknown(
-    reason: str, status: OutcomeStatus, told: str
+    reason: str, status: OutcomeStatus, told: str, ours: bool
 ) -> None:
     """Also where the signer gave it out already, is at it, or failed: only what was not signed may be tried again."""
     written: list[Any] = []
@@ -75,13 +77,16 @@ async def test_a_signature_that_nobody_has_is_recorded_as_unknown(
         snapshot=SimpleNamespace(lines={}, governance_seq=0), release_outcome=False, outcome_delay_ms=0,
         telemetry=SimpleNamespace(settled=lambda *_: None),
     )  # fmt: skip
-    line: Any = SimpleNamespace(name="a/b/c/d/e", key_id=bytes(32), log=log)
+    line: Any = SimpleNamespace(name="a/b/c/d/e", key_id=bytes(32), log=log, left=Left())
     ticket: Any = _Ticket()
-    ticket.act, ticket.signatures = SimpleNamespace(seq=7, first_leaf=2, count=2), {}
+    spec = SimpleNamespace(time=0)
+    ticket.act, ticket.signatures = SimpleNamespace(seq=7, first_leaf=2, count=2, event=None, spec=spec), {}
+    ticket.ours = ours
     results = (DirectResult(b"s", 0, 1, "s1#1"), DirectResult(b"", 0, 0, "", reason))
     settle.settle_direct(shared, line, ticket, [DirectPart((0, 1), results, 4)])
     assert [event.status for event in written] == [status]
     assert ticket.heard.reason == told
+    assert len(line.left) == (told == "PARTIAL" and ours)  # may lapse and give its use back: never what may be signed
 
 
 @pytest.mark.parametrize(("reason", "kind"), [("SLOT_FULL", Busy), ("SLOT_DOWN", Unavailable)])

@@ -3,8 +3,9 @@
  * A call brings jobs and waits; the threads take one job at a time from the calls in turn, so that a long list does not
  * keep a short one waiting, and no more of them work at a time than the token bears (sp_pace). One job that finds a seat
  * free is signed on it by the thread that brought it: it would wait for that job anyhow. So light load is borne by one
- * session: sp_p11_pool_refresh uses those that it leaves idle. Signature sizes are known to the caller: there is no length query, which on a network HSM is a round trip. No job is begun after the deadline of its
- * call, and from then on the call waits only for the jobs that the token has in hand.
+ * session: sp_p11_pool_refresh uses those that it leaves idle. Signature sizes are known to the caller: there is no length
+ * query, which on a network HSM is a round trip. No job is begun after the deadline of its call, and from then on the call
+ * waits only for the jobs that the token has in hand.
  *
  * A session that answers anything but CKR_OK may hold an unfinished operation and would refuse every later one
  * (CKR_OPERATION_ACTIVE): it is dead until the caller puts another in its place. When all are dead, jobs come back

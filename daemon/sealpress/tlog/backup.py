@@ -47,6 +47,8 @@ def backup(directory: Path, target: Path, progress: Progress | None = None) -> t
     Invalid LOG_MISSING: no log; BACKUP_OTHER: another log stands in `target`; BACKUP_DIFFERS: another history of this
     one, or a newer state. Damaged COPY_DAMAGED: what was copied does not verify. CannotStart NO_ACCESS.
     """
+    # First of all: a head that is published now is one of records that are there now.
+    published = _published(directory)
     standing = look(directory)
     name, number = archive.identity(directory)
     make_directory(target / "journal")
@@ -58,7 +60,7 @@ def backup(directory: Path, target: Path, progress: Progress | None = None) -> t
         end = standing.end.offset if segment == standing.end.segment else None
         put(target / "journal" / segment_name(segment), read(standing.path(segment), end), header.segment_bytes)
         copied += 1
-    _copy_rest(directory, target)
+    _copy_rest(directory, target, published)
     report = _verified(target, name, number, progress)
     made = Backup(
         origin=report.origin,
@@ -93,7 +95,7 @@ def restore(source: Path, target: Path, progress: Progress | None = None) -> Rep
         make_directory(half / "journal")
         for path in sorted((source / "journal").glob("*.seg")):
             put(half / "journal" / path.name, read(path), path.stat().st_size)
-        _copy_rest(source, half)
+        _copy_rest(source, half, _published(source))
         if target.exists():
             target.rmdir()
         half.rename(target)
@@ -136,9 +138,17 @@ def _differs(target: Path, what: str) -> Invalid:
     )
 
 
-def _copy_rest(source: Path, target: Path) -> None:
+def _published(directory: Path) -> bytes | None:
+    """The checkpoint file, whatever it holds; None: there is none."""
+    path = directory / checkpoint.NAME
+    return b"".join(read(path, checkpoint.BYTES_MAX + 1)) if path.exists() else None
+
+
+def _copy_rest(source: Path, target: Path, published: bytes | None) -> None:
     """The published checkpoint, the copies of torn tails, and the list of what was archived."""
-    names = [checkpoint.NAME, f"journal/{archive.NAME}"]
+    if published is not None:
+        put(target / checkpoint.NAME, iter([published]))
+    names = [f"journal/{archive.NAME}"]
     names += [f"broken/{path.name}" for path in sorted((source / "broken").glob("*")) if path.is_file()]
     make_directory(target / "broken")
     for name in names:

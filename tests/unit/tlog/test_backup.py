@@ -16,8 +16,9 @@ from kit.logs import flip, segment_path
 from kit.scribe import Scribe
 from sealpress.core.journal import FIRST_FRAME, segment_name
 from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
-from sealpress.tlog import archive, backup
+from sealpress.tlog import archive, backup, checkpoint
 from sealpress.tlog.log import Log
+from sealpress.tlog.standing import Standing
 
 
 def test_a_backup_beside_an_open_log_holds_everything_durable(scribe: Scribe, tmp_path: Path) -> None:
@@ -53,6 +54,33 @@ def test_a_batch_that_is_being_written_is_left_out(scribe: Scribe, tmp_path: Pat
     made, _ = backup.backup(scribe.settings.directory, tmp_path / "copy")
     assert made.tree_size == scribe.log.size
     check_log(tmp_path / "copy")
+
+
+def test_a_head_published_meanwhile_is_left_for_the_next_backup(
+    scribe: Scribe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy's checkpoint is of records that the copy holds, however quickly the log grows beside it."""
+    directory, real = scribe.settings.directory, backup.look
+
+    def publish() -> int:
+        scribe.request(3)
+        checkpoint.write(directory, scribe.signer.note(scribe.log.size, scribe.log.root(), 1, line=False))
+        return scribe.log.size
+
+    def look(seen: Path) -> Standing:
+        found = real(seen)
+        if seen == directory:
+            publish()
+        return found
+
+    size = publish()
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "look", look)
+        made, _ = backup.backup(directory, tmp_path / "copy")
+    found = checkpoint.read(tmp_path / "copy")
+    assert found is not None
+    assert found.note.size == made.tree_size == size
+    assert backup.backup(directory, tmp_path / "copy")[0].tree_size == scribe.log.size > size
 
 
 def test_a_restored_log_opens_and_goes_on(scribe: Scribe, tmp_path: Path) -> None:

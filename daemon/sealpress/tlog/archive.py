@@ -160,7 +160,7 @@ def bring_back(directory: Path, source: Path | None = None) -> list[int]:
         for part in reversed(archived.parts):  # so that what stands in the journal has no hole at any time
             target = directory / "journal" / segment_name(part.number)
             if not target.exists():
-                put(target, _expanded(part, source))
+                put(target, expanded(part, source))
         (directory / "journal" / NAME).unlink()
         sync_directory(directory / "journal")
         return [part.number for part in archived.parts]
@@ -186,7 +186,7 @@ def whole(directory: Path, source: Path | None = None) -> Iterator[Path]:
         for path in (directory / "journal").glob("*.seg"):
             (view / "journal" / path.name).symlink_to(path.resolve())
         for part in absent:
-            put(view / "journal" / segment_name(part.number), _expanded(part, source))
+            put(view / "journal" / segment_name(part.number), expanded(part, source))
         yield view
 
 
@@ -242,7 +242,7 @@ def _copy(standing: Standing, number: int, to: Path) -> Part:
     target = to / _file_name(part)
     if not target.exists():
         put(target, _compressed(standing.path(number)))
-    for _ in _expanded(part, to):
+    for _ in expanded(part, to):
         pass  # read back: only what comes out again as it went in may leave the journal
     return part
 
@@ -258,7 +258,7 @@ def _compressed(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _expanded(part: Part, source: Path | None) -> Iterator[bytes]:
+def expanded(part: Part, source: Path | None) -> Iterator[bytes]:
     """The bytes of an archived segment. Invalid unless they are those that were archived."""
     path = (source if source is not None else Path(part.where)) / _file_name(part)
     digest, size = hashlib.sha256(), 0

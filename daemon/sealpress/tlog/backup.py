@@ -2,7 +2,7 @@
 
 A backup is a log directory: sealed segments, the active one up to its last COMMIT and zeros behind it, the published
 checkpoint, broken/, the list of archived segments. tree/ and index/ are derived and left out. A later backup copies the
-sealed segments that are new, and the active one.
+sealed segments that are new, from the archive if they went there since, and the active one.
 
 Guarantees: what is copied is a durable prefix of the log (standing.py); the copy is only called good, and `backup.json`
 written, after the judge of `sealpress log verify` has read all of it back; a log that is no continuation of what the
@@ -13,7 +13,9 @@ decide whether a restored log is too old: at its start the signer's mark does (L
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -52,8 +54,13 @@ def backup(directory: Path, target: Path, progress: Progress | None = None) -> t
     standing = look(directory)
     name, number = archive.identity(directory)
     make_directory(target / "journal")
-    held = _held(standing, target)
+    archived = _archived(directory, standing)
+    held = _held(standing, archived, target)
     copied = 0
+    for part in archived.values():
+        if held is not None and part.number >= held.end.segment:  # it went there before we had all of it
+            put(target / "journal" / segment_name(part.number), archive.expanded(part, None))
+            copied += 1
     for segment, header in sorted(standing.headers.items()):
         if held is not None and segment in held.sealed:
             continue
@@ -105,7 +112,13 @@ def restore(source: Path, target: Path, progress: Progress | None = None) -> Rep
     return report
 
 
-def _held(standing: Standing, target: Path) -> Standing | None:
+def _archived(directory: Path, standing: Standing) -> dict[int, archive.Part]:
+    """What left the log, by number."""
+    found = archive.listed(directory)
+    return {part.number: part for part in found.parts if part.number < min(standing.headers)} if found else {}
+
+
+def _held(standing: Standing, archived: Mapping[int, archive.Part], target: Path) -> Standing | None:
     """What the backup has already; it must be a beginning of the log."""
     try:
         held = look(target)
@@ -121,12 +134,22 @@ def _held(standing: Standing, target: Path) -> Standing | None:
     for number, header in held.headers.items():
         if number in standing.headers and standing.headers[number] != header:
             raise _differs(target, f"another segment {number}")
-    last = held.end.segment
-    if last in standing.headers:
-        pairs = zip(read(held.path(last), held.end.offset), read(standing.path(last), held.end.offset), strict=True)
-        if any(theirs != ours for theirs, ours in pairs):
-            raise _differs(target, f"other records in segment {last}")
+    last, size = held.end.segment, held.end.offset
+    now = archive.expanded(archived[last], None) if last in archived else read(standing.path(last), size)
+    if last in {*archived, *standing.headers} and _beginning(now, size) != _beginning(read(held.path(last)), size):
+        raise _differs(target, f"other records in segment {last}")
     return held
+
+
+def _beginning(parts: Iterator[bytes], size: int) -> bytes:
+    """SHA-256 of the first `size` bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part[:size])
+        size -= min(size, len(part))
+        if not size:
+            break
+    return digest.digest()
 
 
 def _differs(target: Path, what: str) -> Invalid:

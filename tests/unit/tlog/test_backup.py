@@ -313,7 +313,7 @@ def test_archiving_killed_anywhere_is_put_right_by_the_next_run(
     scribe = aged(tmp_path)
     scribe.log.close()
     directory = scribe.settings.directory
-    steps = ("_compressed", "_expanded", "_write_list", "_remove")
+    steps = ("_compressed", "expanded", "_write_list", "_remove")
     for number, step in enumerate(steps):
         copy = shutil.copytree(directory, tmp_path / f"log-{number}")
         real = getattr(archive, step)
@@ -363,6 +363,48 @@ def test_a_backup_of_an_archived_log_keeps_what_it_had(tmp_path: Path) -> None:
     backup.restore(tmp_path / "copy", tmp_path / "restored")
     scribe.log.close()
     check_log(tmp_path / "restored")
+
+
+def overtaken(tmp_path: Path) -> Scribe:
+    """A log that was backed up once, and since then archived beyond what the backup in `copy` holds."""
+    scribe = Scribe(tmp_path / "log", 3)
+    scribe.open()
+    scribe.history(60)
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    scribe.history(200)
+    moved = archived(scribe, tmp_path / "cold")
+    assert (tmp_path / "copy" / "journal" / segment_name(moved[-2].number)).exists() is False
+    return scribe
+
+
+def test_a_backup_takes_from_the_archive_what_went_there_since(tmp_path: Path) -> None:
+    """It has no hole, and no segment of which it holds a beginning only; the next run and a restore find it whole."""
+    scribe = overtaken(tmp_path)
+    for _ in range(2):
+        made, _ = backup.backup(scribe.settings.directory, tmp_path / "copy")
+        assert made.tree_size == scribe.log.size
+    check_log(tmp_path / "copy", keys=scribe.signer.vkeys)
+    scribe.log.close()
+    shutil.rmtree(tmp_path / "cold")
+    assert backup.restore(tmp_path / "copy", tmp_path / "restored").tree_size == scribe.log.size
+
+
+def test_a_backup_of_another_history_is_not_completed_from_the_archive(tmp_path: Path) -> None:
+    """What it holds of an archived segment is compared, too, before anything is replaced."""
+    scribe = overtaken(tmp_path)
+    scribe.log.close()
+    last = sorted((tmp_path / "copy" / "journal").glob("*.seg"))[-1]
+    fork = Scribe(tmp_path / "copy", seed=5)
+    fork.clock = scribe.clock
+    fork.open()
+    fork.request(4)
+    fork.log.close()
+    before = {path: path.read_bytes() for path in (tmp_path / "copy" / "journal").iterdir()}
+    with pytest.raises(Invalid) as refusal:
+        backup.backup(scribe.settings.directory, tmp_path / "copy")
+    assert refusal.value.reason == "BACKUP_DIFFERS"
+    assert f"segment {int(last.stem)}" in refusal.value.message
+    assert before == {path: path.read_bytes() for path in (tmp_path / "copy" / "journal").iterdir()}
 
 
 def test_a_failing_disk_under_an_archived_log_changes_nothing(tmp_path: Path) -> None:

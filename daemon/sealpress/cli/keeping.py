@@ -30,17 +30,19 @@ DAY_S = 86_400
 SNAPSHOT = Path("index") / "governance.snapshot"
 
 Directory = Annotated[Path, typer.Argument(help="Directory of one log: <data>/<log>")]
+Archived = Annotated[Path | None, typer.Option("--archive", help="Where archived segments are now.")]
 Told = Callable[[int, int], None]
 
 
 def backup(
     directory: Directory,
     target: Annotated[Path, typer.Argument(help="Where the copy stands; a later run adds what is new.")],
+    archived: Archived = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Copy a log, also while its daemon runs, and verify the copy."""
     with reporting(as_json=as_json), progressing("verifying the copy") as told:
-        made, copied = backing.backup(directory, target, told)
+        made, copied = backing.backup(directory, target, told, archived)
         if as_json:
             emit({"segments_copied": copied, **msgspec.to_builtins(made)})
         else:
@@ -51,11 +53,12 @@ def backup(
 def restore(
     source: Annotated[Path, typer.Argument(help="A backup.")],
     to: Annotated[Path, typer.Option("--to", help="The log directory to make: missing or empty.")],
+    archived: Archived = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a log directory of a backup, verified first; at its start the signer's mark says whether it is too old."""
     with reporting(as_json=as_json), progressing("verifying the backup") as told:
-        report = backing.restore(source, to, told)
+        report = backing.restore(source, to, told, archived)
         if as_json:
             emit({"origin": report.origin, "tree_size": report.tree_size, "root": report.root.hex()})
         else:

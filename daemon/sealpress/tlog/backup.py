@@ -43,23 +43,26 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     end_offset: int
 
 
-def backup(directory: Path, target: Path, progress: Progress | None = None) -> tuple[Backup, int]:
+def backup(
+    directory: Path, target: Path, progress: Progress | None = None, archived: Path | None = None
+) -> tuple[Backup, int]:
     """Bring `target` up to the log in `directory`: what it holds now, and how many segments were copied.
 
-    Invalid LOG_MISSING: no log; BACKUP_OTHER: another log stands in `target`; BACKUP_DIFFERS: another history of this
-    one, or a newer state. Damaged COPY_DAMAGED: what was copied does not verify. CannotStart NO_ACCESS.
+    `archived`: where archived segments are now, if not where they went. Invalid LOG_MISSING: no log; BACKUP_OTHER:
+    another log stands in `target`; BACKUP_DIFFERS: another history of this one, or a newer state; ARCHIVE_MISSING or
+    ARCHIVE_DAMAGED. Damaged COPY_DAMAGED: what was copied does not verify. CannotStart NO_ACCESS.
     """
     # First of all: a head that is published now is one of records that are there now.
     published = _published(directory)
     standing = look(directory)
     name, number = archive.identity(directory)
     make_directory(target / "journal")
-    archived = _archived(directory, standing)
-    held = _held(standing, archived, target)
+    left = _left(directory, standing)
+    held = _held(standing, left, target, archived)
     copied = 0
-    for part in archived.values():
+    for part in left.values():
         if held is not None and part.number >= held.end.segment:  # it went there before we had all of it
-            put(target / "journal" / segment_name(part.number), archive.expanded(part, None))
+            put(target / "journal" / segment_name(part.number), archive.expanded(part, archived))
             copied += 1
     for segment, header in sorted(standing.headers.items()):
         if held is not None and segment in held.sealed:
@@ -68,7 +71,7 @@ def backup(directory: Path, target: Path, progress: Progress | None = None) -> t
         put(target / "journal" / segment_name(segment), read(standing.path(segment), end), header.segment_bytes)
         copied += 1
     _copy_rest(directory, target, published)
-    report = _verified(target, name, number, progress)
+    report = _verified(target, name, number, progress, archived)
     made = Backup(
         origin=report.origin,
         tree_size=report.tree_size,
@@ -82,8 +85,8 @@ def backup(directory: Path, target: Path, progress: Progress | None = None) -> t
     return made, copied
 
 
-def restore(source: Path, target: Path, progress: Progress | None = None) -> Report:
-    """Make a log directory of a backup. ConfigError NOT_EMPTY; Invalid, Damaged and CannotStart as of `backup`.
+def restore(source: Path, target: Path, progress: Progress | None = None, archived: Path | None = None) -> Report:
+    """Make a log directory of a backup; `archived` and other errors as of `backup`. ConfigError NOT_EMPTY.
 
     Killed anywhere, `target` is there whole or not at all.
     """
@@ -95,7 +98,7 @@ def restore(source: Path, target: Path, progress: Progress | None = None) -> Rep
             reason="NOT_EMPTY",
             hint="move the damaged directory aside (never delete it: it may hold records that no copy has)",
         )
-    report = _verified(source, name, number, progress)
+    report = _verified(source, name, number, progress, archived)
     half = target.with_name(f".{target.name}.restoring")
     try:
         shutil.rmtree(half, ignore_errors=True)
@@ -112,13 +115,13 @@ def restore(source: Path, target: Path, progress: Progress | None = None) -> Rep
     return report
 
 
-def _archived(directory: Path, standing: Standing) -> dict[int, archive.Part]:
+def _left(directory: Path, standing: Standing) -> dict[int, archive.Part]:
     """What left the log, by number."""
     found = archive.listed(directory)
     return {part.number: part for part in found.parts if part.number < min(standing.headers)} if found else {}
 
 
-def _held(standing: Standing, archived: Mapping[int, archive.Part], target: Path) -> Standing | None:
+def _held(standing: Standing, left: Mapping[int, archive.Part], target: Path, archived: Path | None) -> Standing | None:
     """What the backup has already; it must be a beginning of the log."""
     try:
         held = look(target)
@@ -135,8 +138,8 @@ def _held(standing: Standing, archived: Mapping[int, archive.Part], target: Path
         if number in standing.headers and standing.headers[number] != header:
             raise _differs(target, f"another segment {number}")
     last, size = held.end.segment, held.end.offset
-    now = archive.expanded(archived[last], None) if last in archived else read(standing.path(last), size)
-    if last in {*archived, *standing.headers} and _beginning(now, size) != _beginning(read(held.path(last)), size):
+    now = archive.expanded(left[last], archived) if last in left else read(standing.path(last), size)
+    if last in {*left, *standing.headers} and _beginning(now, size) != _beginning(read(held.path(last)), size):
         raise _differs(target, f"other records in segment {last}")
     return held
 
@@ -180,8 +183,8 @@ def _copy_rest(source: Path, target: Path, published: bytes | None) -> None:
             put(place, read(path))
 
 
-def _verified(directory: Path, name: str, number: int, progress: Progress | None) -> Report:
-    with archive.whole(directory) as view:
+def _verified(directory: Path, name: str, number: int, progress: Progress | None, archived: Path | None) -> Report:
+    with archive.whole(directory, archived) as view:
         report = check_log(view, name, number, progress=progress)
     bad = report.bad or report.tail
     if bad is not None:

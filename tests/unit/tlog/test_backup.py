@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from kit.checkers import check_log
 from kit.disk import FaultDisk
 from kit.filesystems import tmpfs
 from kit.logs import flip, segment_path
 from kit.scribe import Scribe
+from sealpress.cli.app import build
 from sealpress.core.journal import FIRST_FRAME, segment_name
 from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
 from sealpress.tlog import archive, backup, checkpoint
@@ -405,6 +408,26 @@ def test_a_backup_of_another_history_is_not_completed_from_the_archive(tmp_path:
     assert refusal.value.reason == "BACKUP_DIFFERS"
     assert f"segment {int(last.stem)}" in refusal.value.message
     assert before == {path: path.read_bytes() for path in (tmp_path / "copy" / "journal").iterdir()}
+
+
+def test_a_copy_is_verified_where_the_archive_is_now(tmp_path: Path) -> None:
+    """An archive that was moved, or is mounted elsewhere where the log is restored, is named; the log comes back."""
+    scribe = aged(tmp_path)
+    archived(scribe, tmp_path / "cold")
+    elsewhere = (tmp_path / "cold").rename(tmp_path / "elsewhere")
+    backup.backup(scribe.settings.directory, tmp_path / "copy", archived=elsewhere)
+    run = partial(CliRunner().invoke, build("log"))
+    again = ["log", "backup", str(scribe.settings.directory), str(tmp_path / "copy")]
+    back = ["log", "restore", str(tmp_path / "copy"), "--to", str(tmp_path / "restored")]
+    scribe.log.close()
+    for arguments in (again, back):
+        refused = run(arguments)
+        assert refused.exit_code == 1
+        assert "ARCHIVE_MISSING" in refused.output
+        assert "--archive" in refused.output
+        assert run([*arguments, "--archive", str(elsewhere)]).exit_code == 0
+    with archive.whole(tmp_path / "restored", elsewhere) as view:
+        assert check_log(view).tree_size == scribe.log.size
 
 
 def test_a_failing_disk_under_an_archived_log_changes_nothing(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def _tell_report(report: Report, *, as_json: bool) -> None:
         say(f"{report.origin}: {report.tree_size} leaves in {report.commits} commits, {report.segments} segments")
         say(f"root {report.root.hex()}")
         say(f"{report.heads} signed heads, {report.signatures} signatures checked, tree files: {report.tree_files}")
-        say(_rates(report))
+        if report.compressions:
+            say(_rates(report))
     if report.ok:
         if not as_json:
             say("the log holds" + (", up to its last COMMIT: a daemon is writing it" if report.live else ""))

@@ -57,6 +57,18 @@ def test_the_first_wrong_position_ends_with_3(log: Path) -> None:
     assert f"segment 0, offset {told['bad']['where'][1]}, seq " in text.output
 
 
+def test_damage_before_the_first_frame_ends_with_3(log: Path) -> None:
+    """Nothing was hashed then, and the rate of nothing is no reason to fail."""
+    path = log / "journal" / segment_name(0)
+    data = bytearray(path.read_bytes())
+    data[4_096 + 100] ^= 1
+    path.write_bytes(data)
+    done = CliRunner().invoke(build("log"), ["log", "verify", str(log)])
+
+    assert done.exit_code == 3
+    assert "HEADER: segment 0, offset 4096" in done.output
+
+
 def test_a_first_record_that_cannot_be_read_is_damage(log: Path) -> None:
     """Exit 3 also where not even the log's name can be told; a directory without a log ends with 1."""
     path = log / "journal" / segment_name(0)

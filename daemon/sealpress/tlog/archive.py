@@ -210,7 +210,7 @@ def _inspect(standing: Standing, number: int) -> tuple[int, bool]:
             continue
         event = from_frame(number, frame).head.event
         governed = governed or bool(getattr(event, "profile", ""))
-        if isinstance(event, entry.OutcomeEvent) and event.checkpoint:
+        if isinstance(event, entry.OutcomeEvent) and (event.checkpoint or any(event.signatures)):
             sealed_size = max(sealed_size, event.tree_size)
     following = standing.headers[number + 1]
     ends = (last.tree_size, last.root, last.chain) if last is not None else None

@@ -22,6 +22,7 @@ from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
 from sealpress.tlog import archive, backup, checkpoint
 from sealpress.tlog.log import Log
 from sealpress.tlog.standing import Standing
+from sealpress.values import Mode
 
 
 def test_a_backup_beside_an_open_log_holds_everything_durable(scribe: Scribe, tmp_path: Path) -> None:
@@ -223,6 +224,31 @@ def test_only_what_is_old_and_sealed_is_archived(scribe: Scribe, tmp_path: Path)
     assert [part.number for part in archived(scribe, tmp_path / "cold", keep=2)] == list(range(last - 2))
     assert archived(scribe, tmp_path / "cold", keep=2) == []
     assert [part.number for part in archived(scribe, tmp_path / "cold", keep=0)] == [last - 2]
+
+
+def test_what_was_signed_directly_counts_as_signed_when_it_is_archived(tmp_path: Path) -> None:
+    """An older mark is found out, though every OUTCOME of a direct line left the journal."""
+    scribe = Scribe(tmp_path / "log", governance=False, window_s=1)
+    scribe.open()
+    for _ in range(2):
+        act, *_ = scribe.request(2, mode=Mode.DIRECT)
+        scribe.sign(act, [b"s" * 70] * 2)
+        size = scribe.log.size - 1
+        scribe.log.seal_segment()
+    for _ in range(2):
+        scribe.clock.advance(60)
+        scribe.refuse()
+        scribe.log.seal_segment()
+    scribe.log.close()
+    assert scribe.open().recovered.sealed_size == size
+    scribe.log.close()
+    archived(scribe, tmp_path / "cold")
+    log = scribe.open()
+    assert log.recovered.sealed_size == size
+    with pytest.raises(Damaged) as refusal:
+        log.check_mark(0, log.root(0))
+    assert refusal.value.reason == "MARK_BEHIND_LOG"
+    log.close()
 
 
 def test_archived_segments_give_their_room_back(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
     {"deployment": …, "change_id": …, "kind": …, "line": …, "summary": …, "missing": …}
 
 Guarantees: nothing waits for it: the queue is bounded, each try has a time-out, what does not go through is told in our
-log and given up; no secret and no statement is in it, no redirect is followed. Does not: carry approvals: whoever is
-told looks with `sealpress approve`.
+log and given up; no secret and no statement is in it, no redirect is followed, no cookie kept. Does not: carry
+approvals: whoever is told looks with `sealpress approve`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Webhook:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
+        limit = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        async with aiohttp.ClientSession(timeout=limit, cookie_jar=aiohttp.DummyCookieJar()) as session:
             sending = asyncio.create_task(self._send(session), name="webhook")
             try:
                 await self._look()

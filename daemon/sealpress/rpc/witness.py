@@ -6,8 +6,8 @@
     <checkpoint>
 
 Guarantees: https only (http to this very machine is let through, for tests); one time-out over connection, request and
-answer; an answer is read to BYTES_MAX and no further; no redirect is followed. Does not: verify a cosignature, or say
-what an answer means (steps/_witnesses.py does both).
+answer; an answer is read to BYTES_MAX and no further; no redirect is followed, no cookie kept. Does not: verify a
+cosignature, or say what an answer means (steps/_witnesses.py does both).
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class HttpWitnesses:
     ) -> Cosigned | Stands | Inconsistent:
         """Submit a head; Unavailable WITNESS_DOWN without an answer, WITNESS_REFUSED with one that helps nobody."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, auto_decompress=False)
+            self._session = aiohttp.ClientSession(
+                timeout=self._timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
         url = f"{self._urls[name]}/add-checkpoint"
         try:
             async with self._session.post(

@@ -21,6 +21,7 @@ import gzip
 import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -274,7 +275,7 @@ def expanded(part: Part, source: Path | None) -> Iterator[bytes]:
             reason="ARCHIVE_MISSING",
             hint="name the directory that holds it with --archive",
         ) from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise _part_damaged(path, str(error)) from error
     if digest.hexdigest() != part.sha256:
         raise _part_damaged(path, "it is not what was archived")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -377,6 +378,34 @@ def test_a_damaged_archive_is_never_taken_for_the_log(tmp_path: Path) -> None:
     first.write_bytes(good)
     with archive.whole(scribe.settings.directory) as view:
         check_log(view)
+
+
+def test_an_archive_that_does_not_inflate_is_damaged(tmp_path: Path) -> None:
+    """Whatever a flipped bit makes of the compressed stream."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    part, *_ = archived(scribe, tmp_path / "cold")
+    path = tmp_path / "cold" / f"{part.number:020}.seg.gz"
+    good = path.read_bytes()
+    at = next(at for at in range(10, len(good)) if not inflates(changed(good, at)))
+    path.write_bytes(changed(good, at))
+    with pytest.raises(Invalid) as refusal, archive.whole(scribe.settings.directory):
+        pass
+    assert refusal.value.reason == "ARCHIVE_DAMAGED"
+
+
+def changed(raw: bytes, at: int) -> bytes:
+    """With one bit flipped."""
+    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+
+
+def inflates(raw: bytes) -> bool:
+    """Whether it is a deflate stream, of whatever, behind the ten bytes of a gzip header."""
+    try:
+        zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw[10:])
+    except zlib.error:
+        return False
+    return True
 
 
 def test_a_backup_of_an_archived_log_keeps_what_it_had(tmp_path: Path) -> None:

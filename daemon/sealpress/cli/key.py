@@ -291,7 +291,7 @@ def _custody(
         document = read(report, "--report")
         try:
             found = msgspec.json.decode(document)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"--report {report}: {error}") from None
         inner = found.get("report", found) if isinstance(found, dict) else found
         _tell(daemon.generated(change, msgspec.json.encode(inner), adopted=adopted), as_json=as_json)

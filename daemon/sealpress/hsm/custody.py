@@ -64,7 +64,7 @@ def read_evidence(body: bytes) -> Evidence:
         raise Invalid("the change file is too large", reason="CHANGE_ENCODING")
     try:
         bundle = msgspec.json.decode(body, type=_Bundle)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
         return Evidence(body.rstrip(b"\n"), ())
     return Evidence(bundle.change.encode(), tuple((one.statement.encode(), one.signature) for one in bundle.approvals))
 

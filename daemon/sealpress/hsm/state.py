@@ -70,7 +70,7 @@ def known_pins(directory: Path) -> tuple[bytes, dict[str, tuple[bytes, ...]]] | 
     """Key of the tags and rejected tags by slot, for a reader that is not the signer; None: nothing can be read."""
     try:
         pins = msgspec.msgpack.decode((directory / "pins").read_bytes(), type=_Pins)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return pins.key, pins.rejected
 
@@ -205,7 +205,7 @@ class State:
             return msgspec.msgpack.decode(path.read_bytes(), type=kind)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Damaged(f"{path}: {error}", reason="SIGNER_STATE", hint=hint) from None
 
     def _write(self, name: str, value: msgspec.Struct) -> None:

@@ -108,7 +108,7 @@ def _text(name: str, new: list[str], found: Mapping[str, str]) -> str:
 def _read(path: Path) -> _Told:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Told)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
 
 

@@ -74,7 +74,7 @@ def listed(directory: Path) -> Archived | None:
         found = msgspec.json.decode(path.read_bytes(), type=Archived)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _list_damaged(path, str(error)) from error
     if [part.number for part in found.parts] != list(range(len(found.parts))) or found.schema != 1:
         raise _list_damaged(path, "it does not list segments 0, 1, 2, …")

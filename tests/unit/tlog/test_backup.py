@@ -408,6 +408,19 @@ def inflates(raw: bytes) -> bool:
     return True
 
 
+@pytest.mark.parametrize("text", [b"", b"\xff", b'{"name": "\xff\xfe"}', b'{"schema": 1}'])
+def test_a_list_that_cannot_be_read_is_damage(tmp_path: Path, text: bytes) -> None:
+    """ARCHIVE_LIST with exit 3, whatever stands there: at a start, for the judge, and for who archives."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    archived(scribe, tmp_path / "cold")
+    (scribe.settings.directory / "journal" / archive.NAME).write_bytes(text)
+    for use in (scribe.open, lambda: archived(scribe, tmp_path / "cold"), lambda: archive.identity(tmp_path / "log")):
+        with pytest.raises(Damaged) as refusal:
+            use()
+        assert refusal.value.reason == "ARCHIVE_LIST"
+
+
 def test_a_backup_of_an_archived_log_keeps_what_it_had(tmp_path: Path) -> None:
     """Segments that were copied before they were archived stay; a new backup needs the archive to be verified."""
     scribe = aged(tmp_path)

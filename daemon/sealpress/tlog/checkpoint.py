@@ -7,6 +7,7 @@ at most one write per interval, but for `flush`. Does not: sign, or add a line k
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """Writes the file of one log. `offer` on the loop; `publish` in a thread, one at a time: it waits for the disk."""
+    """Writes the file of one log. `offer` on the loop; `publish` and `flush` in a thread: they wait for the disk."""
 
     def __init__(self, directory: Path, interval_ms: int, clock: Clock) -> None:
         """Takes up the file that is there; an unreadable one is replaced by the next."""
@@ -36,11 +37,12 @@ class CheckpointFile:
         self._interval_ns = interval_ms * 1_000_000
         self._clock = clock
         self._written_ns: int | None = None
-        self._waiting: Checkpoint | None = None
+        self._writing = threading.Lock()
         try:
             self.newest = read(directory)
         except Invalid:
             self.newest = None
+        self._written = self.newest
 
     @property
     def size(self) -> int:
@@ -51,13 +53,18 @@ class CheckpointFile:
         """A sealed head, or the same with more signatures. True: it is time to call `publish`."""
         checkpoint = Checkpoint(text, parse_note(text))
         if self.newest is None or _worth(checkpoint.note) > _worth(self.newest.note):
-            self.newest = self._waiting = checkpoint
+            self.newest = checkpoint
         return self.due
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a newer head is still to be written."""
+        return self.newest is not self._written
 
     @property
     def due(self) -> bool:
         """Whether a newer head waits and the interval has passed."""
-        if self._waiting is None:
+        if not self.waiting:
             return False
         return self._written_ns is None or self._clock.monotonic_ns() - self._written_ns >= self._interval_ns
 
@@ -66,13 +73,15 @@ class CheckpointFile:
         return self.due and self.flush()
 
     def flush(self) -> bool:
-        """Write the waiting head now: at SEAL and at shutdown."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is None:
-            return False
-        self._written_ns = self._clock.monotonic_ns()
-        write(self._directory, waiting.text)
-        return True
+        """Write the waiting head now: at SEAL and at shutdown. It waits on if the disk refuses."""
+        with self._writing:  # a shutdown does not wait for the interval's
+            newest = self.newest
+            if newest is None or newest is self._written:
+                return False
+            self._written_ns = self._clock.monotonic_ns()
+            write(self._directory, newest.text)
+            self._written = newest
+            return True
 
 
 def _worth(note: Note) -> tuple[int, int]:

@@ -411,6 +411,7 @@ class Daemon:
 async def _flushed(file: CheckpointFile, log: LogState) -> None:
     if log.sealed_note and (file.newest is None or log.sealed_note != file.newest.text):
         file.offer(log.sealed_note)
+    if file.waiting:
         try:
             await asyncio.get_running_loop().run_in_executor(None, file.flush)
         except OSError:

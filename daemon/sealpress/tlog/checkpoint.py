@@ -108,6 +108,8 @@ def read(directory: Path) -> Checkpoint | None:
             text = file.read(BYTES_MAX + 1)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise Invalid(f"{path}: {error.strerror}", reason="CHECKPOINT", hint="it is derived: remove it") from error
     try:
         if len(text) > BYTES_MAX:
             raise Invalid(f"{path}: larger than a checkpoint may be", reason="CHECKPOINT")

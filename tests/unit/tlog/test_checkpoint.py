@@ -89,3 +89,11 @@ def test_nonsense_is_refused_and_replaced(tmp_path: Path, text: bytes) -> None:
 
     found = checkpoint.read(tmp_path)
     assert found is not None
+
+
+def test_what_cannot_be_opened_is_refused_alike(tmp_path: Path) -> None:
+    """A node starts beside it, and the judge names it."""
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(Invalid, match="checkpoint"):
+        checkpoint.read(tmp_path)
+    assert CheckpointFile(tmp_path, 1, VirtualClock()).size == 0

@@ -38,6 +38,7 @@ from sealpress.tlog.entry import GovernanceEvent, LogCreated, Where
 from sealpress.tlog.heads import Heads
 from sealpress.tlog.reader import unreadable
 from sealpress.tlog.record import from_frame
+from sealpress.tlog.standing import segments
 from sealpress.values import RecordType
 
 Progress = Callable[[int, int], None]  # bytes done, bytes to do
@@ -175,7 +176,7 @@ class _Check:
 
     def run(self) -> Report:
         report = self._report
-        paths = sorted((self._directory / "journal").glob("*.seg"))
+        paths = segments(self._directory)
         self._bytes = sum(path.stat().st_size for path in paths)
         tree = self._directory / "tree"
         if any(tree.glob("level-*")):  # none: the writer's file system cannot hold them, they are in memory

@@ -21,6 +21,7 @@ from sealpress.tlog import record
 from sealpress.tlog.entry import HEAD_STARTS, VERSION, Where
 from sealpress.tlog.index import SegmentIndexes
 from sealpress.tlog.record import Record, Stored, StoredOutcome
+from sealpress.tlog.standing import segments
 from sealpress.values import RecordType
 
 SEGMENTS_OPEN_MAX = 16
@@ -228,7 +229,7 @@ def unreadable(directory: Path, where: Where, error: Exception) -> Damaged:
 def committed(directory: Path) -> Iterator[Record]:
     """Records of a log that nobody writes, as far as a COMMIT follows them; ends where no frame or segment is."""
     waiting: list[Record] = []
-    for path in sorted((directory / "journal").glob("*.seg")):
+    for path in segments(directory):
         try:
             with Segment(path) as segment:
                 for frame in segment.frames():

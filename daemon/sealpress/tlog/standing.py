@@ -72,6 +72,11 @@ def look(directory: Path) -> Standing:
     return Standing(directory, headers, Where(active, _end_of(directory, active)))
 
 
+def segments(directory: Path) -> list[Path]:
+    """Their files, lowest first, spare ones too; what has no name of a segment is none."""
+    return sorted(path for path in (directory / "journal").glob("*.seg") if NAME.fullmatch(path.name))
+
+
 def frames(path: Path, end: int | None = None) -> Iterator[Frame]:
     """Frames of a segment, up to `end`. Damaged if one is."""
     try:

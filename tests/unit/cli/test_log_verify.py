@@ -90,3 +90,12 @@ def test_a_wrong_file_beside_a_good_log_is_no_damage(log: Path, tmp_path: Path) 
 
     assert (kept.exit_code, kept.stderr.split(":")[1]) == (2, " CONFIG")
     assert (told.exit_code, told.stderr.split(":")[1]) == (1, " LOG_MISSING")
+
+
+def test_files_that_are_no_segments_are_passed_over(log: Path) -> None:
+    """Somebody put a damaged segment aside in its own directory: the judge and `show` read what the daemon reads."""
+    (log / "journal" / "00000000000000000000.old.seg").write_bytes(b"x" * 20_000)
+    done = CliRunner().invoke(build("log"), ["log", "verify", str(log)])
+    assert done.exit_code == 0, done.output
+    shown = CliRunner().invoke(build("log"), ["log", "show", str(log)])
+    assert "log.created" in shown.output

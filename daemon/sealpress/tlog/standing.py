@@ -121,9 +121,12 @@ def read(path: Path, size: int | None = None) -> Iterator[bytes]:
 
 
 def make_directory(path: Path) -> None:
-    """As all directories of a log: for its owner and group."""
+    """As all directories of a log: for its owner and group. The names that lead there are durable."""
     try:
+        new = [each for each in (path, *path.parents) if not each.exists()]
         path.mkdir(parents=True, exist_ok=True, mode=0o750)
+        for each in new:
+            sync_directory(each.parent)
     except OSError as error:
         raise no_use(path, error) from error
 

@@ -20,7 +20,7 @@ from kit.scribe import Scribe
 from sealpress.cli.app import build
 from sealpress.core.journal import FIRST_FRAME, segment_name
 from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
-from sealpress.tlog import archive, backup, checkpoint
+from sealpress.tlog import archive, backup, checkpoint, standing
 from sealpress.tlog.log import Log
 from sealpress.tlog.standing import Standing
 from sealpress.values import Mode
@@ -284,6 +284,35 @@ def test_a_disk_without_a_free_byte_can_be_archived(tmp_path: Path) -> None:
         assert len(archived(scribe, tmp_path / "cold")) >= 2
         assert os.statvfs(place).f_bfree > 0
         scribe.log.close()
+
+
+def test_a_new_archive_is_durable_before_anything_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut takes no directory away that holds the only copy of a segment: their names are synced, too."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    to, synced = tmp_path / "other" / "disk" / "cold", list[Path]()
+    journal, before = scribe.settings.directory / "journal", list[list[Path]]()
+
+    def sync(path: Path) -> None:
+        if path == journal and not segment_path(scribe.settings.directory, 0).exists():
+            before.append(list(synced))
+        synced.append(path)
+
+    for module in (standing, archive):
+        monkeypatch.setattr(module, "sync_directory", sync)
+    assert archived(scribe, to)
+    assert {tmp_path, tmp_path / "other", tmp_path / "other" / "disk", to} <= set(before[0])
+
+
+def test_a_restored_log_is_durable_whole(scribe: Scribe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that never published a head: the names in it are synced before it gets its own."""
+    synced = list[str]()
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    for module in (standing, backup):
+        monkeypatch.setattr(module, "sync_directory", lambda path: synced.append(path.name))
+    backup.restore(tmp_path / "copy", tmp_path / "new" / "restored")
+    assert synced[-1] == "new"
+    assert {tmp_path.name, "new", ".restored.restoring", "journal"} <= set(synced[:-1])
 
 
 def test_archived_segments_come_back_byte_by_byte(tmp_path: Path) -> None:

@@ -117,7 +117,6 @@ def archive(
         standing = look(directory)
         name, number = identity(directory)
         archived = listed(directory) or Archived(name=name, log_number=number, sealed_size=0, governed=False, parts=())
-        _remove(standing, archived)
         if missing(directory, min(standing.headers)):
             raise Damaged(
                 f"{directory}: segments before {min(standing.headers)} are neither here nor archived",
@@ -125,6 +124,7 @@ def archive(
                 hint="run `sealpress log verify`; daemon/DAMAGED-LOG.md says what to do",
             )
         make_directory(to)
+        archived = _again(standing, archived, to)
         moved: list[Part] = []
         until_ns = (now_s - max(older_s, window_s)) * NANOSECONDS
         for segment in _old(standing, keep, until_ns, needed_from):
@@ -189,6 +189,27 @@ def whole(directory: Path, source: Path | None = None) -> Iterator[Path]:
         for part in absent:
             put(view / "journal" / segment_name(part.number), expanded(part, source))
         yield view
+
+
+def _again(standing: Standing, archived: Archived, to: Path) -> Archived:
+    """What is listed and stands in the journal all the same: we were killed in between, or the log was restored.
+
+    A backup may outlive the archive, so nothing goes before it is in `to`.
+    """
+    here = {part.number: _copy(standing, part.number, to) for part in archived.parts if _here(standing.directory, part)}
+    for part in archived.parts:
+        if part.number in here and here[part.number].sha256 != part.sha256:
+            raise Damaged(
+                f"{standing.path(part.number)}: it is not the segment that was archived; nothing was moved",
+                reason="LOG_DAMAGED",
+                hint="run `sealpress log verify`; daemon/DAMAGED-LOG.md says what to do",
+            )
+    parts = tuple(here.get(part.number, part) for part in archived.parts)
+    if parts != archived.parts:  # they are elsewhere now
+        archived = msgspec.structs.replace(archived, parts=parts)
+        _write_list(standing.directory, archived)
+    _remove(standing, archived)
+    return archived
 
 
 def _old(standing: Standing, keep: int, until_ns: int, needed_from: int | None) -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import shutil
 import zlib
@@ -525,6 +526,39 @@ def test_a_copy_is_verified_where_the_archive_is_now(tmp_path: Path) -> None:
         assert run([*arguments, "--archive", str(elsewhere)]).exit_code == 0
     with archive.whole(tmp_path / "restored", elsewhere) as view:
         assert check_log(view).tree_size == scribe.log.size
+
+
+def test_only_what_the_archive_holds_leaves_a_restored_log(tmp_path: Path) -> None:
+    """The backup had the segments, and the list that says they are archived; the archive itself is lost."""
+    scribe = aged(tmp_path)
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    moved = archived(scribe, tmp_path / "cold", keep=3)
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    scribe.log.close()
+    shutil.rmtree(tmp_path / "cold")
+    shutil.rmtree(scribe.settings.directory)
+    backup.restore(tmp_path / "copy", scribe.settings.directory)
+    scribe.open()
+    more = archived(scribe, tmp_path / "new")
+    assert [part.number for part in more] == list(range(len(moved), len(moved) + 2))
+    with archive.whole(scribe.settings.directory) as view:
+        assert check_log(view, keys=scribe.signer.vkeys).tree_size == scribe.log.size
+    scribe.log.close()
+
+
+def test_a_segment_that_is_not_the_archived_one_stays(tmp_path: Path) -> None:
+    """It is listed, and another stands in its place: nothing is taken away, and the file is named."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    directory = scribe.settings.directory
+    for part in archived(scribe, tmp_path / "cold", keep=3):
+        packed = (tmp_path / "cold" / f"{part.number:020}.seg.gz").read_bytes()
+        segment_path(directory, part.number).write_bytes(gzip.decompress(packed))
+    flip(segment_path(directory, 0), FIRST_FRAME + 5_000)
+    with pytest.raises(Damaged) as refusal:
+        archived(scribe, tmp_path / "new")
+    assert segment_name(0) in refusal.value.message
+    assert segment_path(directory, 0).exists()
 
 
 def test_a_failing_disk_under_an_archived_log_changes_nothing(tmp_path: Path) -> None:

@@ -262,10 +262,20 @@ def _copy(standing: Standing, number: int, to: Path) -> Part:
         where=str(to.resolve()),
     )
     target = to / _file_name(part)
-    if not target.exists():
+    there = target.exists()
+    if not there:
         put(target, _compressed(standing.path(number)))
-    for _ in expanded(part, to):
-        pass  # read back: only what comes out again as it went in may leave the journal
+    try:
+        for _ in expanded(part, to):
+            pass  # read back: only what comes out again as it went in may leave the journal
+    except Invalid as error:
+        if not there:
+            raise
+        raise Invalid(
+            f"{target}: a segment of another log, or a damaged one, is kept there; segment {number} was not moved",
+            reason="ARCHIVE_OTHER",
+            hint="give a directory for each log with --to",
+        ) from error
     return part
 
 

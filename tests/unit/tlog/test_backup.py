@@ -561,6 +561,23 @@ def test_a_segment_that_is_not_the_archived_one_stays(tmp_path: Path) -> None:
     assert segment_path(directory, 0).exists()
 
 
+def test_two_logs_do_not_share_an_archive(tmp_path: Path) -> None:
+    """The second is told to have a directory of its own, and keeps its segments."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    archived(scribe, tmp_path / "cold")
+    other = Scribe(tmp_path / "other", 4)
+    other.open()
+    other.history(200)
+    other.log.close()
+    with pytest.raises(Invalid) as refusal:
+        archived(other, tmp_path / "cold")
+    assert refusal.value.reason == "ARCHIVE_OTHER"
+    assert "a directory for each log" in refusal.value.hint
+    assert segment_path(tmp_path / "other", 0).exists()
+    assert archived(other, tmp_path / "own")
+
+
 def test_a_failing_disk_under_an_archived_log_changes_nothing(tmp_path: Path) -> None:
     """The list in the journal is not in the way of the core: it opens, seals and makes segments as before."""
     scribe = aged(tmp_path)

@@ -83,6 +83,17 @@ class LogReader:
     def _gone(self, number: int) -> bool:
         return not (self.directory / "journal" / segment_name(number)).exists()
 
+    def _present(self, numbers: Iterable[int]) -> Iterator[tuple[int, Segment]]:
+        """Those that were not archived since somebody looked which there are."""
+        for number in numbers:
+            try:
+                segment = self.segment(number)
+            except CoreError:
+                if self._gone(number):
+                    continue
+                raise
+            yield number, segment
+
     def frames(self, number: int, start: int = 0) -> Iterator[Frame]:
         """All frames of a segment from `start` (0: the first), up to `end` if it is the active one."""
         end = self.end
@@ -116,9 +127,9 @@ class LogReader:
         if at is not None:
             numbers = [number for number in numbers if number >= at.segment]
         else:
-            later = [number for number in numbers if self.segment(number).header.first_seq <= from_seq]
+            later = [number for number, segment in self._present(numbers) if segment.header.first_seq <= from_seq]
             numbers = [number for number in numbers if not later or number >= later[-1]]
-        for number in numbers:
+        for number, _ in self._present(numbers):
             if at is not None and number == at.segment:
                 start: int | None = at.offset
             else:
@@ -130,7 +141,8 @@ class LogReader:
     def records_of_leaves(self, first_leaf: int, at: Where | None = None) -> Iterator[Record]:
         """Committed records in order from the one that made leaf `first_leaf`; `at` as in `records`, if it is known."""
         if at is None:
-            started = [number for number in self.numbers() if self.segment(number).header.tree_size <= first_leaf]
+            there = self._present(self.numbers())
+            started = [number for number, segment in there if segment.header.tree_size <= first_leaf]
             at = Where(started[-1] if started else 0, 0)
         for found in self.records(at=at):
             if found.head.first_leaf + found.head.count > first_leaf:
@@ -140,10 +152,10 @@ class LogReader:
         """Committed records of these types in order, from `at` on; C passes over all others."""
         mask = sum(1 << type_ for type_ in types)
         end = self.end
-        for number in self.numbers():
-            if at is not None and number < at.segment:
-                continue
-            segment = self.segment(number)
+        numbers = self.numbers()
+        if at is not None:
+            numbers = [number for number in numbers if number >= at.segment]
+        for number, segment in self._present(numbers):
             start = at.offset if at is not None and number == at.segment else 0
             stop = end.offset if number == end.segment else END
             while (frame := segment.find(HEAD_STARTS, mask, start, stop)) is not None:
@@ -164,14 +176,14 @@ class LogReader:
         """
         mask = sum(1 << type_ for type_ in types)
         end = self.end
-        for number in reversed(self.numbers()):
-            if since is not None and number < since.segment:
-                return
+        numbers = self.numbers()
+        if since is not None:
+            numbers = [number for number in numbers if number >= since.segment]
+        for number, segment in self._present(reversed(numbers)):
             start = since.offset if since is not None and number == since.segment else 0
             stop = end.offset if number == end.segment else END
             places = self.indexes.places(number, key) if key is not None and number != end.segment else None
             stretches = [(start, stop)] if places is None else [(at, at + 1) for at in places if at >= start]
-            segment = self.segment(number)
             for at, stop in stretches:
                 while (frame := segment.find(needle, mask, at, stop)) is not None:
                     yield record.from_frame(number, frame)
@@ -180,8 +192,8 @@ class LogReader:
     def request(self, seq: int) -> Record | None:
         """The REQUEST with this seq."""
         end = self.end
-        for number in reversed(self.numbers()):
-            if self.segment(number).header.first_seq <= seq:
+        for number, segment in self._present(reversed(self.numbers())):
+            if segment.header.first_seq <= seq:
                 places = self.indexes.places(number, request_key(seq)) if number != end.segment else None
                 for offset in [self._seek(number, seq)] if places is None else places:
                     if offset is not None:

@@ -7,6 +7,7 @@ import gzip
 import os
 import shutil
 import zlib
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from sealpress.core.journal import FIRST_FRAME, segment_name
 from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
 from sealpress.tlog import archive, backup, checkpoint, standing
 from sealpress.tlog.log import Log
+from sealpress.tlog.record import Record
 from sealpress.tlog.standing import Standing
-from sealpress.values import Mode
+from sealpress.values import Mode, RecordType
 
 
 def test_a_backup_beside_an_open_log_holds_everything_durable(scribe: Scribe, tmp_path: Path) -> None:
@@ -266,6 +268,33 @@ def test_archived_segments_give_their_room_back(tmp_path: Path) -> None:
     mapped = Path("/proc/self/maps").read_text()
     assert [part.number for part in moved if str(journal / segment_name(part.number)) in mapped] == []
     assert str(journal / segment_name(reader.end.segment)) in mapped
+    scribe.log.close()
+
+
+@pytest.mark.parametrize("what", ["records", "find", "of_types"])
+def test_who_reads_while_segments_leave_passes_over_them(tmp_path: Path, what: str) -> None:
+    """An auditor's long search beside `log archive` ends as one that began later: without what is archived."""
+    scribe = Scribe(tmp_path / "log", window_s=1)
+    scribe.open()
+    for _ in range(6):
+        scribe.request(3)
+        scribe.log.seal_segment()
+        scribe.clock.advance(60)
+    scribe.request(1)
+    reader = scribe.log.reader
+    search: dict[str, Callable[[], Iterator[Record]]] = {
+        "records": reader.records,
+        "find": lambda: reader.find(b"r", (RecordType.REQUEST,)),
+        "of_types": lambda: reader.of_types((RecordType.REQUEST,)),
+    }
+    seen, begun = [], search[what]()
+    seen.append(next(begun).seq)
+    moved = {part.number for part in archived(scribe, tmp_path / "cold")}
+    reader.let_go()
+    seen += [record.seq for record in begun]
+    left = [record.seq for record in search[what]()]
+    assert len(moved) == 5
+    assert left == seen if what == "find" else left == seen[-len(left) :]
     scribe.log.close()
 
 

@@ -45,16 +45,16 @@ class Watchers:
 
     async def _wakes(self) -> AsyncIterator[bool]:
         shared = self._flow.shared
-        beats = looks = 0
-        seen = None
-        looks_max = HEARTBEAT_S / self._look_s
-        while beats < HEARTBEATS_MAX and not shared.draining and shared.failed is None:
+        beat = round(HEARTBEAT_S / self._look_s)
+        seen, quiet = None, 0
+        for _ in range(HEARTBEATS_MAX * beat):
+            if shared.draining or shared.failed is not None:
+                return
             if shared.snapshot is not seen:
-                seen, looks = shared.snapshot, 0
+                seen, quiet = shared.snapshot, 0
                 yield False
-            elif looks >= looks_max:
-                beats, looks = beats + 1, 0
+            elif quiet >= beat:
+                quiet = 0
                 yield True
-            else:
-                looks += 1
-                await asyncio.sleep(self._look_s)
+            quiet += 1
+            await asyncio.sleep(self._look_s)

@@ -332,6 +332,9 @@ async def test_a_stop_is_written_on_a_full_disk(tmp_path: Path) -> None:
         assert space.level() is Level.FULL
         with pytest.raises(Busy):
             await node.write(node.enrolled("workload:x", "uri:x"))
+        with pytest.raises(Busy):
+            await node.office.keep()
+        assert [path.name for path in (node.directory / "gov" / "index").glob("*.new")] == []  # takes no room
         await node.stop(lambda desk: stops.suspend_key(desk, node.olga, "k-ci", "stop"))
         assert node.office.state.keys["k-ci"].state == "suspended"
         refusal = await refused(node, ask(TEST, digest("after")))

@@ -314,7 +314,11 @@ class Office:
             digest = hashlib.sha256(raw).hexdigest()
             taken = f.SnapshotTaken(seq=self.state.seq, sha256=digest)
             half = await loop.run_in_executor(None, _archive.write_half, path, raw)
-            committed = await self._write([taken])
+            try:
+                committed = await self._write([taken])
+            except SealpressError:
+                half.unlink(missing_ok=True)  # on a full log its part is not left to take room
+                raise
             await loop.run_in_executor(None, _archive.finish, path, half, committed.start)
             self._kept = self.state.seq, self._records()
 

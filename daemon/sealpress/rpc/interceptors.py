@@ -4,21 +4,22 @@ Wrapped around the methods when the class is made, not a grpc interceptor: those
 a single digest does. Token listeners have one all the same (`Gate`): anybody can connect to them, so nothing of a call
 is read, not even its first message, before its token was (DECISIONS/0014).
 
-Guarantees: a call ends with its answer or with a status of rpc/status.py; a foreign exception is logged and told as
-INTERNAL. Does not: judge (flow does).
+Guarantees: a call ends with its answer or with a status of rpc/status.py, also one whose message cannot be read; a
+foreign exception is logged and told as INTERNAL. Does not: judge (flow does).
 """
 
 from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 import msgspec
+from google.protobuf.message import DecodeError
 
-from sealpress.errors import Refusal
+from sealpress.errors import Malformed, Refusal
 from sealpress.ports import Clock
 from sealpress.rpc import status
 from sealpress.rpc.identity import EXPIRED, NANOSECONDS, Identities
@@ -32,6 +33,8 @@ CONNECTIONS_SEEN_MAX = 16_384
 Context: TypeAlias = Any  # grpc.aio.ServicerContext; grpc has no types
 Method = Callable[[Any, Any, Context], Awaitable[Any]]
 M = TypeVar("M", bound=Method)
+
+UNREADABLE = object()  # stands for a request that is no message of its method; `guarded` refuses it
 
 
 class Callers:
@@ -92,6 +95,8 @@ def guarded(method: M) -> M:
     @functools.wraps(method)
     async def call(self: Guarded, request: Any, context: Context) -> Any:
         try:
+            if request is UNREADABLE:
+                raise DecodeError
             return await method(self, request, context)
         except Exception as error:
             _refuse(error, name, self.telemetry, context)
@@ -117,6 +122,41 @@ def _refuse(error: Exception, name: str, telemetry: Telemetry, context: Context)
     context.set_trailing_metadata(((status.DETAILS_KEY, rich.SerializeToString()),))
 
 
+class Readable:
+    """A server to which services with guarded methods are added; a request that they cannot read is theirs to refuse.
+
+    gRPC reads the one message of a unary call before there is a method, and answers itself what cannot be read, as an
+    error of the daemon. Messages of a stream are read in the method.
+    """
+
+    def __init__(self, server: Any) -> None:
+        """In place of this one."""
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Generated code adds each method as a registered one, too."""
+
+    def add_registered_method_handlers(self, name: str, handlers: Mapping[str, Any]) -> None:
+        """All methods of a service."""
+        reading = {method: handler if handler.request_streaming else _reading(handler)
+                   for method, handler in handlers.items()}  # fmt: skip
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, reading),))
+
+
+def _reading(handler: Any) -> Any:
+    deserializer = handler.request_deserializer
+
+    def read(raw: bytes) -> Any:
+        try:
+            return deserializer(raw)
+        except DecodeError:
+            return UNREADABLE
+
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(handler.unary_stream, read, handler.response_serializer)
+    return grpc.unary_unary_rpc_method_handler(handler.unary_unary, read, handler.response_serializer)
+
+
 class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     """Of a token listener: whoever has no token is turned away before a message is read; health and reflection, too."""
 
@@ -135,6 +175,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         async def gate(requests: Any, context: Context) -> None:
             try:
                 self._callers.caller(context)
+                if not handler.request_streaming:
+                    requests = await _only(requests)
             except Exception as error:
                 _refuse(error, "Gate", self._telemetry, context)
                 return
@@ -149,13 +191,17 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             return False
 
 
+async def _only(requests: Any) -> Any:
+    """The one message of a unary call."""
+    request = await anext(aiter(requests), None)
+    if request is None:
+        raise Malformed("the message is missing", hint="send one message")
+    return request
+
+
 async def _pass_on(handler: Any, requests: Any, context: Context) -> None:
     """Call a method of any of the four kinds from one whose messages are streams both ways."""
     method = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-    if not handler.request_streaming:
-        requests = await anext(aiter(requests), None)
-        if requests is None:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the message is missing")
     answering = method(requests, context)
     if hasattr(answering, "__aiter__"):
         async for answer in answering:

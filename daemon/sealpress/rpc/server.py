@@ -22,7 +22,7 @@ from sealpress.rpc.access import AccessService
 from sealpress.rpc.approval import ApprovalService
 from sealpress.rpc.audit import AuditService
 from sealpress.rpc.grant import GrantService
-from sealpress.rpc.interceptors import Gate
+from sealpress.rpc.interceptors import Gate, Readable
 from sealpress.rpc.issuance import IssuanceService
 from sealpress.rpc.policy import PolicyService
 from sealpress.rpc.retirement import RetirementService
@@ -149,8 +149,9 @@ class Listener:
         )
         self._health = health.aio.HealthServicer()
         offered = services.offered(names)
+        readable = Readable(self._server)
         for add, service, _ in offered:
-            add(service, self._server)
+            add(service, readable)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._offered = [name for _, _, name in offered]
         shown = (*self._offered, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -179,3 +179,4 @@ def add_to_server(service: SigningService, server: Any) -> None:
     }
     name = pb.DESCRIPTOR.services_by_name["SigningService"].full_name
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+    server.add_registered_method_handlers(name, handlers)

@@ -180,7 +180,8 @@ class Limits(_Strict, frozen=True, kw_only=True):
     line_wait_ms_max: Positive = 2_000  # of a direct line: whoever would wait longer for his turn is refused at once
     streams_per_connection_max: Positive = 128
     connections_max: Positive = 1_024
-    stream_items_pending_max: Positive = 1_024
+    stream_items_pending_max: Positive = 1_024  # of one stream, under way or not yet taken by its caller
+    streams_items_pending_max: Positive = 16_384  # of all together; when they have as many, each may have its share
     connection_age_s: Positive = 3_600
     drain_ms_max: Positive = 30_000
     refusals_per_minute_max: Positive = 20

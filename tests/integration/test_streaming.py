@@ -17,7 +17,7 @@ from kit.node import PROOF, Node
 from sealpress.client import load_client
 from sealpress.client.tls import credentials
 from sealpress.core.answer import Answers
-from sealpress.rpc.streaming import Stream
+from sealpress.rpc.streaming import Stream, Streams
 from sealpress.steps._state import Caller
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc, types_pb2
@@ -102,7 +102,7 @@ class Inside:
     def begin(self, wire: Wire) -> asyncio.Task[None]:
         """A stream over this wire."""
         shared = self.flow.shared
-        stream = Stream(self.flow, Answers(), shared.limits, shared.telemetry, wire)
+        stream = Stream(self.flow, Answers(), Streams(shared.limits), shared.telemetry, wire)
         return asyncio.create_task(stream.run(lambda: self._caller))
 
 

@@ -21,7 +21,7 @@ from sealpress.errors import Malformed
 from sealpress.flow import Flow
 from sealpress.rpc import buffering, convert
 from sealpress.rpc.interceptors import Callers, Context, guarded
-from sealpress.rpc.streaming import Stream, ended_whole
+from sealpress.rpc.streaming import Stream, Streams, ended_whole
 from sealpress.steps import settle
 from sealpress.steps._state import Settled, Ticket
 from sealpress.telemetry import Telemetry
@@ -65,6 +65,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         self._callers = callers
         self._limits = limits
         self._answers = Answers()
+        self._streams = Streams(limits)
         self.telemetry = telemetry
 
     @guarded
@@ -96,7 +97,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
     async def SignStream(self, requests: AsyncIterator[pb.SignRequest], context: Context) -> None:
         """Answers in the order of completion; a failed item does not end the stream."""
         caller = self._callers.caller(context)
-        stream = Stream(self._flow, self._answers, self._limits, self.telemetry, context)
+        stream = Stream(self._flow, self._answers, self._streams, self.telemetry, context)
         await stream.run(lambda: self._callers.still(caller))
 
     @guarded

@@ -4,9 +4,11 @@ No item has a task: it waits in its ticket as an `_Item`, which puts its answer 
 The answers of a batch are so made one after the other before any is written, wake the writer once and leave together
 (buffering.py). Made and sent each by itself, between two turns of the loop, they would cost twice as much.
 
-Guarantees: at most `stream_items_pending_max` items are under way or unwritten, the stream is read no faster; an item
-that fails is answered with its error and does not end the stream; when the stream ends early, nobody waits for its
-items any more. Does not: decide (flow does) or check fields (convert does).
+Guarantees: at most `stream_items_pending_max` items are under way or unwritten, the stream is read no faster; when all
+streams together have `streams_items_pending_max`, each is read up to its share of them only, so that callers who do not
+read hold that many times 1 + ln(the sum of their bounds / that many), and nobody stands still for them; an item that
+fails is answered with its error and does not end the stream; when the stream ends early, nobody waits for its items any
+more. Does not: decide (flow does) or check fields (convert does).
 """
 
 from __future__ import annotations
@@ -67,14 +69,52 @@ class _Item:
         self._stream.take(self)
 
 
+class Streams:
+    """What all streams have under way or unwritten, and how much more one may read."""
+
+    __slots__ = ("_count", "_items", "limits")
+
+    def __init__(self, limits: Limits) -> None:
+        """There are none yet."""
+        self.limits = limits
+        self._count = 0
+        self._items = 0
+
+    def room(self, pending: int) -> bool:
+        """Whether a stream that has so many may have another: its own bound, its share if all together are full."""
+        limits = self.limits
+        if pending >= limits.stream_items_pending_max:
+            return False
+        most = limits.streams_items_pending_max
+        return self._items < most or pending < max(1, most // self._count)  # so who waits has some, and they wake him
+
+    def opened(self) -> None:
+        """One more."""
+        self._count += 1
+
+    def closed(self, pending: int) -> None:
+        """One less, and what it had."""
+        self._count -= 1
+        self._items -= pending
+
+    def read(self) -> None:
+        """An item came."""
+        self._items += 1
+
+    def written(self) -> None:
+        """An answer left."""
+        self._items -= 1
+
+
 class Stream:
     """One call of SignStream."""
 
-    def __init__(self, flow: Flow, answers: Answers, limits: Limits, telemetry: Telemetry, context: Context) -> None:
+    def __init__(self, flow: Flow, answers: Answers, streams: Streams, telemetry: Telemetry, context: Context) -> None:
         """Nothing was read yet."""
         self._flow = flow
         self._answers = answers
-        self._limits = limits
+        self._streams = streams
+        self._limits = streams.limits
         self._telemetry = telemetry
         self._context = context
         self._under_way: set[_Item] = set()  # they wait for their tickets ...
@@ -88,6 +128,7 @@ class Stream:
     async def run(self, caller: Callable[[], Caller]) -> None:
         """Until everything that came is answered; `caller`: who asks, as of now. Cancelled if the caller went away."""
         gone = unreadable = False
+        self._streams.opened()
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._write())
@@ -97,6 +138,7 @@ class Stream:
         except* DecodeError:
             unreadable = True
         finally:
+            self._streams.closed(self._pending)
             for item in self._under_way:
                 if item.ticket is not None:
                     self._flow.leave(item.ticket, item)
@@ -130,12 +172,13 @@ class Stream:
         return convert.error_response(request_id, refusal, self._limits)
 
     async def _read(self, caller: Callable[[], Caller]) -> None:
-        read = self._context.read
+        read, streams = self._context.read, self._streams
         while (request := await read()) is not grpc.aio.EOF:
-            while self._pending >= self._limits.stream_items_pending_max:
+            while not streams.room(self._pending):
                 self._room.clear()
                 await self._room.wait()
             self._pending += 1
+            streams.read()
             self._begin(request, caller)
         self._ended = True
         self._word.set()
@@ -185,4 +228,5 @@ class Stream:
                 room = TOGETHER - 1
             await write(item.answer)
             self._pending -= 1
+            self._streams.written()
             self._room.set()

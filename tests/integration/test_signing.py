@@ -221,6 +221,20 @@ def test_a_reload_during_the_start_ends_nothing() -> None:
             assert serve.wait(30) == 0
 
 
+def test_a_reload_ends_neither_the_signer_nor_its_workers() -> None:
+    """SIGHUP is no end for any process of a node: what has nothing to re-read goes on."""
+    with Node() as node, node.client() as client:
+        workers = node.workers()
+        for process in (node.children["signer"].process.pid, *workers):
+            os.kill(process, signal.SIGHUP)
+        time.sleep(0.5)
+        client.sign(hashlib.sha256(b"reload").digest(), line=PROOF)
+
+        assert node.workers() == workers
+        assert node.stop("serve") == 0
+        assert node.stop("signer") == 0
+
+
 def test_reload_and_end() -> None:
     """SIGHUP adopts a changed policy and records it; a wrong one is refused; SIGTERM drains and exits with 0."""
     digest = hashlib.sha256(b"policy").digest()

@@ -34,6 +34,7 @@ def serve(config: Config, as_json: JsonFlag = False) -> None:
 
 def signer(config: Config, as_json: JsonFlag = False) -> None:
     """Run the signer: guard, marks, log keys, and a worker for each token slot."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # here and in workers: nothing of them is read again
     from sealpress.wiring.signer import run_signer
 
     _run(lambda: run_signer(config, as_json), as_json=as_json)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from sealpress.errors import ConfigError
+from sealpress.reading import read_whole
 from sealpress.values import Format, KeyClass, Mode
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -273,7 +274,7 @@ class Config(_Strict, frozen=True, kw_only=True):
 def load(path: Path) -> Config:
     """Read and decode the file; ConfigError names the file, the place and what is wrong."""
     try:
-        text = path.read_bytes()
+        text = read_whole(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="give the configuration with --config FILE") from error
     try:

@@ -228,6 +228,9 @@ def who(
                 _tell_rights(found.rights)
             return
         lines = daemon.who_can_sign(line, environment)
+        if not lines:
+            asked = f"the line {line}" if line else f"a line of the environment {environment}"
+            raise Invalid(f"the policy in force does not know {asked}", reason="NO_SUCH_LINE")
         if as_json:
             emit({"lines": [plain(one) for one in lines]})
             return

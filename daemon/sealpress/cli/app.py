@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -77,6 +77,15 @@ def _open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
+def _end_at_system(error: OSError) -> NoReturn:
+    from sealpress.cli.output import fail_at_system
+
+    try:
+        fail_at_system(error)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+
+
 def main() -> None:
     """Entry point."""
     _open_standard_streams()
@@ -84,5 +93,7 @@ def main() -> None:
     wanted = sys.argv[1] if len(sys.argv) > 1 else None
     try:
         build(wanted)(prog_name="sealpress")
+    except OSError as error:  # help that could not be written; commands tell their own
+        _end_at_system(error)
     finally:
         gc.freeze()  # the interpreter's last search for cycles takes longer than to sign a file, and frees nothing

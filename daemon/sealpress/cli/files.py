@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from sealpress.core.files import CHANGED, NO_FILE, FileDigests
 from sealpress.errors import ConfigError
@@ -24,6 +24,7 @@ from sealpress.values import DigestAlgorithm
 ANSWERS = (".tlog-proof", ".sig")
 TICK_S = 0.1  # how often progress is told
 _LIST_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}|[0-9a-fA-F]{96}|[0-9a-fA-F]{128}) [ *](.+)")
+_LIST_LINE_BYTES_MAX = 16 << 10  # an escaped path of the longest, and its digest
 _BY_HEX_SIZE = {2 * algorithm.size: algorithm for algorithm in DigestAlgorithm}
 _ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 
@@ -162,20 +163,30 @@ def parse_digest(text: str) -> Hashed:
 
 def parse_digests_file(path: Path) -> list[Hashed]:
     """The format of sha256sum (and sha384sum, sha512sum), text and binary marks and escaped names included."""
+    found = []
     try:
-        lines = path.read_bytes().splitlines()  # of text, more would end a line than sha256sum escapes
+        with path.open("rb") as file:
+            for number, line in enumerate(_lines(file), 1):
+                found.append(_listed(path, number, line))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="a file in the format of sha256sum") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        match = _LIST_LINE.fullmatch(os.fsdecode(line))
-        if match is None:
-            raise ConfigError(f"{path}, line {number}: not `<hex digest>  <name>`", hint="as sha256sum writes it")
-        escaped, hexadecimal, name = match.groups()
-        if escaped:
-            name = re.sub(r"\\[\\nr]", lambda found: _ESCAPES[found.group()], name)
-        found.append(Hashed(Path(name), _BY_HEX_SIZE[len(hexadecimal)], bytes.fromhex(hexadecimal), 0))
     return found
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Each as far as a line can be long; of text, more would end one than sha256sum escapes."""
+    while part := file.readline(_LIST_LINE_BYTES_MAX):
+        yield from part.splitlines()
+
+
+def _listed(path: Path, number: int, line: bytes) -> Hashed:
+    match = _LIST_LINE.fullmatch(os.fsdecode(line))
+    if match is None:
+        raise ConfigError(f"{path}, line {number}: not `<hex digest>  <name>`", hint="as sha256sum writes it")
+    escaped, hexadecimal, name = match.groups()
+    if escaped:
+        name = re.sub(r"\\[\\nr]", lambda found: _ESCAPES[found.group()], name)
+    return Hashed(Path(name), _BY_HEX_SIZE[len(hexadecimal)], bytes.fromhex(hexadecimal), 0)
 
 
 def told(path: Path) -> str:

@@ -22,6 +22,7 @@ from sealpress.cli.output import DAMAGED, ClientFile, JsonFlag, emit, fail, repo
 from sealpress.client import Client, load_client
 from sealpress.core.proof import parse_note, parse_proof
 from sealpress.errors import ConfigError, CoreError, Invalid
+from sealpress.reading import read_whole
 from sealpress.tlog import explain as explaining
 from sealpress.tlog.archive import identity, whole
 from sealpress.tlog.check import Report, check_log
@@ -67,7 +68,7 @@ def _keys(path: Path) -> list[str]:
 
 def _read(path: Path) -> bytes:
     try:
-        text = path.read_bytes()
+        text = read_whole(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="a checkpoint or a .tlog-proof") from error
     for parse in (parse_note, parse_proof):

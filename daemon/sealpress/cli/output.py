@@ -82,19 +82,24 @@ def fail(error: SealpressError, *, as_json: bool, code: int | None = None) -> No
     raise typer.Exit(exit_code(error) if code is None else code)
 
 
+def fail_at_system(error: OSError) -> NoReturn:
+    """The system did not let us do or write something; nothing more is written to stdout."""
+    with suppress(OSError):
+        sys.stdout.close()  # or it would be tried again when the interpreter ends
+    if isinstance(error, BrokenPipeError):
+        raise typer.Exit(REFUSED) from None
+    what = error.filename or "the output"
+    fail(CannotStart(f"{what}: {error.strerror}", reason="SYSTEM", hint="see to it, and try again"), as_json=False)
+
+
 @contextmanager
 def reporting(*, as_json: bool) -> Iterator[None]:
     """Turn errors of the tree into messages and exit codes; Ctrl-C into 130."""
     try:
         with _telling(as_json=as_json):
             yield
-    except BrokenPipeError:
-        _give_up_stdout()
-        raise typer.Exit(REFUSED) from None
     except OSError as error:
-        _give_up_stdout()
-        what = error.filename or "the output"
-        fail(CannotStart(f"{what}: {error.strerror}", reason="SYSTEM", hint="see to it, and try again"), as_json=False)
+        fail_at_system(error)
 
 
 @contextmanager
@@ -112,9 +117,3 @@ def _telling(*, as_json: bool) -> Iterator[None]:
         raise typer.Exit(130) from None
     finally:
         sys.stdout.flush()
-
-
-def _give_up_stdout() -> None:
-    """What could not be written is not tried again when the interpreter ends."""
-    with suppress(OSError):
-        sys.stdout.close()

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from sealpress.errors import ConfigError
+from sealpress.reading import read_whole
 
 ENVIRONMENT = "SEALPRESS_CLIENT"
 HINT = "give --client FILE or set SEALPRESS_CLIENT; `sealpress dev` leaves a client.toml in its directory"
@@ -44,7 +45,7 @@ def load_client(path: Path | None = None) -> ClientConfig:
             raise ConfigError("no client configuration", hint=HINT)
         path = Path(named)
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=ClientConfig)
+        found = msgspec.toml.decode(read_whole(path), type=ClientConfig)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=HINT) from error
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:

@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sealpress.client.config import ClientConfig
 from sealpress.errors import TransportError
+from sealpress.reading import read_whole
 
 THREE_THINGS = (
     "check three things: (1) the certificate in client.toml is issued by the CA that the server names as client_ca, "
@@ -83,6 +84,6 @@ def check_certificate(certificate: bytes, key: bytes, now: datetime) -> None:
 
 def _read(path: Path, what: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_whole(path)
     except OSError as error:
         raise TransportError(f"{what} = {path}: {error.strerror}", reason="CERTIFICATE") from None

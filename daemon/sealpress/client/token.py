@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from sealpress.errors import TransportError
+from sealpress.reading import read_whole
 
 TOKEN_BYTES_MAX = 16 << 10
 _FORM = re.compile(rb"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2}")
@@ -39,7 +40,7 @@ class TokenFile:
             stat = self._path.stat()
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             if stamp != self._stamp:
-                self._take(self._path.read_bytes())
+                self._take(read_whole(self._path))
                 self._stamp = stamp
         except OSError as error:
             raise TransportError(f"token = {self._path}: {error.strerror}", reason="TOKEN_FILE", hint=HINT) from None

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sealpress.cli.app import build
+from sealpress.client.control import ControlClient
 from sealpress.wiring.certificates import make_authority, write_authority
 
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -131,3 +132,48 @@ def test_what_cannot_be_proposed_is_refused(client: Path, command: tuple[str, ..
     client.write_text(client.read_text() + 'control = "127.0.0.1:1"\n')
 
     assert refused(ran(*command, "--client", client), "CONFIG", 2)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("sign", "--help"), (), ("--version",)])
+def test_help_that_cannot_be_written_is_told(arguments: tuple[str, ...]) -> None:
+    """A full disk under what no command says itself is no traceback either."""
+    command = [sys.executable, "-m", "sealpress", *arguments]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=BUFFERED, text=True, check=False)
+
+    assert (done.returncode, done.stderr.splitlines()) == (
+        4,
+        ["sealpress: SYSTEM: the output: No space left on device (see to it, and try again)"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("policy", "validate"), 2),
+        (("sign", "--client", "client.toml", "--digests-file"), 2),
+        (("verify", "client.toml", "--public-key"), 2),
+        (("status", "--client"), 2),
+        (("hsm", "check", "--config"), 2),
+        (("signer", "--config"), 4),
+    ],
+)
+def test_a_file_without_an_end_is_refused(client: Path, command: tuple[str, ...], code: int) -> None:
+    """What is larger than its format allows is a wrong file, and is not read into memory to find out."""
+    endless = client.parent / "endless"
+    with endless.open("wb") as file:
+        file.truncate(1 << 40)
+    words = [str(client) if word == client.name else word for word in command]
+
+    assert refused(ran(*words, endless), "CONFIG", code)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+@pytest.mark.parametrize("asked", [("a/b/c/d/tpyo",), ("--environment", "tpyo")])
+def test_nobody_is_told_of_a_line_that_is_not_there(
+    client: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...], arguments: tuple[str, ...]
+) -> None:
+    """Silence would mean that nobody can sign there."""
+    monkeypatch.setattr(ControlClient, "who_can_sign", lambda *_: [])
+
+    assert refused(ran("access", "who", *asked, "--client", client, *arguments), "NO_SUCH_LINE", 1)

@@ -1,4 +1,4 @@
-"""Streams that follow governance: they look whether it changed, and send a heartbeat when nothing does.
+"""Streams that follow governance: they look whether it changed, and send a heartbeat all the while.
 
 Guarantees: so many of a service at a time at most, each for an hour at most; a watcher that reads slowly holds up
 itself alone; a busy log costs a watcher no more than a quiet one. Does not: queue: whoever wakes looks at the state of
@@ -46,15 +46,13 @@ class Watchers:
     async def _wakes(self) -> AsyncIterator[bool]:
         shared = self._flow.shared
         beat = round(HEARTBEAT_S / self._look_s)
-        seen, quiet = None, 0
-        for _ in range(HEARTBEATS_MAX * beat):
+        seen = None
+        for look in range(1, HEARTBEATS_MAX * beat + 1):
             if shared.draining or shared.failed is not None:
                 return
             if shared.snapshot is not seen:
-                seen, quiet = shared.snapshot, 0
+                seen = shared.snapshot
                 yield False
-            elif quiet >= beat:
-                quiet = 0
+            if look % beat == 0:
                 yield True
-            quiet += 1
             await asyncio.sleep(self._look_s)

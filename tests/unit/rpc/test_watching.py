@@ -1,33 +1,61 @@
-"""Do streams that follow governance end, and say that they live?"""
+"""Does a watcher hear of what changes, that somebody is still there, and does he leave in the end?"""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import asyncio
 from typing import Any
 
 import pytest
 
+from sealpress.errors import Busy
 from sealpress.rpc import watching
 from sealpress.rpc.watching import Watchers
 
-LOOKS = 5  # between heartbeats
-BEATS = 4
+
+class Node:
+    """As much of a flow as a watcher looks at: not stopped, not failed."""
+
+    def __init__(self) -> None:
+        """Governance says something."""
+        self.shared = self
+        self.draining = False
+        self.failed = None
+        self.snapshot = object()
+
+    async def change(self) -> None:
+        """Governance says something else all the time."""
+        while True:
+            self.snapshot = object()
+            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("busy", [False, True])
-async def test_a_watcher_has_its_hour_and_no_more(monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:
-    """Also while governance changes all the time: its place is for others then."""
-    look_s = 0.001
-    monkeypatch.setattr(watching, "HEARTBEAT_S", LOOKS * look_s)
-    monkeypatch.setattr(watching, "HEARTBEATS_MAX", BEATS)
-    shared = SimpleNamespace(snapshot=object(), draining=False, failed=None)
-    flow: Any = SimpleNamespace(shared=shared)
-    beats = []
-    with Watchers(flow, look_s=look_s).watching() as wakes:
-        async for beat in wakes:
-            beats.append(beat)
-            assert len(beats) <= LOOKS * BEATS
-            if busy:
-                shared.snapshot = object()
-    assert not beats[0]
-    assert any(beats[1:]) != busy
+def test_every_watcher_has_heartbeats_and_an_end(monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:
+    """So many heartbeats and no more, also where something that is not his changes all the time."""
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(watching, "HEARTBEATS_MAX", 5)
+    node: Any = Node()
+
+    async def scenario() -> list[bool]:
+        changing = asyncio.create_task(node.change()) if busy else None
+        async with asyncio.timeout(5):
+            with Watchers(node, 1, 0.004).watching() as watch:
+                wakes = [beat async for beat in watch]
+        if changing is not None:
+            changing.cancel()
+        return wakes
+
+    wakes = asyncio.run(scenario())
+
+    assert wakes.count(True) == 5
+    assert wakes[0] is False
+
+
+def test_watchers_are_counted() -> None:
+    """One more than there may be is refused, and has room when another has left."""
+    node: Any = Node()
+    watchers = Watchers(node, 1)
+    with watchers.watching(), pytest.raises(Busy), watchers.watching():
+        pass
+    with watchers.watching():
+        pass

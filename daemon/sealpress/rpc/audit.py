@@ -21,6 +21,7 @@ from sealpress.governance import evidence_chain
 from sealpress.governance.desk import Desk
 from sealpress.rpc import convert, views
 from sealpress.rpc.interceptors import Callers, Context, guarded
+from sealpress.rpc.scanning import Scans
 from sealpress.steps._office import Office
 from sealpress.steps._state import LogState
 from sealpress.telemetry import Telemetry
@@ -120,7 +121,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self.telemetry = telemetry
         self._node = node
         self._office = office
-        self._scans = asyncio.Semaphore(EXPLAINS_MAX)
+        self._scans = Scans(EXPLAINS_MAX)
 
     @guarded
     async def GetCheckpoint(self, request: pb.GetCheckpointRequest, context: Context) -> pb.GetCheckpointResponse:
@@ -171,10 +172,9 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         own_only = not self._flow.shared.may_audit(caller)
         what = _what(request)
         found: list[pb.LogEvent] = []
-        async with self._scans:
-            for log in self._flow.shared.logs.values():
-                owner = caller.identity.id if own_only else None
-                found += await _threaded(_explain, log, what, owner, self._why)
+        for log in self._flow.shared.logs.values():
+            owner = caller.identity.id if own_only else None
+            found += await self._scans.run(_explain, log, what, owner, self._why)
         return pb.ExplainResponse(events=found)
 
     @guarded
@@ -262,9 +262,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
         """Governance records, in order."""
         await self._flow.permit_audit(self._callers.caller(context), "ListEvents")
-        async with self._scans:
-            found: pb.ListEventsResponse = await _threaded(_events, self._flow.shared.governance, request)
-            return found
+        return await self._scans.run(_events, self._flow.shared.governance, request)
 
     @property
     def _why(self) -> Callable[[RequestEvent], dict[str, Any]] | None:

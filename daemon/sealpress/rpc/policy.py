@@ -6,10 +6,6 @@ time, over a bounded number of records. Does not: read files.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import TypeVar
-
 from sealpress.errors import Malformed, SealpressError
 from sealpress.flow import Flow
 from sealpress.governance import lint, simulate
@@ -22,6 +18,7 @@ from sealpress.governance.simulate import Decision, RecordedRequest
 from sealpress.rpc import views
 from sealpress.rpc.control import Control, utf8
 from sealpress.rpc.interceptors import Callers, Context, guarded
+from sealpress.rpc.scanning import Scans
 from sealpress.steps._office import Office
 from sealpress.steps._refusals import ulid_text
 from sealpress.steps._state import LogState
@@ -32,7 +29,6 @@ from sealpress.v1 import policy_pb2 as pb
 from sealpress.v1 import policy_pb2_grpc
 from sealpress.values import Artifact
 
-T = TypeVar("T")
 SIMULATED = 10_000
 SIMULATED_MAX = 100_000
 CHANGED_MAX = 1_000
@@ -45,7 +41,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     def __init__(self, flow: Flow, office: Office, callers: Callers, telemetry: Telemetry) -> None:
         """One for all listeners."""
         self._control = Control("policy", flow, office, callers, telemetry)
-        self._working = asyncio.Semaphore(1)
+        self._scans = Scans(1)
         self.telemetry = telemetry
 
     @guarded
@@ -70,7 +66,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
         """What is wrong with a file."""
         profile = await self._control.look(context, "ValidatePolicy", _profile)
         text = utf8(request.policy, "policy", POLICY_BYTES_MAX)
-        return pb.ValidatePolicyResponse(findings=await self._thread(lambda: findings(text.encode(), profile)))
+        return pb.ValidatePolicyResponse(findings=await self._scans.run(findings, text.encode(), profile))
 
     @guarded
     async def DiffPolicy(self, request: pb.DiffPolicyRequest, context: Context) -> pb.DiffPolicyResponse:
@@ -83,7 +79,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
             found = diff(old, new) if old is not None else []
             return [pb.PolicyDifference(line=one.line, text=one.text, loosening=one.loosening) for one in found]
 
-        return pb.DiffPolicyResponse(differences=await self._thread(work))
+        return pb.DiffPolicyResponse(differences=await self._scans.run(work))
 
     @guarded
     async def SimulatePolicy(self, request: pb.SimulatePolicyRequest, context: Context) -> pb.SimulatePolicyResponse:
@@ -94,7 +90,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
         logs = [one for one in self._control.flow.shared.logs.values() if request.log in ("", one.id)]
         if not logs:
             raise Malformed("there is no such log here", hint="leave `log` empty for all logs")
-        return await self._thread(lambda: _simulated(request, _compiled(request.policy, profile), logs))
+        return await self._scans.run(lambda: _simulated(request, _compiled(request.policy, profile), logs))
 
     @guarded
     async def ProposePolicy(self, request: pb.ProposePolicyRequest, context: Context) -> pb.ProposePolicyResponse:
@@ -102,10 +98,6 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
         record = await self._control.propose(context, request.proposal)
         told = views.whole_change(self._control.office.desk(), record.change_id).change
         return pb.ProposePolicyResponse(change=told, recorded=self._control.recorded())
-
-    async def _thread(self, work: Callable[[], T]) -> T:
-        async with self._working:
-            return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 def findings(body: bytes, profile: Profile) -> list[pb.Finding]:

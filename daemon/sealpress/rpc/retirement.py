@@ -6,8 +6,6 @@ touch a token: the custodian destroys, and looks on every slot.
 
 from __future__ import annotations
 
-import asyncio
-
 from sealpress.errors import NotPermitted
 from sealpress.flow import Flow
 from sealpress.governance import execution, stops
@@ -19,6 +17,7 @@ from sealpress.rpc import views
 from sealpress.rpc.control import Control, bounded
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.issuance import key_of, of_kind
+from sealpress.rpc.scanning import Scans
 from sealpress.steps._office import Office
 from sealpress.steps._refusals import ulid_text
 from sealpress.steps._state import LogState
@@ -40,7 +39,7 @@ class RetirementService(retirement_pb2_grpc.RetirementServiceServicer):
     def __init__(self, flow: Flow, office: Office, callers: Callers, telemetry: Telemetry) -> None:
         """One for all listeners."""
         self._control = Control("retirement", flow, office, callers, telemetry)
-        self._scans = asyncio.Semaphore(1)
+        self._scans = Scans(1)
         self.telemetry = telemetry
 
     @guarded
@@ -100,8 +99,7 @@ class RetirementService(retirement_pb2_grpc.RetirementServiceServicer):
         key = await self._control.look(context, "GetImpact", view)
         since = request.since or key.since or key.proposed.not_before
         logs = list(self._control.flow.shared.logs.values())
-        async with self._scans:
-            events = await asyncio.get_running_loop().run_in_executor(None, _impact, logs, key, since)
+        events = await self._scans.run(_impact, logs, key, since)
         return pb.GetImpactResponse(since=since, events=events[:IMPACT_MAX], truncated=len(events) > IMPACT_MAX)
 
     async def _execute(

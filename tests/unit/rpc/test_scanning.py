@@ -1,0 +1,63 @@
+"""Is what reads much of a log bounded also when its callers go away?"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.governed import Governed, caller
+from sealpress.flow import Flow
+from sealpress.rpc import audit
+from sealpress.rpc.audit import EXPLAINS_MAX, AuditService
+from sealpress.v1 import audit_pb2 as pb
+
+CALLS = 3 * EXPLAINS_MAX
+
+
+class Readers:
+    """Finds an auditor behind every call."""
+
+    def caller(self, context: Any) -> Any:
+        """He."""
+        del context
+        return caller("uri:auditor")
+
+
+async def test_a_scan_counts_until_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers who give up leave no more scans behind than there may be at a time, and later ones are answered."""
+    go_on, lock = threading.Event(), threading.Lock()
+    under_way = most = 0
+
+    def slow(*_: Any) -> pb.ListEventsResponse:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        go_on.wait(20)
+        with lock:
+            under_way -= 1
+        return pb.ListEventsResponse(next_seq=7)
+
+    async def permitted(*_: Any) -> None:
+        return
+
+    monkeypatch.setattr(audit, "_events", slow)
+    monkeypatch.setattr(Flow, "permit_audit", permitted)
+    async with Governed(tmp_path) as node:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * CALLS))
+        service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]
+        for _ in range(CALLS):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(service.ListEvents(pb.ListEventsRequest(), None), 0.02)
+        later = asyncio.create_task(service.ListEvents(pb.ListEventsRequest(), None))
+        await asyncio.sleep(0.05)
+        assert most == EXPLAINS_MAX
+        go_on.set()
+        answer = await asyncio.wait_for(later, 20)
+
+    assert answer.next_seq == 7

@@ -29,7 +29,7 @@ from sealpress.client.answers import (
 )
 from sealpress.client.config import ClientConfig
 from sealpress.client.errors import from_rpc, retry_wait_ms
-from sealpress.client.tls import credentials
+from sealpress.client.tls import KEEPALIVE, credentials
 from sealpress.client.token import TokenFile
 from sealpress.core.digests import Hasher
 from sealpress.errors import ConfigError, Invalid, Malformed, SealpressError
@@ -46,6 +46,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),  # else clients of one process share a connection, and so its streams
+    *KEEPALIVE,
 )
 
 
@@ -148,7 +149,10 @@ class AsyncClient:
         name = self._line(line)
         if name not in self._lines:
             answer = await self._ask(self._signing.GetKey, signing_pb2.GetKeyRequest(key=name))
-            self._lines[name] = line_info(answer.key)
+            info = line_info(answer.key)
+            if info.line != name:
+                raise Invalid("the answer is about another line", reason="ANSWER")
+            self._lines[name] = info
         return self._lines[name]
 
     async def sign(
@@ -165,7 +169,7 @@ class AsyncClient:
         """Sign one digest. Refusal, TransportError, or Invalid if the answer does not hold."""
         identifier = request_id or uuid.uuid4().hex
         request = sign_request(identifier, self._line(line), algorithm, digest, artifact, security_version, grant_id)
-        answer = await self._ask(self._signing.Sign, request)
+        answer = _about(identifier, await self._ask(self._signing.Sign, request))
         return check_answer(await self.key(line), algorithm, digest, answer)
 
     async def sign_batch(
@@ -187,7 +191,7 @@ class AsyncClient:
             identifier, self._line(line), algorithm, digests, names, sizes, security_version, expand=expand,
             grant_id=grant_id,
         )  # fmt: skip
-        answer = await self._ask(self._signing.SignBatch, request)
+        answer = _about(identifier, await self._ask(self._signing.SignBatch, request))
         return check_batch(await self.key(line), algorithm, digests, answer)
 
     async def sign_stream(
@@ -214,6 +218,8 @@ class AsyncClient:
                     raise error or Invalid("an answer to nothing that was asked", reason="ANSWER")
                 signed = None if error else check_answer(info, item.algorithm, item.digest, answer)
                 yield StreamAnswer(item, signed, error)
+            if under_way:
+                raise Invalid(f"{len(under_way)} items have no answer", reason="ANSWER")
         except grpc.RpcError as error:
             raise self._error(error) from None
         except asyncio.CancelledError:
@@ -250,7 +256,7 @@ class AsyncClient:
         except asyncio.CancelledError:
             raise sent.error or asyncio.CancelledError from None
         self._connected = True
-        return check_answer(info, algorithm, hasher.final(), answer)
+        return check_answer(info, algorithm, hasher.final(), _about(header.request_id, answer))
 
     # -- audit -----------------------------------------------------------------------------------------------------
 
@@ -308,6 +314,13 @@ class AsyncClient:
                     yield answer.event
         except grpc.RpcError as error:
             raise self._error(error) from None
+
+
+def _about(request_id: str, answer: Any) -> Any:
+    """The answer, if it is one to this request."""
+    if answer.request_id != request_id:
+        raise Invalid("the answer is about another request", reason="ANSWER")
+    return answer
 
 
 class _Sent:

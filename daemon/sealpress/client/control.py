@@ -6,6 +6,7 @@ does not hear the answer looks at the state. Does not: decide what to show or si
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,7 +16,7 @@ import grpc
 
 from sealpress.client.config import ClientConfig
 from sealpress.client.errors import from_rpc
-from sealpress.client.tls import credentials
+from sealpress.client.tls import KEEPALIVE, credentials
 from sealpress.client.token import TokenFile
 from sealpress.errors import ConfigError, SealpressError
 from sealpress.v1 import (
@@ -44,7 +45,10 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.enable_retries", 0),
+    *KEEPALIVE,
 )
+PAUSE_S = 1.0  # before a stream that the daemon ended is asked for again
+UNDER_WAY = frozenset({"in_review", "approved", "held", "active"})  # states of a grant that is not over
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +158,11 @@ class ControlClient:
         return answer
 
     def watch(self) -> Iterator[governance_pb2.Change]:
-        """What waits for us, as it comes."""
+        """What waits for us, as it comes; each change once."""
+        told: set[str] = set()
         for answer in self._follow(self._approval.Watch, approval_pb2.WatchRequest()):
-            if answer.HasField("change"):
+            if answer.HasField("change") and answer.change.change_id not in told:
+                told.add(answer.change.change_id)
                 yield answer.change
 
     # ---- keys ----
@@ -289,9 +295,13 @@ class ControlClient:
 
     def watch_grant(self, id_: str) -> Iterator[grant_pb2.Grant]:
         """Its states until it is over."""
+        last = None
         for answer in self._follow(self._grants.WatchGrant, grant_pb2.WatchGrantRequest(id=id_)):
-            if answer.HasField("grant"):
-                yield answer.grant
+            if answer.HasField("grant") and answer.grant != last:
+                last = answer.grant
+                yield last
+                if last.state not in UNDER_WAY:
+                    return
 
     def release(self, grant_id: str) -> grant_pb2.Grant:
         """Pass the last gate."""
@@ -389,12 +399,15 @@ class ControlClient:
         return answer
 
     def _follow(self, call: Callable[..., Any], request: Any) -> Iterator[Any]:
-        try:
-            for answer in call(request, metadata=self._metadata()):
-                self._connected = True
-                yield answer
-        except grpc.RpcError as error:
-            raise self._error(error) from None
+        """For as long as somebody listens: the daemon ends each stream after an hour, and one when it stops."""
+        while True:
+            try:
+                for answer in call(request, metadata=self._metadata()):
+                    self._connected = True
+                    yield answer
+            except grpc.RpcError as error:
+                raise self._error(error) from None
+            time.sleep(PAUSE_S)
 
     def _error(self, error: grpc.RpcError) -> SealpressError:
         found = from_rpc(error, connected=self._connected)

@@ -19,6 +19,14 @@ from sealpress.client.config import ClientConfig
 from sealpress.errors import TransportError
 from sealpress.reading import read_whole
 
+# A daemon that is gone without a word is noticed while a call waits for it, so that no stream waits for ever.
+KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
 THREE_THINGS = (
     "check three things: (1) the certificate in client.toml is issued by the CA that the server names as client_ca, "
     "(2) it is within its dates and made for client authentication, "

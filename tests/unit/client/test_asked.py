@@ -1,0 +1,211 @@
+"""Does the client take only what answers its own question, and does it notice when nobody answers any more?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+import grpc
+import pytest
+
+from sealpress.client import aio, control
+from sealpress.client.aio import AsyncClient, StreamItem
+from sealpress.client.answers import LineInfo
+from sealpress.client.config import ClientConfig
+from sealpress.client.control import ControlClient
+from sealpress.errors import Invalid, TransportError
+from sealpress.v1 import approval_pb2, grant_pb2, signing_pb2_grpc, types_pb2
+from sealpress.v1 import governance_pb2 as governance
+from sealpress.v1 import signing_pb2 as pb
+from sealpress.values import Format, Mode
+
+LINE = LineInfo("a/b/c/d/e", Mode.DIRECT, Format.ECDSA_DER, "test", "active", b"", b"", "", (), "", "", None)
+FAST = (
+    ("grpc.keepalive_time_ms", 200),
+    ("grpc.keepalive_timeout_ms", 200),
+    ("grpc.http2.ping_timeout_ms", 200),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+
+class Confused(signing_pb2_grpc.SigningServiceServicer):
+    """Answers something else each time."""
+
+    async def GetKey(self, request: Any, context: Any) -> pb.GetKeyResponse:  # noqa: N802
+        """Another line's."""
+        return pb.GetKeyResponse(key=types_pb2.Key(line="a/b/c/d/another", mode="direct", format="ecdsa-der"))
+
+    async def Sign(self, request: Any, context: Any) -> pb.SignResponse:  # noqa: N802
+        """Another request's."""
+        return pb.SignResponse(request_id="another")
+
+    async def SignBatch(self, request: Any, context: Any) -> pb.SignBatchResponse:  # noqa: N802
+        """The same."""
+        return pb.SignBatchResponse(request_id="another", count=1, signatures=[b"x"])
+
+    async def SignContent(self, parts: Any, context: Any) -> pb.SignResponse:  # noqa: N802
+        """The same."""
+        async for _ in parts:
+            pass
+        return pb.SignResponse(request_id="another")
+
+    async def SignStream(self, requests: Any, context: Any) -> AsyncIterator[pb.SignResponse]:  # noqa: N802
+        """Nothing, and says that this is all."""
+        async for _ in requests:
+            pass
+        for answer in ():
+            yield answer
+
+
+@pytest.fixture(autouse=True)
+def in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients of this module need no certificates."""
+    for module in (aio, control):
+        monkeypatch.setattr(module, "credentials", lambda _: None)
+    monkeypatch.setattr(grpc.aio, "secure_channel", lambda to, _, **how: grpc.aio.insecure_channel(to, **how))
+    monkeypatch.setattr(grpc, "secure_channel", lambda to, _, **how: grpc.insecure_channel(to, **how))
+
+
+async def _all(client: AsyncClient) -> None:
+    async for _ in client.sign_stream([StreamItem(bytes(32))], line=LINE.line):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda client: client.key("a/b/c/d/other"), "another line"),
+        (lambda client: client.sign(bytes(32), line=LINE.line), "another request"),
+        (lambda client: client.sign_batch(bytes(32), line=LINE.line), "another request"),
+        (lambda client: client.sign_content([b"x"], line=LINE.line), "another request"),
+        (_all, "1 items have no answer"),
+    ],
+)
+def test_what_answers_another_question_is_refused(ask: Any, words: str) -> None:
+    """A key of another line, an answer to another request, and a stream that ends too early are not taken."""
+
+    async def scenario() -> Invalid:
+        server = grpc.aio.server()
+        signing_pb2_grpc.add_SigningServiceServicer_to_server(Confused(), server)  # type: ignore[no-untyped-call]
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with AsyncClient(ClientConfig(signing=f"127.0.0.1:{port}", ca="")) as client:
+            client._lines[LINE.line] = LINE
+            with pytest.raises(Invalid) as caught:
+                await ask(client)
+        await server.stop(None)
+        return caught.value
+
+    error = asyncio.run(scenario())
+
+    assert error.reason == "ANSWER"
+    assert words in error.message
+
+
+@contextlib.contextmanager
+def served(service: str, method: str, answers: Any) -> Iterator[ControlClient]:
+    """A client of a daemon with this one method, a stream of answers."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    handlers = {method: grpc.unary_stream_rpc_method_handler(answers, None, lambda one: one.SerializeToString())}
+    server.add_registered_method_handlers(f"sealpress.v1.{service}", handlers)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    with ControlClient(ClientConfig(signing=address, control=address, ca="")) as client:
+        yield client
+    server.stop(None).wait()
+
+
+def test_a_grant_is_watched_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that the daemon ends after its hour says nothing about the grant: the client asks again."""
+    monkeypatch.setattr(control, "PAUSE_S", 0.0)
+    hours = iter([["in_review"], ["in_review"], [], ["in_review", "held"], ["held", "active", "exhausted"], ["late"]])
+
+    def watch(request: Any, context: Any) -> Iterator[grant_pb2.WatchGrantResponse]:
+        for state in next(hours):
+            yield grant_pb2.WatchGrantResponse(grant=grant_pb2.Grant(state=state))
+
+    with served("GrantService", "WatchGrant", watch) as client:
+        told = [grant.state for grant in client.watch_grant("g")]
+
+    assert told == ["in_review", "held", "active", "exhausted"]
+
+
+def test_what_waits_is_watched_for_as_long_as_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stays is told each change once, however often the daemon ends its stream."""
+    monkeypatch.setattr(control, "PAUSE_S", 0.0)
+    hours = iter([["a"], ["a", "b"], ["b"], ["c"]])
+
+    def watch(request: Any, context: Any) -> Iterator[approval_pb2.WatchResponse]:
+        for change_id in next(hours):
+            yield approval_pb2.WatchResponse(change=governance.Change(change_id=change_id))
+
+    with served("ApprovalService", "Watch", watch) as client:
+        told = [change.change_id for change in itertools.islice(client.watch(), 3)]
+
+    assert told == ["a", "b", "c"]
+
+
+class Wall:
+    """A way to the daemon that lets nothing through once it is closed, and says nothing about it."""
+
+    def __init__(self, target: str) -> None:
+        """Open."""
+        host, _, port = target.rpartition(":")
+        self.closed = threading.Event()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._far = socket.create_connection((host, int(port)))
+        self._ends = [self._listening, self._far]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left."""
+        for end in self._ends:
+            end.close()
+
+    def _accept(self) -> None:
+        near, _ = self._listening.accept()
+        self._ends.append(near)
+        threading.Thread(target=self._pass, args=(self._far, near), daemon=True).start()
+        self._pass(near, self._far)
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while part := source.recv(1 << 16):
+                if self.closed.is_set():
+                    return
+                target.sendall(part)
+
+
+def test_a_daemon_that_is_gone_without_a_word_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever follows a stream through a network that lets nothing through any more hears of it."""
+    assert {name for name, _ in FAST} == {name for name, _ in control.KEEPALIVE}
+    kept = [option for option in control._OPTIONS if option not in control.KEEPALIVE]
+    assert len(kept) + len(FAST) == len(control._OPTIONS)
+    monkeypatch.setattr(control, "_OPTIONS", (*kept, *FAST))
+    ended = threading.Event()
+
+    def watch(request: Any, context: Any) -> Iterator[approval_pb2.WatchResponse]:
+        yield approval_pb2.WatchResponse(change=governance.Change(change_id="a"))
+        ended.wait(20)
+
+    with served("ApprovalService", "Watch", watch) as client, Wall(client.config.control) as wall:
+        client.config = ClientConfig(signing="", control=wall.address, ca="")
+        changes = client.watch()
+        next(changes)
+        wall.closed.set()
+        with pytest.raises(TransportError) as caught:
+            next(changes)
+        ended.set()
+
+    assert caught.value.reason == "CONNECTION_LOST"

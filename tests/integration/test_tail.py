@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import grpc
+import pytest
 
 from kit.governed import LOW, Governed, ask, caller, digest, until
+from sealpress.flow import Flow
 from sealpress.governance import facts as f
 from sealpress.governance import stops
+from sealpress.rpc import audit
 from sealpress.rpc.audit import AuditService
 from sealpress.steps._state import Caller
-from sealpress.v1.audit_pb2 import ExplainRequest, TailRequest, TailResponse
+from sealpress.v1.audit_pb2 import ExplainRequest, ListEventsRequest, TailRequest, TailResponse
 from sealpress.v1.types_pb2 import Digest
 from sealpress.values import RecordType
 
@@ -102,3 +106,49 @@ async def test_a_requester_learns_nothing_of_others_in_his_batch(tmp_path: Path)
         request = next(event for event in found.events if event.type == "request")
 
         assert [one["seq"] for one in outcome["event"]["requests"]] == [request.seq]
+
+
+async def test_a_page_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large events make shorter lists, which go on where they ended; nothing is told twice or left out."""
+    async with Governed(tmp_path) as node:
+        await node.begin()
+        service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]
+        monkeypatch.setattr(Flow, "permit_audit", _permitted)
+        whole = await service.ListEvents(ListEventsRequest(), Reading(caller()))
+        monkeypatch.setattr(audit, "PAGE_BYTES", 1, raising=False)
+        pages = [await service.ListEvents(ListEventsRequest(), Reading(caller()))]
+        while pages[-1].next_seq:
+            pages.append(await service.ListEvents(ListEventsRequest(from_seq=pages[-1].next_seq), Reading(caller())))
+
+    assert len(whole.events) > 2
+    assert [len(page.events) for page in pages] == [1] * len(whole.events)
+    assert [event for page in pages for event in page.events] == list(whole.events)
+
+
+async def test_a_reader_holds_few_bytes_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of large records fewer are read at a time, and he is told all of them in order."""
+    monkeypatch.setattr(audit, "TAIL_PART_BYTES", 1, raising=False)
+    monkeypatch.setattr(Flow, "permit_audit", _permitted)
+    held: list[int] = []
+    part = audit._part
+
+    def counted(*asked: Any) -> Any:
+        found = part(*asked)
+        held.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(audit, "_part", counted)
+    async with Governed(tmp_path) as node:
+        await node.begin()
+        service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]
+        reading = Reading(caller())
+        await service.Tail(TailRequest(), reading)
+        records = [record.seq for record in node.records(*RecordType)]
+
+    assert reading.code is None
+    assert [answer.event.seq for answer in reading.told] == records
+    assert held == [1] * len(records) + [0]
+
+
+async def _permitted(*_: Any) -> None:
+    """Everybody."""

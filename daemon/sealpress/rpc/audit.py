@@ -31,7 +31,9 @@ from sealpress.tlog.record import Record
 from sealpress.v1 import audit_pb2 as pb
 from sealpress.v1 import audit_pb2_grpc, governance_pb2
 
-TAIL_PART = 256  # records read at a time
+TAIL_PART = 256  # records read at a time, and less once they have as many bytes
+TAIL_PART_BYTES = 1 << 20
+PAGE_BYTES = 16 << 20  # a list ends with the event that reaches it: who asked can take it, and goes on from there
 HEARTBEAT_S = 10.0
 EXPLAINS_MAX = 4  # scans at the same time
 
@@ -213,11 +215,11 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         while True:
             await self._flow.permit_audit(self._callers.still(caller), "Tail")
             seen = log.log.next_seq  # taken before reading: what comes later is waited for
-            records = await _threaded(_part, log, seq, at)
+            records, more = await _threaded(_part, log, seq, at)
             for record in records:
                 seq, at = record.seq + 1, record.next
                 await context.write(pb.TailResponse(event=_event(log, record), next_seq=seq))
-            if len(records) == TAIL_PART:
+            if more:
                 continue
             if not request.follow:
                 return
@@ -353,18 +355,21 @@ def _event(log: LogState, record: Record) -> pb.LogEvent:
     return _told(log, explain.describe(record))
 
 
-def _part(log: LogState, seq: int, at: Any) -> list[Record]:
+def _part(log: LogState, seq: int, at: Any) -> tuple[list[Record], bool]:
+    """The next records, and whether there may be more already."""
     found: list[Record] = []
+    size = 0
     for record in log.log.records(seq, at):
         found.append(record)
-        if len(found) == TAIL_PART:
-            break
-    return found
+        size += len(record.head_bytes) + len(record.names) + len(record.digests)
+        if len(found) == TAIL_PART or size >= TAIL_PART_BYTES:
+            return found, True
+    return found, False
 
 
 def _events(log: LogState, asked: pb.ListEventsRequest) -> pb.ListEventsResponse:
     """Governance records of a kind, or of all kinds that begin with `kind` and its dot."""
-    limit = views.count(asked.limit)
+    limit, size = views.count(asked.limit), 0
     found: list[pb.LogEvent] = []
     for record in log.log.records(asked.from_seq, None):
         event = record.head.event
@@ -376,9 +381,10 @@ def _events(log: LogState, asked: pb.ListEventsRequest) -> pb.ListEventsResponse
             and not (asked.kind.endswith(".") and event.kind.startswith(asked.kind))
         ):
             continue
-        if len(found) == limit:
+        if len(found) == limit or size >= PAGE_BYTES:
             return pb.ListEventsResponse(events=found, next_seq=record.seq)
         found.append(_event(log, record))
+        size += len(found[-1].json)
     return pb.ListEventsResponse(events=found)
 
 

@@ -4,9 +4,10 @@ Round robin by deficit: each turn a tenant may take QUANTUM_BYTES of journal, an
 hundred thousand digests of one tenant do not stand before the single digest of another. When a batch is cut is decided
 elsewhere (_gather.py); there is no fixed linger.
 
-Guarantees: at most `requests_pending_max` requests, and less than twice `requests_pending_bytes_max` besides one of
-each tenant; a full queue refuses with a delay, but for bytes nobody who has less than his share of them; a request that
-nobody waits for is never cut; requests of a blocked line stay where they are. Does not: decide, record or time out.
+Guarantees: at most `requests_pending_max` requests, and, besides one of each tenant, `requests_pending_bytes_max` times
+1 + 1/2 + ... + 1/n of n tenants, who came one after the other and each took his share of that moment; a full queue
+refuses with a delay, but for bytes nobody who has less than his share of them; a request that nobody waits for is never
+cut; requests of a blocked line stay where they are. Does not: decide, record or time out.
 """
 
 from __future__ import annotations

@@ -70,3 +70,17 @@ def test_requests_that_wait_take_no_more_than_their_bytes() -> None:
         queue.put(_Ticket(1))
     with pytest.raises(Busy, match="too many requests"):
         queue.put(_Ticket(1, tenant="c"))
+
+
+def test_tenants_one_after_the_other_have_their_shares_and_no_more() -> None:
+    """Who fills a queue that others filled before him has a share of it: together 1 + 1/2 + ... of its bytes."""
+    bytes_max, tenants = 100_000, 20
+    queue = Queue(Limits(requests_pending_bytes_max=bytes_max))
+    held = 0
+    for tenant in range(tenants):
+        with pytest.raises(Busy):
+            while True:
+                ticket = _Ticket(1, tenant=str(tenant))
+                queue.put(ticket)
+                held += ticket.cost
+    assert bytes_max < held <= bytes_max * sum(1 / n for n in range(1, tenants + 1))

@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 
 from kit.governed import CI, LOW, RELEASE, Governed, ask, caller, digest, policy_text, until
-from sealpress.errors import Busy, Refusal, Unavailable
+from sealpress.errors import Busy, OutcomeUnknown, Refusal, Unavailable
 from sealpress.governance import facts as f
 from sealpress.governance import stops
 from sealpress.hsm.link import DirectResult
@@ -352,6 +352,34 @@ async def test_direct_leaves_that_failed_cleanly_lapse_too(tmp_path: Path) -> No
         assert node.office.ledger.grants == {grant: 6}
     async with node.again() as later:
         assert later.office.ledger.grants == {grant: 6}
+
+
+async def test_what_a_former_process_may_have_signed_is_unknown_and_does_not_lapse(tmp_path: Path) -> None:
+    """Asked for again and not signed in time: whether it was signed before nobody knows, so its use is spent."""
+    node = Governed(tmp_path, lines={RELEASE: KeyClass.RELEASE}, direct=True)
+    await node.open()
+    await node.begin()
+    grant = await grant_for(node, RELEASE, uses=9)
+    one = ask(RELEASE, digest(1), grant_id=grant)
+    with failing(node, digest(1)), pytest.raises(Unavailable):
+        await node.sign(one)
+    await until(lambda: not node.shared.live)
+    await node.crash()
+    async with node.again() as later:
+
+        async def away(key: str, items: list[Any], size: int) -> list[DirectResult]:
+            raise Unavailable("the token is away", reason="SLOT_DOWN")
+
+        later.signer.direct = away  # type: ignore[method-assign]
+        asked = asyncio.create_task(later.sign(one))
+        await until(lambda: bool(later.shared.live))
+        later.clock.advance(400)
+        with pytest.raises(Refusal):
+            await asked
+        await until(lambda: not later.shared.live)
+        assert (lapsed_leaves(later), later.office.ledger.grants) == ([], {grant: 1})
+        with pytest.raises(OutcomeUnknown):
+            await later.sign(one)
 
 
 async def test_a_retry_that_comes_at_the_last_moment_lapses_once(tmp_path: Path) -> None:

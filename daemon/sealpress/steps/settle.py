@@ -103,7 +103,7 @@ def settle_direct(shared: Shared, line: Line, ticket: Ticket, parts: Sequence[Di
         answer = Settled(line.log.log, act, line.log.head.size, b"", signatures)
     elif unknown:
         status = OutcomeStatus.UNKNOWN
-        answer = OutcomeUnknown("the token may have signed, and nobody knows", hint="ask again with a new request_id")
+        answer = nobody_knows()
     else:
         status = OutcomeStatus.PARTIAL
         answer = _partial(act.count - len(ticket.signatures), act.count)
@@ -118,18 +118,21 @@ def settle_direct(shared: Shared, line: Line, ticket: Ticket, parts: Sequence[Di
 
 
 def lapse(shared: Shared, line: Line, durable: Durable) -> None:
-    """Too old to be signed, ever: recorded, and the callers may ask again with the same id for new leaves."""
+    """Too old to be signed, ever: recorded, and the callers may ask again with the same id for new leaves.
+
+    What a former process may have had signed is recorded as unknown.
+    """
     error = lapsed()
     for ticket in durable.tickets:
-        ticket.fail(error)
-    whole = [(ticket, ticket.act) for ticket in durable.tickets if ticket.act is not None and not ticket.signatures]
+        ticket.fail(error if ticket.ours else nobody_knows())
+    whole = [(one, one.act) for one in durable.tickets if one.act is not None and not one.signatures and one.ours]
     ended = [(ticket.ref, act.event) for ticket, act in whole]
     close(shared, line.log, line.name, line.key_id, ended, OutcomeStatus.LAPSED, [ticket for ticket, _ in whole])
     for ticket in durable.tickets:
-        if ticket.signatures and ticket.act is not None:  # direct: some of its leaves were signed
-            act = ticket.act
+        if (ticket.signatures or not ticket.ours) and ticket.act is not None:  # direct: some leaves may be signed
+            act, status = ticket.act, OutcomeStatus.LAPSED if ticket.ours else OutcomeStatus.UNKNOWN
             ended = [(ref, act.event) for ref in _unsigned(ticket, act)]
-            close(shared, line.log, line.name, line.key_id, ended, OutcomeStatus.LAPSED, [ticket])
+            close(shared, line.log, line.name, line.key_id, ended, status, [ticket])
     shared.telemetry.lapsed(line.name, len(durable.tickets))
 
 
@@ -150,6 +153,11 @@ def lapsed() -> Unavailable:
         hint="ask again with the same request_id: it gets a new leaf",
         retry_after_ms=1_000,
     )
+
+
+def nobody_knows() -> OutcomeUnknown:
+    """The same for leaves of which nobody knows."""
+    return OutcomeUnknown("the token may have signed, and nobody knows", hint="ask again with a new request_id")
 
 
 def close(

@@ -19,7 +19,7 @@ import tomli_w
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import structs
 
 from kit.approving import Person
@@ -92,19 +92,20 @@ class Custody:
         }  # fmt: skip
         self.node.config.write_text(tomli_w.dumps(config))
 
-    def objects(self) -> list[tuple[str, str]]:
-        """Class and label of every object on the token, as the module tells a stranger with the PIN."""
-        script = (
-            "import sys\nfrom pkcs11 import Attribute\nfrom sealpress.hsm import module\n"
+    def at_token(self, script: str, *arguments: str) -> str:
+        """What a stranger with the PIN is told: `session` writes on the token, `sys.argv[2:]` are the arguments."""
+        opened = (
+            "import sys\nfrom pkcs11 import Attribute, KeyType, ObjectClass\nfrom sealpress.hsm import module\n"
             "token = module.Token(module.TokenName('/usr/lib/softhsm/libsofthsm2.so', '', '', 'kit'))\n"
-            "token.login(sys.argv[1], bytes(32), ())\n"
-            "for one in token.open_session().get_objects(): print(one.object_class.name, one.label)\n"
+            "token.login(sys.argv[1], bytes(32), ())\nsession = token.open_session(write=True)\n"
         )
-        pin = str(self.node.directory / "pin")
-        done = subprocess.run(
-            [sys.executable, "-c", script, pin], env=self.node.env, capture_output=True, text=True, check=True
-        )
-        return sorted((line.split()[0], line.split()[1]) for line in done.stdout.splitlines())
+        command = [sys.executable, "-c", opened + script, str(self.node.directory / "pin"), *arguments]
+        return subprocess.run(command, env=self.node.env, capture_output=True, text=True, check=True).stdout
+
+    def objects(self) -> list[tuple[str, str]]:
+        """Class and label of every object on the token."""
+        told = self.at_token("for one in session.get_objects(): print(one.object_class.name, one.label)\n")
+        return sorted((line.split()[0], line.split()[1]) for line in told.splitlines())
 
 
 @pytest.fixture
@@ -197,6 +198,41 @@ def test_an_existing_key_is_adopted_with_its_risk(custody: Custody) -> None:
     assert custody.refused("adopt", silent, "--cka-label", "old") == "RISK_NOT_ACCEPTED"
     risky = key_change("key.adopt", "fielded", accepted_risk="x")
     assert custody.refused("adopt", risky, "--cka-label", "nobody") == "KEY_NOT_FOUND"
+
+
+def test_a_key_whose_public_object_is_of_another_is_not_adopted(custody: Custody) -> None:
+    """The private key itself must sign for the public key that is reported: whoever planted that has its other half."""
+    planted = ec.generate_private_key(ec.SECP256R1()).public_key()
+    point = planted.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    custody.at_token(
+        """
+(old,) = session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: "old"})
+same = {name: old[name] for name in (Attribute.ID, Attribute.LABEL, Attribute.EC_PARAMS)}
+old.destroy()
+session.create_object({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.KEY_TYPE: KeyType.EC, **same,
+                       Attribute.EC_POINT: bytes([4, 65]) + bytes.fromhex(sys.argv[2]), Attribute.TOKEN: True})
+""",
+        point.hex(),
+    )
+    risky = key_change("key.adopt", "fielded", accepted_risk="burned in since 2019")
+
+    assert custody.refused("adopt", risky, "--cka-label", "old") == "WRONG_SIGNATURE"
+
+
+@pytest.mark.parametrize("kind", ["p256", "p521", "ed25519", "rsa3072"])
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_key_is_adopted_as_its_line_will_use_it(tmp_path: Path, kind: str, direct: bool) -> None:
+    """It signs once in the line's own format; one that cannot is refused."""
+    formats = {"rsa3072": "rsa-pkcs1v15"} if direct else {}
+    format_ = formats.get(kind, "ecdsa-der" if direct else "tlog-proof")
+    custody = Custody(make_node(tmp_path / "n", keys={"old": (kind, "main", "proof", "tlog-proof")}))
+    change = key_change("key.adopt", "fielded", accepted_risk="burned in since 2019", format=format_)
+    code, document = custody.run("adopt", change, "--cka-label", "old")
+
+    if (kind, direct) == ("ed25519", True):
+        assert (code, document["error"]["reason"]) == (2, "CONFIG")
+    else:
+        assert (code, base64.b64decode(document["report"]["spki"])) == (0, custody.node.public("old"))
 
 
 def test_a_key_is_destroyed_and_searched_for(custody: Custody) -> None:

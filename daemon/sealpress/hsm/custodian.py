@@ -2,10 +2,11 @@
 
 Each act takes a mandate (custody.py) and gives a report for the governance log. The custodian is a process of its own,
 started on demand with a configuration of its own: the signer never makes or destroys keys, and the custodian signs
-nothing but a key's birth and its certificate request (GR-15).
+nothing but a key's birth, its adoption and its certificate request (GR-15).
 
 Guarantees: a key whose attributes, read back from the token, are not as demanded is destroyed again and reported as an
-error; the signature over its birth is verified before it is reported. Does not: choose keys, slots or persons.
+error; the signature over its birth is verified before it is reported, and that of an adopted key shows that both of
+its objects are of one key. Does not: choose keys, slots or persons.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from sealpress.errors import CannotStart, Invalid, NotPermitted
 from sealpress.hsm import objects
 from sealpress.hsm.custody import Mandate
 from sealpress.hsm.mechanisms import chosen
+from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.module import Token
 from sealpress.hsm.objects import SOFTWARE_TOKENS, Pair
-from sealpress.hsm.signatures import Cosigner, WrongSignature
-from sealpress.values import KeyClass
-from sealpress.verify import origin
+from sealpress.hsm.signatures import Cosigner, WrongSignature, direct_scheme
+from sealpress.values import Format, KeyClass, Mode
+from sealpress.verify import note, origin
 from sealpress.verify.change import Canonical, Hex32, Name, Natural, Text
+from sealpress.verify.direct import usual_algorithm
+
+_ADOPTION = b"sealpress/key-adopt\n"  # no artifact, and no checkpoint
 
 
 class Generated(Canonical, frozen=True, kw_only=True):
@@ -143,6 +148,7 @@ def adopt(token: Token, mandate: Mandate, name: bytes, label: str, operator: str
     wrong = objects.deviation(told, adopted=True)
     if wrong and asked.class_ is not KeyClass.TEST:
         raise Invalid(f"the key is not as it must be: {wrong}", reason="KEY_ATTRIBUTES", hint="generate a new one")
+    _try_out(token, pair, asked.format, _ADOPTION + mandate.change.sha256.encode())
     return Generated(
         key=asked.key,
         spki=base64.b64encode(pair.spki).decode(),
@@ -168,7 +174,34 @@ def destroy(token: Token, what: str, name: bytes, label: str, spki: bytes) -> in
 def sign(token: Token, pair: Pair, message: bytes) -> bytes:
     """The key's signature over a message that this process made; verified (L5)."""
     cosigner = Cosigner(pair.spki)
-    job = chosen(cosigner.job("", message), token.mechanisms)
+    raw = _operation(token, pair, cosigner.job("", message))
+    try:
+        return cosigner.finish(message, raw)
+    except WrongSignature:
+        raise _wrong() from None
+
+
+def pem(spki: bytes) -> str:
+    """The public key for `[key.<id>] public_key`."""
+    return load_der_public_key(spki).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _try_out(token: Token, pair: Pair, format_: Format, message: bytes) -> None:
+    """The private object signs for the public one, as its line will have it sign; the signature is thrown away."""
+    if format_ is Format.TLOG_PROOF:
+        sign(token, pair, message)
+        return
+    scheme, algorithm = direct_scheme(Mode.DIRECT, format_, pair.spki), usual_algorithm(note.public_key(pair.spki))
+    assert scheme is not None
+    digest = hashlib.new(algorithm.label, message).digest()
+    try:
+        scheme.finish(algorithm, digest, _operation(token, pair, scheme.job("", algorithm, digest)))
+    except WrongSignature:
+        raise _wrong() from None
+
+
+def _operation(token: Token, pair: Pair, asked: WorkerJob) -> bytes:
+    job = chosen(asked, token.mechanisms)
     session = token.open_session()
     pool = p11.Pool([int(session.handle)])
     try:
@@ -177,12 +210,12 @@ def sign(token: Token, pair: Pair, message: bytes) -> bytes:
         pool.close()
     if outcome.rv or outcome.session is None:
         raise CannotStart(f"the token did not sign (CKR 0x{outcome.rv:x})", reason="TOKEN_FAILED")
-    try:
-        return cosigner.finish(message, outcome.signature)
-    except WrongSignature:
-        raise CannotStart("the token's signature does not verify", reason="WRONG_SIGNATURE") from None
+    return outcome.signature
 
 
-def pem(spki: bytes) -> str:
-    """The public key for `[key.<id>] public_key`."""
-    return load_der_public_key(spki).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+def _wrong() -> CannotStart:
+    return CannotStart(
+        "the token's signature does not verify",
+        reason="WRONG_SIGNATURE",
+        hint="the private and the public object of this id and label may be of two keys; do not use them",
+    )

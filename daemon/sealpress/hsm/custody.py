@@ -19,7 +19,7 @@ from msgspec import structs
 
 from sealpress.errors import Invalid, NotPermitted
 from sealpress.hsm.pinned import Pinned
-from sealpress.values import KeyClass
+from sealpress.values import Format, KeyClass
 from sealpress.verify import approval
 from sealpress.verify.anchors import LineApprover, Officer, enrolments
 from sealpress.verify.change import ChangeRecord, decode
@@ -37,6 +37,7 @@ class KeyAsked(msgspec.Struct, frozen=True, kw_only=True):
     class_: KeyClass | None = msgspec.field(default=None, name="class")
     algorithm: str = ""
     slot: str = ""
+    format: Format = Format.TLOG_PROOF
     accepted_risk: str = ""
 
 

@@ -102,6 +102,12 @@ class Custody:
         command = [sys.executable, "-c", opened + script, str(self.node.directory / "pin"), *arguments]
         return subprocess.run(command, env=self.node.env, capture_output=True, text=True, check=True).stdout
 
+    def second_token(self, label: str) -> None:
+        """Beside the node's, with the same PIN and no keys."""
+        pin = (self.node.directory / "pin").read_text().strip()
+        command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", "5678-5678"]
+        subprocess.run(command, env=self.node.env, capture_output=True, check=True)
+
     def objects(self) -> list[tuple[str, str]]:
         """Class and label of every object on the token."""
         told = self.at_token("for one in session.get_objects(): print(one.object_class.name, one.label)\n")
@@ -248,6 +254,58 @@ def test_a_key_is_destroyed_and_searched_for(custody: Custody) -> None:
     assert (proof["destroyed"], proof["key_id"], proof["change_id"]) == (2, made["report"]["key_id"], "key.destroy-k1")
     assert [(one["slot"], one["logged_in"], one["found"]) for one in proof["slots"]] == [("s1", True, 0)]
     assert custody.refused("destroy", key_change("key.destroy", "k1"), "--key", "k1") == "KEY_NOT_FOUND"
+
+
+def test_an_interrupted_destruction_is_carried_on(custody: Custody) -> None:
+    """The private half is gone, the public one is not: the same command takes the rest, and proves that all is gone."""
+    _, made = custody.run("generate", key_change("key.issue", "k1"))
+    custody.add("k1", made)
+    custody.at_token("""
+(private,) = session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: "k1"})
+private.destroy()
+""")
+    code, document = custody.run("destroy", key_change("key.destroy", "k1"), "--key", "k1")
+
+    assert (code, document["report"]["destroyed"]) == (0, 1)
+    assert custody.objects() == [("PRIVATE_KEY", "old"), ("PUBLIC_KEY", "old")]
+
+
+def test_a_destruction_over_two_slots_is_carried_on(custody: Custody) -> None:
+    """One token gave up the key and the other did not answer: the next run does not stop at the first."""
+    _, made = custody.run("generate", key_change("key.issue", "k1"))
+    config = tomllib.loads(custody.node.config.read_text())
+    config["slot"]["s2"] = config["slot"]["s1"] | {"label": "second"}
+    custody.node.config.write_text(tomli_w.dumps(config))
+    custody.second_token("second")
+    custody.add("k1", made, slots=["s2", "s1"])
+    code, document = custody.run("destroy", key_change("key.destroy", "k1"), "--key", "k1")
+
+    assert (code, document["report"]["destroyed"]) == (0, 2)
+    assert {(one["slot"], one["found"]) for one in document["report"]["slots"]} == {("s1", 0), ("s2", 0)}
+
+
+def test_nothing_is_destroyed_while_a_slot_cannot_be_searched(custody: Custody) -> None:
+    """A configured token is not plugged in: nobody could say that the key is gone, so it stays."""
+    _, made = custody.run("generate", key_change("key.issue", "k1"))
+    config = tomllib.loads(custody.node.config.read_text())
+    config["slot"]["s2"] = config["slot"]["s1"] | {"label": "elsewhere"}
+    custody.node.config.write_text(tomli_w.dumps(config))
+    custody.add("k1", made)
+
+    assert custody.refused("destroy", key_change("key.destroy", "k1"), "--key", "k1") == "SEARCH_FAILED"
+    assert len(custody.objects()) == 4
+
+
+def test_without_login_half_a_key_is_not_taken_for_a_rest(custody: Custody) -> None:
+    """Private objects cannot be seen then: the public one is no sign that nothing else is there."""
+    _, made = custody.run("generate", key_change("key.issue", "k1"))
+    custody.add("k1", made)
+    config = tomllib.loads(custody.node.config.read_text())
+    del config["slot"]["s1"]["pin_file"]
+    custody.node.config.write_text(tomli_w.dumps(config))
+
+    assert custody.refused("destroy", key_change("key.destroy", "k1"), "--key", "k1") == "KEY_NOT_FOUND"
+    assert len(custody.objects()) == 4
 
 
 def test_what_remains_of_a_key_is_found(custody: Custody) -> None:

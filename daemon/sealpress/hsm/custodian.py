@@ -164,11 +164,11 @@ def adopt(token: Token, mandate: Mandate, name: bytes, label: str, operator: str
 
 
 def destroy(token: Token, what: str, name: bytes, label: str, spki: bytes) -> int:
-    """C_DestroyObject of both objects; how many. Refused unless the token's public key is the pinned one."""
+    """C_DestroyObject of both objects, or of what is left of them; how many. Refused for any but the pinned key."""
     session = token.open_session(write=True)
-    pair = objects.pair_of(session, what, name, label, spki)
-    objects.destroy(pair.private, pair.public)
-    return 2
+    left = objects.left_of(session, what, name, label, spki, seen=bool(token.logged_in()))
+    objects.destroy(*left)
+    return len(left)
 
 
 def sign(token: Token, pair: Pair, message: bytes) -> bytes:

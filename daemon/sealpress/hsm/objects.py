@@ -103,17 +103,7 @@ def find(session: Any, cka_id: bytes, label: str, spki: bytes = b"") -> tuple[li
 
 def pair_of(session: Any, what: str, cka_id: bytes, label: str, spki: bytes = b"") -> Pair:
     """The one key with this id and label, whose public key is `spki` where that is given. CannotStart otherwise."""
-    template: dict[Attribute, Any] = {}
-    if cka_id:
-        template[Attribute.ID] = cka_id
-    if label:
-        template[Attribute.LABEL] = label
-    try:
-        private = _objects(session, ObjectClass.PRIVATE_KEY, [template] if template else [])
-        public = _objects(session, ObjectClass.PUBLIC_KEY, [template] if template else [])
-        held = [(key, _spki(key)) for key in public]
-    except PKCS11Error as error:
-        raise answered(f"key {what} cannot be looked up", error) from None
+    private, held = _named_so(session, what, cka_id, label)
     if len(private) != 1 or len(held) != 1:
         raise CannotStart(
             f"key {what}: {len(private)} private and {len(held)} public objects on the token match, not one of each",
@@ -124,6 +114,18 @@ def pair_of(session: Any, what: str, cka_id: bytes, label: str, spki: bytes = b"
     if found is None or (spki and found != spki):
         raise CannotStart(f"key {what}: the token's public key is not the pinned one", reason="KEY_MISMATCH")
     return Pair(private[0], held[0][0], found)
+
+
+def left_of(session: Any, what: str, cka_id: bytes, label: str, spki: bytes, *, seen: bool) -> list[Any]:
+    """Both objects of the pinned key, or what an interrupted destruction left of them. CannotStart as of pair_of.
+
+    `seen`: after a login; without one a private object that is not seen may be there all the same.
+    """
+    private, held = _named_so(session, what, cka_id, label)
+    if seen and not private and all(found == spki for _, found in held):
+        return [key for key, _ in held]
+    pair = pair_of(session, what, cka_id, label, spki)
+    return [pair.private, pair.public]
 
 
 def attributes(private: Any) -> dict[str, bool]:
@@ -172,6 +174,21 @@ def destroy(*objects: Any) -> None:
             one.destroy()
         except PKCS11Error as error:
             raise answered("the token does not destroy a key", error) from None
+
+
+def _named_so(session: Any, what: str, cka_id: bytes, label: str) -> tuple[list[Any], list[tuple[Any, bytes | None]]]:
+    """Private and public objects with this id and label, these with their SPKI."""
+    template: dict[Attribute, Any] = {}
+    if cka_id:
+        template[Attribute.ID] = cka_id
+    if label:
+        template[Attribute.LABEL] = label
+    try:
+        private = _objects(session, ObjectClass.PRIVATE_KEY, [template] if template else [])
+        public = _objects(session, ObjectClass.PUBLIC_KEY, [template] if template else [])
+        return private, [(key, _spki(key)) for key in public]
+    except PKCS11Error as error:
+        raise answered(f"key {what} cannot be looked up", error) from None
 
 
 def _objects(session: Any, class_: ObjectClass, templates: list[dict[Attribute, Any]]) -> list[Any]:

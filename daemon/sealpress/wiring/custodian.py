@@ -21,7 +21,7 @@ from typing import Any
 from sealpress.clock import SystemClock
 from sealpress.config import Config, KeySection, SlotSection, load, resolve
 from sealpress.core import p11
-from sealpress.errors import ConfigError, CoreError, Damaged, Invalid
+from sealpress.errors import CannotStart, ConfigError, CoreError, Damaged, Invalid
 from sealpress.hsm import certify, custodian, custody, objects, search
 from sealpress.hsm.custody import Mandate
 from sealpress.hsm.module import Token, TokenName
@@ -30,6 +30,7 @@ from sealpress.reading import read_whole
 from sealpress.verify import note
 
 _NS = 1_000_000_000
+_HINT_GONE = "check `cka_id` and `cka_label`; what was destroyed before stands in the report of that run"
 _NO_TAG_KEY = bytes(p11.TAG_BYTES)  # nothing is remembered: a person stands before it
 
 
@@ -139,24 +140,31 @@ def attach(office: Office, change: Path, key: str, chain: Path) -> certify.Certi
 
 
 def destroy(office: Office, change: Path, key: str) -> custodian.DestroyProof:
-    """Destroy the key on its slots, then search every slot; Damaged KEY_REMAINS if it is still somewhere."""
+    """Destroy the key on its slots, then search every slot; Damaged KEY_REMAINS if it is still somewhere.
+
+    What an interrupted run left is destroyed by the next one, which reports what was still there.
+    """
     mandate = office.mandate(change, ("key.destroy",), key)
     section, spki = office.key(key)
     name = bytes.fromhex(section.cka_id)
     modules = {office.slot(slot).module for slot in section.slots}
     if len(modules) != 1:
         raise ConfigError(f"[key.{key}] has slots of several modules", hint="one run for each: name one slot at a time")
+    asks = _asks(office, name, section.cka_label, spki)
+    search.search_all(asks)  # nothing is destroyed of which nobody could say afterwards that it is gone
     destroyed = 0
     for slot in section.slots:
         with _token(office, office.slot(slot)) as token:
             destroyed += custodian.destroy(token, key, name, section.cka_label, spki)
+    if not destroyed:
+        raise CannotStart(f"key {key}: nothing of it is on its slots", reason="KEY_NOT_FOUND", hint=_HINT_GONE)
     proof = custodian.DestroyProof(
         key=key,
         line=section.line,
         key_id=hashlib.sha256(spki).hexdigest(),
         change_id=mandate.change.change_id,
         destroyed=destroyed,
-        slots=search.search_all(_asks(office, name, section.cka_label, spki)),
+        slots=search.search_all(asks),
         time=office.now,
         operator=office.operator,
     )

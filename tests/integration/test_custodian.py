@@ -241,6 +241,16 @@ def test_a_key_is_adopted_as_its_line_will_use_it(tmp_path: Path, kind: str, dir
         assert (code, base64.b64decode(document["report"]["spki"])) == (0, custody.node.public("old"))
 
 
+def test_a_report_that_cannot_be_written_is_not_lost(custody: Custody) -> None:
+    """The key is made by then and is made once: what should have gone to the file stands on stdout."""
+    output = custody.node.directory / "nowhere" / "report.json"
+    code, document = custody.run("generate", key_change("key.issue", "k1"), "--output", str(output))
+
+    assert code == 4
+    assert document["report"]["key"] == "k1"
+    assert document["public_key"].startswith("-----BEGIN PUBLIC KEY-----")
+
+
 def test_a_key_is_destroyed_and_searched_for(custody: Custody) -> None:
     """Both objects go, every slot is searched, and the proof says what was looked at."""
     _, made = custody.run("generate", key_change("key.issue", "k1"))

@@ -1,7 +1,7 @@
 """`sealpress custodian`: make, adopt, certify or destroy one key on a token, under an approved change record.
 
-Guarantees: the report is on stdout or in `--output`, one JSON document; without an approved change nothing is touched.
-Does not: send the report anywhere: `sealpress key` does.
+Guarantees: the report is one JSON document, in `--output` or on stdout, and there too if that file cannot be written;
+without an approved change nothing is touched. Does not: send the report anywhere: `sealpress key` does.
 """
 
 from __future__ import annotations
@@ -99,5 +99,9 @@ def _hand_out(document: dict[str, Any], output: Path | None) -> None:
     if output is None:
         emit(document)
         return
-    output.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+    try:
+        output.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+    except OSError:
+        emit(document)  # what was done to the token is done, and nothing else tells of it
+        raise
     say(f"written to {output}")

@@ -251,6 +251,23 @@ def test_a_report_that_cannot_be_written_is_not_lost(custody: Custody) -> None:
     assert document["public_key"].startswith("-----BEGIN PUBLIC KEY-----")
 
 
+def test_a_key_that_cannot_be_read_back_leaves_nothing(custody: Custody) -> None:
+    """A token that makes a key and then does not tell its public half: no key stays without its proof."""
+    before = custody.objects()
+    told = custody.at_token("""
+from pkcs11.exceptions import DeviceError
+from sealpress.errors import CannotStart
+from sealpress.hsm import objects
+def silent(key): raise DeviceError
+objects.public_spki = silent
+try: objects.make(session, "p256", b"id", "k1")
+except CannotStart as error: print(error.reason)
+""")
+
+    assert told == "TOKEN_FAILED\n"
+    assert custody.objects() == before
+
+
 def test_a_key_is_destroyed_and_searched_for(custody: Custody) -> None:
     """Both objects go, every slot is searched, and the proof says what was looked at."""
     _, made = custody.run("generate", key_change("key.issue", "k1"))

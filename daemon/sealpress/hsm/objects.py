@@ -75,10 +75,7 @@ def make(session: Any, kind: str, cka_id: bytes, label: str, template: Mapping[A
             refusal = answered(f"the token makes no {kind} key", error)
     else:
         raise refusal
-    try:
-        spki = public_spki(public)
-    except PKCS11Error as error:
-        raise answered(f"the token's new {kind} key cannot be read back", error) from None
+    spki = _spki(public)
     if spki is None:
         destroy(private, public)
         raise CannotStart(f"the token's new {kind} key cannot be read back", reason="TOKEN_FAILED")

@@ -52,6 +52,7 @@ _CURVES = {known.oid: known.curve for known in CURVES}
 _RSA_BITS = {f"rsa{bits}": bits for bits in (2048, 3072, 4096)}
 _LATTICES = {known.kind: known.number for known in PARAMETER_SETS}
 _ED25519 = bytes.fromhex("06032b6570")
+_ED25519_BYTES = 32
 _SESSION_GONE = frozenset({0xB0, 0xB3})  # CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID
 _VENDOR = 0x8000_0000  # CKA_VENDOR_DEFINED
 _SESSIONS_UNLIMITED = frozenset({0, (1 << 64) - 1})
@@ -335,24 +336,24 @@ def _public(key: Any) -> note.PublicKey:
         if known is None:
             raise ValueError("another parameter set")
         return known.public.from_public_bytes(bytes(key[Attribute.VALUE]))
-    point = _octets(key[Attribute.EC_POINT])
+    value = bytes(key[Attribute.EC_POINT])
     if key.key_type == KeyType.EC:
-        return ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[bytes(key[Attribute.EC_PARAMS])], point)
+        curve = _CURVES[bytes(key[Attribute.EC_PARAMS])]
+        return ec.EllipticCurvePublicKey.from_encoded_point(curve, _octets(value, 1 + 2 * ((curve.key_size + 7) // 8)))
     if key.key_type == KeyType.EC_EDWARDS:
-        return ed25519.Ed25519PublicKey.from_public_bytes(point)
+        return ed25519.Ed25519PublicKey.from_public_bytes(_octets(value, _ED25519_BYTES))
     raise ValueError("another kind of key")
 
 
-def _octets(value: bytes) -> bytes:
-    """EC_POINT is a DER octet string by the standard, and the bare point with some modules.
-
-    A bare point of P-521 cannot be taken for one: its x begins with 0 or 1.
-    """
+def _octets(value: bytes, bare: int) -> bytes:
+    """EC_POINT is a DER octet string by the standard, and the bare point, of so many bytes, with some modules."""
+    if len(value) == bare:
+        return value
     for head in (2, 3):  # length in one byte, or in two
         length = len(value) - head
         if value[:head] == (bytes([4, length]) if head == 2 and length < 128 else bytes([4, 0x81, length & 0xFF])):
-            return bytes(value[head:])
-    return bytes(value)
+            return value[head:]
+    return value
 
 
 PRIVATE_TEMPLATE = {

@@ -63,9 +63,12 @@ def sha256_of(spki: str) -> str:
 
 
 def algorithm_of(spki: str) -> str:
-    """As a key request names it; empty for a key of another kind."""
+    """As a key request names it; empty for a key of another kind, and for another spelling than the canonical one."""
     try:
-        public = note.public_key(base64.b64decode(spki, validate=True))
+        raw = base64.b64decode(spki, validate=True)
+        public = note.public_key(raw)
+        if note.canonical_spki(raw) != raw:
+            return ""
     except (Invalid, ValueError):
         return ""
     match public:

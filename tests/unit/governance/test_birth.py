@@ -68,6 +68,16 @@ def test_the_kind_is_the_approved_one(kind: str) -> None:
     assert rules.algorithm_of(report.spki) == kind.replace("nothing", "")
 
 
+def test_a_public_key_has_one_spelling() -> None:
+    """A compressed point is the same key under another id, which no list and no line would know it by."""
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    point = public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    head = bytes.fromhex("3039301306072a8648ce3d020106082a8648ce3d030107032200")
+
+    assert rules.algorithm_of(base64.b64encode(_spki(public)).decode()) == "p256"
+    assert rules.algorithm_of(base64.b64encode(head + point).decode()) == ""
+
+
 def test_a_proof_counts_for_its_own_birth_only() -> None:
     """No proof, another change's, another operator's, other attributes, another key's: each is told."""
     record, report = case()

@@ -416,7 +416,9 @@ def _check_shares(desk: Desk, asked: c.SharesRequest) -> None:
     desk.key(asked.key, asked.line)
     if asked.set_id in desk.state.shares:
         raise Precondition("this set of shares is there already", reason="SHARES_WRONG", hint="a new set has a new id")
-    persons = [desk.state.identities.get(custodian) for custodian in asked.custodians]
-    distinct = len(set(asked.custodians)) == len(asked.custodians) == asked.n == len(asked.commitments)
-    if not distinct or asked.m > asked.n - 1 or any(person is None or person.kind != "person" for person in persons):
-        raise Malformed("m of n needs m <= n - 1 and n custodians who are different persons", reason="SHARES_WRONG")
+    known = [desk.state.identities.get(custodian) for custodian in asked.custodians]
+    persons = all(one is not None and (one.kind, one.state) == ("person", "active") for one in known)
+    distinct = all(len(named) == len(set(named)) == asked.n for named in (asked.custodians, asked.commitments))
+    if not distinct or not persons or asked.m > asked.n - 1:
+        text = "m of n needs m <= n - 1, n different shares, and n custodians who are different active persons"
+        raise Malformed(text, reason="SHARES_WRONG")

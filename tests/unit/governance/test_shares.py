@@ -1,0 +1,31 @@
+"""Do n custodians hold n shares?"""
+
+from __future__ import annotations
+
+import pytest
+
+from kit.town import Town
+from kit.townsfolk import LINES, person
+from sealpress.errors import Malformed
+from sealpress.governance import changes as c
+from sealpress.governance import proposals
+from sealpress.governance.desk import Desk
+
+LINE = next(line for line, class_ in LINES.items() if class_ == "firmware")
+
+
+def test_one_share_is_not_given_twice() -> None:
+    """GR-61: with two of the same, the key is lost although m custodians are there."""
+    town = Town()
+    desk = Desk(town.state, town.policy, town.now, lambda: "id")
+    people = tuple(person(name) for name in ("kim", "karl", "tom"))
+    request = c.SharesRequest(
+        key="k-firmware", line=LINE, set_id="s1", m=2, n=3, custodians=people, commitments=("a", "b", "c")
+    )
+    twice = c.SharesRequest(
+        key="k-firmware", line=LINE, set_id="s1", m=2, n=3, custodians=people, commitments=("a", "b", "a")
+    )
+
+    proposals.check(desk, "recovery.shares", request)
+    with pytest.raises(Malformed, match="shares"):
+        proposals.check(desk, "recovery.shares", twice)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealpress.errors import Invalid, Malformed, Precondition
@@ -36,7 +37,7 @@ def certify(desk: Desk, actor: Actor, key: str, chain: str) -> list[f.Fact]:
         certificates = x509.load_pem_x509_certificates(chain.encode())
         public = certificates[0].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         key_id = hashlib.sha256(canonical_spki(public)).hexdigest()
-    except (ValueError, TypeError, Invalid) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, Invalid) as error:
         raise Malformed(
             f"the chain: {error}", reason="CHAIN_INVALID", hint="PEM, the key's certificate first"
         ) from None

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
@@ -25,7 +25,8 @@ from sealpress.verify.change import Canonical, Hex32, Name
 from sealpress.verify.curves import HASHES
 from sealpress.verify.direct import usual_algorithm
 
-CHAIN_MAX = 10
+CHAIN_MAX = 8  # as many as the governance log takes
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
 Sign = Callable[[bytes], bytes]
 
 
@@ -64,11 +65,12 @@ def attach(key: str, spki: bytes, chain: bytes, operator: str, now: int) -> Cert
     """The chain's report; Invalid CHAIN if it is not this key's, broken, or not valid now."""
     try:
         found = x509.load_pem_x509_certificates(chain)
-    except ValueError as error:
+        own = _spki(found[0].public_key())
+    except _UNREADABLE as error:
         raise _chain(f"it cannot be read: {error}") from None
     if len(found) > CHAIN_MAX:
         raise _chain(f"it has more than {CHAIN_MAX} certificates")
-    if _spki(found[0].public_key()) != spki:
+    if own != spki:
         raise _chain("its first certificate is of another key")
     moment = datetime.fromtimestamp(now, UTC)
     for position, one in enumerate(found):
@@ -85,7 +87,7 @@ def _check_issued(one: x509.Certificate, issuer: x509.Certificate, position: int
     try:
         one.verify_directly_issued_by(issuer)
         authority = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *_UNREADABLE):
         raise _chain(f"certificate {position} is not issued by the next one") from None
     except x509.ExtensionNotFound:
         authority = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import json
@@ -187,6 +188,25 @@ except Invalid as error: print(error.reason, error.message)
     assert done.stdout.startswith("KEY_ATTRIBUTES")
     assert "extractable is true, never_extractable is false" in done.stdout
     assert custody.objects() == before
+
+
+def test_a_token_that_refuses_a_wish_is_not_asked_for_more(custody: Custody) -> None:
+    """MODIFIABLE is not known everywhere: the key that is made without it signs, and derives nothing all the same."""
+    told = custody.at_token("""
+from pkcs11.exceptions import AttributeTypeInvalid
+from sealpress.hsm import objects
+make = objects.generate_pair
+def narrow(session, kind, cka_id, label, private, public):
+    if Attribute.MODIFIABLE in private:
+        raise AttributeTypeInvalid
+    return make(session, kind, cka_id, label, private, public)
+objects.generate_pair = narrow
+made = objects.attributes(objects.make(session, "p256", b"id", "k1").private)
+print(sorted(name for name, value in made.items() if value))
+""")
+
+    may = {"always_sensitive", "local", "modifiable", "never_extractable", "private", "sensitive", "sign", "token"}
+    assert ast.literal_eval(told) == sorted(may)
 
 
 def test_an_existing_key_is_adopted_with_its_risk(custody: Custody) -> None:

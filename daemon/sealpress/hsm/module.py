@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute, KeyType, ObjectClass
 from pkcs11.attributes import AttributeMapper, handle_bool
+from pkcs11.constants import DEFAULT
 from pkcs11.exceptions import AttributeTypeInvalid, PKCS11Error
 
 from sealpress.core import p11
@@ -363,6 +364,7 @@ PRIVATE_TEMPLATE = {
     Attribute.SIGN: True,
     Attribute.DECRYPT: False,
     Attribute.UNWRAP: False,
+    Attribute.DERIVE: DEFAULT,  # false unless asked for, and python-pkcs11 asks for it
 }
 
 

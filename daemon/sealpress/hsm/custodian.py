@@ -96,6 +96,12 @@ def generate(
             reason="KEY_EXISTS",
             hint=f"its CKA_ID is {name.hex()}; take its report from the first run, or destroy it and propose again",
         )
+    if any(objects.find(session, b"", asked.key)):
+        raise CannotStart(
+            f"a key with the label {asked.key!r} is on the token already",
+            reason="KEY_EXISTS",
+            hint="propose it with another id, or take the other key away first",
+        )
     pair = objects.make(session, asked.algorithm, name, asked.key, template)
     try:
         told = objects.attributes(pair.private)

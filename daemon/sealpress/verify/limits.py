@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from sealpress.errors import ConfigError
+from sealpress.reading import read_whole
 
 LIMITS_BYTES_MAX = 1 << 20
 Natural = Annotated[int, Meta(ge=0)]
@@ -55,12 +56,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 def load_limits(path: Path) -> Limits:
     """Read the file; ConfigError names it and what is wrong."""
     try:
-        with path.open("rb") as file:
-            body = file.read(LIMITS_BYTES_MAX + 1)
+        body = read_whole(path, LIMITS_BYTES_MAX)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="give the limits file with --limits") from error
-    if len(body) > LIMITS_BYTES_MAX:
-        raise ConfigError(f"{path}: larger than {LIMITS_BYTES_MAX} bytes", hint="join ranges of [[void]] that touch")
+        hint = "give the limits file with --limits; join ranges of [[void]] that touch"
+        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
     try:
         return msgspec.toml.decode(body, type=Limits)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:

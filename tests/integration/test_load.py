@@ -47,6 +47,16 @@ def test_the_command_line_says_what_it_saw(node: Node) -> None:
     assert "is another machine" in far.stderr
 
 
+def test_one_connection_may_have_as_many_calls_as_it_likes(node: Node) -> None:
+    """300 calls on one connection, the next with each answer: those beyond the limit of streams wait for their turn."""
+    plan = Plan(client=str(node.directory / "client.toml"), line=PROOF, in_flight=300, seconds=1.0, warmup_s=0.0)
+    result = run(plan)
+
+    assert not result.failed
+    assert not result.refused
+    assert result.answers.total > 300
+
+
 def test_thousands_of_calls_that_come_at_once_are_answered(node: Node) -> None:
     """4,096 calls on 64 connections in one moment: the queue has room for them, so none is cut off before it."""
     plan = Plan(client=str(node.directory / "client.toml"), line=PROOF, in_flight=4_096, connections=64, processes=2,

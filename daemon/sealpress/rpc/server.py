@@ -117,6 +117,9 @@ def options(limits: Limits, metadata_bytes_max: int = METADATA_BYTES_MAX) -> lis
         ("grpc.max_send_message_length", -1),  # what we answer is bounded by what was asked
         ("grpc.max_metadata_size", metadata_bytes_max),
         ("grpc.max_concurrent_streams", limits.streams_per_connection_max),
+        # calls that were answered and not yet freed: without room for some, gRPC counts them among the streams, and
+        # resets calls of a caller who keeps to his limit
+        ("grpc.http2.max_deallocating_streams", 2 * limits.streams_per_connection_max),
         ("grpc.max_allowed_incoming_connections", limits.connections_max),
         # calls that the loop has yet to take up: of more than 1,000, gRPC cancels some, without a reason or a delay
         ("grpc.server.max_pending_requests", guard),

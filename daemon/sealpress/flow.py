@@ -69,15 +69,18 @@ class Flow:
         begun = self.begin(ask, caller)
         return self._settled(begun) if isinstance(begun, Ticket) else begun
 
-    def begin(self, ask: SignAsk, caller: Caller) -> Ticket | Coroutine[Any, Any, Settled]:
-        """The ticket to wait for, with `leave` at the end; or, where more must come first, the rest of `sign`."""
+    def begin(self, ask: SignAsk, caller: Caller, *, streamed: bool = False) -> Ticket | Coroutine[Any, Any, Settled]:
+        """The ticket to wait for, with `leave` at the end; or, where more must come first, the rest of `sign`.
+
+        `streamed`: it is an item of a stream.
+        """
         try:
             found = admit.admit(self.shared, ask, caller)
         except RECORDED as refusal:
             return self._refused(refusal, ask, caller)
             # Stop here: nothing is recorded, nobody was answered, nothing can be signed.
         if isinstance(found, Ticket):
-            return self._enqueue(found)
+            return self._enqueue(found, streamed)
             # Stop here: nothing is recorded; the caller's connection breaks and he asks again.
         return self._later(found, ask, caller)
 
@@ -316,17 +319,18 @@ class Flow:
         task = asyncio.get_running_loop().create_task(self._guarded(name, log, work), name=name)
         self._tasks.append(task)
 
-    def _enqueue(self, ticket: Ticket) -> Ticket:
+    def _enqueue(self, ticket: Ticket, streamed: bool = False) -> Ticket:
         """At the end of the queue; one that is under way already stays where it is."""
         live, key = self.shared.live, ticket.key
         if live.get(key) is ticket:
             return ticket
         line, log, now_ns = ticket.line, ticket.line.log, ticket.started_ns
+        ticket.streamed = streamed
         log.queue.put(ticket)
         ticket.enter(now_ns)
         live[key] = ticket
-        gather, pace = log.gather, line.pace
-        if not gather.waiting or gather.wait_ns(now_ns, log.queue.work, pace.due_ns, pace.each_ns) == 0:
+        gather, pace, queue = log.gather, line.pace, log.queue
+        if not gather.waiting or gather.wait_ns(now_ns, queue.work, pace.due_ns, pace.each_ns, queue.items) == 0:
             log.changed.set()
         return ticket
 
@@ -348,14 +352,14 @@ class Flow:
 
     async def _gathered(self, log: LogState) -> None:
         """Until it is time to cut (_gather.py). Facts of governance and urgent records wait for nobody."""
-        gather, clock = log.gather, self.shared.clock
+        gather, clock, queue = log.gather, self.shared.clock, log.queue
 
         def wait_ns() -> int:
             if log.facts or (log.events and log.urgent):
                 return 0
             paces = [line.pace for line in log.queue.lines() if not self._blocked(line)]
             free_ns, each_ns = min([(pace.due_ns, pace.each_ns) for pace in paces], default=(0, 0))
-            return gather.wait_ns(clock.monotonic_ns(), log.queue.work, free_ns, each_ns)
+            return gather.wait_ns(clock.monotonic_ns(), queue.work, free_ns, each_ns, queue.items)
 
         gather.waiting = True
         try:

@@ -186,7 +186,7 @@ class Stream:
     def _begin(self, request: pb.SignRequest, caller: Callable[[], Caller]) -> None:
         item = _Item(request.request_id, self)
         try:
-            begun = self._flow.begin(convert.sign_ask(request, self._limits), caller())
+            begun = self._flow.begin(convert.sign_ask(request, self._limits), caller(), streamed=True)
         except Exception as error:
             item.set_exception(error)
             return

@@ -91,7 +91,8 @@ class Ticket:
 
     __slots__ = (
         "act", "ask", "caller", "cost", "decided", "decision", "expires_ns", "failure", "gather", "key", "line",
-        "names", "ours", "pace", "phase", "same", "settled", "signatures", "snapshot", "started_ns", "waiters",
+        "names", "ours", "pace", "phase", "same", "settled", "signatures", "snapshot", "started_ns", "streamed",
+        "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +120,7 @@ class Ticket:
         self.names = names  # the record's names column
         self.started_ns = started_ns
         self.cost = 512 + len(ask.digests) + len(names)  # bytes in the journal, about
+        self.streamed = False  # it is an item of a stream: whoever asks does not wait for it to ask again
         self.phase = Phase.QUEUED
         self.waiters: list[Waiter] = []
         self.act: Stored | None = None  # from DURABLE on

@@ -47,6 +47,7 @@ class Queue:
         self._size = 0
         self._bytes = 0
         self.work = 0  # requests, where one of many digests counts as one more for each DIGESTS_AS_ONE
+        self.items = 0  # of them, those of streams
 
     def __len__(self) -> int:
         """How many requests stand here."""
@@ -132,7 +133,7 @@ class Queue:
         """Take out everything, when the node stops."""
         tickets = [ticket for tenant in self._tenants.values() for row in tenant.lines.values() for ticket in row]
         self._tenants.clear()
-        self._size = self._bytes = self.work = 0
+        self._size = self._bytes = self.work = self.items = 0
         return tickets
 
     def _full(self) -> Busy:
@@ -148,6 +149,7 @@ class Queue:
         self._bytes += cost
         tenant.bytes += cost
         self.work += sign * (1 + ticket.ask.count // DIGESTS_AS_ONE)
+        self.items += sign * ticket.streamed
 
     def _tenant(self, ticket: Ticket) -> _Tenant:
         tenant = self._tenants.get(ticket.line.tenant)

@@ -203,6 +203,16 @@ def test_as_many_are_enough_for_a_slow_token(crowd: Crowd) -> None:
     assert crowd.gather.wait_ns(now_ns, ENOUGH - 1, now_ns + SECOND, SLOW_NS) == SECOND
 
 
+def test_four_items_of_streams_are_enough_where_one_call_is(crowd: Crowd) -> None:
+    """With a quick token a batch of items is as large again, and again; with a slow one as large as of calls."""
+    now_ns, many = crowd.clock.monotonic_ns(), 4 * ENOUGH
+    crowd.come(3 * many)  # most of them in the token's hands
+    assert crowd.gather.wait_ns(now_ns, many - 1, 0, items=many - 1) > 0
+    assert crowd.gather.wait_ns(now_ns, many, 0, items=many) == 0
+    assert crowd.gather.wait_ns(now_ns, many - 3, 0, items=many - 4) == 0  # a call among them
+    assert crowd.gather.wait_ns(now_ns, ENOUGH, 0, SLOW_NS, items=ENOUGH) == 0
+
+
 def test_a_batch_waits_for_the_token_as_long_as_that_costs_nothing(crowd: Crowd) -> None:
     """While the token works a batch is cut three commits before its end, whoever is here."""
     for _ in range(50):

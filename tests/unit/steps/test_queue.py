@@ -19,10 +19,11 @@ class _Ticket(Ticket):
 
     __slots__ = ("_wanted",)
 
-    def __init__(self, count: int, wanted: bool = True, tenant: str = "a") -> None:
+    def __init__(self, count: int, wanted: bool = True, tenant: str = "a", streamed: bool = False) -> None:
         self.line: Any = SimpleNamespace(name="a/b/c/d/e", tenant=tenant)
         self.ask: Any = SimpleNamespace(count=count)
         self.cost = 512 + 32 * count
+        self.streamed = streamed
         self._wanted = wanted
 
     def wanted(self, now_ns: int) -> bool:
@@ -51,6 +52,25 @@ def test_a_request_of_many_digests_is_enough_for_a_commit() -> None:
     queue.put(_Ticket(10_000))
     queue.drain()
     assert (len(queue), queue.work) == (0, 0)
+
+
+def test_items_of_streams_are_counted_on_every_way() -> None:
+    """What is put, cut, put back and thrown away: the items among them are known at any time."""
+    queue = Queue(Limits(batch_items_max=3))
+    for position in range(4):
+        queue.put(_Ticket(1, streamed=position % 2 == 0))
+    queue.put(_Ticket(1, wanted=False, streamed=True))
+    assert (queue.work, queue.items) == (5, 3)
+    taken, _ = queue.cut(0, _free)
+    assert (queue.work, queue.items) == (2, 1)
+    queue.put_back(taken)
+    assert (queue.work, queue.items) == (5, 3)
+    queue.cut(0, _free)
+    queue.cut(0, _free)
+    assert (queue.work, queue.items) == (0, 0)
+    queue.put(_Ticket(1, streamed=True))
+    queue.drain()
+    assert (queue.work, queue.items) == (0, 0)
 
 
 def test_requests_that_wait_take_no_more_than_their_bytes() -> None:

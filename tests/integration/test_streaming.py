@@ -15,6 +15,7 @@ from kit.disk import FaultDisk
 from kit.inside import start_inside
 from kit.node import PROOF, Node
 from sealpress.client import load_client
+from sealpress.client.aio import StreamItem
 from sealpress.client.tls import credentials
 from sealpress.core.answer import Answers
 from sealpress.rpc.streaming import Stream, Streams
@@ -26,6 +27,7 @@ from sealpress.values import Identity
 BOUND = 4
 ITEMS = 24
 STREAMS = 10
+RESTARTED_ITEMS = 400
 ITEMS_AT_ONCE = 16
 SLOWER_S = 0.05
 OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
@@ -237,6 +239,32 @@ def test_a_stream_after_a_stream_is_answered_as_quickly_as_the_first() -> None:
     with Node() as node:
         first, *later = asyncio.run(scenario(node))
     assert statistics.median(later) < first + SLOWER_S, (first, later)
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+async def test_a_client_s_stream_outlives_the_daemon(end: str) -> None:
+    """The daemon is killed, or stopped, and started again: the client's items are all signed, each in one leaf."""
+    signed: dict[bytes, int] = {}
+
+    async def items() -> AsyncIterator[StreamItem]:
+        for number in range(RESTARTED_ITEMS):
+            await asyncio.sleep(0.002)
+            yield StreamItem(number.to_bytes(32))
+
+    with Node() as node:
+        mine = {"address": node.ready["signing"], "services": ["signing", "audit"], "auth": "mtls"}
+        node.configure({"listen": [mine]})  # the same again after its restart
+        async with node.aclient() as client:
+            async for answer in client.sign_stream(items(), line=PROOF):
+                assert answer.signed is not None, answer.error
+                signed[answer.item.digest] = answer.signed.leaf_index
+                if len(signed) == RESTARTED_ITEMS // 4:
+                    await asyncio.to_thread(getattr(node, end), "serve")
+                    await asyncio.to_thread(node.start, "serve")
+        with node.client() as reader:
+            requests = [event for event in reader.tail() if event.type == "request"]
+
+    assert len(signed) == len(set(signed.values())) == len(requests) == RESTARTED_ITEMS
 
 
 def test_content_that_breaks_off_is_not_signed() -> None:

@@ -1,7 +1,8 @@
 """The asynchronous client: digests in, checked proofs and signatures out.
 
 Guarantees: every answer was checked against the caller's own digests and the line's key; a retry carries the same
-request id, so that nothing is signed twice; waits between retries are bounded. Does not: read artifacts or write files.
+request id, so that nothing is signed twice; waits between retries are bounded; a stream whose connection ends, as each
+does after an hour and when the daemon stops, goes on with the next. Does not: read artifacts or write files.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from sealpress.values import Artifact, DigestAlgorithm
 MESSAGE_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 20
 ATTEMPTS_MAX = 8
+STOPPING = "SHUTTING_DOWN"  # of an item: the connection is about to end
 TIMEOUT_S = 120.0
 UNNAMED = Artifact()
 _OPTIONS = (
@@ -110,17 +112,20 @@ class AsyncClient:
             try:
                 answer = await call(request, timeout=self._timeout_s, metadata=self._metadata())
             except grpc.RpcError as error:
-                found = self._error(error)
-                wait_ms = retry_wait_ms(found, attempt)
-                attempt += 1
-                if wait_ms is None or attempt >= self._attempts_max:
-                    raise found from None
-                if getattr(found, "reason", "") == "UNREACHABLE" and not self._connected:
-                    raise found from None
-                await asyncio.sleep(wait_ms / 1000)
+                attempt = await self._pause(self._error(error), attempt)
                 continue
             self._connected = True
             return answer
+
+    async def _pause(self, found: Exception, attempt: int) -> int:
+        """Until it may be asked again, for which time that will be; raises `found` if it may not."""
+        wait_ms = retry_wait_ms(found, attempt)
+        if wait_ms is None or attempt + 1 >= self._attempts_max:
+            raise found from None
+        if getattr(found, "reason", "") == "UNREACHABLE" and not self._connected:
+            raise found from None
+        await asyncio.sleep(wait_ms / 1000)
+        return attempt + 1
 
     def _metadata(self) -> tuple[tuple[str, str], ...] | None:
         """What proves who we are where a certificate does not; only ever sent over TLS."""
@@ -197,33 +202,42 @@ class AsyncClient:
     async def sign_stream(
         self, items: AsyncIterator[StreamItem] | Iterable[StreamItem], *, line: str | None = None
     ) -> AsyncIterator[StreamAnswer]:
-        """Sign as they come; answers in the order of completion, one for each item."""
+        """Sign as they come; answers in the order of completion, one for each item.
+
+        What has no answer when a connection ends is sent again on the next one, with its request id; what comes while
+        the daemon stops, too. Any other error of an item is its answer.
+        """
         info = await self.key(line)
-        under_way: dict[str, StreamItem] = {}
-
-        async def requests() -> AsyncIterator[signing_pb2.SignRequest]:
-            async for item in _each(items):
-                identifier = item.request_id or uuid.uuid4().hex
-                if identifier in under_way:
-                    raise Malformed(f"{identifier} is under way already", hint="each item has an id of its own")
-                under_way[identifier] = item
-                yield sign_request(identifier, info.line, item.algorithm, item.digest, item.artifact, 0)
-
-        sent = _Sent(requests())
+        source, under_way, attempt = _Source(items), dict[str, StreamItem](), 0
         try:
-            async for answer in self._signing.SignStream(sent, metadata=self._metadata()):
-                self._connected = True
-                item, error = under_way.pop(answer.request_id, None), item_error(answer)
-                if item is None:
-                    raise error or Invalid("an answer to nothing that was asked", reason="ANSWER")
-                signed = None if error else check_answer(info, item.algorithm, item.digest, answer)
-                yield StreamAnswer(item, signed, error)
-            if under_way:
-                raise Invalid(f"{len(under_way)} items have no answer", reason="ANSWER")
-        except grpc.RpcError as error:
-            raise self._error(error) from None
-        except asyncio.CancelledError:
-            raise sent.error or asyncio.CancelledError from None
+            while True:
+                over, stopping = asyncio.get_running_loop().create_future(), None
+                sent = _Sent(_requests(info.line, source, under_way, over))
+                try:
+                    async for answer in self._signing.SignStream(sent, metadata=self._metadata()):
+                        self._connected = True
+                        item, error = under_way.get(answer.request_id), item_error(answer)
+                        if item is None:
+                            raise error or Invalid("an answer to nothing that was asked", reason="ANSWER")
+                        if getattr(error, "reason", "") == STOPPING:
+                            stopping = error
+                            _end(over)  # this call takes nothing more of the source
+                            continue
+                        del under_way[answer.request_id]
+                        attempt = 0
+                        signed = None if error else check_answer(info, item.algorithm, item.digest, answer)
+                        yield StreamAnswer(item, signed, error)
+                    if not under_way:
+                        return
+                    broke: Exception = stopping or Invalid(f"{len(under_way)} items have no answer", reason="ANSWER")
+                except grpc.RpcError as error:
+                    broke = sent.error or self._error(error)
+                except asyncio.CancelledError:
+                    raise sent.error or asyncio.CancelledError from None
+                _end(over)
+                attempt = await self._pause(broke, attempt)
+        finally:
+            source.close()
 
     async def sign_content(
         self,
@@ -306,14 +320,17 @@ class AsyncClient:
         self, from_seq: int = 0, *, follow: bool = False, log: str = ""
     ) -> AsyncIterator[audit_pb2.LogEvent]:
         """Events in order; with `follow` for ever."""
-        request = audit_pb2.TailRequest(log=log, from_seq=from_seq, follow=follow)
-        try:
-            async for answer in self._audit.Tail(request, metadata=self._metadata()):
-                self._connected = True
-                if answer.HasField("event"):
-                    yield answer.event
-        except grpc.RpcError as error:
-            raise self._error(error) from None
+        attempt = 0
+        while True:
+            request = audit_pb2.TailRequest(log=log, from_seq=from_seq, follow=follow)
+            try:
+                async for answer in self._audit.Tail(request, metadata=self._metadata()):
+                    self._connected, attempt, from_seq = True, 0, answer.next_seq
+                    if answer.HasField("event"):
+                        yield answer.event
+                return
+            except grpc.RpcError as error:
+                attempt = await self._pause(self._error(error), attempt)
 
 
 def _about(request_id: str, answer: Any) -> Any:
@@ -339,10 +356,52 @@ class _Sent:
             raise
 
 
-async def _each(items: AsyncIterator[StreamItem] | Iterable[StreamItem]) -> AsyncIterator[StreamItem]:
-    if isinstance(items, AsyncIterator):
-        async for item in items:
-            yield item
-    else:
-        for item in items:
-            yield item
+class _Source:
+    """The caller's items, each once, whatever becomes of the call that was to carry it."""
+
+    def __init__(self, items: AsyncIterator[StreamItem] | Iterable[StreamItem]) -> None:
+        self._later = items if isinstance(items, AsyncIterator) else None
+        self._now = iter(()) if isinstance(items, AsyncIterator) else iter(items)
+        self._next: asyncio.Task[StreamItem | None] | None = None
+
+    async def take(self, over: asyncio.Future[None]) -> StreamItem | None:
+        """The next one; None: there are no more, or `over` is done, and whoever comes next gets it."""
+        if over.done():
+            return None
+        if self._later is None:
+            return next(self._now, None)
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._one(self._later))
+        await asyncio.wait((self._next, over), return_when=asyncio.FIRST_COMPLETED)
+        if over.done():
+            return None
+        taken, self._next = self._next, None
+        return taken.result()
+
+    @staticmethod
+    async def _one(items: AsyncIterator[StreamItem]) -> StreamItem | None:
+        return await anext(items, None)
+
+    def close(self) -> None:
+        """Nothing more is wanted."""
+        if self._next is not None:
+            self._next.cancel()
+
+
+def _end(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+async def _requests(
+    line: str, source: _Source, under_way: dict[str, StreamItem], over: asyncio.Future[None]
+) -> AsyncIterator[signing_pb2.SignRequest]:
+    """What an earlier call left without an answer, then what is new, until `over`."""
+    for identifier, left in list(under_way.items()):
+        yield sign_request(identifier, line, left.algorithm, left.digest, left.artifact, 0)
+    while (item := await source.take(over)) is not None:
+        identifier = item.request_id or uuid.uuid4().hex
+        if identifier in under_way:
+            raise Malformed(f"{identifier} is under way already", hint="each item has an id of its own")
+        under_way[identifier] = item
+        yield sign_request(identifier, line, item.algorithm, item.digest, item.artifact, 0)

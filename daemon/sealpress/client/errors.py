@@ -106,7 +106,7 @@ def _transport(details: str, *, connected: bool) -> errors.TransportError:
     return errors.TransportError("the server refused the TLS handshake", reason="HANDSHAKE_REFUSED", hint=THREE_THINGS)
 
 
-def retry_wait_ms(error: errors.SealpressError, attempt: int) -> int | None:
+def retry_wait_ms(error: Exception, attempt: int) -> int | None:
     """How long to wait before asking again with the same request id; None: do not. `attempt` counts from 0."""
     backoff = min(RETRY_MS_FIRST << attempt, RETRY_MS_MAX)
     if isinstance(error, errors.TransportError):

@@ -1,7 +1,8 @@
-"""Is the number of connections bounded, also of those that never say who they are?"""
+"""Is the number of connections bounded, also of those that never say who they are? Do clients come back?"""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ import pytest
 from kit.node import Node
 
 CONNECTIONS_MAX = 3
+TRIES = 5  # of a client's, in some three seconds
 
 
 def closed_by_peer(connection: socket.socket, wait_s: float) -> bool:
@@ -37,3 +39,29 @@ def test_connections_beyond_the_bound_are_closed() -> None:
         assert [closed_by_peer(connection, 15) for connection in silent] == [True] * CONNECTIONS_MAX
         with node.client() as client:
             assert client.sign(bytes(32)).proof
+
+
+async def test_each_retry_of_a_client_tries_to_connect() -> None:
+    """While nobody answers at the daemon's address each retry knocks there; once the daemon is back, it is found."""
+    knocks = 0
+
+    async def knock(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal knocks
+        knocks += 1
+        writer.close()
+
+    with Node() as node:
+        mine = {"address": node.ready["signing"], "services": ["signing", "audit"], "auth": "mtls"}
+        node.configure({"listen": [mine]})  # the same again after its restart
+        host, _, port = node.ready["signing"].rpartition(":")
+        async with node.aclient() as client:
+            await client.sign(bytes(32))
+            await asyncio.to_thread(node.kill, "serve")
+            door = await asyncio.start_server(knock, host, int(port))
+            call = asyncio.create_task(client.sign(bytes([1]) * 32))
+            await asyncio.sleep(4)
+            door.close()
+            await door.wait_closed()
+            await asyncio.to_thread(node.start, "serve")
+            assert (await call).proof
+    assert knocks >= TRIES

@@ -30,7 +30,7 @@ from sealpress.client.answers import (
 )
 from sealpress.client.config import ClientConfig
 from sealpress.client.errors import from_rpc, retry_wait_ms
-from sealpress.client.tls import KEEPALIVE, credentials
+from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials
 from sealpress.client.token import TokenFile
 from sealpress.core.digests import Hasher
 from sealpress.errors import ConfigError, Invalid, Malformed, SealpressError
@@ -49,6 +49,7 @@ _OPTIONS = (
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),  # else clients of one process share a connection, and so its streams
     *KEEPALIVE,
+    *RECONNECT,
 )
 
 

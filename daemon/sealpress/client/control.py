@@ -16,7 +16,7 @@ import grpc
 
 from sealpress.client.config import ClientConfig
 from sealpress.client.errors import from_rpc
-from sealpress.client.tls import KEEPALIVE, credentials
+from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials
 from sealpress.client.token import TokenFile
 from sealpress.errors import ConfigError, SealpressError
 from sealpress.v1 import (
@@ -46,6 +46,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.enable_retries", 0),
     *KEEPALIVE,
+    *RECONNECT,
 )
 PAUSE_S = 1.0  # before a stream that the daemon ended is asked for again
 UNDER_WAY = frozenset({"in_review", "approved", "held", "active"})  # states of a grant that is not over

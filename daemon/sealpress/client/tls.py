@@ -26,6 +26,13 @@ KEEPALIVE = (
     ("grpc.http2.ping_timeout_ms", 20_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
+# How long gRPC itself fails calls without trying to connect. By default up to two minutes, so that all our retries may
+# be over before one of them has left this machine, though the daemon is long back.
+RECONNECT = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # for one connection and its handshake
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
 
 THREE_THINGS = (
     "check three things: (1) the certificate in client.toml is issued by the CA that the server names as client_ca, "

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from kit.node import Node
+from sealpress.errors import TransportError
 
 CONNECTIONS_MAX = 3
 TRIES = 5  # of a client's, in some three seconds
@@ -36,6 +37,9 @@ def test_connections_beyond_the_bound_are_closed() -> None:
         beyond = stack.enter_context(socket.create_connection((host, int(port))))
 
         assert closed_by_peer(beyond, 3)
+        with node.client(attempts_max=1) as client, pytest.raises(TransportError) as closed:
+            client.sign(bytes(32))
+        assert closed.value.reason == "CONNECTION_LOST"  # which is asked again, as a refused certificate is not
         assert [closed_by_peer(connection, 15) for connection in silent] == [True] * CONNECTIONS_MAX
         with node.client() as client:
             assert client.sign(bytes(32)).proof

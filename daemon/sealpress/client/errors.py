@@ -29,6 +29,8 @@ NOT_REACHED = (
     "dns",
 )
 
+CLOSED_EARLY = "handshake read failed"  # and not the handshake: a certificate is refused with an alert, or behind it
+
 _BY_CODE: dict[grpc.StatusCode, type[errors.Refusal]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.Malformed,
     grpc.StatusCode.PERMISSION_DENIED: errors.NotPermitted,
@@ -98,6 +100,13 @@ def _transport(details: str, *, connected: bool) -> errors.TransportError:
     if any(words in lowered for words in NOT_REACHED):
         return errors.TransportError(
             f"the daemon cannot be reached: {details}", reason="UNREACHABLE", hint="is it running at this address?"
+        )
+    if not connected and CLOSED_EARLY in lowered:
+        return errors.TransportError(
+            "the connection was closed before its TLS handshake was over",
+            reason="CONNECTION_LOST",
+            hint="the daemon has as many connections as it may ([limits] connections_max) or stops: ask again later; "
+            "if it is always so, its certificate may be of a kind that we do not speak",
         )
     if connected:
         return errors.TransportError(

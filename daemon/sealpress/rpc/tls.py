@@ -38,6 +38,7 @@ class TlsPaths:
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     contents: tuple[bytes, bytes, bytes]  # key, certificate, CA of clients
+    not_before: int
     not_after: int
 
 
@@ -98,7 +99,7 @@ class TlsFiles:
             stamps = self._stamp()
             if stamps == self._stamps:
                 return
-            self._loaded = self._read()
+            self._loaded = self._valid(self._read())
             self._stamps = stamps
             self._telemetry.tls_loaded(self._loaded.not_after)
         except (CannotStart, OSError) as error:
@@ -130,7 +131,15 @@ class TlsFiles:
         encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if public.public_bytes(*encoding) != certified.public_bytes(*encoding):
             raise CannotStart("[tls] the key does not belong to the certificate", reason="TLS_FILES")
-        return _Loaded(contents, int(leaf.not_valid_after_utc.timestamp()))
+        dates = (int(date.timestamp()) for date in (leaf.not_valid_before_utc, leaf.not_valid_after_utc))
+        return _Loaded(contents, *dates)
+
+    def _valid(self, found: _Loaded) -> _Loaded:
+        """What no client takes is not used instead of what all take now."""
+        now = self._clock.now_ns() // NANOSECONDS
+        if not found.not_before <= now <= found.not_after:
+            raise CannotStart("[tls] the certificate is expired, or not valid yet", reason="TLS_FILES")
+        return found
 
     @staticmethod
     def _configuration(loaded: _Loaded, client_certificates: bool) -> grpc.ServerCertificateConfiguration:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from kit.clock import VirtualClock
+from sealpress.clock import SystemClock
 from sealpress.errors import CannotStart
 from sealpress.rpc.tls import TlsFiles, TlsPaths
 from sealpress.telemetry import Telemetry
@@ -32,3 +33,21 @@ def test_a_key_that_our_library_does_not_know_is_a_wrong_file(tmp_path: Path) ->
     with pytest.raises(CannotStart) as caught:
         TlsFiles(paths, 1, VirtualClock(), Telemetry(VirtualClock()))
     assert caught.value.reason == "TLS_FILES"
+
+
+@pytest.mark.parametrize("days", [-365, 365])
+def test_a_certificate_out_of_its_dates_never_replaces_a_good_one(tmp_path: Path, days: int) -> None:
+    """An old copy put there, or one for later: the certificate in use stays, until a good one comes."""
+    now = datetime.now(UTC)
+    authority = make_authority(now)
+    write_authority(authority, tmp_path / "ca.pem")
+    issue(authority, tmp_path, "server", now=now, hosts=("localhost",), server=True)
+    paths = TlsPaths(tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "ca.pem")
+    files = TlsFiles(paths, 1, SystemClock(), Telemetry(SystemClock()))
+    before = files.not_after
+    issue(authority, tmp_path, "server", now=now + timedelta(days=days), hosts=("localhost",), server=True)
+    files.reload()
+    assert files.not_after == before
+    issue(authority, tmp_path, "server", now=now + timedelta(seconds=60), hosts=("localhost",), server=True)
+    files.reload()
+    assert files.not_after > before

@@ -53,10 +53,10 @@ def verify(
     Also beside a running daemon: then up to its last COMMIT.
     """
     with reporting(as_json=as_json):
-        name, number = identity(directory)
         keys = [key for path in trust or [] for key in _keys(path)]
         before = _read(older) if older is not None else None
         with progressing("checking") as told, whole(directory, archived) as view:
+            name, number = identity(directory)
             report = check_log(view, name, number, keys=keys, older=before, progress=told, measure=True)
         _tell_report(report, as_json=as_json)
 
@@ -127,8 +127,8 @@ def show(
 ) -> None:
     """Show records of a log directory, offline."""
     with reporting(as_json=as_json):
-        identity(directory)
         with whole(directory, archived) as view:
+            identity(directory)
             wanted = (record for record in committed(view) if record.seq >= from_seq)
             for record in islice(wanted, limit):
                 _tell_event(explaining.describe(record), as_json=as_json)

@@ -9,7 +9,8 @@ than every request id that must still be known, and nothing that a start reads s
 leaves, so proofs of archived leaves are still made, and the log goes on counting.
 
 Guarantees: a segment leaves the journal after its archived copy was synced and read back, and the list that names it is
-durable; killed anywhere, each segment is in the journal, in the archive, or in both, and the next run puts it right.
+durable; killed anywhere, each segment is in the journal, in the archive, or in both, and the next run puts it right;
+none leaves while somebody reads the whole log or copies it.
 What is archived is bound by the header of the first segment that stays: its root and chain. Does not: run without the
 archive where everything must be read (verify, a tree made anew): then it says which segments it needs.
 """
@@ -23,7 +24,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -173,11 +174,27 @@ def whole(directory: Path, source: Path | None = None) -> Iterator[Path]:
 
     It takes as much room below TMPDIR as the archived segments had. Errors as of `bring_back`.
     """
-    archived = listed(directory)
-    absent = [part for part in archived.parts if not _here(directory, part)] if archived is not None else []
-    if not absent:
-        yield directory
-        return
+    with unmoved(directory):
+        archived = listed(directory)
+        absent = [part for part in archived.parts if not _here(directory, part)] if archived is not None else []
+        if not absent:
+            yield directory
+            return
+        yield from _view(directory, absent, source)
+
+
+@contextmanager
+def unmoved(directory: Path) -> Iterator[None]:
+    """No segment moves for so long: waits for who moves some, and lets nobody begin. Anybody may read beside us."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # no log, or a file system that knows no locks: who reads it finds out, or is lucky
+            handle = os.open(directory / "journal", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+
+
+def _view(directory: Path, absent: list[Part], source: Path | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="sealpress-log-") as place:
         view = Path(place)
         (view / "journal").mkdir()
@@ -344,7 +361,9 @@ def _alone(directory: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CannotStart(
-                f"{directory}: another `sealpress log archive` is at work", reason="LOG_IN_USE", hint="wait for it"
+                f"{directory}: it is being verified, copied or archived at the moment",
+                reason="LOG_IN_USE",
+                hint="wait for that",
             ) from error
         yield
     finally:

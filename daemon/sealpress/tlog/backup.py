@@ -52,25 +52,26 @@ def backup(
     another log stands in `target`; BACKUP_DIFFERS: another history of this one, or a newer state; ARCHIVE_MISSING or
     ARCHIVE_DAMAGED. Damaged COPY_DAMAGED: what was copied does not verify. CannotStart NO_ACCESS.
     """
-    # First of all: a head that is published now is one of records that are there now.
-    published = _published(directory)
-    standing = look(directory)
-    name, number = archive.identity(directory)
-    make_directory(target / "journal")
-    left = _left(directory, standing)
-    held = _held(standing, left, target, archived)
-    copied = 0
-    for part in left.values():
-        if held is not None and part.number >= held.end.segment:  # it went there before we had all of it
-            put(target / "journal" / segment_name(part.number), archive.expanded(part, archived))
+    with archive.unmoved(directory):
+        # First of all: a head that is published now is one of records that are there now.
+        published = _published(directory)
+        standing = look(directory)
+        name, number = archive.identity(directory)
+        make_directory(target / "journal")
+        left = _left(directory, standing)
+        held = _held(standing, left, target, archived)
+        copied = 0
+        for part in left.values():
+            if held is not None and part.number >= held.end.segment:  # it went there before we had all of it
+                put(target / "journal" / segment_name(part.number), archive.expanded(part, archived))
+                copied += 1
+        for segment, header in sorted(standing.headers.items()):
+            if held is not None and segment in held.sealed:
+                continue
+            end = standing.end.offset if segment == standing.end.segment else None
+            put(target / "journal" / segment_name(segment), read(standing.path(segment), end), header.segment_bytes)
             copied += 1
-    for segment, header in sorted(standing.headers.items()):
-        if held is not None and segment in held.sealed:
-            continue
-        end = standing.end.offset if segment == standing.end.segment else None
-        put(target / "journal" / segment_name(segment), read(standing.path(segment), end), header.segment_bytes)
-        copied += 1
-    _copy_rest(directory, target, published)
+        _copy_rest(directory, target, published)
     report = _verified(target, name, number, progress, archived)
     made = Backup(
         origin=report.origin,

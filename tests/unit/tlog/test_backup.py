@@ -422,6 +422,26 @@ def test_archiving_killed_anywhere_is_put_right_by_the_next_run(
         assert len((archive.listed(copy) or archive).parts) >= len(moved) > 0 or step == "_remove"
 
 
+def test_no_segment_leaves_while_the_log_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`log archive` beside a verification or a backup is refused and moves nothing: neither of them fails for it."""
+    scribe = aged(tmp_path)
+    directory = scribe.settings.directory
+    with archive.whole(directory), pytest.raises(CannotStart) as beside_verify:
+        archived(scribe, tmp_path / "cold")
+    real, refusals = backup._left, [beside_verify.value.reason]
+
+    def left(directory: Path, standing: Standing) -> dict[int, archive.Part]:
+        with pytest.raises(CannotStart) as beside_backup:
+            archived(scribe, tmp_path / "cold")
+        refusals.append(beside_backup.value.reason)
+        return real(directory, standing)
+
+    monkeypatch.setattr(backup, "_left", left)
+    backup.backup(directory, tmp_path / "copy")
+    assert refusals == ["LOG_IN_USE", "LOG_IN_USE"]
+    assert archived(scribe, tmp_path / "cold")
+
+
 def test_a_damaged_archive_is_never_taken_for_the_log(tmp_path: Path) -> None:
     """Cut, exchanged or changed files are named and refused."""
     scribe = aged(tmp_path)

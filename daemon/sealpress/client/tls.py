@@ -30,7 +30,6 @@ KEEPALIVE = (
 # be over before one of them has left this machine, though the daemon is long back.
 RECONNECT = (
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 5_000),  # for one connection and its handshake
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 

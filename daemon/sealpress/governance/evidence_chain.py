@@ -15,6 +15,7 @@ from sealpress.governance import changes as c
 from sealpress.governance.state import Change, Key, State
 
 DIGESTS_MAX = 1_000  # told of one grant
+_DONE = ("executed", "closed")  # states of a change that had its effect
 
 
 class Event(Protocol):
@@ -35,6 +36,11 @@ class Event(Protocol):
         """The policy that decided."""
         ...
 
+    @property
+    def governance_seq(self) -> int:
+        """The last governance record that the decision saw."""
+        ...
+
 
 def chain(state: State, event: Event) -> dict[str, Any]:
     """Everything that the event rests on, as far as governance knows it, with the states of today."""
@@ -42,7 +48,7 @@ def chain(state: State, event: Event) -> dict[str, Any]:
         "profile": state.anchors.profile if state.anchors is not None else "",
         "deployment": state.anchors.deployment if state.anchors is not None else "",
         "identity": _identity(state, event.identity, getattr(event, "issuer", "")),
-        "policy": _policy(state, event.policy_sha256.hex()),
+        "policy": _policy(state, event.policy_sha256.hex(), event.governance_seq),
     }
     key = state.keys.get(state.key_ids.get(getattr(event, "key_id", b"").hex(), ""))
     if key is not None:
@@ -86,11 +92,15 @@ def _identity(state: State, name: str, issuer: str) -> dict[str, Any]:
     return {}
 
 
-def _policy(state: State, sha256: str) -> dict[str, Any]:
-    """The change that brought this policy, and who approved it."""
+def _policy(state: State, sha256: str, seen: int) -> dict[str, Any]:
+    """The change that brought this policy before a decision that saw so many records, and who approved it.
+
+    The same text may be proposed again, and come into force again by other hands: what came later, or never was
+    approved, is not what the decision rested on.
+    """
     told: dict[str, Any] = {"sha256": sha256, "in_force": state.policy_sha256 == sha256}
     for change in reversed(list(state.changes.values())):  # another thread may read
-        if change.record.kind != "policy.change":
+        if change.record.kind != "policy.change" or change.seq > seen or change.state not in _DONE:
             continue
         asked = c.request_of(change.record)
         assert isinstance(asked, c.PolicyRequest)

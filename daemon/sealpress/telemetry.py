@@ -194,7 +194,7 @@ class Telemetry:
             "sealpress_slot_differing_keys", "Keys whose operations the token counts otherwise", ["slot"], registry=r
         )
         self._handshakes = Counter("sealpress_tls_handshakes_started", "TLS handshakes begun", registry=r)
-        self._connections = Counter("sealpress_tls_connections", "TLS connections that reached a call", registry=r)
+        self._connections = Counter("sealpress_tls_connections", "Addresses whose connection had a call", registry=r)
         self._certificate = Gauge("sealpress_certificate_not_after", "End of our certificate, Unix seconds", registry=r)
         self._issuers = Gauge("sealpress_issuer_keys", "Keys of a token issuer; 0: none yet", ["issuer"], registry=r)
         self._issuer_up = Gauge("sealpress_issuer_up", "1 while its keys can be read", ["issuer"], registry=r)
@@ -288,7 +288,7 @@ class Telemetry:
         self._handshakes.inc()
 
     def connection_seen(self) -> None:
-        """The first call of a connection; handshakes beyond these were refused or never used."""
+        """The first call from an address and port; further handshakes were refused, never used, or from one again."""
         self._connections.inc()
 
     def tls_loaded(self, not_after: int) -> None:

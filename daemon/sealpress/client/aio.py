@@ -40,7 +40,6 @@ from sealpress.values import Artifact, DigestAlgorithm
 MESSAGE_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 20
 ATTEMPTS_MAX = 8
-STOPPING = "SHUTTING_DOWN"  # of an item: the connection is about to end
 TIMEOUT_S = 120.0
 UNNAMED = Artifact()
 _OPTIONS = (
@@ -205,14 +204,15 @@ class AsyncClient:
     ) -> AsyncIterator[StreamAnswer]:
         """Sign as they come; answers in the order of completion, one for each item.
 
-        What has no answer when a connection ends is sent again on the next one, with its request id; what comes while
-        the daemon stops, too. Any other error of an item is its answer.
+        What has no answer when a connection ends is sent again on the next one, with its request id. So is what may be
+        asked again after a while, as often as by `sign`; any other error of an item is its answer.
         """
         info = await self.key(line)
         source, under_way, attempt = _Source(items), dict[str, StreamItem](), 0
+        refused: dict[str, int] = {}  # of what is under way: how often it was to be asked again
         try:
             while True:
-                over, stopping = asyncio.get_running_loop().create_future(), None
+                over, pause_ms, again = asyncio.get_running_loop().create_future(), 0, set[str]()
                 sent = _Sent(_requests(info.line, source, under_way, over))
                 try:
                     async for answer in self._signing.SignStream(sent, metadata=self._metadata()):
@@ -220,19 +220,25 @@ class AsyncClient:
                         item, error = under_way.get(answer.request_id), item_error(answer)
                         if item is None:
                             raise error or Invalid("an answer to nothing that was asked", reason="ANSWER")
-                        if getattr(error, "reason", "") == STOPPING:
-                            stopping = error
+                        tries = refused.pop(answer.request_id, 0)
+                        wait_ms = retry_wait_ms(error, tries) if error else None
+                        if wait_ms is not None and tries + 1 < self._attempts_max:
+                            refused[answer.request_id], pause_ms = tries + 1, max(pause_ms, wait_ms)
+                            again.add(answer.request_id)
                             _end(over)  # this call takes nothing more of the source
                             continue
                         del under_way[answer.request_id]
                         attempt = 0
                         signed = None if error else check_answer(info, item.algorithm, item.digest, answer)
                         yield StreamAnswer(item, signed, error)
-                    if not under_way:
+                    if under_way.keys() != again:
+                        raise Invalid(f"{len(under_way) - len(again)} items have no answer", reason="ANSWER")
+                    if not again:
                         return
-                    broke: Exception = stopping or Invalid(f"{len(under_way)} items have no answer", reason="ANSWER")
+                    await asyncio.sleep(pause_ms / 1000)
+                    continue
                 except grpc.RpcError as error:
-                    broke = sent.error or self._error(error)
+                    broke: Exception = sent.error or self._error(error)
                 except asyncio.CancelledError:
                     raise sent.error or asyncio.CancelledError from None
                 _end(over)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import pytest
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from sealpress.client import Client, aio
 from sealpress.client.aio import AsyncClient, StreamItem
 from sealpress.client.answers import LineInfo
 from sealpress.client.config import ClientConfig
-from sealpress.errors import Invalid, Malformed, TransportError
+from sealpress.errors import Invalid, Malformed, TransportError, Unavailable
 from sealpress.v1 import audit_pb2, signing_pb2_grpc
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.values import Format, Mode
@@ -202,6 +203,35 @@ def test_a_stream_that_brings_nothing_is_given_up(monkeypatch: pytest.MonkeyPatc
     assert isinstance(error, TransportError)
     assert error.reason == "CONNECTION_LOST"
     assert service.count == aio.ATTEMPTS_MAX
+
+
+@pytest.mark.parametrize("times", [2, 99])
+def test_an_item_that_may_be_asked_again_is(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """A line that cannot sign for a while costs a stream time and no items; each is tried as often as a call."""
+    monkeypatch.setattr(aio, "retry_wait_ms", lambda error, _: 1 if isinstance(error, Unavailable) else None)
+    down = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0])
+    down.details.add().Pack(error_details_pb2.ErrorInfo(reason="SLOT_DOWN", domain="sealpress"))
+    asked = Counter[str]()
+
+    class Down(signing_pb2_grpc.SigningServiceServicer):
+        async def SignStream(self, requests: Any, context: Any) -> AsyncIterator[pb.SignResponse]:  # noqa: N802
+            async for request in requests:
+                asked[request.request_id] += 1
+                other = request.request_id != "3" or asked["3"] > times
+                error = status_pb2.Status(code=3) if other else down
+                yield pb.SignResponse(request_id=request.request_id, error=error)
+
+    async def scenario(client: AsyncClient) -> list[tuple[str, str]]:
+        items = [StreamItem(bytes(32), request_id=str(number)) for number in range(COUNT)]
+        found = [answer async for answer in client.sign_stream(later(items), line=LINE.line)]
+        return [(answer.item.request_id, getattr(answer.error, "reason", "")) for answer in found]
+
+    answered = dict(of_client(monkeypatch, Down(), scenario))
+
+    assert len(answered) == len(asked) == COUNT
+    assert [id_ for id_, count in asked.items() if count > 1] == ["3"]
+    assert asked["3"] == min(times + 1, aio.ATTEMPTS_MAX)
+    assert (answered["3"] == "SLOT_DOWN") == (times >= aio.ATTEMPTS_MAX)
 
 
 def test_who_follows_goes_on_where_he_was(monkeypatch: pytest.MonkeyPatch) -> None:

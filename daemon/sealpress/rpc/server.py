@@ -48,7 +48,7 @@ from sealpress.v1 import (
 HEADROOM_BYTES = 1 << 20  # so that a message of exactly the limit still reaches our own check
 METADATA_BYTES_MAX = 16 << 10
 METADATA_WITH_TOKEN_BYTES_MAX = 24 << 10  # a token of the longest that we look at, and the rest
-PING_INTERVAL_MS_MIN = 10_000
+PING_INTERVAL_MS_MIN = 5_000  # half of the shortest that clients in Go and Java have: none of theirs comes too early
 HANDSHAKE_MS_MAX = 10_000  # a connection counts from its first byte, so one that says nothing must not stay
 GUARD_FACTOR = 4  # concurrent calls beyond our own queue's bound: the last guard, without a delay in its answer
 STOP_GRACE_S = 1.0
@@ -127,7 +127,8 @@ def options(limits: Limits, metadata_bytes_max: int = METADATA_BYTES_MAX) -> lis
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX),
         ("grpc.max_connection_age_ms", age_ms),
         ("grpc.max_connection_age_grace_ms", limits.drain_ms_max),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_INTERVAL_MS_MIN),
+        ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS_MIN),
+        ("grpc.keepalive_permit_without_calls", 1),  # else pings of an idle connection are too many below two hours
         ("grpc.http2.max_ping_strikes", 2),
     ]
 

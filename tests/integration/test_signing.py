@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -9,18 +10,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from independent.verifier import verify as independent_verify
 from kit.checkers import check_log
 from kit.node import DIRECT, PROOF, PROOF_P256, Node
-from sealpress.client import Signed, StreamItem
+from sealpress.client import Signed, StreamItem, load_client
+from sealpress.client.tls import credentials
 from sealpress.core.merkle import verify_inclusion
 from sealpress.core.proof import parse_note
 from sealpress.errors import Conflict, Invalid, NotPermitted
+from sealpress.v1 import signing_pb2, signing_pb2_grpc, types_pb2
 from sealpress.values import Artifact, DigestAlgorithm
 from sealpress.verify.proof import verify_proof
 from sealpress.wiring import dev
@@ -28,6 +34,7 @@ from sealpress.wiring.dev import PREFIX
 
 SHA256 = DigestAlgorithm.SHA256
 LINES = [PROOF, PROOF_P256]
+CALLERS = 300
 
 
 def judge(node: Node, line: str, algorithm: DigestAlgorithm, digest: bytes, proof: bytes) -> int:
@@ -233,6 +240,31 @@ def test_a_reload_ends_neither_the_signer_nor_its_workers() -> None:
         assert node.workers() == workers
         assert node.stop("serve") == 0
         assert node.stop("signer") == 0
+
+
+def test_callers_hear_that_the_daemon_stops() -> None:
+    """Of hundreds who are at it when it gets SIGTERM each hears UNAVAILABLE and its reason, none that he cancelled."""
+
+    async def ask(channel: grpc.aio.Channel, number: int) -> tuple[str, str]:
+        stub: Any = signing_pb2_grpc.SigningServiceStub(channel)  # type: ignore[no-untyped-call]
+        digest = types_pb2.Digest(algorithm=types_pb2.DIGEST_ALGORITHM_SHA256, value=bytes(32))
+        for turn in range(10_000):
+            try:
+                await stub.Sign(signing_pb2.SignRequest(request_id=f"{number}-{turn}", key=PROOF, digest=digest))
+            except grpc.aio.AioRpcError as error:
+                return error.code().name, str(error.details())
+        return "", ""
+
+    async def scenario(node: Node) -> Counter[tuple[str, str]]:
+        trust = credentials(load_client(node.directory / "client.toml"))
+        async with grpc.aio.secure_channel(node.ready["signing"], trust) as channel:
+            callers = [asyncio.create_task(ask(channel, number)) for number in range(CALLERS)]
+            await asyncio.sleep(1)
+            assert await asyncio.to_thread(node.stop, "serve") == 0
+            return Counter(await asyncio.gather(*callers))
+
+    with Node() as node:
+        assert asyncio.run(scenario(node)) == {("UNAVAILABLE", "the daemon is stopping"): CALLERS}
 
 
 def test_reload_and_end() -> None:

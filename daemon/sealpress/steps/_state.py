@@ -472,6 +472,7 @@ class Shared:
     live: dict[tuple[str, str], Ticket] = field(default_factory=dict)  # (identity, request id): see `forget`
     failed: Damaged | None = None
     draining: bool = False
+    turned_away: int = 0  # calls and items that came meanwhile
 
     def line_of(self, name: str, key_id: bytes) -> Line | None:
         """The line with that very key, whichever counts now."""

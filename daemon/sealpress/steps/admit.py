@@ -144,6 +144,7 @@ def check_ready(shared: Shared, line: Line) -> None:
     if shared.failed is not None:
         raise unavailable_log()
     if shared.draining:
+        shared.turned_away += 1
         raise Unavailable(
             "the daemon is stopping", reason="SHUTTING_DOWN", hint="ask again", retry_after_ms=DRAIN_RETRY_MS
         )

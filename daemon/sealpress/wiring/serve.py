@@ -49,6 +49,7 @@ from sealpress.wiring.keys import NodeKeys
 
 LINK_DEADLINE_MS_MIN = 5_000
 LINK_DEADLINES = 4  # of a slot
+QUIET_S, QUIETS_MAX = 0.05, 20  # a stop waits for so long without a call, and for so many of that at most
 HEAPS = 2  # for all threads: as quick as one each, and half the memory of a node that makes large answers
 
 
@@ -149,6 +150,7 @@ class Daemon:
         for listener in self._listeners:
             await listener.drain()
         drained = await flow.drain(self._config.limits.drain_ms_max)
+        await _told(flow)
         for listener in self._listeners:
             await listener.stop()
         for log in flow.shared.logs.values():
@@ -406,6 +408,15 @@ class Daemon:
             await asyncio.sleep(self._config.checkpoint.interval_ms / 1000)
             for log in flow.shared.logs.values():
                 await _flushed(self._files[log.id], log)
+
+
+async def _told(flow: Flow) -> None:
+    """Until those who call have heard that we stop: a call that gRPC's own stop ends is CANCELLED, as by its caller."""
+    for _ in range(QUIETS_MAX):
+        before = flow.shared.turned_away
+        await asyncio.sleep(QUIET_S)
+        if flow.shared.turned_away == before:
+            return
 
 
 async def _flushed(file: CheckpointFile, log: LogState) -> None:

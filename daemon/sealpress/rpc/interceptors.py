@@ -99,27 +99,30 @@ def guarded(method: M) -> M:
                 raise DecodeError
             return await method(self, request, context)
         except Exception as error:
-            _refuse(error, name, self.telemetry, context)
+            await _refuse(error, name, self.telemetry, context)
             return None
 
     return call  # type: ignore[return-value]
 
 
-def _refuse(error: Exception, name: str, telemetry: Telemetry, context: Context) -> None:
+async def _refuse(error: Exception, name: str, telemetry: Telemetry, context: Context) -> None:
     """How this call ends when its method returns; what that returns is not sent.
 
-    `context.abort` would raise an error that the call's state holds, and with it the frames that hold the state; a name
-    for `error` that outlives its except block would do the same. A node that refuses a lot would spend its time in the
-    collector, and whoever calls meanwhile would wait for that.
+    By `abort`, which sends nothing before the status. A method that returns sends headers and a message, even if it
+    failed, and after those no client tries again by itself, whatever its policy says. But the call's state holds the
+    error that `abort` raises, and with it the frames that hold the state; a name for `error` that outlives its except
+    block would do the same. A node that refuses a lot would spend its time in the collector.
     """
     refusal = status.to_refusal(error)
     if refusal is status.INTERNAL:
         telemetry.internal(name, error)
     telemetry.errored(refusal.reason)
     rich = status.to_status(refusal)
-    context.set_code(status.code_of(refusal))
-    context.set_details(rich.message)
-    context.set_trailing_metadata(((status.DETAILS_KEY, rich.SerializeToString()),))
+    try:
+        trailing = ((status.DETAILS_KEY, rich.SerializeToString()),)
+        await context.abort(status.code_of(refusal), rich.message, trailing)
+    except grpc.aio.AbortError as aborted:
+        aborted.__traceback__ = aborted.__context__ = None
 
 
 class Readable:
@@ -178,7 +181,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 if not handler.request_streaming:
                     requests = await _only(requests)
             except Exception as error:
-                _refuse(error, "Gate", self._telemetry, context)
+                await _refuse(error, "Gate", self._telemetry, context)
                 return
             await _pass_on(handler, requests, context)
 

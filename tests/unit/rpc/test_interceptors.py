@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import weakref
 from typing import Any
 
 import grpc
+import pytest
 
 from sealpress.errors import Busy
 from sealpress.rpc.interceptors import guarded
 
-
-class Context:
-    """What a refused call says to gRPC."""
-
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self.said: dict[str, Any] = {}
-
-    def set_code(self, code: grpc.StatusCode) -> None:
-        """The code."""
-        self.said["code"] = code
-
-    def set_details(self, text: str) -> None:
-        """The message."""
-        self.said["message"] = text
-
-    def set_trailing_metadata(self, metadata: Any) -> None:
-        """The rich status."""
-        self.said["metadata"] = metadata
+RETRIES = json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": {
+    "maxAttempts": 3, "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
+    "retryableStatusCodes": ["RESOURCE_EXHAUSTED"]}}]})  # fmt: skip
 
 
 class Full:
@@ -57,22 +43,40 @@ class Full:
             del error
 
 
+async def _refused(service: Full) -> grpc.aio.AioRpcError:
+    """What a client hears whose own policy is to try again."""
+    server = grpc.aio.server()
+    methods = {"method": grpc.unary_unary_rpc_method_handler(service.method)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    options = [("grpc.service_config", RETRIES)]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/s/method")(b"")
+    await server.stop(None)
+    return caught.value
+
+
 def test_a_refusal_leaves_no_cycle() -> None:
     """Code, text and delay are told, and the error is gone without a collection: refusals must not make pauses."""
-    service, context = Full(), Context()
+    service = Full()
     gc.disable()
     try:
-        answer = asyncio.run(service.method(None, context))  # type: ignore[arg-type]
+        heard = asyncio.run(_refused(service))
         assert service.error is not None
         left = service.error()
     finally:
         gc.enable()
 
     assert left is None
-    assert answer is None
-    assert (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full") == (
-        context.said["code"],
-        context.said["message"],
-    )
-    assert b"QUEUE_FULL" in context.said["metadata"][0][1]
-    assert ["QUEUE_FULL"] == service.told
+    assert (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full") == (heard.code(), heard.details())
+    assert b"QUEUE_FULL" in dict(heard.trailing_metadata() or ())["grpc-status-details-bin"]
+
+
+def test_clients_try_again_by_their_own_policy() -> None:
+    """A refusal comes alone, with nothing before it: after headers or a message no client's retry policy holds."""
+    service = Full()
+    asyncio.run(_refused(service))
+
+    assert ["QUEUE_FULL"] * 3 == service.told

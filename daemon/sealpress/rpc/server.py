@@ -116,6 +116,9 @@ def options(limits: Limits, metadata_bytes_max: int = METADATA_BYTES_MAX) -> lis
         ("grpc.max_receive_message_length", limits.message_bytes_max + HEADROOM_BYTES),
         ("grpc.max_send_message_length", -1),  # what we answer is bounded by what was asked
         ("grpc.max_metadata_size", metadata_bytes_max),
+        # none but the identity: a message is read whole before anybody is asked for his rights, and zeros compress to
+        # a thousandth, digests not at all
+        ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_concurrent_streams", limits.streams_per_connection_max),
         # calls that were answered and not yet freed: without room for some, gRPC counts them among the streams, and
         # resets calls of a caller who keeps to his limit

@@ -120,6 +120,25 @@ def test_a_call_without_its_message_is_told_so() -> None:
     assert [("INVALID_ARGUMENT", "BAD_REQUEST")] == asyncio.run(_answered(calls, by_token=True))
 
 
+def test_compressed_messages_are_refused() -> None:
+    """Nobody makes the daemon hold 64 MiB by sending 64 KiB."""
+
+    async def scenario() -> grpc.aio.AioRpcError:
+        listener = _listener(Desk())
+        await listener.start()
+        async with grpc.aio.secure_channel(listener.address, grpc.local_channel_credentials()) as channel:
+            method = channel.unary_unary("/sealpress.v1.SigningService/Sign")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await method(bytes(1 << 20), compression=grpc.Compression.Gzip)
+        await listener.stop()
+        return caught.value
+
+    error = asyncio.run(scenario())
+
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "gzip" in str(error.details())
+
+
 def test_grpc_knows_every_argument() -> None:
     """A channel argument of another name would be left out without a word, and its bound be another one."""
     library = Path(cygrpc.__file__).read_bytes()

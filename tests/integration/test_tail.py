@@ -41,15 +41,11 @@ class Reading:
         """To him."""
         self.told.append(answer)
 
-    def set_code(self, code: grpc.StatusCode) -> None:
-        """How it ended."""
+    async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: object) -> None:
+        """How it ended, in words and in full: raises, as gRPC's does."""
+        del details, trailing_metadata
         self.code = code
-
-    def set_details(self, details: str) -> None:
-        """In words."""
-
-    def set_trailing_metadata(self, metadata: object) -> None:
-        """In full."""
+        raise grpc.aio.AbortError
 
 
 class Readers:

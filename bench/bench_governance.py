@@ -8,6 +8,8 @@ signer in memory and no gRPC around it, is measured beside, without a bound.
 from __future__ import annotations
 
 import asyncio
+import gc
+import hashlib
 import os
 import shutil
 import statistics
@@ -24,12 +26,13 @@ import grpc
 import pytest
 
 from bench.harness import Target
-from bench.usage import cpu_s
-from kit.governed import RELEASE, TEST, Governed, ask, caller, digest, govern
+from bench.usage import anonymous_bytes, cpu_s
+from kit.governed import LOW, RELEASE, TEST, Governed, ask, caller, digest, govern
 from kit.node import PROOF, Node
 from kit.policies import token
 from sealpress.client import load_client
 from sealpress.client.tls import credentials
+from sealpress.clock import SystemClock
 from sealpress.governance import usage
 from sealpress.governance.snapshot import Snapshot
 from sealpress.v1 import signing_pb2 as pb
@@ -48,6 +51,9 @@ BATCH_ITEMS = 10_000
 BATCHES_IN_FLIGHT = 4
 BYTES_MAX = 64 << 20
 PROCESSES = 4  # pairs of daemons: two processes of the very same program differ by some per cent all their life
+FLEET_MAX = 1.5
+JOBS = 100_000  # under way: thirty begin each second, and their tokens last an hour
+GRANT_KIB_MAX = 4.0
 OTHERS = 1_000  # grants and identities besides, as on a node at work
 
 
@@ -227,6 +233,48 @@ def _spent(count: int, items: int, turns: int) -> dict[bool, list[float]]:
                 if turn:
                     spent[node is governed[0]].append((cpu_s(node.children["serve"].process.pid) - begun) / count)
     return spent
+
+
+def test_a_fleet_of_jobs(ratio: Ratios, tiny: bool) -> None:
+    """The first request of a job costs the same however many others are under way, and their grants little memory."""
+    asyncio.run(_fleet(ratio, 500 if tiny else JOBS, 40 if tiny else 2_000))
+
+
+async def _fleet(ratio: Ratios, jobs: int, count: int) -> None:
+    place = Path(tempfile.mkdtemp(prefix="sp-bench-"))
+    serial = iter(range(1 << 40))
+
+    async def begin(node: Governed) -> None:
+        number = next(serial)
+        who = caller(certificate_sha256=number.to_bytes(32, "big"))
+        await node.sign(ask(LOW, number.to_bytes(32, "big"), request_id=f"r{number}"), who)
+
+    few, many = (
+        Governed(place / name, lines={LOW: KeyClass.LOW}, segment_bytes=64 << 20, clock=SystemClock())
+        for name in ("few", "many")
+    )
+    for node in (few, many):
+        await node.open()
+        await node.begin()
+    gc.collect()
+    before = anonymous_bytes(os.getpid())
+    for at in range(0, jobs, 1_000):
+        some = range(at, min(jobs, at + 1_000))
+        holders = [hashlib.sha256(b"other %d" % number).hexdigest() for number in some]
+        await many.write(*(many.grant(LOW, 10, change_id="", holder=holder) for holder in holders))
+    gc.collect()
+    grown = (anonymous_bytes(os.getpid()) - before) / jobs / 1_024
+    spent: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(6):
+        for node in (few, many):
+            spent[node is many].append(await cpu_per_operation(lambda _, node=node: begin(node), count, IN_FLIGHT))
+    crowded, alone = (statistics.median(spent[side][1:]) * 1e6 for side in (True, False))
+    name = f"first request of a job, CPU, {jobs:,} others have grants"
+    ratio.row(name, crowded, "us", "no others", alone, target=Target(ratio_max=FLEET_MAX))
+    ratio.row("memory of an open grant", grown, "KiB", "bound", GRANT_KIB_MAX, target=Target(ratio_max=1))
+    for node in (few, many):
+        await node.close()
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def test_the_flow_alone(ratio: Ratios, tiny: bool) -> None:

@@ -394,7 +394,7 @@ async def test_explain_tells_the_whole_chain(tmp_path: Path) -> None:
         reader = node.logs["gov"].reader
         state = node.office.state
         found = explain.by_digest(reader, digest(1))
-        told = explain.story(reader, found, digest(1), lambda event: evidence_chain.chain(state, event))
+        told = explain.story(reader, found, digest(1), lambda event: evidence_chain.chain(state, event, {}.get))
         why = told[0]["why"]
         assert why["identity"]["owner"] == OLGA
         assert why["key"]["state"] == "active"

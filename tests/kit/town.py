@@ -22,8 +22,9 @@ from sealpress.governance import clockwork, counting, execution, grants, proposa
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.fold import apply
+from sealpress.governance.open_grants import OpenGrants
 from sealpress.governance.policy import Policy
-from sealpress.governance.snapshot import Snapshot, snapshot_of
+from sealpress.governance.snapshot import UNSEEN, Snapshot, snapshot_of
 from sealpress.governance.state import State, decode_state, encode
 from sealpress.values import Artifact, DigestAlgorithm, Identity, SignAsk
 from sealpress.verify import statement
@@ -126,11 +127,21 @@ class Town:
             self.heads.append(hashlib.sha256(self.heads[-1] + body).digest())
             if isinstance(fact, f.PolicyInForce):
                 self.policy = compiled(fact.body, self.profile)
+            self.ledger.open.follow(fact, self.state)
             if self.watch is not None:
                 self.watch(fact, self)
         if facts:
+            before = self.snapshot
             self.snapshot = snapshot_of(self.state, self.policy) if self.policy is not None else None
             self._bytes = encode(self.state) if self.strict else b""
+            if self.strict:
+                self._police(before, facts)
+
+    def _police(self, before: Snapshot | None, facts: Sequence[f.Fact]) -> None:
+        """What the daemon does not make again for each fact is what it would make."""
+        assert vars(self.ledger.open) == vars(OpenGrants.of(self.state)), "open grants do not follow"
+        if before is not None and all(type(fact) in UNSEEN for fact in facts):
+            assert self.snapshot == before.at(self.state.seq), f"a snapshot shows {facts}"
 
     def folded_again(self) -> State:
         """The state from nothing but the facts."""
@@ -145,7 +156,7 @@ class Town:
         other = object.__new__(Town)
         other.__dict__.update(self.__dict__)
         other.state = decode_state(encode(self.state))
-        other.ledger = usage.Ledger(dict(self.ledger.grants), dict(self.ledger.keys))
+        other.ledger = usage.Ledger(dict(self.ledger.grants), dict(self.ledger.keys), OpenGrants.of(self.state))
         for name in ("history", "times", "heads", "approvals"):
             setattr(other, name, list(getattr(self, name)))
         return other

@@ -45,7 +45,8 @@ from sealpress.governance import (
 )
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk
-from sealpress.governance.snapshot import GrantView, Snapshot
+from sealpress.governance.open_grants import GrantView
+from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.state import State, encode
 from sealpress.verify import approval, sshsig, statement
 from sealpress.verify.change import ChangeRecord

@@ -48,9 +48,8 @@ def _due(desk: Desk, signed: dict[str, int]) -> Iterator[list[f.Fact]]:
                 yield proposals.end_approval(desk, change, given.person, "expire", None, why)
                 if change.state == "approved":
                     break  # and with it the change is over
-    for grant in desk.state.open_grants:
-        if desk.now >= desk.state.grants[grant].issued.not_after:
-            yield [f.GrantMoved(grant=grant, verb="expire", actor="", reason="")]
+    for grant in desk.state.over_at(desk.now):
+        yield [f.GrantMoved(grant=grant, verb="expire", actor="", reason="")]
     for name, key in desk.state.keys.items():
         yield _key(desk, name, key, signed.get(name, 0))
 

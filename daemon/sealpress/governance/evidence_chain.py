@@ -1,18 +1,20 @@
 """Why a recorded request was allowed: from its record to the grant, the change, and the persons who approved.
 
 Guarantees: plain values only, ready for JSON; nothing is told that stands in no record. Does not: verify (whoever has
-the records does, offline: verify/), read the log, or ask who may see it (rpc).
+the records does, offline: verify/), read the log by itself, or ask who may see it (rpc).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
 from sealpress.governance import changes as c
-from sealpress.governance.state import Change, Key, State
+from sealpress.governance.facts import GrantIssued
+from sealpress.governance.state import Change, Grant, Key, State
 
 DIGESTS_MAX = 1_000  # told of one grant
 _DONE = ("executed", "closed")  # states of a change that had its effect
@@ -42,8 +44,11 @@ class Event(Protocol):
         ...
 
 
-def chain(state: State, event: Event) -> dict[str, Any]:
-    """Everything that the event rests on, as far as governance knows it, with the states of today."""
+def chain(state: State, event: Event, recorded: Callable[[str], GrantIssued | None]) -> dict[str, Any]:
+    """Everything that the event rests on, as far as governance knows it, with the states of today.
+
+    `recorded` finds in the log what the state has forgotten: the grants of jobs that are long over.
+    """
     told: dict[str, Any] = {
         "profile": state.anchors.profile if state.anchors is not None else "",
         "deployment": state.anchors.deployment if state.anchors is not None else "",
@@ -53,7 +58,7 @@ def chain(state: State, event: Event) -> dict[str, Any]:
     key = state.keys.get(state.key_ids.get(getattr(event, "key_id", b"").hex(), ""))
     if key is not None:
         told["key"] = _key(state, key)
-    grant = state.grants.get(getattr(event, "grant_id", ""))
+    grant = _grant(state, getattr(event, "grant_id", ""), recorded)
     if grant is not None:
         issued = _plain(grant.issued)
         issued["digests"] = issued["digests"][:DIGESTS_MAX]
@@ -62,6 +67,14 @@ def chain(state: State, event: Event) -> dict[str, Any]:
     if change is not None:
         told["change"] = of_change(change)
     return told
+
+
+def _grant(state: State, name: str, recorded: Callable[[str], GrantIssued | None]) -> Grant | None:
+    known = state.grants.get(name)
+    if known is not None or not name:
+        return known
+    issued = recorded(name)
+    return Grant(issued, "expired") if issued is not None else None
 
 
 def of_change(change: Change) -> dict[str, Any]:

@@ -247,7 +247,7 @@ class KeyExtended(Canonical, frozen=True, kw_only=True, tag="key.extended"):
     change_id: Name
 
 
-class GrantIssued(Canonical, frozen=True, kw_only=True, tag="grant.issued"):
+class GrantIssued(Canonical, frozen=True, kw_only=True, gc=False, tag="grant.issued"):
     """A bounded right to use a line (GR-41); immutable."""
 
     grant: Name

@@ -13,6 +13,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from sealpress.errors import Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import tables
@@ -285,25 +287,22 @@ def _key_extended(state: State, fact: f.KeyExtended, seq: int) -> None:
 def _grant(state: State, fact: f.GrantIssued, seq: int) -> None:
     if fact.grant in state.grants:
         raise Precondition("the grant id is taken", reason="ILLEGAL_MOVE")
-    state.grants[fact.grant] = Grant(fact)
-    state.open_grants[fact.grant] = None
-    if not fact.change_id:
-        state.jobs[f"{fact.holder} {fact.line}"] = fact.grant
+    state.put(Grant(fact))
 
 
 def _grant_moved(state: State, fact: f.GrantMoved, seq: int) -> None:
     grant = state.grants.get(fact.grant)
     if grant is None:
         raise Precondition("there is no such grant", reason="NO_SUCH_GRANT")
-    grant.state = tables.move(tables.GRANT, grant.state, fact.verb, "the grant")  # type: ignore[assignment]
-    state.open_grants.pop(fact.grant, None)
+    now: Any = tables.move(tables.GRANT, grant.state, fact.verb, "the grant")
+    state.end(replace(grant, state=now))
 
 
 def _gate(state: State, fact: f.GatePassed, seq: int) -> None:
     grant = state.grants.get(fact.grant)
     if grant is None or fact.gate in grant.passed:
         raise Precondition("there is no such gate to pass", reason="ILLEGAL_MOVE")
-    grant.passed[fact.gate] = fact.person
+    state.grants[fact.grant] = replace(grant, passed=grant.passed | {fact.gate: fact.person})
     key = state.key_of(grant.issued.line)
     if key is not None and fact.person not in key.releasers:
         key.releasers = (*key.releasers, fact.person)

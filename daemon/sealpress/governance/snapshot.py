@@ -1,9 +1,10 @@
-"""What one decision sees: the policy in force, keys, grants and identities as of the last governance record before it.
+"""What one decision sees: the policy in force, keys and identities as of the last governance record before it.
 
-Built from the state after each governance record and swapped whole; a request that was admitted under an older one is
-decided again before its append.
+Built from the state after each governance record that changes them and swapped whole; a request that was admitted under
+an older one is decided again before its append.
 
-Guarantees: a snapshot never changes. Does not: fold records (fold.py), count uses (usage.py), or read files.
+Guarantees: a snapshot never changes. Does not: fold records (fold.py), hold grants or their uses (usage.py), or read
+files.
 """
 
 from __future__ import annotations
@@ -13,10 +14,18 @@ from dataclasses import dataclass, field, replace
 
 from sealpress.governance import facts as f
 from sealpress.governance.policy import LineRules, Policy
-from sealpress.governance.state import EVERY_LINE, Grant, Key, State
-from sealpress.values import Identity, KeyClass, SignAsk
+from sealpress.governance.state import EVERY_LINE, Key, State
+from sealpress.values import Identity, KeyClass
 
 FOREVER = 1 << 62
+UNSEEN: frozenset[type[f.Fact]] = frozenset(
+    {
+        f.GrantIssued, f.GrantMoved, f.GatePassed, f.ChangeSubmitted, f.ChangeMoved, f.ApprovalCounted, f.ApprovalEnded,
+        f.PolicyScheduled, f.CredentialEnrolled, f.CredentialRevoked, f.KeyCertified, f.SharesRecorded, f.AlertRaised,
+        f.SnapshotTaken,
+    }
+)  # fmt: skip
+"""Facts that change nothing here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,39 +40,6 @@ class KeyView:
 
 
 @dataclass(frozen=True, slots=True)
-class GrantView:
-    """A grant that is not over by a record."""
-
-    grant: str
-    change: str
-    identity: str
-    line: str
-    holder: bytes
-    digests: frozenset[bytes]  # empty: not bound to digests
-    algorithm: str
-    name: str
-    version: str
-    max_uses: int
-    not_before: int
-    not_after: int
-    waits: str  # the first gate that nobody has passed yet
-    security_version: int = 0  # that the leaves of these digests carry
-
-    def covers(self, ask: SignAsk) -> bool:
-        """Whether every digest of the request is one that the grant names, with the counter that was approved."""
-        if self.name and (ask.artifact.name, ask.artifact.version) != (self.name, self.version):
-            return False
-        if not self.digests:
-            return True
-        if self.security_version != ask.security_version:
-            return False
-        size = ask.algorithm.size  # no two algorithms have digests of one length
-        if len(ask.digests) == size:
-            return ask.digests in self.digests
-        return all(ask.digests[at : at + size] in self.digests for at in range(0, len(ask.digests), size))
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One moment of governance; of a node without trust anchors only the policy."""
 
@@ -72,9 +48,6 @@ class Snapshot:
     governed: bool = False
     profile: str = ""
     keys: Mapping[str, KeyView] = field(default_factory=dict)  # by line
-    grants: Mapping[str, GrantView] = field(default_factory=dict)
-    grants_of: Mapping[tuple[str, str, bytes], tuple[GrantView, ...]] = field(default_factory=dict)
-    """By identity, line and the credential that they are bound to (empty: none)."""
     good: frozenset[str] = frozenset()  # authenticated names of active identities
     bad: frozenset[str] = frozenset()  # ... of those that are enrolled and not active
     issuers: frozenset[str] = frozenset()
@@ -132,8 +105,8 @@ class Snapshot:
         return name in self.bad or (name in self.ends and now >= self.ends[name])
 
 
-def snapshot_of(state: State, policy: Policy, views: dict[str, GrantView] | None = None) -> Snapshot:
-    """What decisions see of this state. `views`: those of grants that have not changed since, kept by the caller."""
+def snapshot_of(state: State, policy: Policy) -> Snapshot:
+    """What decisions see of this state."""
     assert state.anchors is not None
     good: set[str] = set()
     bad: set[str] = set()
@@ -152,22 +125,13 @@ def snapshot_of(state: State, policy: Policy, views: dict[str, GrantView] | None
         and state.identities[binding.identity].state == "active"
         for name in state.identities[binding.identity].names
     }
-    known = views if views is not None else {}
-    grants = {name: known.get(name) or _grant(state.grants[name]) for name in state.open_grants}
-    if views is not None:
-        views.clear()
-        views.update(grants)
-    lists: dict[tuple[str, str, bytes], list[GrantView]] = {}
-    for grant in grants.values():
-        lists.setdefault((grant.identity, grant.line, grant.holder), []).append(grant)
-    of = {key: tuple(found) for key, found in lists.items()}
     keys = {
         line: _key(name, state.keys[name])
         for line, name in state.active.items()
         if _signs(state.keys[name], policy.lines.get(line))
     }
     return Snapshot(
-        policy, state.seq, True, state.anchors.profile, keys, grants, of, frozenset(good), frozenset(bad),
+        policy, state.seq, True, state.anchors.profile, keys, frozenset(good), frozenset(bad),
         frozenset(state.issuers), ends, confined, auditing,
     )  # fmt: skip
 
@@ -182,13 +146,3 @@ def _signs(key: Key, rules: LineRules | None) -> bool:
 def _key(name: str, key: Key) -> KeyView:
     proposed = key.proposed
     return KeyView(name, bytes.fromhex(key.key_id), proposed.not_before, key.not_after, proposed.max_signatures)
-
-
-def _grant(grant: Grant) -> GrantView:
-    issued: f.GrantIssued = grant.issued
-    waits = next((gate for gate in issued.gates if gate not in grant.passed), "")
-    return GrantView(
-        issued.grant, issued.change_id, issued.identity, issued.line, bytes.fromhex(issued.holder),
-        frozenset(bytes.fromhex(digest) for digest in issued.digests), issued.algorithm, issued.name, issued.version,
-        issued.max_uses, issued.not_before, issued.not_after, waits, issued.security_version,
-    )  # fmt: skip

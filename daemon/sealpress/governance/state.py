@@ -8,9 +8,11 @@ Guarantees: equal states have equal bytes; questions change nothing. Does not: r
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from sealpress.errors import Precondition
 from sealpress.governance import facts as f
@@ -19,6 +21,8 @@ from sealpress.values import KeyClass
 from sealpress.verify.anchors import TrustAnchors
 from sealpress.verify.change import ChangeRecord
 
+MINUTE_S = 60
+OVER_KEPT = 10_000  # who names a job grant that has just expired hears that it did
 OFFICERS = "officers"  # the group of those who the anchors name
 EVERY_LINE = "*"
 
@@ -93,6 +97,7 @@ class Change(msgspec.Struct):
     approvals: dict[str, Approval] = {}
     executor: str = ""  # the person
     reason: str = ""  # of the last move
+    grant: str = ""  # that it brought
 
 
 class Key(msgspec.Struct):
@@ -126,12 +131,16 @@ class Key(msgspec.Struct):
         return self.state == "rejected" and not self.key_id
 
 
-class Grant(msgspec.Struct):
-    """A grant as issued, and whether it was ended."""
+class Grant(msgspec.Struct, frozen=True, gc=False):
+    """A grant as issued, and whether it was ended. There is one for every job of every pipeline."""
 
     issued: f.GrantIssued
     state: Literal["active", "revoked", "expired"] = "active"
     passed: dict[str, str] = {}  # gate → person
+
+
+def _job(issued: f.GrantIssued) -> str:
+    return f"{issued.holder} {issued.line}"
 
 
 class State(msgspec.Struct):
@@ -154,8 +163,10 @@ class State(msgspec.Struct):
     keys: dict[str, Key] = {}
     active: dict[str, str] = {}  # line → key
     key_ids: dict[str, str] = {}  # SHA-256 of SPKI → key
-    grants: dict[str, Grant] = {}
+    grants: dict[str, Grant] = {}  # in order; but job grants that are long over
+    over: dict[str, None] = {}  # job grants that have expired, the first one first: at most OVER_KEPT
     open_grants: dict[str, None] = {}
+    ending: dict[int, dict[str, None]] = {}  # minute of not_after → open grants
     jobs: dict[str, str] = {}  # "<credential> <line>" → its newest job grant
     nonces: dict[str, int] = {}  # of counted approvals → their end
     shares: dict[str, f.SharesRecorded] = {}
@@ -192,6 +203,13 @@ class State(msgspec.Struct):
         name = self.active.get(line)
         return self.keys[name] if name is not None else None
 
+    def over_at(self, now: int) -> Iterator[str]:
+        """Open grants whose end has come."""
+        for minute in sorted(minute for minute in self.ending if minute * MINUTE_S <= now):
+            for name in self.ending[minute]:
+                if now >= self.grants[name].issued.not_after:
+                    yield name
+
     def change(self, change_id: str) -> Change:
         """A change; Precondition NO_SUCH_CHANGE."""
         found = self.changes.get(change_id)
@@ -199,12 +217,76 @@ class State(msgspec.Struct):
             raise Precondition("there is no such change", reason="NO_SUCH_CHANGE", hint="`sealpress change list`")
         return found
 
+    # ---- grants, and the tables that follow from them ----
+
+    def put(self, grant: Grant) -> None:
+        """A grant that is newer than all others."""
+        issued, name = grant.issued, grant.issued.grant
+        self.grants[name] = grant
+        if not issued.change_id:
+            self.jobs[_job(issued)] = name
+        elif issued.change_id in self.changes:
+            self.changes[issued.change_id].grant = name
+        if grant.state == "active":
+            self.open_grants[name] = None
+            self.ending.setdefault(issued.not_after // MINUTE_S, {})[name] = None
+        else:
+            self._ended(grant)
+
+    def end(self, grant: Grant) -> None:
+        """One that was active, as it is now."""
+        name, minute = grant.issued.grant, grant.issued.not_after // MINUTE_S
+        self.grants[name] = grant
+        del self.open_grants[name], self.ending[minute][name]
+        if not self.ending[minute]:
+            del self.ending[minute]
+        self._ended(grant)
+
+    def restore(self, grants: Iterable[Grant]) -> None:
+        """The grants of a state that was read, in order."""
+        self.grants, self.open_grants, self.ending, self.jobs = {}, {}, {}, {}
+        for grant in list(grants):
+            self.put(grant)
+
+    def _ended(self, grant: Grant) -> None:
+        """Each job of a fleet has a grant, so what is over cannot be kept for ever: the log has it.
+
+        That one was revoked is not forgotten: none may follow it. One that expired is to the next request as if it had
+        not been.
+        """
+        if grant.state != "expired" or grant.issued.change_id:
+            return
+        self.over.setdefault(grant.issued.grant)
+        if len(self.over) > OVER_KEPT:
+            oldest = next(iter(self.over))
+            del self.over[oldest]
+            gone = self.grants.pop(oldest).issued
+            if self.jobs.get(_job(gone)) == oldest:
+                del self.jobs[_job(gone)]
+
 
 def encode(state: State) -> bytes:
-    """The state as bytes: equal for equal histories."""
-    return msgspec.msgpack.encode(state)
+    """The state as bytes: equal for equal histories. What follows from the grants is not among them."""
+    return msgspec.msgpack.encode(without_tables(state))
 
 
 def decode_state(body: bytes) -> State:
-    """The state of a snapshot file."""
-    return msgspec.msgpack.decode(body, type=State)
+    """The state of these bytes."""
+    state = msgspec.msgpack.decode(body, type=State)
+    state.restore(state.grants.values())
+    return state
+
+
+def without_tables(state: State, **other: Any) -> State:
+    """The same without what `restore` makes; `other` fields replace these."""
+    return replace(state, open_grants={}, ending={}, jobs={}, **other)
+
+
+def copy(state: State) -> State:
+    """Another one to try facts on. Grants are many and never changed in place: both have the same ones."""
+    few = without_tables(state, grants={}, over={})
+    other = msgspec.msgpack.decode(msgspec.msgpack.encode(few), type=State)
+    other.grants, other.open_grants, other.jobs = dict(state.grants), dict(state.open_grants), dict(state.jobs)
+    other.ending = {minute: dict(names) for minute, names in state.ending.items()}
+    other.over = dict(state.over)
+    return other

@@ -3,7 +3,7 @@
 Order: identity → issuer → rule → what the artifact must be → the line's key → the grant → room. The answer names what
 it rests on (rule, grant, change, pipeline verdict), for the record; a refusal tells its code, never the rule.
 
-Guarantees: default deny; the same snapshot, uses, request and second give the same answer (L7); nothing here waits,
+Guarantees: default deny; the same snapshot, ledger, request and second give the same answer (L7); nothing here waits,
 reads a clock or allocates for a request that is refused on its identity. Does not: spend: `Ledger.take` does, right
 before the append.
 """
@@ -11,13 +11,16 @@ before the append.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 
 from sealpress.errors import Busy, NotPermitted, Precondition, Refusal
+from sealpress.governance.open_grants import GrantView, OpenGrants
 from sealpress.governance.rules import Field, Match, Rule
-from sealpress.governance.snapshot import GrantView, KeyView, Snapshot
+from sealpress.governance.snapshot import KeyView, Snapshot
 from sealpress.values import Identity, KeyClass, SignAsk
 
 MINUTE_S = 60
@@ -74,10 +77,14 @@ class _Minute:
 
 @dataclass(slots=True)
 class Ledger:
-    """How often grants and keys were used: counted from REQUEST records, ahead of them by what is being committed."""
+    """The open grants, and how often grants and keys were used.
+
+    Uses are counted from REQUEST records, ahead of them by what is being committed.
+    """
 
     grants: dict[str, int] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
+    open: OpenGrants = field(default_factory=OpenGrants)
     _rates: dict[tuple[str, str], _Minute] = field(default_factory=dict)
 
     def take(self, line: str, decision: Decision, count: int, now: int) -> None:
@@ -124,7 +131,7 @@ def decide(
     fields = match.fields_of(rule)
     if class_ is KeyClass.TEST and not ask.grant_id:
         return Decision(rule.id, rate, verdict=match.verdict, fields=fields, key=key.key)
-    grant, refusal = _grant(snapshot, ledger, identity, ask, rule, now)
+    grant, refusal = _grant(ledger, identity, ask, rule, class_, now)
     if grant is None:
         # A job has one grant at a time: no other follows one that is used up, or does not cover this.
         automatic = class_ is KeyClass.LOW and rule.constraint == "any" and not ask.grant_id
@@ -141,7 +148,10 @@ def room(snapshot: Snapshot, ledger: Ledger, decision: Decision, line: str, coun
     if decision.key and ledger.keys.get(decision.key, 0) + count > snapshot.keys[line].max_signatures:
         return False
     grant = decision.grant
-    return not grant or ledger.grants.get(grant, 0) + count <= snapshot.grants[grant].max_uses
+    if not grant:
+        return True
+    found = ledger.open.get(grant)
+    return found is not None and ledger.grants.get(grant, 0) + count <= found.max_uses
 
 
 def again(snapshot: Snapshot, identity: Identity, ask: SignAsk, now: int) -> Admitted:
@@ -202,19 +212,18 @@ def _key(snapshot: Snapshot, ledger: Ledger, line: str, count: int, now: int) ->
 
 
 def _grant(
-    snapshot: Snapshot, ledger: Ledger, identity: Identity, ask: SignAsk, rule: Rule, now: int
+    ledger: Ledger, identity: Identity, ask: SignAsk, rule: Rule, class_: KeyClass, now: int
 ) -> tuple[GrantView | None, Refusal | None]:
     """A grant that covers the request, or why the nearest does not."""
     if ask.grant_id:
-        named = snapshot.grants.get(ask.grant_id)
+        named = ledger.open.get(ask.grant_id)
         if named is None or named.identity != identity.id or named.line != ask.line:
             return None, Denied("there is no such grant for this identity and key", reason="GRANT_UNKNOWN")
-        found: tuple[GrantView, ...] = (named,)
+        found: Iterable[GrantView] = (named,)
     else:
-        found = snapshot.grants_of.get((identity.id, ask.line, identity.credential), ())
+        found = ledger.open.whose(identity.id, ask.line, identity.credential)
         if identity.credential:
-            found += snapshot.grants_of.get((identity.id, ask.line, b""), ())
-    class_ = snapshot.policy.lines[ask.line].class_
+            found = chain(found, ledger.open.whose(identity.id, ask.line, b""))
     refusal: Refusal | None = None
     for grant in found:
         why = _misses(grant, class_, ledger, identity, ask, rule, now)

@@ -99,10 +99,7 @@ def _approval(given: state.Approval) -> pb.Approval:
 def grant_of(desk: Desk, change_id: str) -> str:
     """The grant that a release brought; empty if none did, or not yet."""
     brought = desk.state.changes.get(change_id)
-    if brought is None or brought.record.kind != "sign.release" or brought.state != "closed":
-        return ""
-    newest = reversed(desk.state.grants.values())
-    return next((one.issued.grant for one in newest if one.issued.change_id == change_id), "")
+    return brought.grant if brought is not None and brought.state == "closed" else ""
 
 
 # ---- keys, persons, roles --------------------------------------------------------------------------------------------

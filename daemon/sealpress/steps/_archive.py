@@ -3,7 +3,8 @@
 The file is derived: it counts only if its SHA-256 stands in the SNAPSHOT record that it points to (DESIGN 3.1). Written
 whole beside its place, then recorded, then named: killed anywhere, the former file is still the one that counts.
 
-    header   eight bytes of magic | u64 segment and u64 offset of its record (little endian) | MessagePack of `Body`
+    header   eight bytes of magic | u64 segment and u64 offset of its record (little endian)
+    parts    each a u64 length and MessagePack: `Body` without grants, then lists of grants, in order
 
 Guarantees: with and without the file the same state and the same uses; a log that does not fold is Damaged. Does not:
 verify approvals again (DECISIONS/0013), or run beside commits (`body` alone does).
@@ -14,18 +15,20 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from sealpress.core.names import sync_directory
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, SealpressError
 from sealpress.governance import facts as f
 from sealpress.governance.fold import apply
-from sealpress.governance.state import State
+from sealpress.governance.state import Grant, State, without_tables
 from sealpress.governance.usage import Ledger
 from sealpress.steps._state import NANOSECONDS, Shared, Use
 from sealpress.tlog import archive
@@ -35,11 +38,14 @@ from sealpress.tlog.reader import LogReader, unreadable
 from sealpress.tlog.record import Record
 from sealpress.values import RecordType
 
-MAGIC = b"SPGOVS\0\1"
+MAGIC = b"SPGOVS\0\2"
+WHOLE = b"SPGOVS\0\1"  # of earlier releases: one part without a length, which has the grants, too
+GRANTS = 500  # of a part: some milliseconds in which nothing else of this process runs
 FILE_BYTES_MAX = 4 << 30
 OPEN_MAX = 200_000  # requests without an end that are remembered while folding
 OPEN_S = 600  # beyond the 300 s in which a leaf can be sealed
 _HEADER = struct.Struct("<8sQQ")
+_LENGTH = struct.Struct("<Q")
 _OVER = frozenset({OutcomeStatus.SEALED, OutcomeStatus.SIGNED, OutcomeStatus.UNKNOWN, OutcomeStatus.STOPPED})
 
 
@@ -228,8 +234,14 @@ def body(state: State, shared: Shared) -> Body:
 
 
 def encode(body: Body) -> bytes:
-    """The bytes that the SNAPSHOT record has the hash of."""
-    return msgspec.msgpack.encode(body)
+    """The bytes that the SNAPSHOT record has the hash of. In another thread than the loop's."""
+    state = body.state
+    parts = [msgspec.msgpack.encode(replace(body, state=without_tables(state, grants={})))]
+    grants = list(state.grants.values())
+    for at in range(0, len(grants), GRANTS):
+        parts.append(msgspec.msgpack.encode(grants[at : at + GRANTS]))
+        time.sleep(0)  # the loop's turn
+    return b"".join(piece for part in parts for piece in (_LENGTH.pack(len(part)), part))
 
 
 def write_half(path: Path, raw: bytes) -> Path:
@@ -267,14 +279,31 @@ def read(path: Path, reader: LogReader) -> tuple[Body, Where] | None:
     except (OSError, struct.error):
         return None
     where = Where(segment, offset)
-    if magic != MAGIC or not Where(0, 1) <= where < reader.end:
+    if magic not in (MAGIC, WHOLE) or not Where(0, 1) <= where < reader.end:
         return None
     try:
         event = reader.record(where).head.event
         fact = f.decode(event.kind, event.body) if isinstance(event, GovernanceEvent) else None
         if not isinstance(fact, f.SnapshotTaken) or fact.sha256 != hashlib.sha256(raw).hexdigest():
             return None
-        body = msgspec.msgpack.decode(raw, type=Body)
+        body = _decode(raw, magic)
     except (Damaged, Invalid, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return (body, where) if body.state.seq == fact.seq else None
+
+
+def _decode(raw: bytes, magic: bytes) -> Body:
+    """What `encode` was given; these bytes are in the log."""
+    first, *more = [raw] if magic == WHOLE else _parts(raw)
+    body = msgspec.msgpack.decode(first, type=Body)
+    grants = [grant for part in more for grant in msgspec.msgpack.decode(part, type=list[Grant])]
+    body.state.restore(grants or body.state.grants.values())
+    return body
+
+
+def _parts(raw: bytes) -> Iterator[memoryview]:
+    at = 0
+    while at < len(raw):
+        (size,) = _LENGTH.unpack_from(raw, at)
+        at += _LENGTH.size + size
+        yield memoryview(raw)[at - size : at]

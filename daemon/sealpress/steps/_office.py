@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +26,10 @@ from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.facts import Fact
 from sealpress.governance.fold import apply
+from sealpress.governance.open_grants import OpenGrants
 from sealpress.governance.policy import Policy, compile_policy
-from sealpress.governance.snapshot import GrantView, snapshot_of
-from sealpress.governance.state import State, decode_state, encode
+from sealpress.governance.snapshot import UNSEEN, snapshot_of
+from sealpress.governance.state import State, copy
 from sealpress.governance.usage import Denied, Ledger
 from sealpress.steps import _archive
 from sealpress.steps._escort import Escort, Guard
@@ -45,6 +47,7 @@ T = TypeVar("T")
 Rule = Callable[[Desk], tuple[T, Sequence[Fact]]]
 
 LOOKS_MAX = 8  # of one tick
+JOBS_MAX = 64  # whose grants are written together
 SNAPSHOT_FACTS = 10_000
 SNAPSHOT_RECORDS = 100_000  # a start counts the uses of what is younger, some 20 µs each
 NO_POLICY = Policy(b"", bytes(32), {}, frozenset(), {})
@@ -72,10 +75,11 @@ class Office:
         self._file = snapshot_file
         self._copy: State | None = None  # always one act ahead, never behind
         self._lock = asyncio.Lock()
-        self._jobs: dict[tuple[str, bytes, str, str], asyncio.Task[str]] = {}
-        self._views: dict[str, GrantView] = {}
+        self._jobs: dict[tuple[bytes, str], _Job] = {}  # that wait for a grant, by credential and line
+        self._issuing: asyncio.Task[None] | None = None
         self._kept = (folded.snapshot_seq, 0)  # of the newest snapshot file: governance seq, records of all logs
         shared.ledger = folded.ledger
+        shared.ledger.open = OpenGrants.of(folded.state)
         shared.evidence = self.evidence
         shared.office = self
         self.escort = Escort(shared, guard, lambda: self.state)
@@ -137,18 +141,13 @@ class Office:
 
     async def job(self, identity: Identity, line: str, rule: str) -> str:
         """The grant of this job on a line of class low: the one that it has, or a new one (DECISIONS/0011)."""
-        key = (identity.id, identity.credential, line, rule)
-        task = self._jobs.get(key)
-        if task is None:
-
-            def issue(desk: Desk) -> tuple[str, Sequence[Fact]]:
-                first = grants.matched(desk, identity, line)
-                known = desk.rules(line).rule(rule) or first
-                return grants.job(desk, identity, line, known, min(known.ttl_s_max, grants.HOUR_S))
-
-            task = self._jobs[key] = _spawn(self._act(issue))
-            task.add_done_callback(lambda _: self._jobs.pop(key, None))
-        return await asyncio.shield(task)
+        key = (identity.credential, line)
+        job = self._jobs.get(key)
+        if job is None:
+            job = self._jobs[key] = _Job(identity, line, rule, asyncio.get_running_loop().create_future())
+        if self._issuing is None:
+            self._issuing = _spawn(self._issue())
+        return await asyncio.shield(job.grant)
 
     async def alert(self, name: str, subject: str, text: str) -> None:
         """Write that something needs looking after; nothing at all before the first trust anchors."""
@@ -205,6 +204,42 @@ class Office:
         await self.escort.go()
         return answer
 
+    async def _issue(self) -> None:
+        """Grants of jobs, as many in one act as wait for one."""
+        try:
+            while self._jobs:
+                jobs = list(islice(self._jobs.items(), JOBS_MAX))
+                await self._issue_together([job for _, job in jobs])
+                for key, _ in jobs:
+                    del self._jobs[key]
+        finally:
+            self._issuing = None
+
+    async def _issue_together(self, jobs: list[_Job]) -> None:
+        """Each gets its grant, or what stands against it."""
+        names: dict[int, str] = {}
+
+        def issue(desk: Desk) -> tuple[None, list[Fact]]:
+            facts: list[Fact] = []
+            for number, job in enumerate(jobs):
+                try:
+                    names[number], found = job.issue(desk)
+                    _readable(found)
+                except SealpressError as error:
+                    job.fail(error)
+                else:
+                    facts += found
+            return None, facts
+
+        try:
+            await self._act(issue)
+        except Exception as error:  # whoever waits must hear of it, whatever it is
+            for job in jobs:
+                job.fail(error)
+        for number, job in enumerate(jobs):
+            if not job.grant.done():
+                job.grant.set_result(names[number])
+
     async def _write(self, facts: Sequence[Fact]) -> Committed:
         """One batch of facts, in force when this returns. The lock is held."""
         self._try(facts)
@@ -232,13 +267,9 @@ class Office:
 
     def _try(self, facts: Sequence[Fact]) -> None:
         """Read them back and fold them into the copy: what does not fold makes a log that nobody can start from."""
-        try:
-            for fact in facts:
-                f.decode(f.kind_of(fact), f.body_of(fact))  # a struct checks its fields only here
-        except (Invalid, UnicodeError) as error:
-            raise Malformed(f"a text or number in it is out of bounds: {error}", hint="shorten it") from error
+        _readable(facts)
         if self._copy is None:
-            self._copy = decode_state(encode(self.state))
+            self._copy = copy(self.state)
         try:
             for number, fact in enumerate(facts):
                 apply(self._copy, fact, self.state.seq + 1 + number, self.now)
@@ -256,17 +287,21 @@ class Office:
         try:
             for fact, place in zip(facts, placed, strict=True):
                 apply(self.state, fact, place.seq, place.time_ns // NANOSECONDS)
+                self.ledger.open.follow(fact, self.state)
                 if isinstance(fact, f.PolicyInForce | f.AnchorsAdopted):
                     self.policy = policy_of(self.state)
-                elif isinstance(fact, f.GatePassed):
-                    self._views.pop(fact.grant, None)
                 elif isinstance(fact, f.GrantMoved):
                     self.ledger.forget(fact.grant)
         except SealpressError as error:
             raise Damaged(f"the governance log does not fold: {error.message}", reason="GOVERNANCE_FOLD") from error
         if self._copy is not None:
             self._copy.seq, self._copy.time = self.state.seq, self.state.time
-        self._swap()
+        if all(type(fact) in UNSEEN for fact in facts):
+            self._shared.snapshot = self._shared.snapshot.at(self.state.seq)
+        else:
+            self._swap()
+        for log in self._shared.logs.values():
+            log.changed.set()  # who waited may be refused by now
         self.escort.told(facts)
 
     def _swap(self) -> None:
@@ -274,12 +309,10 @@ class Office:
         shared, state = self._shared, self.state
         if state.anchors is None:
             return
-        shared.snapshot = snapshot_of(state, self.policy or NO_POLICY, self._views)
+        shared.snapshot = snapshot_of(state, self.policy or NO_POLICY)
         for line in shared.keys:
             if self.usable(line.key) and state.active.get(line.name, line.key) == line.key:
                 shared.lines[line.name] = line
-        for log in shared.logs.values():
-            log.changed.set()  # who waited may be refused by now
 
     def usable(self, key: str) -> bool:
         """Whether the log knows this key of our configuration, and as the same: line, form and public key."""
@@ -299,7 +332,8 @@ class Office:
         seq, records = self._kept
         if self._file is None or self.state.anchors is None:
             return False
-        return self.state.seq - seq >= SNAPSHOT_FACTS or self._records() - records >= SNAPSHOT_RECORDS
+        facts = SNAPSHOT_FACTS + len(self.state.grants)  # else a fleet's open grants are written more than its new ones
+        return self.state.seq - seq >= facts or self._records() - records >= SNAPSHOT_RECORDS
 
     def _records(self) -> int:
         return sum(log.told[0] for log in self._shared.logs.values())
@@ -326,6 +360,28 @@ class Office:
         return ulid_text(new_event_id(self._shared.clock.now_ns(), self._shared.entropy.bytes(10)))
 
 
+class _Job:
+    """The first requests of a credential on a line, which wait for one grant."""
+
+    __slots__ = ("_identity", "_line", "_rule", "grant")
+
+    def __init__(self, identity: Identity, line: str, rule: str, grant: asyncio.Future[str]) -> None:
+        self._identity, self._line, self._rule = identity, line, rule
+        self.grant = grant
+
+    def issue(self, desk: Desk) -> tuple[str, list[Fact]]:
+        """Under the rule that the first of them was admitted by, if there is still one of that name."""
+        first = grants.matched(desk, self._identity, self._line)
+        known = desk.rules(self._line).rule(self._rule) or first
+        return grants.job(desk, self._identity, self._line, known, min(known.ttl_s_max, grants.HOUR_S))
+
+    def fail(self, error: Exception) -> None:
+        """Tell all of them, unless they know already."""
+        if not self.grant.done():
+            self.grant.set_exception(error)
+            self.grant.exception()  # nobody may be waiting any more
+
+
 def policy_of(state: State) -> Policy | None:
     """The policy in force, compiled; None before the first."""
     if not state.policy or state.anchors is None:
@@ -341,6 +397,15 @@ def _events(facts: Sequence[Fact], profile: str) -> list[GovernanceEvent]:
         body = f.body_of(fact)
         events.append(GovernanceEvent(f.kind_of(fact), body, hashlib.sha256(body).digest(), profile))
     return events
+
+
+def _readable(facts: Sequence[Fact]) -> None:
+    """A struct checks its fields only when it is read."""
+    try:
+        for fact in facts:
+            f.decode(f.kind_of(fact), f.body_of(fact))
+    except (Invalid, UnicodeError) as error:
+        raise Malformed(f"a text or number in it is out of bounds: {error}", hint="shorten it") from error
 
 
 def _stops(facts: Sequence[Fact]) -> bool:

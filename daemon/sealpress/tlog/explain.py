@@ -65,6 +65,16 @@ def by_signature(reader: LogReader, sha256: bytes) -> Iterator[Record]:
         yield record
 
 
+def facts_about(reader: LogReader, kind: str, id_: str) -> Iterator[bytes]:
+    """Bodies of governance records of a kind that have this ULID in them, of the time that it names."""
+    raw = parse_ulid(id_)
+    time_ns = int.from_bytes(raw[:6], "big") * 1_000_000 if raw is not None else 0
+    for record in reader.written_at(id_.encode(), RecordType.GOVERNANCE, time_ns):
+        event: GovernanceEvent = record.head.event
+        if event.kind == kind:
+            yield event.body
+
+
 def outcomes_of(reader: LogReader, request: Record) -> Iterator[Record]:
     """Every OUTCOME about leaves of this REQUEST, newest segment first."""
     needle = b"\x93" + msgspec.msgpack.encode(request.seq)  # how a RequestRef of it begins

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from sealpress.tlog.standing import segments
 from sealpress.values import RecordType
 
 SEGMENTS_OPEN_MAX = 16
+SEGMENTS_OF_A_MOMENT = 3
 END = 1 << 63
 _LEAFLESS = (RecordType.COMMIT, RecordType.SEAL)
 RECORDS = tuple(type_ for type_ in RecordType if type_ not in _LEAFLESS)
@@ -79,6 +81,10 @@ class LogReader:
         path = self.directory / "journal" / segment_name(number)
         with contextlib.suppress(OSError), path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def _created(self, number: int) -> int:
+        """When a segment was begun; of one that was archived meanwhile: long ago."""
+        return next((segment.header.created_ns for _, segment in self._present([number])), 0)
 
     def _gone(self, number: int) -> bool:
         return not (self.directory / "journal" / segment_name(number)).exists()
@@ -188,6 +194,19 @@ class LogReader:
                 while (frame := segment.find(needle, mask, at, stop)) is not None:
                     yield record.from_frame(number, frame)
                     at = frame.next_offset
+
+    def written_at(self, needle: bytes, type_: RecordType, time_ns: int) -> Iterator[Record]:
+        """Records of a type whose payload holds `needle`, of what was written at this time, in order.
+
+        The segment of that moment is read, and the few behind it: a batch may have opened one of these.
+        """
+        numbers, end = self.numbers(), self.end
+        first = max(0, bisect_left(numbers, time_ns, key=self._created) - 1)
+        for number, segment in self._present(numbers[first : first + SEGMENTS_OF_A_MOMENT]):
+            start, stop = 0, end.offset if number == end.segment else END
+            while (frame := segment.find(needle, 1 << type_, start, stop)) is not None:
+                yield record.from_frame(number, frame)
+                start = frame.next_offset
 
     def request(self, seq: int) -> Record | None:
         """The REQUEST with this seq."""

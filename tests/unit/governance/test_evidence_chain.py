@@ -22,7 +22,7 @@ def decided(town: Town, text: str) -> Callable[[], dict[str, Any]]:
     event = RefusalEvent(
         bytes(16), "r", person("carol"), bytes(32), "line", "NOT_PERMITTED", b"", 0, 0, sha256, town.state.seq, "here"
     )
-    return lambda: evidence_chain.chain(town.state, event)["policy"]
+    return lambda: evidence_chain.chain(town.state, event, {}.get)["policy"]
 
 
 def test_a_policy_is_told_with_the_change_that_brought_it_then() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from kit.town import Town
 from kit.townsfolk import LOW, certificate, person
@@ -105,7 +106,7 @@ def test_the_fold_refuses_illegal_moves_whole() -> None:
         town.state.bindings["b0"].state = state
         refused(town.state, f.BindingMoved(binding="b0", verb=verb, actor="", reason="r"))
     for ended in ("revoked", "expired"):
-        town.state.grants[name].state = ended  # type: ignore[assignment]
+        town.state.grants[name] = replace(town.state.grants[name], state=ended)
         refused(town.state, f.GrantMoved(grant=name, verb="revoke", actor="", reason="r"))
 
 

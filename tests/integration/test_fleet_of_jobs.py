@@ -17,7 +17,6 @@ from sealpress.errors import Malformed, Refusal
 from sealpress.governance import facts as f
 from sealpress.governance import state, stops
 from sealpress.governance.facts import GrantIssued
-from sealpress.rpc.audit import issued_grant
 from sealpress.steps import _office
 from sealpress.steps._state import Caller
 from sealpress.values import RecordType
@@ -124,9 +123,8 @@ async def test_what_was_forgotten_stands_in_the_log(tmp_path: Path, monkeypatch:
             node.clock.advance(HOUR_S + 1)
             await node.office.tick()
         assert 2 == len(node.office.state.grants)
-        reader = node.shared.governance.log.reader
-        told = [issued_grant(reader, one.grant) for one in grants(node)]
-        assert len(reader.numbers()) > 2
+        told = [node.office.recorded.grant(one.grant) for one in grants(node)]
+        assert len(node.logs["gov"].reader.numbers()) > 2
 
     assert 100 == len(told)
     assert grants(node) == told

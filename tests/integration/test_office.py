@@ -392,9 +392,11 @@ async def test_explain_tells_the_whole_chain(tmp_path: Path) -> None:
         await node.begin()
         await node.sign(ask(LOW, digest(1)))
         reader = node.logs["gov"].reader
-        state = node.office.state
+        office = node.office
         found = explain.by_digest(reader, digest(1))
-        told = explain.story(reader, found, digest(1), lambda event: evidence_chain.chain(state, event, {}.get))
+        told = explain.story(
+            reader, found, digest(1), lambda event: evidence_chain.chain(office.state, event, office.recorded)
+        )
         why = told[0]["why"]
         assert why["identity"]["owner"] == OLGA
         assert why["key"]["state"] == "active"

@@ -287,7 +287,7 @@ def pass_(life: Life, pick: Pick) -> None:
     found = life.change(pick, "in_review")
     for name in life.approvers(found[1])[:8] if found is not None else ():
         assert found is not None
-        if found[1].state == "in_review":
+        if life.town.state.change(found[0]).state == "in_review":
             life.town.approve(found[0], name)
 
 

@@ -7,10 +7,10 @@ the records does, offline: verify/), read the log by itself, or ask who may see 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from sealpress.governance import changes as c
 from sealpress.governance.facts import GrantIssued
@@ -44,11 +44,20 @@ class Event(Protocol):
         ...
 
 
-def chain(state: State, event: Event, recorded: Callable[[str], GrantIssued | None]) -> dict[str, Any]:
-    """Everything that the event rests on, as far as governance knows it, with the states of today.
+class Recorded(Protocol):
+    """Finds in the log what the state has let go of (steps/_recorded.py)."""
 
-    `recorded` finds in the log what the state has forgotten: the grants of jobs that are long over.
-    """
+    def grant(self, grant: str, /) -> GrantIssued | None:
+        """As it was issued."""
+        ...
+
+    def change(self, found: Change, /) -> Change | None:
+        """With its request."""
+        ...
+
+
+def chain(state: State, event: Event, recorded: Recorded) -> dict[str, Any]:
+    """Everything that the event rests on, as far as governance knows it, with the states of today."""
     told: dict[str, Any] = {
         "profile": state.anchors.profile if state.anchors is not None else "",
         "deployment": state.anchors.deployment if state.anchors is not None else "",
@@ -65,16 +74,18 @@ def chain(state: State, event: Event, recorded: Callable[[str], GrantIssued | No
         told["grant"] = issued | {"state": grant.state, "passed": dict(grant.passed)}
     change = state.changes.get(getattr(event, "change_id", ""))
     if change is not None:
-        told["change"] = of_change(change)
+        told["change"] = of_change(recorded.change(change) or change)
     return told
 
 
-def _grant(state: State, name: str, recorded: Callable[[str], GrantIssued | None]) -> Grant | None:
+def _grant(state: State, name: str, recorded: Recorded) -> Grant | None:
     known = state.grants.get(name)
-    if known is not None or not name:
+    if not name or (known is not None and known.state == "active"):
         return known
-    issued = recorded(name)
-    return Grant(issued, "expired") if issued is not None else None
+    issued = recorded.grant(name)
+    if issued is None:
+        return known
+    return replace(known, issued=issued) if known is not None else Grant(issued, "expired")
 
 
 def of_change(change: Change) -> dict[str, Any]:

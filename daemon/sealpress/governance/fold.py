@@ -22,6 +22,7 @@ from sealpress.governance.roles import Role
 from sealpress.governance.state import (
     EVERY_LINE,
     OFFICERS,
+    UNDONE,
     Approval,
     Binding,
     Change,
@@ -36,7 +37,7 @@ from sealpress.verify.change import decode
 
 NONCES_KEPT = 10_000  # from here on those of approvals that are over are dropped: these can never count again
 SKEW_S = 3_600
-_OVER = frozenset({"rejected", "expired", "withdrawn", "void", "failed", "closed"})
+_OVER = UNDONE | {"closed"}
 
 
 def apply(state: State, fact: f.Fact, seq: int, time: int) -> None:
@@ -137,15 +138,24 @@ def _submitted(state: State, fact: f.ChangeSubmitted, seq: int) -> None:
 
 def _change_moved(state: State, fact: f.ChangeMoved, seq: int) -> None:
     change = state.change(fact.change_id)
-    change.state = tables.move(tables.CHANGE, change.state, fact.verb, "the change")
-    change.reason = fact.reason
+    now = tables.move(tables.CHANGE, change.state, fact.verb, "the change")
+    executor, approvals = change.executor, change.approvals
     if fact.verb == "execute":
-        change.executor = fact.person
-        for approval in change.approvals.values():
-            if approval.state == "counted":
-                approval.state = tables.move(tables.APPROVAL, approval.state, "consume", "an approval")
-    if change.state in _OVER:
+        executor = fact.person
+        approvals = {name: _consumed(given) for name, given in approvals.items()}
+    state.changes[fact.change_id] = replace(
+        change, state=now, reason=fact.reason, executor=executor, approvals=approvals
+    )
+    if now in _OVER:
         state.open_changes.pop(fact.change_id, None)
+    if now in UNDONE:
+        state.let_go(fact.change_id)
+
+
+def _consumed(given: Approval) -> Approval:
+    if given.state != "counted":
+        return given
+    return replace(given, state=tables.move(tables.APPROVAL, given.state, "consume", "an approval"))
 
 
 def _approval(state: State, fact: f.ApprovalCounted, seq: int) -> None:
@@ -153,9 +163,8 @@ def _approval(state: State, fact: f.ApprovalCounted, seq: int) -> None:
     former = change.approvals.get(fact.person)
     if fact.nonce in state.nonces or (former is not None and former.state in ("counted", "consumed")):
         raise Precondition("the approval was counted already", reason="APPROVAL_USED")
-    change.approvals[fact.person] = Approval(
-        fact.person, fact.credential, fact.statement, fact.signature, fact.groups, fact.expires
-    )
+    given = Approval(fact.person, fact.credential, fact.statement, fact.signature, fact.groups, fact.expires)
+    state.changes[fact.change_id] = replace(change, approvals=change.approvals | {fact.person: given})
     if len(state.nonces) >= NONCES_KEPT:
         state.nonces = {nonce: end for nonce, end in state.nonces.items() if end + SKEW_S > state.time}
     state.nonces[fact.nonce] = fact.expires
@@ -165,10 +174,12 @@ def _approval(state: State, fact: f.ApprovalCounted, seq: int) -> None:
 
 
 def _approval_ended(state: State, fact: f.ApprovalEnded, seq: int) -> None:
-    approval = state.change(fact.change_id).approvals.get(fact.person)
+    change = state.change(fact.change_id)
+    approval = change.approvals.get(fact.person)
     if approval is None:
         raise Precondition("there is no such approval", reason="ILLEGAL_MOVE")
-    approval.state = tables.move(tables.APPROVAL, approval.state, fact.verb, "the approval")
+    ended = replace(approval, state=tables.move(tables.APPROVAL, approval.state, fact.verb, "the approval"))
+    state.changes[fact.change_id] = replace(change, approvals=change.approvals | {fact.person: ended})
 
 
 def _enrolled(state: State, fact: f.IdentityEnrolled, seq: int) -> None:

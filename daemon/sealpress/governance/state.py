@@ -23,6 +23,7 @@ from sealpress.verify.change import ChangeRecord
 
 MINUTE_S = 60
 OVER_KEPT = 10_000  # who names a job grant that has just expired hears that it did
+UNDONE = frozenset({"rejected", "expired", "withdrawn", "void", "failed"})  # states of a change that had no effect
 OFFICERS = "officers"  # the group of those who the anchors name
 EVERY_LINE = "*"
 
@@ -75,7 +76,7 @@ class Binding(msgspec.Struct):
         return self.state == "active" and (not self.not_after or now < self.not_after)
 
 
-class Approval(msgspec.Struct):
+class Approval(msgspec.Struct, frozen=True):
     """One person's counted approval."""
 
     person: str
@@ -87,8 +88,8 @@ class Approval(msgspec.Struct):
     state: str = "counted"
 
 
-class Change(msgspec.Struct):
-    """A change record and how far it has come."""
+class Change(msgspec.Struct, frozen=True):
+    """A change record and how far it has come. Of a release that is over the request is let go: see `shed`."""
 
     record: ChangeRecord
     sha256: str
@@ -98,6 +99,11 @@ class Change(msgspec.Struct):
     executor: str = ""  # the person
     reason: str = ""  # of the last move
     grant: str = ""  # that it brought
+
+    @property
+    def shed(self) -> bool:
+        """Whether the log alone has its request, which can be megabytes."""
+        return not self.record.request
 
 
 class Key(msgspec.Struct):
@@ -226,7 +232,7 @@ class State(msgspec.Struct):
         if not issued.change_id:
             self.jobs[_job(issued)] = name
         elif issued.change_id in self.changes:
-            self.changes[issued.change_id].grant = name
+            self.changes[issued.change_id] = replace(self.changes[issued.change_id], grant=name)
         if grant.state == "active":
             self.open_grants[name] = None
             self.ending.setdefault(issued.not_after // MINUTE_S, {})[name] = None
@@ -247,14 +253,27 @@ class State(msgspec.Struct):
         self.grants, self.open_grants, self.ending, self.jobs = {}, {}, {}, {}
         for grant in list(grants):
             self.put(grant)
+        for change in list(self.changes.values()):
+            if change.state in UNDONE:
+                self.let_go(change.record.change_id)
+
+    def let_go(self, change_id: str) -> None:
+        """Of a release that is over: the log has its request, and thousands of digests are not kept for ever."""
+        change = self.changes.get(change_id)
+        if change is not None and change.record.kind == "sign.release":
+            self.changes[change_id] = replace(change, record=replace(change.record, request=""))
 
     def _ended(self, grant: Grant) -> None:
         """Each job of a fleet has a grant, so what is over cannot be kept for ever: the log has it.
 
         That one was revoked is not forgotten: none may follow it. One that expired is to the next request as if it had
-        not been.
+        not been. Those that people approved stay, without their digests.
         """
-        if grant.state != "expired" or grant.issued.change_id:
+        issued = grant.issued
+        self.grants[issued.grant] = replace(grant, issued=replace(issued, digests=()))
+        if issued.change_id:
+            self.let_go(issued.change_id)
+        if grant.state != "expired" or issued.change_id:
             return
         self.over.setdefault(grant.issued.grant)
         if len(self.over) > OVER_KEPT:
@@ -283,10 +302,10 @@ def without_tables(state: State, **other: Any) -> State:
 
 
 def copy(state: State) -> State:
-    """Another one to try facts on. Grants are many and never changed in place: both have the same ones."""
-    few = without_tables(state, grants={}, over={})
+    """Another one to try facts on. Grants and changes are many and never changed in place: both have the same ones."""
+    few = without_tables(state, grants={}, over={}, changes={})
     other = msgspec.msgpack.decode(msgspec.msgpack.encode(few), type=State)
     other.grants, other.open_grants, other.jobs = dict(state.grants), dict(state.open_grants), dict(state.jobs)
     other.ending = {minute: dict(names) for minute, names in state.ending.items()}
-    other.over = dict(state.over)
+    other.over, other.changes = dict(state.over), dict(state.changes)
     return other

@@ -35,7 +35,7 @@ class AccessService(access_pb2_grpc.AccessServiceServicer):
     async def ProposeAccess(self, request: pb.ProposeAccessRequest, context: Context) -> pb.ProposeAccessResponse:
         """A person, a machine, a key, a role, an issuer of tokens, or that something suspended counts again."""
         record = await self._control.propose(context, request.proposal)
-        told = views.whole_change(self._control.office.desk(), record.change_id).change
+        told = views.whole_change(self._control.office, record.change_id).change
         return pb.ProposeAccessResponse(change=told, recorded=self._control.recorded())
 
     @guarded

@@ -56,7 +56,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
     async def GetChange(self, request: governance.GetChangeRequest, context: Context) -> governance.GetChangeResponse:
         """One, with everything."""
         return await self._control.look(
-            context, "GetChange", lambda desk, _: views.whole_change(desk, request.change_id)
+            context, "GetChange", lambda desk, _: views.whole_change(self._control.office, request.change_id)
         )
 
     @guarded

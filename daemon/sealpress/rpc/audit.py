@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import msgspec
@@ -18,7 +17,7 @@ import msgspec
 import sealpress
 from sealpress.errors import Malformed, Precondition
 from sealpress.flow import Flow
-from sealpress.governance import evidence_chain, facts
+from sealpress.governance import evidence_chain
 from sealpress.governance.desk import Desk
 from sealpress.rpc import convert, views
 from sealpress.rpc.interceptors import Callers, Context, guarded
@@ -28,7 +27,6 @@ from sealpress.steps._state import LogState
 from sealpress.telemetry import Telemetry
 from sealpress.tlog import explain
 from sealpress.tlog.entry import GovernanceEvent, RequestEvent
-from sealpress.tlog.reader import LogReader
 from sealpress.tlog.record import Record
 from sealpress.v1 import audit_pb2 as pb
 from sealpress.v1 import audit_pb2_grpc, governance_pb2
@@ -37,7 +35,6 @@ TAIL_PART = 256  # records read at a time, and less once they have as many bytes
 TAIL_PART_BYTES = 1 << 20
 PAGE_BYTES = 16 << 20  # a list ends with the event that reaches it: who asked can take it, and goes on from there
 HEARTBEAT_S = 10.0
-GRANTS_KEPT = 64  # of one answer
 EXPLAINS_MAX = 4  # scans at the same time
 
 
@@ -246,7 +243,8 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self, request: governance_pb2.GetChangeRequest, context: Context
     ) -> governance_pb2.GetChangeResponse:
         """One change, with everything."""
-        return views.whole_change(await self._desk(context, "GetChange"), request.change_id)
+        office = await self._governed(context, "GetChange")
+        return views.whole_change(office, request.change_id)
 
     @guarded
     async def ListChanges(
@@ -272,9 +270,8 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     @property
     def _why(self) -> Callable[[RequestEvent], dict[str, Any]] | None:
         """What stands behind a request; only a governed node can tell."""
-        office, reader = self._office, self._flow.shared.governance.log.reader
-        issued = lru_cache(GRANTS_KEPT)(partial(issued_grant, reader))
-        return None if office is None else lambda event: evidence_chain.chain(office.state, event, issued)
+        office = self._office
+        return None if office is None else lambda event: evidence_chain.chain(office.state, event, office.recorded)
 
     async def _desk(self, context: Context, method: str) -> Desk:
         return (await self._governed(context, method)).desk()
@@ -300,15 +297,6 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
             raise Malformed(f"there is no log {explain.escape(name)[:64]!r} here", hint="leave `log` empty for the "
                             "governance log")  # fmt: skip
         return found
-
-
-def issued_grant(reader: LogReader, grant: str) -> facts.GrantIssued | None:
-    """A grant that was forgotten, from its record; None if that was archived, too."""
-    for body in explain.facts_about(reader, "grant.issued", grant):
-        found = facts.decode("grant.issued", body)
-        if isinstance(found, facts.GrantIssued) and found.grant == grant:
-            return found
-    return None
 
 
 async def _threaded(work: Any, *arguments: Any) -> Any:

@@ -199,7 +199,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
             if not owner or owner != caller.identity.id:
                 actor = admitted(desk, caller, SHOWN_TO)
                 desk.need(actor, line, SHOWN_TO)
-            grant = views.grant(desk, self._control.office.ledger, id_)
+            grant = views.grant(desk, self._control.office, id_)
             if grant is None:
                 raise Precondition("there is no such grant or change", reason="NO_SUCH_GRANT")
         except (NotPermitted, Precondition) as refusal:
@@ -208,7 +208,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
 
     def _grant(self, id_: str) -> pb.Grant:
         office = self._control.office
-        found = views.grant(office.desk(), office.ledger, id_)
+        found = views.grant(office.desk(), office, id_)
         assert found is not None
         return found
 

@@ -37,7 +37,7 @@ class IssuanceService(issuance_pb2_grpc.IssuanceServiceServicer):
     async def ProposeIssuance(self, request: pb.ProposeIssuanceRequest, context: Context) -> pb.ProposeIssuanceResponse:
         """A key, its activation, its return, longer dates, shares of its backup."""
         record = await self._control.propose(context, request.proposal)
-        told = views.whole_change(self._control.office.desk(), record.change_id).change
+        told = views.whole_change(self._control.office, record.change_id).change
         return pb.ProposeIssuanceResponse(change=told, recorded=self._control.recorded())
 
     @guarded

@@ -96,7 +96,7 @@ class PolicyService(policy_pb2_grpc.PolicyServiceServicer):
     async def ProposePolicy(self, request: pb.ProposePolicyRequest, context: Context) -> pb.ProposePolicyResponse:
         """A whole file."""
         record = await self._control.propose(context, request.proposal)
-        told = views.whole_change(self._control.office.desk(), record.change_id).change
+        told = views.whole_change(self._control.office, record.change_id).change
         return pb.ProposePolicyResponse(change=told, recorded=self._control.recorded())
 
 

@@ -48,7 +48,7 @@ class RetirementService(retirement_pb2_grpc.RetirementServiceServicer):
     ) -> pb.ProposeRetirementResponse:
         """The end of a key, or that it is compromised."""
         record = await self._control.propose(context, request.proposal)
-        told = views.whole_change(self._control.office.desk(), record.change_id).change
+        told = views.whole_change(self._control.office, record.change_id).change
         return pb.ProposeRetirementResponse(change=told, recorded=self._control.recorded())
 
     @guarded

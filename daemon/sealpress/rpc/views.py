@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from sealpress.errors import Malformed, SealpressError
+from sealpress.errors import Malformed, Precondition, SealpressError
 from sealpress.governance import counting, rights, state
 from sealpress.governance.desk import Desk
 from sealpress.governance.rendering import render
@@ -58,10 +58,15 @@ def changes(desk: Desk, asked: pb.ListChangesRequest) -> pb.ListChangesResponse:
     return pb.ListChangesResponse(changes=listed)
 
 
-def whole_change(desk: Desk, change_id: str) -> pb.GetChangeResponse:
-    """A change and what it is to be compared with."""
-    found = desk.state.change(change_id)
-    return pb.GetChangeResponse(change=change(desk, found, whole=True), previous=_previous(desk, found))
+def whole_change(office: Office, change_id: str) -> pb.GetChangeResponse:
+    """A change and what it is to be compared with; Precondition LOG_ARCHIVED if its record is not here any more."""
+    desk = office.desk()
+    found = office.recorded.change(desk.state.change(change_id))
+    if found is None:
+        raise Precondition(
+            "the record of this release was archived", reason="LOG_ARCHIVED", hint="`sealpress log unarchive`"
+        )
+    return pb.GetChangeResponse(change=change(desk, found, whole=True), previous=_previous(office, desk, found))
 
 
 def count(limit: int) -> int:
@@ -71,7 +76,7 @@ def count(limit: int) -> int:
     return limit or LIST
 
 
-def _previous(desk: Desk, found: state.Change) -> bytes:
+def _previous(office: Office, desk: Desk, found: state.Change) -> bytes:
     if found.record.kind == "policy.change":
         return desk.state.policy.encode()
     if found.record.kind != "sign.release":
@@ -79,7 +84,8 @@ def _previous(desk: Desk, found: state.Change) -> bytes:
     for other in reversed(desk.state.changes.values()):
         same = other.record.kind == "sign.release" and other.record.line == found.record.line
         if same and other.state == "closed" and other.seq < found.seq:
-            return encode(other.record)
+            whole = office.recorded.change(other)
+            return encode(whole.record) if whole is not None else b""
     return b""
 
 
@@ -170,15 +176,16 @@ def credential(found: state.Credential, expires: int) -> pb.Credential:
 # ---- grants ----------------------------------------------------------------------------------------------------------
 
 
-def grant(desk: Desk, ledger: Ledger, id_: str) -> grant_pb2.Grant | None:
+def grant(desk: Desk, office: Office, id_: str) -> grant_pb2.Grant | None:
     """A grant by its id or its change's, or a change that may become one; None if there is neither."""
     found = desk.state.grants.get(id_) or desk.state.grants.get(grant_of(desk, id_))
     if found is not None:
-        return _issued(desk, ledger, found)
+        return _issued(desk, office.ledger, found)
     waiting = desk.state.changes.get(id_)
     if waiting is None or waiting.record.kind != "sign.release":
         return None
-    manifest_sha256, count_, gates = _release(waiting.record.request)
+    whole = office.recorded.change(waiting)
+    manifest_sha256, count_, gates = _release(whole.record.request) if whole is not None else (b"", 0, ())
     return grant_pb2.Grant(
         change_id=id_, key=waiting.record.line, state=waiting.state, missing=_missing(desk, waiting),
         manifest_sha256=manifest_sha256, max_uses=count_, gates=gates,

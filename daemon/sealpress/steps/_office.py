@@ -34,6 +34,7 @@ from sealpress.governance.usage import Denied, Ledger
 from sealpress.steps import _archive
 from sealpress.steps._escort import Escort, Guard
 from sealpress.steps._ids import new_event_id
+from sealpress.steps._recorded import Recorded
 from sealpress.steps._refusals import ulid_text
 from sealpress.steps._state import NANOSECONDS, Caller, FactGroup, LogState, Shared
 from sealpress.steps.admit import identity_refusal, key_stopped
@@ -72,6 +73,7 @@ class Office:
         self.policy: Policy | None = policy_of(folded.state)
         self._shared = shared
         self._log: LogState = shared.governance
+        self.recorded = Recorded(self._log.log.reader)
         self._file = snapshot_file
         self._copy: State | None = None  # always one act ahead, never behind
         self._lock = asyncio.Lock()
@@ -125,9 +127,12 @@ class Office:
         change = self.state.changes.get(change_id)
         if change is None:
             return None
+        whole = self.recorded.change(change)
+        if whole is None:
+            return None
         given = [one for one in change.approvals.values() if one.state in ("counted", "consumed")]
         approvals = tuple((one.statement.encode(), one.signature) for one in given)
-        return Evidence(encode_change(change.record), approvals)
+        return Evidence(encode_change(whole.record), approvals)
 
     # ---- acting ----
 

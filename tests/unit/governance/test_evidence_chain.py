@@ -10,10 +10,21 @@ from kit.town import Town
 from kit.townsfolk import person, policy_text
 from sealpress.governance import evidence_chain
 from sealpress.governance.changes import PolicyRequest
+from sealpress.governance.state import Change
 from sealpress.tlog.entry import RefusalEvent
 
 WAIT_S = 8 * 86_400  # and a policy is in force
 LOOSER, TIGHTER = ("olga", "otto"), ("pia", "stella")  # who decides
+
+
+class Nothing:
+    """A log that has been archived."""
+
+    def grant(self, grant: str) -> None:
+        """Not there."""
+
+    def change(self, found: Change) -> None:
+        """Not there."""
 
 
 def decided(town: Town, text: str) -> Callable[[], dict[str, Any]]:
@@ -22,7 +33,7 @@ def decided(town: Town, text: str) -> Callable[[], dict[str, Any]]:
     event = RefusalEvent(
         bytes(16), "r", person("carol"), bytes(32), "line", "NOT_PERMITTED", b"", 0, 0, sha256, town.state.seq, "here"
     )
-    return lambda: evidence_chain.chain(town.state, event, {}.get)["policy"]
+    return lambda: evidence_chain.chain(town.state, event, Nothing())["policy"]
 
 
 def test_a_policy_is_told_with_the_change_that_brought_it_then() -> None:

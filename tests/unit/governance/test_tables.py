@@ -90,11 +90,12 @@ def test_the_fold_refuses_illegal_moves_whole() -> None:
         town.state.keys["k-low"].state = state
         refused(town.state, f.KeyMoved(key="k-low", verb=verb, actor="", person="p", reason="r", since=3))
     for state, verb in illegal("change"):
-        town.state.changes[change_id].state = state
+        town.state.changes[change_id] = replace(town.state.changes[change_id], state=state)
         refused(town.state, f.ChangeMoved(change_id=change_id, verb=verb, actor="", reason="r"))
     for state, verb in illegal("approval"):
         if verb in ("revoke", "expire", "invalidate"):
-            town.state.changes[change_id].approvals[person("tom")].state = state
+            change = town.state.changes[change_id]
+            change.approvals[person("tom")] = replace(change.approvals[person("tom")], state=state)
             refused(
                 town.state,
                 f.ApprovalEnded(change_id=change_id, person=person("tom"), verb=verb, actor=""),  # type: ignore[arg-type]

@@ -87,6 +87,15 @@ async def test_a_job_that_may_not_is_refused_alone(tmp_path: Path, monkeypatch: 
     assert 20 == len({answer for answer in answers.values() if isinstance(answer, str)})
 
 
+async def test_short_segments_take_grants_one_by_one(tmp_path: Path) -> None:
+    """Where sixty-four grants are more than a batch may have, each job gets its own all the same."""
+    async with Governed(tmp_path, segment_bytes=64 << 10) as node:
+        await node.begin()
+        await asyncio.gather(*(node.sign(ask(LOW, digest(number)), job(number)) for number in range(JOBS)))
+
+        assert JOBS == len(node.office.state.open_grants)
+
+
 async def test_a_credential_has_one_grant_under_whichever_rule(tmp_path: Path) -> None:
     """Asked for twice at once, under two rules of a line: still one."""
     async with Governed(tmp_path) as node:

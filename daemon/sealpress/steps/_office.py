@@ -239,6 +239,10 @@ class Office:
         try:
             await self._act(issue)
         except Exception as error:  # whoever waits must hear of it, whatever it is
+            if isinstance(error, Malformed) and len(jobs) > 1:  # together they are too long for a short segment
+                for job in jobs:
+                    await self._issue_together([job])
+                return
             for job in jobs:
                 job.fail(error)
         for number, job in enumerate(jobs):

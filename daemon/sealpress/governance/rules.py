@@ -225,6 +225,8 @@ class Policy:
         if known is not None and known.identity is identity:
             return known
         found = self.evaluate(identity, line)
+        if line not in self.lines:
+            return found  # a name that anybody can make up: it takes no place from others
         if len(self._memo) >= MEMO_MAX:
             self._memo.clear()
         self._memo[key] = found
@@ -241,6 +243,11 @@ class Policy:
         verdict: Verdict = "mismatch" if kin else "absent"
         closest, fields = _closest(kin or rules, identity)
         return Match(verdict, None, (), closest, fields, identity)
+
+    def requestable(self, identity: Identity) -> list[str]:
+        """The lines that this identity may ask for, in the order of the file; nothing is remembered for the others."""
+        claims = dict(identity.claims)
+        return [name for name, line in self.lines.items() if any(rule.passes(identity, claims) for rule in line.rules)]
 
     def required(self, path: Literal["policy", "access"]) -> Required:
         """An approval path of the node."""

@@ -26,7 +26,7 @@ from sealpress.steps import settle
 from sealpress.steps._state import Settled, Ticket
 from sealpress.telemetry import Telemetry
 from sealpress.v1 import signing_pb2 as pb
-from sealpress.v1 import signing_pb2_grpc
+from sealpress.v1 import signing_pb2_grpc, types_pb2
 
 HASH_INLINE_MAX = 32 << 10  # bytes; larger chunks are hashed in a thread
 
@@ -131,13 +131,8 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         """The lines that the caller may request."""
         caller = self._callers.caller(context)
         shared = self._flow.shared
-        keys = []
-        for name in sorted(shared.lines):
-            if not caller.flaw and shared.snapshot.decide(caller.identity, name) is not None:
-                rules = shared.snapshot.lines[name]
-                line = shared.lines[name]
-                keys.append(convert.key_message(line, rules.class_, rules.algorithms, shared.key_state(line)))
-        return pb.ListKeysResponse(keys=keys)
+        names = () if caller.flaw else shared.snapshot.policy.requestable(caller.identity)
+        return pb.ListKeysResponse(keys=[self._key(name) for name in sorted(names) if name in shared.lines])
 
     @guarded
     async def GetKey(self, request: pb.GetKeyRequest, context: Context) -> pb.GetKeyResponse:
@@ -145,10 +140,12 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         caller = self._callers.caller(context)
         name = convert.line_name(request.key, self._limits)
         await self._flow.permit(caller, name)
+        return pb.GetKeyResponse(key=self._key(name))
+
+    def _key(self, name: str) -> types_pb2.Key:
         shared = self._flow.shared
         rules, line = shared.snapshot.lines[name], shared.lines[name]
-        key = convert.key_message(line, rules.class_, rules.algorithms, shared.key_state(line))
-        return pb.GetKeyResponse(key=key)
+        return convert.key_message(line, rules.class_, rules.algorithms, shared.key_state(line))
 
     def _check_content(self, chunk: int, size: int) -> None:
         limits = self._limits

@@ -199,6 +199,26 @@ def test_the_memo_knows_objects_not_names() -> None:
     assert policy.match(good, LINE).verdict == "match"
 
 
+def test_line_names_that_callers_make_up_are_not_remembered() -> None:
+    """Whoever asks for lines that are not there, as many as he likes, has no answer of others forgotten."""
+    policy = compiled(FIRMWARE)
+    known, stranger = policy.match(token(), LINE), certificate()
+    for number in range(MEMO_MAX + 10):
+        assert policy.match(stranger, f"no/such/line/at/{number}").verdict == "absent"
+
+    assert list(policy._memo.values()) == [known]
+
+
+def test_the_lines_that_somebody_may_request_are_found_without_a_memory_of_the_others() -> None:
+    """A list of all that he may request says what each decision would, and has nothing forgotten by being long."""
+    policy = compiled(simple(rules=NAMES + TOKENS) + FIRMWARE.replace("schema = 1", ""))
+
+    for who, lines in ((certificate(), [APP]), (token(), [LINE]), (token(ref="refs/heads/main"), [APP]),
+                       (certificate("uri:x"), [])):  # fmt: skip
+        assert policy.requestable(who) == lines == [line for line in (APP, LINE) if policy.evaluate(who, line).rule]
+    assert not policy._memo
+
+
 def rule_of(artifact: str = "", tail: str = "", more: str = "") -> Rule:
     """A rule with this artifact section."""
     section = f"artifact = {{ {artifact} }}\n" if artifact else ""

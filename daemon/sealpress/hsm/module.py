@@ -216,8 +216,15 @@ class Token:
 
     def private_keys(self, most: int) -> list[Any]:
         """The first private keys, as the anchor sees them. CannotStart TOKEN_FAILED."""
+        return self._listed(ObjectClass.PRIVATE_KEY, most)
+
+    def public_keys(self, most: int) -> list[Any]:
+        """The first public ones."""
+        return self._listed(ObjectClass.PUBLIC_KEY, most)
+
+    def _listed(self, class_: ObjectClass, most: int) -> list[Any]:
         try:
-            return list(islice(self._anchor.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY}), most))
+            return list(islice(self._anchor.get_objects({Attribute.CLASS: class_}), most))
         except PKCS11Error as error:
             raise answered("the token's keys cannot be listed", error) from None
 

@@ -75,11 +75,11 @@ def make(session: Any, kind: str, cka_id: bytes, label: str, template: Mapping[A
             refusal = answered(f"the token makes no {kind} key", error)
     else:
         raise refusal
-    spki = _spki(public)
-    if spki is None:
+    made = told_spki(public)
+    if made is None:
         destroy(private, public)
         raise CannotStart(f"the token's new {kind} key cannot be read back", reason="TOKEN_FAILED")
-    return Pair(private, public, spki)
+    return Pair(private, public, made)
 
 
 def find(session: Any, cka_id: bytes, label: str, spki: bytes = b"") -> tuple[list[Any], list[Any]]:
@@ -92,7 +92,7 @@ def find(session: Any, cka_id: bytes, label: str, spki: bytes = b"") -> tuple[li
         known = {int(key.handle) for key in public}
         if spki:
             every = _objects(session, ObjectClass.PUBLIC_KEY, [{}])
-            public += [key for key in every if int(key.handle) not in known and _spki(key) == spki]
+            public += [key for key in every if int(key.handle) not in known and told_spki(key) == spki]
     except PKCS11Error as error:
         raise answered("the token cannot be searched", error) from None
     return private, public
@@ -143,6 +143,14 @@ def named(private: Any) -> tuple[bytes, str]:
     return bytes(told.get(Attribute.ID) or b""), str(told.get(Attribute.LABEL) or "")
 
 
+def told_spki(public: Any) -> bytes | None:
+    """Of a public key; None where the token does not tell, or of a kind that we do not sign with."""
+    try:
+        return public_spki(public)
+    except PKCS11Error:
+        return None
+
+
 def counted(private: Any, attribute: int) -> int | None:
     """How often a key was used, by the token's own count in a vendor's attribute; None if it does not tell."""
     try:
@@ -183,7 +191,7 @@ def _named_so(session: Any, what: str, cka_id: bytes, label: str) -> tuple[list[
     try:
         private = _objects(session, ObjectClass.PRIVATE_KEY, [template] if template else [])
         public = _objects(session, ObjectClass.PUBLIC_KEY, [template] if template else [])
-        return private, [(key, _spki(key)) for key in public]
+        return private, [(key, told_spki(key)) for key in public]
     except PKCS11Error as error:
         raise answered(f"key {what} cannot be looked up", error) from None
 
@@ -194,10 +202,3 @@ def _objects(session: Any, class_: ObjectClass, templates: list[dict[Attribute, 
         for one in session.get_objects({Attribute.CLASS: class_, **template}):
             found[int(one.handle)] = one
     return list(found.values())
-
-
-def _spki(key: Any) -> bytes | None:
-    try:
-        return public_spki(key)
-    except PKCS11Error:
-        return None

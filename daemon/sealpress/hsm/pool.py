@@ -24,6 +24,7 @@ from sealpress.errors import CannotStart, CoreError, TokenError
 from sealpress.hsm.mechanisms import MECHANISMS, chosen
 from sealpress.hsm.messages import WorkerJob, WorkerOpen, WorkerResult
 from sealpress.hsm.module import LASTING, Token, TokenName
+from sealpress.hsm.shelf import find_keys
 from sealpress.ports import Clock
 
 _UNKNOWN_KEY = 0x60  # CKR_KEY_HANDLE_INVALID
@@ -333,7 +334,7 @@ class SlotPool:
         self.desk.keys(handles.generation, [handles.keys[key.name] for key in self._ask.keys])
 
     def _find_keys(self) -> dict[str, int]:
-        return {key.name: self._token.find_key(key.name, key.cka_id, key.cka_label, key.spki) for key in self._ask.keys}
+        return find_keys(self._token, self._ask.keys)
 
 
 def _job(job: WorkerJob, handle: int) -> p11.Job:

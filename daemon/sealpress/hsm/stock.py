@@ -1,12 +1,14 @@
 """What a worker finds on its token: mechanisms, its keys with their attributes, keys that nobody configured (GR-01).
 
-Guarantees: everything is as the token tells it at this moment; looks at OBJECTS_MAX private keys and names
-STRANGERS_MAX strangers at most. Does not: judge (inventory.py), use a key, or change one.
+Guarantees: everything is as the token tells it at this moment; looks at OBJECTS_MAX private keys, and as many public
+ones if any are strangers', in one search each, and names STRANGERS_MAX strangers at most. Does not: judge
+(inventory.py), use a key, or change one.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from typing import Any
 
 from pkcs11 import Attribute
@@ -15,6 +17,7 @@ from pkcs11.exceptions import PKCS11Error
 from sealpress.hsm import messages as m
 from sealpress.hsm import objects
 from sealpress.hsm.module import Token
+from sealpress.hsm.shelf import Shelf, names
 
 OBJECTS_MAX = 4_096
 STRANGERS_MAX = 64
@@ -26,15 +29,20 @@ def take(token: Token, ask: m.WorkerOpen) -> m.Stock:
     keys: dict[str, m.KeyStock] = {}
     strangers: list[m.Stranger] = []
     count = 0
+    wanted: defaultdict[tuple[bytes, str], list[str]] = defaultdict(list)
+    for key in ask.keys:
+        wanted[key.cka_id, key.cka_label].append(key.name)
+    public: Shelf | None = None  # listed for the first that is not ours
     for private in token.private_keys(OBJECTS_MAX):
         cka_id, label = objects.named(private)
-        names = [key.name for key in ask.keys if _is(key, cka_id, label)]
-        if names:
+        ours = [name for one in names(cka_id, label) for name in wanted.get(one, ())]
+        if ours:
             told = objects.attributes(private)
             operations = objects.counted(private, ask.operations_attribute) if ask.operations_attribute else None
-            keys.update((name, m.KeyStock(told, operations)) for name in names)
+            keys.update((name, m.KeyStock(told, operations)) for name in ours)
         elif _signs(private):
-            spki = token.spki_of(private)
+            public = public or Shelf(token.public_keys(OBJECTS_MAX))
+            spki = public.spki(cka_id, label)
             key_id = hashlib.sha256(spki).digest() if spki else b""
             if key_id not in ask.known:
                 count += 1
@@ -42,10 +50,6 @@ def take(token: Token, ask: m.WorkerOpen) -> m.Stock:
                     strangers.append(m.Stranger(label[:NAME_MAX], cka_id[:NAME_MAX], key_id))
     strangers.sort(key=lambda one: (one.label, one.cka_id))
     return m.Stock(token.maker, token.serial, tuple(sorted(token.mechanisms)), keys, tuple(strangers), count)
-
-
-def _is(key: m.WorkerKey, cka_id: bytes, label: str) -> bool:
-    return key.cka_id in (b"", cka_id) and key.cka_label in ("", label)
 
 
 def _signs(private: Any) -> bool:

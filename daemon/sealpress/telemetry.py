@@ -14,14 +14,11 @@ import sys
 import traceback
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Protocol, TextIO, TypeAlias
+from typing import Any, Literal, Protocol, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from sealpress.ports import Clock
@@ -30,39 +27,42 @@ NANOSECONDS = 1_000_000_000
 TEXT_MAX = 2_048
 SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8, 16)
 SLOT_STATES = ("closed", "half_open", "open", "quarantined")
-_Family: TypeAlias = type[CounterMetricFamily] | type[GaugeMetricFamily]
+_shown: Callable[[float], str] = floatToGoString
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024, 4_096, 16_384, 65_536, 262_144)
 
 
-class _Numbers(Collector):
+class _Numbers:
     """A counter or gauge by one label, of one thread: to count is to add to a number, where the library's takes locks.
 
     `of`: the numbers by label.
     """
 
-    def __init__(self, family: _Family, name: str, text: str, label: str, registry: CollectorRegistry) -> None:
-        self._new = partial(family, name, text, labels=[label])
+    def __init__(self, kind: Literal["counter", "gauge"], name: str, text: str, label: str) -> None:
+        self._name = f"{name}_total" if kind == "counter" else name
+        self._head, self._label = _head(self._name, kind, text), label
         self.of: defaultdict[str, float] = defaultdict(float)
-        registry.register(self)
 
-    def describe(self) -> Iterable[Metric]:
-        return [self._new()]
-
-    def collect(self) -> Iterable[Metric]:
-        family = self._new()
+    def written(self) -> Iterator[str]:
+        """As Prometheus reads it."""
+        yield self._head
         for label, number in self.of.items():
-            family.add_metric([label], number)
-        return [family]
+            yield f'{self._name}{{{self._label}="{_escaped(label)}"}} {_shown(number)}\n'
 
 
-class _Histogram(Collector):
-    """A histogram by one label, of one thread: to observe is to add to two numbers, where the library's takes locks."""
+class _Histogram:
+    """A histogram by one label, of one thread: to observe is to add to two numbers, where the library's takes locks.
 
-    def __init__(self, name: str, text: str, label: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
-        self._name, self._text, self._label, self._bounds = name, text, label, tuple(bounds)
+    What is written of a label is kept until something is observed: of two thousand lines few were used since the last
+    time, and all their buckets would keep the loop for a third of a second.
+    """
+
+    def __init__(self, name: str, text: str, label: str, bounds: Sequence[float]) -> None:
+        self._name, self._label, self._bounds = name, label, tuple(bounds)
+        self._head = _head(name, "histogram", text)
         self._counts: dict[str, list[int]] = {}  # by label: how many fell between two bounds, and beyond the last
         self._sums: dict[str, float] = {}
-        registry.register(self)
+        self._texts: dict[str, str] = {}
+        self._names = [*map(_shown, self._bounds), "+Inf"]
 
     def observe(self, label: str, value: float) -> None:
         counts = self._counts.get(label)
@@ -71,17 +71,33 @@ class _Histogram(Collector):
             self._sums[label] = 0.0
         counts[bisect_left(self._bounds, value)] += 1
         self._sums[label] += value
+        self._texts.pop(label, None)
 
-    def describe(self) -> Iterable[Metric]:
-        return [HistogramMetricFamily(self._name, self._text, labels=[self._label])]
+    def written(self) -> Iterator[str]:
+        """As Prometheus reads it."""
+        yield self._head
+        for label in self._counts:
+            text = self._texts.get(label)
+            if text is None:
+                text = self._texts[label] = self._write(label)
+            yield text
 
-    def collect(self) -> Iterable[Metric]:
-        family = HistogramMetricFamily(self._name, self._text, labels=[self._label])
-        names = [*map(floatToGoString, self._bounds), "+Inf"]
-        for label, counts in self._counts.items():
-            buckets = list(zip(names, accumulate(counts), strict=True))
-            family.add_metric([label], buckets, self._sums[label])
-        return [family]
+    def _write(self, label: str) -> str:
+        by, totals = f'{self._label}="{_escaped(label)}"', list(accumulate(self._counts[label]))
+        buckets = [
+            f'{self._name}_bucket{{le="{name}",{by}}} {total}.0\n'
+            for name, total in zip(self._names, totals, strict=True)
+        ]
+        count, sum_ = f"{self._name}_count{{{by}}} {totals[-1]}.0\n", _shown(self._sums[label])
+        return "".join([*buckets, count, f"{self._name}_sum{{{by}}} {sum_}\n"])
+
+
+def _head(name: str, kind: str, text: str) -> str:
+    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 class _Begun(Protocol):
@@ -160,8 +176,8 @@ class Telemetry:
         self._opening_ns = 0  # when a start last told how far it is
         self.registry = CollectorRegistry()
         r = self.registry
-        self._requests = _Numbers(CounterMetricFamily, "sealpress_requests", "Requests that were signed", "line", r)
-        self._leaves = _Numbers(CounterMetricFamily, "sealpress_leaves", "Leaves made durable", "log", r)
+        self._requests = _Numbers("counter", "sealpress_requests", "Requests that were signed", "line")
+        self._leaves = _Numbers("counter", "sealpress_leaves", "Leaves made durable", "log")
         self._refusals = Counter("sealpress_refusals", "Requests without right; recorded", ["reason"], registry=r)
         self._errors = Counter("sealpress_errors", "Calls answered with an error", ["reason"], registry=r)
         self._lapsed = Counter("sealpress_lapsed", "Requests never signed in time", ["line"], registry=r)
@@ -169,18 +185,18 @@ class Telemetry:
             "sealpress_seal_failures", "Calls to the signer that failed", ["line", "reason"], registry=r
         )
         self._seconds = _Histogram(
-            "sealpress_request_seconds", "From admission to the answer, the slowest of each head", "line", SECONDS, r
+            "sealpress_request_seconds", "From admission to the answer, the slowest of each head", "line", SECONDS
         )
-        self._token = _Histogram("sealpress_token_seconds", "Token operation", "line", SECONDS, r)
-        self._sync = _Histogram("sealpress_sync_seconds", "fdatasync of a batch", "log", SECONDS, r)
-        self._batch = _Histogram("sealpress_batch_requests", "Requests in a commit", "log", COUNTS, r)
-        self._size = _Numbers(GaugeMetricFamily, "sealpress_tree_size", "Committed leaves", "log", r)
+        self._token = _Histogram("sealpress_token_seconds", "Token operation", "line", SECONDS)
+        self._sync = _Histogram("sealpress_sync_seconds", "fdatasync of a batch", "log", SECONDS)
+        self._batch = _Histogram("sealpress_batch_requests", "Requests in a commit", "log", COUNTS)
+        self._size = _Numbers("gauge", "sealpress_tree_size", "Committed leaves", "log")
         self._sealed = Gauge("sealpress_sealed_size", "Newest signed head", ["log"], registry=r)
         self._share = Gauge("sealpress_log_space_ratio", "Used part of the log's space", ["log"], registry=r)
         self._left = Gauge("sealpress_log_space_left_bytes", "What requests may still write", ["log"], registry=r)
         self._queue = Gauge("sealpress_queue_requests", "Requests waiting for a commit", ["log"], registry=r)
         self._signer = Gauge("sealpress_signer_up", "1 while the signer is connected", registry=r)
-        self._ready = Gauge("sealpress_key_ready", "1 while the key can sign", ["line"], registry=r)
+        self._ready = _Numbers("gauge", "sealpress_key_ready", "1 while the key can sign", "line")
         self._slot_up = Gauge("sealpress_slot_up", "1 while the slot can sign", ["slot"], registry=r)
         self._slot_state = Gauge("sealpress_slot_state", "1 at the breaker's state", ["slot", "state"], registry=r)
         self._slot_sessions = Gauge("sealpress_slot_sessions", "Sessions that sign", ["slot"], registry=r)
@@ -209,7 +225,17 @@ class Telemetry:
 
     def exposition(self) -> bytes:
         """The metrics as Prometheus reads them."""
-        return bytes(generate_latest(self.registry))
+        ours = (
+            self._requests,
+            self._leaves,
+            self._size,
+            self._ready,
+            self._seconds,
+            self._token,
+            self._sync,
+            self._batch,
+        )
+        return bytes(generate_latest(self.registry)) + "".join(text for one in ours for text in one.written()).encode()
 
     # ---- requests ----
 
@@ -272,8 +298,7 @@ class Telemetry:
     def signer(self, up: bool, ready: dict[str, bool]) -> None:
         """The signer came or went, or keys became ready or not; `ready` is by line."""
         self._signer.set(up)
-        for line, value in ready.items():
-            self._ready.labels(line).set(value)
+        self._ready.of.update(ready)
         if (up, ready) != self._signer_told:  # much else of slots is told as often
             self._signer_told = up, ready
             self._log("info" if up else "warning", "signer", up=up, ready=sum(ready.values()), keys=len(ready))

@@ -172,15 +172,20 @@ class Queue:
         dropped: list[Ticket],
     ) -> deque[Ticket] | None:
         """The row whose first request is next; those that nobody waits for are thrown away on the way."""
-        for name, row in tuple(tenant.lines.items()):
+        found: deque[Ticket] | None = None
+        emptied: list[str] = []
+        for name, row in tenant.lines.items():
             while row and not row[0].wanted(now_ns):
                 dropped.append(row.popleft())
                 self._count(tenant, dropped[-1], -1)
             if not row:
-                del tenant.lines[name]
+                emptied.append(name)
                 continue
             if name not in open_:
                 open_[name] = not blocked(row[0].line)
             if open_[name]:
-                return row
-        return None
+                found = row
+                break
+        for name in emptied:
+            del tenant.lines[name]
+        return found

@@ -18,7 +18,7 @@
 
 /* An emulator that keeps a record of every reserved page needs less of both. */
 #ifndef SP_LEVEL_LEAVES_LOG2
-#define SP_LEVEL_LEAVES_LOG2 36u         /* in files: 64 G leaves, a reserved range of 2 TiB at level 0 */
+#define SP_LEVEL_LEAVES_LOG2 34u         /* in files: 16 G leaves, 1 TiB of addresses in all, of a process's 128 */
 #define SP_LEVEL_MEMORY_LOG2 31u         /* in memory: 2 G leaves */
 #endif
 #define SP_LEVEL_COUNT (SP_LEVEL_LEAVES_LOG2 + 1)

@@ -20,6 +20,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
 HELD = "witnessed"
+LOGS_MAX = 64  # each takes a 128th part of a process's addresses (csrc/sp_level.h)
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -81,7 +82,7 @@ class IssuerSection(_Strict, frozen=True, kw_only=True):
 
 
 class LogSection(_Strict, frozen=True, kw_only=True):
-    """`[log.<id>]`."""
+    """`[log.<id>]`, of which a node has LOGS_MAX at most."""
 
     name: Name  # host/label
     number: Natural = 1
@@ -259,7 +260,7 @@ class Config(_Strict, frozen=True, kw_only=True):
     governance: GovernanceSection | None = None
     token: Token | None = None
     issuer: dict[str, IssuerSection] = {}
-    log: dict[str, LogSection] = {}
+    log: Annotated[dict[str, LogSection], Meta(max_length=LOGS_MAX)] = {}
     slot: dict[str, SlotSection] = {}
     key: dict[str, KeySection] = {}
     signer: Signer = Signer()

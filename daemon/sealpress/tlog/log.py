@@ -309,8 +309,10 @@ class Log:
                 _answer(waiter, error)
 
     def _take_blocking(self) -> Committed:
+        waiting = select.poll()  # a number beyond 1,023 is none for `select`, and a process may have many logs
+        waiting.register(self._event_fd, select.POLLIN)
         while (result := self._journal.take()) is None:
-            select.select([self._event_fd], [], [])
+            waiting.poll()
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._event_fd)
         return self._fold(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from kit.resident import mapped_kib
+from sealpress.config import LOGS_MAX
 from sealpress.core import merkle
 from sealpress.core.merkle import Tree
 from sealpress.core.reference import ReferenceTree
@@ -227,3 +229,16 @@ def test_readers_beside_an_appender(tmp_path: Path, in_files: bool) -> None:
     assert failures == []
     assert tree.root() == merkle.merkle_root(block * 530)
     tree.close()
+
+
+def test_a_process_has_addresses_for_the_logs_of_a_node(tmp_path: Path) -> None:
+    """Each log reserves what its tree may grow into: LOGS_MAX of them take half of what there is."""
+
+    def reserved() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = reserved()
+    with contextlib.closing(Tree(tmp_path / "tree")) as tree:
+        tree.append(ARENA)
+        each = reserved() - before  # all but the levels above its root, which are small
+    assert LOGS_MAX * each <= (1 << 47) // 2

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import resource
 import threading
 from pathlib import Path
 
@@ -273,3 +276,18 @@ def test_memory_does_not_grow_with_the_segment(tmp_path: Path) -> None:
 
     assert written > 4 << 20
     assert max(held) < 3 << 10
+
+
+def test_a_log_starts_in_a_process_with_many_open_files(tmp_path: Path) -> None:
+    """Of a node with dozens of logs the last ones have descriptors beyond those that `select` can wait for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2_048)), hard))
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1_024):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        scribe = Scribe(tmp_path / "log")
+        log = scribe.open()
+        scribe.request(3)
+        log.close()
+    check_log(tmp_path / "log")

@@ -70,6 +70,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
+from collections import deque
+from dataclasses import replace
 from types import MappingProxyType
 
 from sealpress.errors import ConfigError, Malformed
@@ -120,7 +122,23 @@ EPOCH = dt.date(1970, 1, 1).toordinal()
 def compile_policy(
     body: bytes, name: str = "policy.toml", *, governed: bool = False, profile: Profile = "baseline"
 ) -> Policy:
-    """Decode, check and compile the bytes of a policy file; `name` is for the error's text."""
+    """Decode, check and compile the bytes of a policy file; `name` is for the error's text.
+
+    The last few are kept: a change is compiled when it is proposed, shown, approved and put in force, and of a file of
+    two thousand lines each time takes half a second.
+    """
+    key = (body, governed, profile)
+    kept = next((policy for known, policy in tuple(_KEPT) if known == key), None)
+    if kept is None:
+        kept = _compile(body, name, governed, profile)
+        _KEPT.append((key, kept))
+    return replace(kept, _memo={})  # nobody's answers are kept with it
+
+
+_KEPT: deque[tuple[tuple[bytes, bool, Profile], Policy]] = deque(maxlen=2)  # the one in force, and the next
+
+
+def _compile(body: bytes, name: str, governed: bool, profile: Profile) -> Policy:
     file = decode_policy(body, name)
     days = {id_: _calendar(f"{name}: [calendar.{id_}]", section) for id_, section in file.calendar.items()}
     lines = {line: _line(name, line, section, days, profile) for line, section in file.line.items()}

@@ -9,9 +9,10 @@ from sealpress.errors import ConfigError, Precondition
 from sealpress.governance import policy as policies
 from sealpress.governance.form import duration, seconds
 from sealpress.governance.policy import compile_policy
-from sealpress.values import DigestAlgorithm, Format, KeyClass, Mode
+from sealpress.values import DigestAlgorithm, Format, Identity, KeyClass, Mode
 
 APP = "acme/app/eu/prod/images"
+NOBODY = Identity("uri:x", bytes(32), 0)
 RELEASE = simple(class_="release", rules=TOKENS, tail=APPROVALS)
 
 
@@ -49,6 +50,27 @@ def test_the_same_bytes_mean_the_same() -> None:
 
     assert one == other
     assert one.body == FIRMWARE.encode()
+
+
+def test_a_policy_that_is_asked_for_again_is_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change is compiled at each step of its way; a file that was just compiled costs nothing, and shares no memo."""
+    texts = [FIRMWARE, FIRMWARE + "# next"]
+    first = [compiled(text, governed=True) for text in texts]
+    first[0].match(NOBODY, LINE)
+    decoded: list[str] = []
+    decode = policies.decode_policy
+    monkeypatch.setattr(policies, "decode_policy", lambda body, name: decoded.append(name) or decode(body, name))
+
+    for _ in range(3):
+        again = [compiled(text, governed=True) for text in texts]
+        assert again == first
+        assert not again[0]._memo
+    assert decoded == []
+    assert compiled(FIRMWARE) == first[0]  # an ungoverned node's may be another
+    assert decoded == ["policy.toml"]
+    for name in ("one", "other"):
+        with pytest.raises(ConfigError, match=f"^{name}: "):
+            compile_policy(b"nonsense", name)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import os
 import threading
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sealpress.core.index import request_key
-from sealpress.core.journal import FORMAT_VERSION, Frame, Segment, segment_name
+from sealpress.core.journal import FORMAT_VERSION, Frame, Segment, SegmentHeader, segment_name
 from sealpress.errors import CoreError, Damaged, Invalid, VersionError
 from sealpress.tlog import record
 from sealpress.tlog.entry import HEAD_STARTS, VERSION, Where
@@ -44,12 +44,23 @@ class LogReader:
         self._disk = disk
         self._open: OrderedDict[int, Segment] = OrderedDict()
         self._lock = threading.Lock()
+        self._first: int | None = None  # the lowest that was there when somebody looked last
         self.indexes = SegmentIndexes(directory, self.segment)
 
-    def numbers(self) -> list[int]:
-        """Segments up to the active one, in order; a spare is not among them."""
-        files = sorted(path.stem for path in (self.directory / "journal").glob("*.seg"))
-        return [int(stem) for stem in files if stem.isdigit() and int(stem) <= self.end.segment]
+    def numbers(self) -> range:
+        """Segments up to the active one, in order; a spare is not among them.
+
+        A log has no holes, and what is archived leaves it from the lowest on: the directory is listed once.
+        """
+        active = self.end.segment
+        if self._first is None:
+            stems = [path.stem for path in (self.directory / "journal").glob("*.seg")]
+            self._first = min([int(stem) for stem in stems if stem.isdigit()], default=None)
+            if self._first is None:
+                return range(0)  # nothing is written yet
+        while self._first < active and self._gone(self._first):
+            self._first += 1
+        return range(self._first, active + 1)
 
     def segment(self, number: int) -> Segment:
         """A mapped segment; the last few stay open. CoreError if it cannot be read."""
@@ -82,9 +93,9 @@ class LogReader:
         with contextlib.suppress(OSError), path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
-    def _created(self, number: int) -> int:
-        """When a segment was begun; of one that was archived meanwhile: long ago."""
-        return next((segment.header.created_ns for _, segment in self._present([number])), 0)
+    def _since(self, number: int, end: Where) -> range:
+        """Segments from this one to that of `end`."""
+        return range(max(number, self.numbers().start), end.segment + 1)
 
     def _gone(self, number: int) -> bool:
         return not (self.directory / "journal" / segment_name(number)).exists()
@@ -99,6 +110,17 @@ class LogReader:
                     continue
                 raise
             yield number, segment
+
+    def _newest(self, begins: Callable[[SegmentHeader], bool]) -> int | None:
+        """The newest segment that begins so, as all before it do: of the others a handful is looked at."""
+
+        def later(number: int) -> bool:
+            found = next(self._present((number,)), None)
+            return found is not None and not begins(found[1].header)
+
+        numbers = self.numbers()
+        at = bisect_left(numbers, True, key=later)
+        return numbers[at - 1] if at else None
 
     def frames(self, number: int, start: int = 0) -> Iterator[Frame]:
         """All frames of a segment from `start` (0: the first), up to `end` if it is the active one."""
@@ -129,13 +151,8 @@ class LogReader:
 
         To go on later give the `next` of the last record as `at`.
         """
-        numbers = self.numbers()
-        if at is not None:
-            numbers = [number for number in numbers if number >= at.segment]
-        else:
-            later = [number for number, segment in self._present(numbers) if segment.header.first_seq <= from_seq]
-            numbers = [number for number in numbers if not later or number >= later[-1]]
-        for number, _ in self._present(numbers):
+        since = at.segment if at is not None else self._newest(lambda header: header.first_seq <= from_seq) or 0
+        for number, _ in self._present(self._since(since, self.end)):
             if at is not None and number == at.segment:
                 start: int | None = at.offset
             else:
@@ -147,9 +164,7 @@ class LogReader:
     def records_of_leaves(self, first_leaf: int, at: Where | None = None) -> Iterator[Record]:
         """Committed records in order from the one that made leaf `first_leaf`; `at` as in `records`, if it is known."""
         if at is None:
-            there = self._present(self.numbers())
-            started = [number for number, segment in there if segment.header.tree_size <= first_leaf]
-            at = Where(started[-1] if started else 0, 0)
+            at = Where(self._newest(lambda header: header.tree_size <= first_leaf) or 0, 0)
         for found in self.records(at=at):
             if found.head.first_leaf + found.head.count > first_leaf:
                 yield found
@@ -158,10 +173,7 @@ class LogReader:
         """Committed records of these types in order, from `at` on; C passes over all others."""
         mask = sum(1 << type_ for type_ in types)
         end = self.end
-        numbers = self.numbers()
-        if at is not None:
-            numbers = [number for number in numbers if number >= at.segment]
-        for number, segment in self._present(numbers):
+        for number, segment in self._present(self._since(at.segment if at is not None else 0, end)):
             start = at.offset if at is not None and number == at.segment else 0
             stop = end.offset if number == end.segment else END
             while (frame := segment.find(HEAD_STARTS, mask, start, stop)) is not None:
@@ -182,10 +194,7 @@ class LogReader:
         """
         mask = sum(1 << type_ for type_ in types)
         end = self.end
-        numbers = self.numbers()
-        if since is not None:
-            numbers = [number for number in numbers if number >= since.segment]
-        for number, segment in self._present(reversed(numbers)):
+        for number, segment in self._present(reversed(self._since(since.segment if since is not None else 0, end))):
             start = since.offset if since is not None and number == since.segment else 0
             stop = end.offset if number == end.segment else END
             places = self.indexes.places(number, key) if key is not None and number != end.segment else None
@@ -200,9 +209,9 @@ class LogReader:
 
         The segment of that moment is read, and the few behind it: a batch may have opened one of these.
         """
-        numbers, end = self.numbers(), self.end
-        first = max(0, bisect_left(numbers, time_ns, key=self._created) - 1)
-        for number, segment in self._present(numbers[first : first + SEGMENTS_OF_A_MOMENT]):
+        end = self.end
+        first = self._newest(lambda header: header.created_ns < time_ns) or 0
+        for number, segment in self._present(self._since(first, end)[:SEGMENTS_OF_A_MOMENT]):
             start, stop = 0, end.offset if number == end.segment else END
             while (frame := segment.find(needle, 1 << type_, start, stop)) is not None:
                 yield record.from_frame(number, frame)
@@ -211,15 +220,15 @@ class LogReader:
     def request(self, seq: int) -> Record | None:
         """The REQUEST with this seq."""
         end = self.end
-        for number, segment in self._present(reversed(self.numbers())):
-            if segment.header.first_seq <= seq:
-                places = self.indexes.places(number, request_key(seq)) if number != end.segment else None
-                for offset in [self._seek(number, seq)] if places is None else places:
-                    if offset is not None:
-                        found = self.record(Where(number, offset))
-                        if found.seq == seq and found.type is RecordType.REQUEST:
-                            return found
-                return None
+        number = self._newest(lambda header: header.first_seq <= seq)
+        if number is None or self._gone(number):
+            return None
+        places = self.indexes.places(number, request_key(seq)) if number != end.segment else None
+        for offset in [self._seek(number, seq)] if places is None else places:
+            if offset is not None:
+                found = self.record(Where(number, offset))
+                if found.seq == seq and found.type is RecordType.REQUEST:
+                    return found
         return None
 
     def close(self) -> None:

@@ -260,7 +260,7 @@ class _Recovery:
             why = "request ids of [idempotency] window_s stand in them"
             raise archive.needed(self._settings.directory, first, why)
 
-    def _first_of_window(self, numbers: list[int]) -> int:
+    def _first_of_window(self, numbers: range) -> int:
         """The last segment that starts before the window: everything younger stands in it or later."""
         oldest_ns = self._now_ns - self._settings.window_s * NANOSECONDS
         for number in reversed(numbers):

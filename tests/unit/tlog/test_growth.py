@@ -1,0 +1,89 @@
+"""What an old log costs: as much as a young one, however many segments it has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.scribe import Scribe
+from sealpress.tlog import reader as reading
+from sealpress.tlog.entry import Where
+from sealpress.tlog.reader import LogReader
+
+FEW, MANY = 8, 128  # segments
+SEQ, LEAF = 2, 1  # of the first request, behind what says which log it is
+STEPS = 4  # that a search of MANY takes more than one of FEW
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Scribe]]:
+    """Two logs of which one is sixteen times as long."""
+    made = {segments: grown(tmp_path_factory.mktemp("logs") / "log", segments) for segments in (FEW, MANY)}
+    yield made
+    for scribe in made.values():
+        scribe.log.close()
+
+
+def grown(directory: Path, segments: int) -> Scribe:
+    """So many sealed segments, with a request in each."""
+    scribe = Scribe(directory)
+    scribe.open()
+    for _ in range(segments):
+        scribe.request(1)
+        scribe.log.seal_segment()
+    scribe.request(1)
+    return scribe
+
+
+def looks(monkeypatch: pytest.MonkeyPatch, scribe: Scribe, work: Callable[[LogReader], object]) -> tuple[int, int]:
+    """How many segments are opened, and how many directories listed, when it is done a second time."""
+    opened, listed = [], []
+    segment, scandir = reading.Segment, os.scandir
+
+    def open_(*arguments: Any, **options: Any) -> Any:
+        opened.append(arguments)
+        return segment(*arguments, **options)
+
+    def list_(*arguments: Any) -> Any:
+        listed.append(arguments)
+        return scandir(*arguments)
+
+    settings = scribe.settings
+    reader = LogReader(settings.directory, settings.name, settings.log_id)
+    reader.end = scribe.log.reader.end
+    work(reader)
+    reader.close()  # no segment stays open
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "Segment", open_)
+        patch.setattr(os, "scandir", list_)
+        work(reader)
+    reader.close()
+    return len(opened), len(listed)
+
+
+BEGINNINGS: dict[str, Callable[[LogReader], object]] = {
+    "a tail from an old seq": lambda reader: next(reader.records(SEQ)),
+    "a tail from a new seq": lambda reader: list(reader.records(1 << 40)),
+    "a tail that goes on": lambda reader: list(reader.records(at=reader.end)),
+    "a request of old": lambda reader: reader.request(SEQ) or pytest.fail("it is there"),
+    "a leaf of old": lambda reader: next(reader.records_of_leaves(LEAF)),
+    "a fact from where it stands": lambda reader: list(reader.of_types((), Where(reader.end.segment, 0))),
+}
+
+
+@pytest.mark.parametrize("what", BEGINNINGS)
+def test_a_place_in_a_long_log_is_found_as_in_a_short_one(
+    monkeypatch: pytest.MonkeyPatch, logs: dict[int, Scribe], what: str
+) -> None:
+    """Of a log sixteen times as long no more segments are looked at than a search by halves does, and nothing listed.
+
+    A follower asks for what is new with each commit: a list of the segments for each would be most of the node's work.
+    """
+    few, _ = looks(monkeypatch, logs[FEW], BEGINNINGS[what])
+    many, listed = looks(monkeypatch, logs[MANY], BEGINNINGS[what])
+    assert many <= few + STEPS
+    assert listed == 0

@@ -185,7 +185,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         await self._flow.permit_audit(self._callers.caller(context), "GetStatus")
         shared = self._flow.shared
         slots = await self._node.slots()
-        logs = [await _threaded(_log_status, log) for log in shared.logs.values()]
+        logs = [await _threaded(_log_status, log, log.log.space.segments_bytes()) for log in shared.logs.values()]
         return pb.GetStatusResponse(
             node=self._node.name,
             version=sealpress.__version__,
@@ -399,9 +399,8 @@ async def _grown(log: LogState, seen: int) -> bool:
     return True
 
 
-def _log_status(log: LogState) -> pb.LogStatus:
+def _log_status(log: LogState, journal: int) -> pb.LogStatus:
     directory = log.log.settings.directory
-    journal = sum(path.stat().st_size for path in (directory / "journal").glob("*.seg"))
     return pb.LogStatus(
         log=log.id,
         origin=log.log.origin,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import enum
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ EASED = 0.02  # so far below ALERT_SHARE the alert is over, so that it does not 
 USABLE = 0.75  # a segment is ended where its last quarter begins, so that the largest batch always fits
 LOOK_MS = 50
 FILES_MS = 1_000  # how old sizes of files may be that only archiving changes
+OTHERS = ("reserve", "next.tmp", "archived.json")  # in the journal, beside its segments
 RETRY_MS = 1_000
 _MILLISECONDS = 1_000_000
 
@@ -63,7 +65,8 @@ class _Files:
     """What the log's files take, in bytes."""
 
     sealed: int  # segments before the active one
-    all: int  # with the active, the spare and the reserved segment, and the tree
+    segments: int  # with that one and the spare
+    all: int  # with the reserved segment and the tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,30 @@ class _Disk:
 
     sealed: int  # bytes of the segments before the active one
     segments: int  # that can still be begun, the spare one included
+
+
+class _Sealed:
+    """Segments before the active one: each comes once, keeps its size, and they leave from the lowest on."""
+
+    def __init__(self, journal: Path) -> None:
+        """None seen yet."""
+        self._journal = journal
+        self._lowest = 0
+        self._sizes: deque[int] = deque()
+        self._bytes = 0
+
+    def before(self, active: int) -> int:
+        """Their bytes. Only the lowest and those that are new are looked at, of however many."""
+        if not self._sizes:
+            stems = [path.stem for path in self._journal.glob("*.seg")]
+            self._lowest = min([int(stem) for stem in stems if stem.isdigit()], default=active)
+        while self._sizes and not (self._journal / segment_name(self._lowest)).exists():
+            self._bytes -= self._sizes.popleft()
+            self._lowest += 1
+        for number in range(self._lowest + len(self._sizes), active):
+            self._sizes.append(_size(self._journal / segment_name(number)))
+            self._bytes += self._sizes[-1]
+        return self._bytes
 
 
 class Space:
@@ -96,6 +123,7 @@ class Space:
         self._room: tuple[Where, int, Room] | None = None  # at which end, after which look, what
         self._looked: tuple[int, int, _Disk] | None = None  # in which segment, when (monotonic), what
         self._counted: tuple[int, int, _Files] | None = None  # in which segment, when, what
+        self._sealed = _Sealed(directory / "journal")
         self._full_until_ns = 0
         self._good: tuple[Where, int] | None = None  # at which end, and until when (monotonic), there is room
         self._level = Level.ROOM
@@ -103,6 +131,10 @@ class Space:
     def room(self) -> Room:
         """Used and left, now."""
         return self._room_at(self._clock.monotonic_ns())
+
+    def segments_bytes(self) -> int:
+        """What the segments take, the spare one too, now or a second ago."""
+        return self._files(self._end(), self._clock.monotonic_ns()).segments
 
     def _room_at(self, now_ns: int) -> Room:
         end = self._end()
@@ -158,10 +190,11 @@ class Space:
         known = self._counted
         if known is not None and known[0] == end.segment and now_ns - known[1] < FILES_MS * _MILLISECONDS:
             return known[2]
-        active = segment_name(end.segment)
-        journal = _sizes(self._directory / "journal")
-        sealed = sum(size for name, size in journal.items() if name < active and name.endswith(".seg"))
-        files = _Files(sealed, sum(journal.values()) + sum(_sizes(self._directory / "tree").values()))
+        journal = self._directory / "journal"
+        sealed = self._sealed.before(end.segment)
+        segments = sealed + sum([_size(journal / segment_name(end.segment + ahead)) for ahead in range(2)])
+        others = sum([_size(journal / name) for name in OTHERS]) + _bytes_of(self._directory / "tree")
+        files = _Files(sealed, segments, segments + others)
         self._counted = (end.segment, now_ns, files)
         return files
 
@@ -181,16 +214,17 @@ def full() -> Busy:
     )
 
 
-def _sizes(directory: Path) -> dict[str, int]:
-    """Sizes by name; a file that goes away meanwhile counts nothing."""
-    found: dict[str, int] = {}
+def _size(path: Path) -> int:
+    """Of a file; one that is not there, or goes away meanwhile, counts nothing."""
     try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                try:
-                    found[entry.name] = entry.stat().st_size
-                except FileNotFoundError:
-                    continue
+        return path.stat().st_size
     except FileNotFoundError:
-        pass
-    return found
+        return 0
+
+
+def _bytes_of(directory: Path) -> int:
+    """Of all files in a directory."""
+    try:
+        return sum([_size(path) for path in directory.iterdir()])
+    except FileNotFoundError:
+        return 0

@@ -18,7 +18,7 @@ from sealpress.core.journal import segment_name
 from sealpress.errors import Busy
 from sealpress.tlog.entry import Where
 from sealpress.tlog.log import Draft
-from sealpress.tlog.space import LOOK_MS, RETRY_MS, USABLE, Level, Space
+from sealpress.tlog.space import FILES_MS, LOOK_MS, RETRY_MS, USABLE, Level, Space
 from sealpress.values import RecordType
 
 SEGMENT = 64 << 10
@@ -122,6 +122,40 @@ def test_room_that_was_found_is_forgotten_with_what_is_written(tmp_path: Path) -
     disk.clock.advance(LOOK_MS / 1000)
     with pytest.raises(Busy):
         disk.space.check()
+
+
+def looks(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many files are looked at, by themselves or in a list, once the sizes of a second ago are too old."""
+    disk.space.room()
+    disk.clock.advance(FILES_MS / 1000)
+    stat, scandir, listed, seen = os.stat, os.scandir, os.listdir, []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda path, **others: seen.append(path) or stat(path, **others))
+        patch.setattr(os, "scandir", lambda path: seen.extend(listed(path)) or scandir(path))
+        disk.space.room()
+    return len(seen)
+
+
+def test_a_look_at_a_long_log_costs_as_much_as_at_a_short_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a second, on the event loop: 10,000 segments must not be counted anew each time."""
+    short, long = Disk(tmp_path / "short"), Disk(tmp_path / "long")
+    short.fill(2)
+    long.fill(200)
+    assert looks(long, monkeypatch) == looks(short, monkeypatch)
+
+
+def test_segments_count_while_they_are_there(tmp_path: Path) -> None:
+    """Those that are sealed meanwhile are used room, those that are archived room again, as for one who begins now."""
+    disk = Disk(tmp_path)
+    for sealed, archived in ((5, 0), (5, 3), (9, 3), (12, 10), (12, 12), (14, 12)):
+        disk.fill(sealed)
+        for number in range(archived):
+            (tmp_path / "journal" / segment_name(number)).unlink()
+        disk.clock.advance(FILES_MS / 1000)
+        fresh = Space(tmp_path, SEGMENT, 0, disk.clock, lambda: disk.end, lambda: disk.free)
+        assert disk.space.room() == fresh.room()
+        assert disk.space.room().used == USABLE * SEGMENT * (sealed - archived)
+        assert disk.space.segments_bytes() == SEGMENT * (sealed - archived + 1)
 
 
 def event_of(scribe: Scribe, *, reserve: bool) -> Draft:

@@ -74,8 +74,7 @@ class SegmentIndexes:
 
     def missing(self, numbers: Iterable[int]) -> list[int]:
         """Those of these segments that have no file."""
-        present = {path.stem for path in (self._directory / "index").glob("*.idx")}
-        return [number for number in numbers if f"{number:020}" not in present]
+        return [number for number in numbers if not path_of(self._directory, number).exists()]
 
     def remove(self, since: int) -> None:
         """Of the segment that is written on, and of those behind it: what a disk lost after it was sealed. OSError."""

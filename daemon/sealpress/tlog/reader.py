@@ -76,10 +76,11 @@ class LogReader:
 
     def let_go(self) -> None:
         """Unmap what has left the journal: while it is mapped, an archived segment still takes its room on the disk."""
+        first = self.numbers().start
         with self._lock:
-            for number in [number for number in self._open if self._gone(number)]:
+            for number in [number for number in self._open if number < first]:
                 del self._open[number]
-        self.indexes.let_go(self._gone)
+        self.indexes.let_go(lambda number: number < first)
 
     def unmap(self, number: int) -> None:
         """A segment that was read whole holds as much memory of this process as it is long; it is mapped when asked."""

@@ -87,3 +87,28 @@ def test_a_place_in_a_long_log_is_found_as_in_a_short_one(
     many, listed = looks(monkeypatch, logs[MANY], BEGINNINGS[what])
     assert many <= few + STEPS
     assert listed == 0
+
+
+def test_the_index_of_one_more_segment_is_made_without_a_look_at_all_others(
+    monkeypatch: pytest.MonkeyPatch, logs: dict[int, Scribe]
+) -> None:
+    """While a log is written its segments end one after the other: each costs what the first did."""
+    reader = logs[MANY].log.reader
+    for number in reader.numbers()[:-1]:
+        reader.indexes.make(number)
+    monkeypatch.setattr(os, "scandir", lambda *_: pytest.fail("a directory was listed"))
+    monkeypatch.setattr(os, "listdir", os.scandir)
+    logs[MANY].log._make_indexes((MANY - 1,))
+    assert reader.indexes.missing((MANY - 2, MANY - 1, MANY)) == [MANY]
+
+
+def test_the_daemon_looks_for_archived_segments_at_one_place(
+    monkeypatch: pytest.MonkeyPatch, logs: dict[int, Scribe]
+) -> None:
+    """Once a second, on the event loop: not a look for each segment and each index that are mapped."""
+    reader, asked, stat = logs[MANY].log.reader, [], os.stat
+    for number in reader.numbers()[:-1]:
+        reader.indexes.make(number)
+    monkeypatch.setattr(os, "stat", lambda path, **others: asked.append(path) or stat(path, **others))
+    reader.let_go()
+    assert len(asked) == 1

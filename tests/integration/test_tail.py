@@ -146,5 +146,47 @@ async def test_a_reader_holds_few_bytes_of_the_log(tmp_path: Path, monkeypatch: 
     assert held == [1] * len(records) + [0]
 
 
+async def test_many_who_follow_are_told_what_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each commit what is new is read and put into words for all of them, not for each; all are told all."""
+    monkeypatch.setattr(Flow, "permit_audit", _permitted)
+    reads, part = [], audit._part
+    monkeypatch.setattr(audit, "_part", lambda *asked: reads.append(asked) or part(*asked))
+    async with Governed(tmp_path) as node:
+        await node.begin()
+        service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]
+        readings = [Reading(caller()) for _ in range(50)]
+        calls = [asyncio.create_task(service.Tail(TailRequest(follow=True), reading)) for reading in readings]
+        for number in range(5):
+            await node.sign(ask(LOW, digest(number)))
+        records = [record.seq for record in node.records(*RecordType)]
+        await until(lambda: all(len(reading.told) >= len(records) for reading in readings))
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    for reading in readings:
+        assert [answer.event.seq for answer in reading.told][: len(records)] == records
+    assert len(reads) < len(readings)
+
+
+@pytest.mark.parametrize("behind", [0, 3])
+async def test_what_others_were_told_does_not_hide_what_came_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind: int
+) -> None:
+    """Who reads on from where somebody stood a moment ago is told what he was, or nothing, and all that is new."""
+    monkeypatch.setattr(Flow, "permit_audit", _permitted)
+    async with Governed(tmp_path) as node:
+        await node.begin()
+        service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]
+        wanted = TailRequest(from_seq=node.records(*RecordType)[-1].seq + 1 - behind)
+        for number in range(3):
+            before, reading = node.records(*RecordType), Reading(caller())
+            await service.Tail(wanted, reading)
+            assert {record.seq for record in before if record.seq >= wanted.from_seq} <= {
+                answer.event.seq for answer in reading.told
+            }
+            await node.sign(ask(LOW, digest(number)))
+
+
 async def _permitted(*_: Any) -> None:
     """Everybody."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 import msgspec
 
@@ -26,7 +27,7 @@ from sealpress.steps._office import Office
 from sealpress.steps._state import LogState
 from sealpress.telemetry import Telemetry
 from sealpress.tlog import explain
-from sealpress.tlog.entry import GovernanceEvent, RequestEvent
+from sealpress.tlog.entry import GovernanceEvent, RequestEvent, Where
 from sealpress.tlog.record import Record
 from sealpress.v1 import audit_pb2 as pb
 from sealpress.v1 import audit_pb2_grpc, governance_pb2
@@ -36,6 +37,9 @@ TAIL_PART_BYTES = 1 << 20
 PAGE_BYTES = 16 << 20  # a list ends with the event that reaches it: who asked can take it, and goes on from there
 HEARTBEAT_S = 10.0
 EXPLAINS_MAX = 4  # scans at the same time
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Slot(Protocol):
@@ -111,6 +115,42 @@ class Node(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Events of a log from a place on: those that were there when its next seq was `seen`, or the first of them."""
+
+    place: tuple[int, Where | None]
+    seen: int
+    reading: asyncio.Future[tuple[Sequence[pb.TailResponse], Where | None, bool]]
+
+
+class _Parts:
+    """What comes next in each log, read and told once for all who have come equally far."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, _Part] = {}  # by log
+
+    async def next(self, log: LogState, seq: int, at: Where | None) -> tuple[_Part, bool]:
+        """The part from there on, read, and whether there may be more already."""
+        while True:
+            seen = log.log.next_seq  # taken before reading: what comes later is waited for
+            part = self._last.get(log.id)
+            if part is None or part.place != (seq, at):
+                part = self._last[log.id] = _Part((seq, at), seen, _threaded(_answers, log, seq, at))
+            try:
+                answers, _, more = await asyncio.shield(part.reading)
+            except BaseException:
+                self._forget(log, part)
+                raise
+            if answers or part.seen >= seen:
+                return part, more or part.seen < seen
+            self._forget(log, part)  # nothing was there, but is now
+
+    def _forget(self, log: LogState, part: _Part) -> None:
+        if self._last.get(log.id) is part:
+            del self._last[log.id]
+
+
 class AuditService(audit_pb2_grpc.AuditServiceServicer):
     """The methods of protos/sealpress/v1/audit.proto."""
 
@@ -124,6 +164,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self._node = node
         self._office = office
         self._scans = Scans(EXPLAINS_MAX)
+        self._parts = _Parts()
 
     @guarded
     async def GetCheckpoint(self, request: pb.GetCheckpointRequest, context: Context) -> pb.GetCheckpointResponse:
@@ -214,16 +255,16 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         seq, at = request.from_seq, None
         while True:
             await self._flow.permit_audit(self._callers.still(caller), "Tail")
-            seen = log.log.next_seq  # taken before reading: what comes later is waited for
-            records, more = await _threaded(_part, log, seq, at)
-            for record in records:
-                seq, at = record.seq + 1, record.next
-                await context.write(pb.TailResponse(event=_event(log, record), next_seq=seq))
+            part, more = await self._parts.next(log, seq, at)
+            answers, at, _ = part.reading.result()
+            for answer in answers:
+                seq = answer.next_seq
+                await context.write(answer)
             if more:
                 continue
             if not request.follow:
                 return
-            if not await _grown(log, seen):
+            if not await _grown(log, part.seen):
                 await context.write(pb.TailResponse(next_seq=seq))
 
     # ---- governance (GR-14, 73) ----
@@ -299,8 +340,8 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         return found
 
 
-async def _threaded(work: Any, *arguments: Any) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+def _threaded(work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> asyncio.Future[T]:
+    return asyncio.get_running_loop().run_in_executor(None, work, *arguments)
 
 
 def _what(request: pb.ExplainRequest) -> tuple[str, bytes]:
@@ -356,7 +397,14 @@ def _event(log: LogState, record: Record) -> pb.LogEvent:
     return _told(log, explain.describe(record))
 
 
-def _part(log: LogState, seq: int, at: Any) -> tuple[list[Record], bool]:
+def _answers(log: LogState, seq: int, at: Where | None) -> tuple[Sequence[pb.TailResponse], Where | None, bool]:
+    """The next records as they are told, where it goes on, and whether there may be more already."""
+    records, more = _part(log, seq, at)
+    told = [pb.TailResponse(event=_event(log, record), next_seq=record.seq + 1) for record in records]
+    return told, records[-1].next if records else at, more
+
+
+def _part(log: LogState, seq: int, at: Where | None) -> tuple[list[Record], bool]:
     """The next records, and whether there may be more already."""
     found: list[Record] = []
     size = 0

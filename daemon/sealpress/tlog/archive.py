@@ -23,7 +23,7 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -145,7 +145,7 @@ def archive(
             )
             _write_list(directory, archived)
             # Killed here: it is in both places, and the next run removes it from the journal.
-            _remove(standing, archived)
+            _remove(standing, (part,))
             moved.append(part)
         return moved
 
@@ -225,7 +225,7 @@ def _again(standing: Standing, archived: Archived, to: Path) -> Archived:
     if parts != archived.parts:  # they are elsewhere now
         archived = msgspec.structs.replace(archived, parts=parts)
         _write_list(standing.directory, archived)
-    _remove(standing, archived)
+    _remove(standing, archived.parts)
     return archived
 
 
@@ -329,9 +329,9 @@ def expanded(part: Part, source: Path | None) -> Iterator[bytes]:
         raise _part_damaged(path, "it is not what was archived")
 
 
-def _remove(standing: Standing, archived: Archived) -> None:
+def _remove(standing: Standing, parts: Sequence[Part]) -> None:
     """Take listed segments out of the journal, lowest first, and what was derived from them."""
-    for part in archived.parts:
+    for part in parts:
         standing.path(part.number).unlink(missing_ok=True)
         index.path_of(standing.directory, part.number).unlink(missing_ok=True)
     sync_directory(standing.directory / "journal")

@@ -271,6 +271,21 @@ def test_archived_segments_give_their_room_back(tmp_path: Path) -> None:
     scribe.log.close()
 
 
+def test_a_segment_is_archived_without_a_look_at_those_that_went_before(
+    scribe: Scribe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run passes over what is archived once, not with each segment that it moves: that could be most of its work."""
+    for _ in range(21):
+        scribe.request(1)
+        scribe.log.seal_segment()
+    archived(scribe, tmp_path / "cold", keep=10)
+    unlink, gone = Path.unlink, list[str]()
+    monkeypatch.setattr(Path, "unlink", lambda path, **how: gone.append(path.name) or unlink(path, **how))
+    moved = archived(scribe, tmp_path / "cold")
+    assert len(moved) == 9
+    assert max(map(gone.count, (segment_name(number) for number in range(20)))) == 1
+
+
 @pytest.mark.parametrize("what", ["records", "find", "of_types"])
 def test_who_reads_while_segments_leave_passes_over_them(tmp_path: Path, what: str) -> None:
     """An auditor's long search beside `log archive` ends as one that began later: without what is archived."""

@@ -17,6 +17,7 @@ from sealpress.governance import stops
 from sealpress.rpc import audit
 from sealpress.rpc.audit import AuditService
 from sealpress.steps._state import Caller
+from sealpress.tlog import record
 from sealpress.v1.audit_pb2 import ExplainRequest, ListEventsRequest, TailRequest, TailResponse
 from sealpress.v1.types_pb2 import Digest
 from sealpress.values import RecordType
@@ -139,11 +140,30 @@ async def test_a_reader_holds_few_bytes_of_the_log(tmp_path: Path, monkeypatch: 
         service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]
         reading = Reading(caller())
         await service.Tail(TailRequest(), reading)
-        records = [record.seq for record in node.records(*RecordType)]
+        records = [each.seq for each in node.records(*RecordType)]
 
     assert reading.code is None
     assert [answer.event.seq for answer in reading.told] == records
     assert held == [1] * len(records) + [0]
+
+
+async def test_who_asks_for_facts_does_not_pay_for_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ListEvents reads no record that is none of governance: between two facts there may be millions."""
+    monkeypatch.setattr(Flow, "permit_audit", _permitted)
+    read, from_frame = [], record.from_frame
+    async with Governed(tmp_path) as node:
+        await node.begin()
+        for number in range(20):
+            await node.sign(ask(LOW, digest(number)))
+        await node.move(node.shared.keys[0].key, "suspend")
+        facts = [each.seq for each in node.records(RecordType.GOVERNANCE)]
+        service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]
+        monkeypatch.setattr(record, "from_frame", lambda *frame: read.append(frame) or from_frame(*frame))
+        for asked in (facts[0], facts[3], facts[-1]):
+            told = await service.ListEvents(ListEventsRequest(from_seq=asked), Reading(caller()))
+            assert [event.seq for event in told.events] == [seq for seq in facts if seq >= asked]
+
+    assert len(read) <= 3 * len(facts)
 
 
 async def test_many_who_follow_are_told_what_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +178,7 @@ async def test_many_who_follow_are_told_what_is_read_once(tmp_path: Path, monkey
         calls = [asyncio.create_task(service.Tail(TailRequest(follow=True), reading)) for reading in readings]
         for number in range(5):
             await node.sign(ask(LOW, digest(number)))
-        records = [record.seq for record in node.records(*RecordType)]
+        records = [each.seq for each in node.records(*RecordType)]
         await until(lambda: all(len(reading.told) >= len(records) for reading in readings))
         for call in calls:
             call.cancel()
@@ -182,7 +202,7 @@ async def test_what_others_were_told_does_not_hide_what_came_since(
         for number in range(3):
             before, reading = node.records(*RecordType), Reading(caller())
             await service.Tail(wanted, reading)
-            assert {record.seq for record in before if record.seq >= wanted.from_seq} <= {
+            assert {each.seq for each in before if each.seq >= wanted.from_seq} <= {
                 answer.event.seq for answer in reading.told
             }
             await node.sign(ask(LOW, digest(number)))

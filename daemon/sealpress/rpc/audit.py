@@ -31,6 +31,7 @@ from sealpress.tlog.entry import GovernanceEvent, RequestEvent, Where
 from sealpress.tlog.record import Record
 from sealpress.v1 import audit_pb2 as pb
 from sealpress.v1 import audit_pb2_grpc, governance_pb2
+from sealpress.values import RecordType
 
 TAIL_PART = 256  # records read at a time, and less once they have as many bytes
 TAIL_PART_BYTES = 1 << 20
@@ -420,10 +421,9 @@ def _events(log: LogState, asked: pb.ListEventsRequest) -> pb.ListEventsResponse
     """Governance records of a kind, or of all kinds that begin with `kind` and its dot."""
     limit, size = views.count(asked.limit), 0
     found: list[pb.LogEvent] = []
-    for record in log.log.records(asked.from_seq, None):
-        event = record.head.event
-        if not isinstance(event, GovernanceEvent):
-            continue
+    reader = log.log.reader
+    for record in reader.of_types((RecordType.GOVERNANCE,), reader.since_seq(asked.from_seq), indexed=True):
+        event: GovernanceEvent = record.head.event
         if (
             asked.kind
             and event.kind != asked.kind

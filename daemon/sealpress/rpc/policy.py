@@ -27,7 +27,7 @@ from sealpress.tlog.entry import RequestEvent, unpack_names
 from sealpress.tlog.record import Record
 from sealpress.v1 import policy_pb2 as pb
 from sealpress.v1 import policy_pb2_grpc
-from sealpress.values import Artifact
+from sealpress.values import Artifact, RecordType
 
 SIMULATED = 10_000
 SIMULATED_MAX = 100_000
@@ -129,10 +129,9 @@ def _simulated(request: pb.SimulatePolicyRequest, policy: Policy, logs: list[Log
     limit = request.limit or SIMULATED
     answer = pb.SimulatePolicyResponse()
     for log in logs:
-        for record in log.log.records(request.from_seq, None):
+        reader = log.log.reader
+        for record in reader.of_types((RecordType.REQUEST,), reader.since_seq(request.from_seq)):
             found = _recorded(record)
-            if found is None:
-                continue
             if answer.events == limit or len(answer.changed) == CHANGED_MAX:
                 answer.truncated = True
                 return answer
@@ -152,11 +151,9 @@ def _said(decision: Decision) -> str:
     return f"rule {decision.rule}" if decision.allowed else f"refused {decision.reason}"
 
 
-def _recorded(record: Record) -> RecordedRequest | None:
+def _recorded(record: Record) -> RecordedRequest:
     """The inputs of a recorded decision to allow; refusals do not hold all of theirs."""
-    event = record.head.event
-    if not isinstance(event, RequestEvent):
-        return None
+    event: RequestEvent = record.head.event
     named = unpack_names(record.names) if record.names else []
     said = event.artifact
     return RecordedRequest(

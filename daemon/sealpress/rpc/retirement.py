@@ -25,6 +25,7 @@ from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import RequestEvent
 from sealpress.v1 import governance_pb2, grant_pb2, retirement_pb2_grpc
 from sealpress.v1 import retirement_pb2 as pb
+from sealpress.values import RecordType
 
 IMPACT_MAX = 10_000
 DIGESTS_MAX = 100  # of one event
@@ -120,10 +121,11 @@ def _impact(logs: list[LogState], key: Key, since: int) -> list[pb.Impact]:
     """Acts of the key since that second, of all logs; one more than are told."""
     found: list[pb.Impact] = []
     key_id = bytes.fromhex(key.key_id)
-    for log in logs:
-        for record in log.log.records(0, None):
-            event = record.head.event
-            if not isinstance(event, RequestEvent) or event.key_id != key_id or record.time_ns < since * NANOSECONDS:
+    for log in logs if key_id else ():  # one that was never made signed nothing
+        reader, since_ns = log.log.reader, since * NANOSECONDS
+        for record in reader.of_types((RecordType.REQUEST,), reader.since_time(since_ns), key_id):
+            event: RequestEvent = record.head.event
+            if event.key_id != key_id or record.time_ns < since_ns:
                 continue
             found.append(
                 pb.Impact(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sealpress.core.index import request_key
+from sealpress.core.index import LAST_KEY, request_key
 from sealpress.core.journal import FORMAT_VERSION, Frame, Segment, SegmentHeader, segment_name
 from sealpress.errors import CoreError, Damaged, Invalid, VersionError
 from sealpress.tlog import record
@@ -152,15 +152,23 @@ class LogReader:
 
         To go on later give the `next` of the last record as `at`.
         """
-        since = at.segment if at is not None else self._newest(lambda header: header.first_seq <= from_seq) or 0
-        for number, _ in self._present(self._since(since, self.end)):
-            if at is not None and number == at.segment:
-                start: int | None = at.offset
-            else:
-                start = self._seek(number, from_seq)
-            for frame in self.frames(number, start) if start is not None else ():
+        at = at if at is not None else self.since_seq(from_seq)
+        for number, _ in self._present(self._since(at.segment, self.end)):
+            for frame in self.frames(number, at.offset if number == at.segment else 0):
                 if frame.type not in _LEAFLESS and frame.seq >= from_seq:
                     yield record.from_frame(number, frame)
+
+    def since_seq(self, seq: int) -> Where:
+        """Where the frames from this seq on begin."""
+        number = self._newest(lambda header: header.first_seq <= seq)
+        if number is None or self._gone(number):
+            return Where(number or 0, 0)
+        start = self._seek(number, seq)
+        return Where(number, start) if start is not None else Where(number + 1, 0)
+
+    def since_time(self, time_ns: int) -> Where:
+        """Nothing of then or later stands in front of it."""
+        return Where(self._newest(lambda header: header.created_ns <= time_ns) or 0, 0)
 
     def records_of_leaves(self, first_leaf: int, at: Where | None = None) -> Iterator[Record]:
         """Committed records in order from the one that made leaf `first_leaf`; `at` as in `records`, if it is known."""
@@ -170,14 +178,27 @@ class LogReader:
             if found.head.first_leaf + found.head.count > first_leaf:
                 yield found
 
-    def of_types(self, types: Iterable[RecordType], at: Where | None = None) -> Iterator[Record]:
-        """Committed records of these types in order, from `at` on; C passes over all others."""
+    def of_types(
+        self,
+        types: Iterable[RecordType],
+        at: Where | None = None,
+        needle: bytes = HEAD_STARTS,
+        *,
+        indexed: bool = False,
+    ) -> Iterator[Record]:
+        """Committed records of these types that hold `needle`, in order, from `at` on; C passes over all others.
+
+        `indexed`: of sealed segments without any, as their index tells, nothing else is read; for REQUEST, REFUSAL and
+        GOVERNANCE, and for answers that may rest on an index, as Explain's do.
+        """
         mask = sum(1 << type_ for type_ in types)
         end = self.end
         for number, segment in self._present(self._since(at.segment if at is not None else 0, end)):
             start = at.offset if at is not None and number == at.segment else 0
             stop = end.offset if number == end.segment else END
-            while (frame := segment.find(HEAD_STARTS, mask, start, stop)) is not None:
+            if indexed and number != end.segment:
+                stop = self._behind_last(number, segment, mask)
+            while (frame := segment.find(needle, mask, start, stop)) is not None:
                 yield record.from_frame(number, frame)
                 start = frame.next_offset
 
@@ -237,6 +258,13 @@ class LogReader:
         self.indexes.close()
         with self._lock:
             self._open.clear()
+
+    def _behind_last(self, number: int, segment: Segment, mask: int) -> int:
+        """Where no record of these types follows any more in a sealed segment."""
+        places = self.indexes.places(number, LAST_KEY)
+        if places is None:
+            return END
+        return max([at + 1 for at in places if segment.find(HEAD_STARTS, mask, at, at + 1) is not None], default=0)
 
     def _seek(self, number: int, seq: int) -> int | None:
         end = self.end

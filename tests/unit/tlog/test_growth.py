@@ -13,6 +13,7 @@ from kit.scribe import Scribe
 from sealpress.tlog import reader as reading
 from sealpress.tlog.entry import Where
 from sealpress.tlog.reader import LogReader
+from sealpress.values import RecordType
 
 FEW, MANY = 8, 128  # segments
 SEQ, LEAF = 2, 1  # of the first request, behind what says which log it is
@@ -73,6 +74,50 @@ BEGINNINGS: dict[str, Callable[[LogReader], object]] = {
     "a leaf of old": lambda reader: next(reader.records_of_leaves(LEAF)),
     "a fact from where it stands": lambda reader: list(reader.of_types((), Where(reader.end.segment, 0))),
 }
+
+
+def test_where_a_search_begins_hides_nothing(scribe: Scribe) -> None:
+    """From each seq and each time on all is found that reading everything finds, with one key or with any."""
+    scribe.history(150)
+    reader, requests = scribe.log.reader, (RecordType.REQUEST,)
+    everything = [record for record in reader.records() if record.type is RecordType.REQUEST]
+    assert len(reader.numbers()) > 3
+    for wanted in (*everything[::5], everything[-1]):
+        place = reader.since_seq(wanted.seq)
+        assert next(reader.of_types(requests, place)) == wanted
+        assert list(reader.records(wanted.seq)) == list(reader.records(at=wanted.where))
+        assert list(reader.of_types(requests, place, indexed=True)) == list(reader.of_types(requests, place))
+        key_id = wanted.event.key_id
+        since = list(reader.of_types(requests, reader.since_time(wanted.time_ns), key_id))
+        assert [each for each in since if each.time_ns >= wanted.time_ns and each.event.key_id == key_id] == [
+            each for each in everything if each.time_ns >= wanted.time_ns and each.event.key_id == key_id
+        ]
+    behind = reader.since_seq(scribe.log.next_seq)
+    assert list(reader.of_types(requests, behind)) == list(reader.records(at=behind)) == []
+    assert next(reader.of_types(RecordType, reader.since_seq(0))) == next(reader.records())
+
+
+def test_segments_without_a_fact_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who lists the facts of a log looks into the index of a sealed segment, and reads on where one stands."""
+    scribe = grown(tmp_path / "log", FEW)
+    scribe.policy(b"rules")
+    scribe.log.seal_segment()
+    scribe.request(1)
+    reader, read, find = scribe.log.reader, set[int](), reading.Segment.find
+    for number in reader.numbers()[:-1]:
+        reader.indexes.make(number)
+    facts = [record for record in reader.records() if record.type is RecordType.GOVERNANCE]
+
+    def found(segment: Any, needle: bytes, mask: int, offset: int, end: int) -> Any:
+        if end > offset + 1:
+            read.add(segment.header.number)
+        return find(segment, needle, mask, offset, end)
+
+    monkeypatch.setattr(reading.Segment, "find", found)
+    assert list(reader.of_types((RecordType.GOVERNANCE,), indexed=True)) == facts
+    assert read == {fact.where.segment for fact in facts} | {reader.end.segment}
+    assert len(read) == 3
+    scribe.log.close()
 
 
 @pytest.mark.parametrize("what", BEGINNINGS)

@@ -6,7 +6,7 @@ Does not: use the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,9 +69,8 @@ def verify(
         else:
             assert public_key is not None
             judge = _signature_judge(public_key, algorithm)
-        results = list(_judged(found, judge, output))
-        bad = sum("error" in result for result in results)
-        _tell(results, bad, as_json=as_json)
+        results = _judged(found, judge, output)
+        bad = _tell_whole(list(results)) if as_json else _tell(results)
         if bad:
             raise typer.Exit(REFUSED)
 
@@ -211,16 +210,26 @@ def _format(
     return formats[-1]
 
 
-def _tell(results: list[dict[str, Any]], bad: int, *, as_json: bool) -> None:
-    if as_json:
-        emit({"verified": len(results) - bad, "failed": bad, "files": results})
-        return
+def _tell_whole(results: list[dict[str, Any]]) -> int:
+    """One document; how many failed."""
+    bad = sum("error" in result for result in results)
+    emit({"verified": len(results) - bad, "failed": bad, "files": results})
+    return bad
+
+
+def _tell(results: Iterable[dict[str, Any]]) -> int:
+    """A line for each as it is judged: of many files nobody waits for the last, and none is remembered."""
+    good = bad = 0
     for result in results:
         if "error" in result:
+            bad += 1
             say(f"FAILED  {printable(result['path'])}: {result['error']['reason']}: {result['error']['message']}")
-        elif "line" in result:
+            continue
+        good += 1
+        if "line" in result:
             sealed = datetime.fromtimestamp(result["sealed_time"], UTC)
             say(f"ok      {printable(result['path'])}: {result['line']} leaf {result['leaf_index']}, {sealed:%FT%TZ}")
         else:
             say(f"ok      {printable(result['path'])}: {result['format']}")
-    say(f"{len(results) - bad} verified, {bad} failed")
+    say(f"{good} verified, {bad} failed")
+    return bad

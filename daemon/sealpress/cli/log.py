@@ -129,8 +129,7 @@ def show(
     with reporting(as_json=as_json):
         with whole(directory, archived) as view:
             identity(directory)
-            wanted = (record for record in committed(view) if record.seq >= from_seq)
-            for record in islice(wanted, limit):
+            for record in islice(committed(view, from_seq), limit):
                 _tell_event(explaining.describe(record), as_json=as_json)
 
 

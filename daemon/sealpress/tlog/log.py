@@ -142,7 +142,7 @@ class Log:
         if loop is not None:
             self._loop = loop
             loop.add_reader(self._event_fd, self._on_event)
-            loop.run_in_executor(None, self._make_indexes, range(self.reader.end.segment))
+            loop.run_in_executor(None, self._make_indexes, self.reader.numbers()[:-1])
 
     def draft(self) -> Draft:
         """An empty draft for the next commit; only while `may_draft`. Damaged if the log failed."""

@@ -295,17 +295,30 @@ def unreadable(directory: Path, where: Where, error: Exception) -> Damaged:
     )
 
 
-def committed(directory: Path) -> Iterator[Record]:
-    """Records of a log that nobody writes, as far as a COMMIT follows them; ends where no frame or segment is."""
+def committed(directory: Path, from_seq: int = 0) -> Iterator[Record]:
+    """Records of a log that nobody writes, as far as a COMMIT follows them; ends where no frame or segment is.
+
+    With `from_seq` those from it on: segments before it are not read.
+    """
     waiting: list[Record] = []
-    for path in segments(directory):
+    paths = segments(directory)
+    for path in paths[max(0, bisect_left(paths, True, key=lambda path: _begins_behind(path, from_seq)) - 1) :]:
         try:
             with Segment(path) as segment:
                 for frame in segment.frames():
                     if frame.type == RecordType.COMMIT:
                         yield from waiting
                         waiting = []
-                    elif frame.type not in _LEAFLESS:
+                    elif frame.type not in _LEAFLESS and frame.seq >= from_seq:
                         waiting.append(record.from_frame(int(path.stem), frame))
         except CoreError:
             return
+
+
+def _begins_behind(path: Path, seq: int) -> bool:
+    """Whether all in this file is of a later seq; of one that cannot be read nothing else is known."""
+    try:
+        with Segment(path) as segment:
+            return segment.header.first_seq > seq
+    except CoreError:
+        return True

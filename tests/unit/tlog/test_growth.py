@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from kit.scribe import Scribe
+from sealpress.tlog import archive
 from sealpress.tlog import reader as reading
 from sealpress.tlog.entry import Where
+from sealpress.tlog.log import Log
 from sealpress.tlog.reader import LogReader
 from sealpress.values import RecordType
 
@@ -157,3 +160,36 @@ def test_the_daemon_looks_for_archived_segments_at_one_place(
     monkeypatch.setattr(os, "stat", lambda path, **others: asked.append(path) or stat(path, **others))
     reader.let_go()
     assert len(asked) == 1
+
+
+def test_log_show_from_a_seq_does_not_read_what_stands_before(
+    monkeypatch: pytest.MonkeyPatch, logs: dict[int, Scribe]
+) -> None:
+    """The last records of a long log are shown as soon as its first, and the same as by reading everything."""
+    directory, opened, segment = logs[MANY].settings.directory, [], reading.Segment
+    everything = list(reading.committed(directory))
+    monkeypatch.setattr(reading, "Segment", lambda path: opened.append(path) or segment(path))
+    for at in (0, 1, len(everything) // 2, len(everything) - 1):
+        opened.clear()
+        assert next(reading.committed(directory, everything[at].seq)) == everything[at]
+        assert len(opened) <= MANY.bit_length() + 2
+    assert list(reading.committed(directory, everything[-3].seq)) == everything[-3:]
+    assert list(reading.committed(directory, everything[-1].seq + 1)) == []
+
+
+async def test_a_start_looks_for_no_index_of_what_was_archived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten thousand segments that went long ago none is opened, each time the daemon starts."""
+    scribe = grown(tmp_path / "log", FEW)
+    scribe.clock.advance(2 * 86_400)
+    scribe.request(1)
+    scribe.log.close()
+    now_s = scribe.clock.now_ns() // 1_000_000_000
+    archive.archive(scribe.settings.directory, tmp_path / "cold", keep=2, older_s=0, window_s=0, now_s=now_s)
+    log = Log.open(scribe.settings, scribe.clock, scribe.entropy)
+    made: list[int] = []
+    make = log.reader.indexes.make
+    monkeypatch.setattr(log.reader.indexes, "make", lambda number, **how: made.append(number) or make(number, **how))
+    log.start(asyncio.get_running_loop())
+    await asyncio.get_running_loop().shutdown_default_executor()
+    log.close()
+    assert set(made) <= {FEW - 2, FEW - 1}

@@ -24,7 +24,7 @@ from sealpress.core.proof import parse_note, parse_proof
 from sealpress.errors import ConfigError, CoreError, Invalid
 from sealpress.reading import read_whole
 from sealpress.tlog import explain as explaining
-from sealpress.tlog.archive import identity, whole
+from sealpress.tlog.archive import identity, reading, whole
 from sealpress.tlog.check import Report, check_log
 from sealpress.tlog.reader import committed
 from sealpress.values import DigestAlgorithm
@@ -55,9 +55,11 @@ def verify(
     with reporting(as_json=as_json):
         keys = [key for path in trust or [] for key in _keys(path)]
         before = _read(older) if older is not None else None
-        with progressing("checking") as told, whole(directory, archived) as view:
+        with progressing("checking") as told, reading(directory, archived) as files:
             name, number = identity(directory)
-            report = check_log(view, name, number, keys=keys, older=before, progress=told, measure=True)
+            report = check_log(
+                directory, name, number, keys=keys, older=before, progress=told, measure=True, files=files
+            )
         _tell_report(report, as_json=as_json)
 
 

@@ -23,8 +23,8 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -181,6 +181,33 @@ def whole(directory: Path, source: Path | None = None) -> Iterator[Path]:
             yield directory
             return
         yield from _view(directory, absent, source)
+
+
+@contextmanager
+def reading(directory: Path, source: Path | None = None) -> Iterator[check.Files]:
+    """The whole log for one who reads each segment once: archived ones are expanded when it is their turn.
+
+    It takes as much room below TMPDIR as one segment. Errors as of `bring_back`, but at that moment.
+    """
+    with unmoved(directory):
+        archived = listed(directory)
+        absent = [part for part in archived.parts if not _here(directory, part)] if archived is not None else []
+        there = check.standing_files(directory)
+        size = there.bytes + sum(part.segment_bytes for part in absent)
+        with closing(_each({part.number: part for part in absent}, there.paths, source)) as paths:
+            yield check.Files(paths, size)
+
+
+def _each(absent: Mapping[int, Part], there: Iterable[Path], source: Path | None) -> Generator[Path, None, None]:
+    here = {int(path.stem): path for path in there}
+    for number in sorted({*absent, *here}):
+        if number in here:
+            yield here[number]
+            continue
+        with tempfile.TemporaryDirectory(prefix="sealpress-log-") as place:
+            target = Path(place) / segment_name(number)
+            put(target, expanded(absent[number], source))
+            yield target
 
 
 @contextmanager

@@ -185,8 +185,8 @@ def _copy_rest(source: Path, target: Path, published: bytes | None) -> None:
 
 
 def _verified(directory: Path, name: str, number: int, progress: Progress | None, archived: Path | None) -> Report:
-    with archive.whole(directory, archived) as view:
-        report = check_log(view, name, number, progress=progress)
+    with archive.reading(directory, archived) as files:
+        report = check_log(directory, name, number, progress=progress, files=files)
     bad = report.bad or report.tail
     if bad is not None:
         raise Damaged(

@@ -19,7 +19,7 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -101,6 +101,14 @@ class _Stop(Exception):
         self.bad = bad
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The segments of a log, each to be read once, lowest first, and how long they are together."""
+
+    paths: Iterable[Path]
+    bytes: int
+
+
 @dataclass(slots=True)
 class _Resume:
     """A segment that had no SEAL when it was read."""
@@ -119,12 +127,20 @@ def check_log(
     progress: Progress | None = None,
     measure: bool = False,
     disk: Any = None,
+    files: Files | None = None,
 ) -> Report:
     """Check everything. `keys`: vkeys of the log and of lines; `older`: a checkpoint or proof text kept from before.
 
-    `measure`: time the bare SHA-256 kernel too (`kernel_ns`), some tens of milliseconds.
+    `measure`: time the bare SHA-256 kernel too (`kernel_ns`), some tens of milliseconds. `files`: where its segments
+    are, if not all are in the directory (archive.py).
     """
-    return _Check(directory, name, number, keys, older, progress, measure, disk).run()
+    return _Check(directory, name, number, keys, older, progress, measure, disk).run(files or standing_files(directory))
+
+
+def standing_files(directory: Path) -> Files:
+    """Those in the directory itself."""
+    paths = segments(directory)
+    return Files(paths, sum(path.stat().st_size for path in paths))
 
 
 def identity(directory: Path) -> tuple[str, int]:
@@ -174,17 +190,16 @@ class _Check:
         self._bytes_done = 0
         self._bytes = 0
 
-    def run(self) -> Report:
+    def run(self, files: Files) -> Report:
         report = self._report
-        paths = segments(self._directory)
-        self._bytes = sum(path.stat().st_size for path in paths)
+        self._bytes = files.bytes
         tree = self._directory / "tree"
         if any(tree.glob("level-*")):  # none: the writer's file system cannot hold them, they are in memory
             self._replay.compare(tree, self._disk)
             report.tree_files = "match"
         try:
             self._read_checkpoint()
-            for path in paths:
+            for path in files.paths:
                 self._segment(path)
             self._finish()
         except _Stop as stop:

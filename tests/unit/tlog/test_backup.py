@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -269,6 +270,34 @@ def test_archived_segments_give_their_room_back(tmp_path: Path) -> None:
     assert [part.number for part in moved if str(journal / segment_name(part.number)) in mapped] == []
     assert str(journal / segment_name(reader.end.segment)) in mapped
     scribe.log.close()
+
+
+@pytest.mark.parametrize("what", ["verify", "backup"])
+def test_an_archived_log_is_read_in_the_room_of_one_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Below TMPDIR stands one archived segment at a time, however many there are, and nothing when it is over."""
+    scribe = aged(tmp_path)
+    moved = archived(scribe, tmp_path / "cold")
+    scribe.log.close()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    expanded, stood = archive.expanded, []
+
+    def counted(part: archive.Part, source: Path | None) -> Iterator[bytes]:
+        yield from expanded(part, source)
+        stood.append(len([path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]))
+
+    monkeypatch.setattr(archive, "expanded", counted)
+    if what == "verify":
+        done = CliRunner().invoke(build(), ["log", "verify", str(scribe.settings.directory)])
+        assert done.exit_code == 0, done.output
+    else:
+        copied = backup.backup(scribe.settings.directory, tmp_path / "copy")[0]
+        assert copied.tree_size == scribe.log.size
+    assert len(stood) >= len(moved) > 2
+    assert max(stood) <= 1
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_segment_is_archived_without_a_look_at_those_that_went_before(

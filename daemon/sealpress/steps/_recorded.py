@@ -1,6 +1,7 @@
 """What governance has let go of because it is long and over, from the log: requests of releases, grants of jobs.
 
-An id of either says when it was made, and near that moment the log is searched for its record (tlog/explain.py).
+A change says which record it came with; the id of a grant says when it was made, and near that moment the log is
+searched (tlog/explain.py).
 
 Guarantees: any thread may ask; nothing that was not recorded is told. Does not: know what was archived, or who may ask.
 """
@@ -15,6 +16,7 @@ from sealpress.governance import facts as f
 from sealpress.governance.state import Change
 from sealpress.tlog.explain import facts_about
 from sealpress.tlog.reader import LogReader
+from sealpress.values import RecordType
 from sealpress.verify.change import ChangeRecord
 
 GRANTS_KEPT = 64
@@ -34,15 +36,15 @@ class Recorded:
         """With its request, as it was submitted; None if that was archived."""
         if not found.shed:
             return found
-        record = self._records(found.record.change_id)
+        record = self._records(found.seq)
         return replace(found, record=record) if record is not None else None
 
-    def _submitted(self, change_id: str) -> ChangeRecord | None:
-        for body in facts_about(self._reader, "change.submitted", change_id):
-            fact = f.decode("change.submitted", body)
-            if isinstance(fact, f.ChangeSubmitted) and fact.change.change_id == change_id:
-                return fact.change
-        return None
+    def _submitted(self, seq: int) -> ChangeRecord | None:
+        record = next(self._reader.of_types((RecordType.GOVERNANCE,), self._reader.since_seq(seq)), None)
+        if record is None or record.seq != seq:
+            return None
+        fact = f.decode(record.head.event.kind, record.head.event.body)
+        return fact.change if isinstance(fact, f.ChangeSubmitted) else None
 
     def _issued(self, grant: str) -> f.GrantIssued | None:
         for body in facts_about(self._reader, "grant.issued", grant):

@@ -48,6 +48,7 @@ _OPTIONS = (
     *KEEPALIVE,
     *RECONNECT,
 )
+ENDED = ("SHUTTING_DOWN", "STREAM_ENDED")  # why a stream ends before what it follows does
 PAUSE_S = 1.0  # before a stream that the daemon ended is asked for again
 UNDER_WAY = frozenset({"in_review", "approved", "held", "active"})  # states of a grant that is not over
 
@@ -406,9 +407,13 @@ class ControlClient:
                 for answer in call(request, metadata=self._metadata()):
                     self._connected = True
                     yield answer
+                pause_s = PAUSE_S  # so ended the streams of earlier daemons
             except grpc.RpcError as error:
-                raise self._error(error) from None
-            time.sleep(PAUSE_S)
+                found = self._error(error)
+                if found.reason not in ENDED:
+                    raise found from None
+                pause_s = getattr(found, "retry_after_ms", 0) / 1_000
+            time.sleep(pause_s)
 
     def _error(self, error: grpc.RpcError) -> SealpressError:
         found = from_rpc(error, connected=self._connected)

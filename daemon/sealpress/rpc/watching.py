@@ -1,8 +1,8 @@
 """Streams that follow governance: they look whether it changed, and send a heartbeat all the while.
 
-Guarantees: so many of a service at a time at most, each for an hour at most; a watcher that reads slowly holds up
-itself alone; a busy log costs a watcher no more than a quiet one. Does not: queue: whoever wakes looks at the state of
-that moment.
+Guarantees: so many of a service at a time at most, each for an hour at most; a stream that ends before what it follows
+ends with an error, in whatever language it is read; a watcher that reads slowly holds up itself alone; a busy log costs
+a watcher no more than a quiet one. Does not: queue: whoever wakes looks at the state of that moment.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from sealpress.errors import Busy
+from sealpress.errors import Busy, Unavailable
 from sealpress.flow import Flow
+from sealpress.steps import admit
 
 WATCHERS_MAX = 256
 LOOK_S = 0.2
 HEARTBEAT_S = 10.0
 HEARTBEATS_MAX = 360
+AGAIN_MS = 1_000
 
 
 class Watchers:
@@ -32,7 +34,7 @@ class Watchers:
 
     @contextmanager
     def watching(self) -> Iterator[AsyncIterator[bool]]:
-        """Wake-ups: True for a heartbeat. The first comes at once. Busy WATCHERS_MAX."""
+        """Wake-ups: True for a heartbeat. The first comes at once. Busy WATCHERS_MAX; Unavailable at their end."""
         if self._count >= self._count_max:
             raise Busy(
                 "too many watch already", reason="WATCHERS_MAX", hint="ask with a Get call", retry_after_ms=10_000
@@ -48,11 +50,19 @@ class Watchers:
         beat = round(HEARTBEAT_S / self._look_s)
         seen = None
         for look in range(1, HEARTBEATS_MAX * beat + 1):
-            if shared.draining or shared.failed is not None:
-                return
+            if shared.failed is not None:
+                raise admit.unavailable_log()
+            if shared.draining:
+                raise admit.stopping()
             if shared.snapshot is not seen:
                 seen = shared.snapshot
                 yield False
             if look % beat == 0:
                 yield True
             await asyncio.sleep(self._look_s)
+        raise Unavailable(
+            "this call has lasted an hour, and what it follows goes on",
+            reason="STREAM_ENDED",
+            hint="call again: it begins with the state of that moment",
+            retry_after_ms=AGAIN_MS,
+        )

@@ -145,9 +145,7 @@ def check_ready(shared: Shared, line: Line) -> None:
         raise unavailable_log()
     if shared.draining:
         shared.turned_away += 1
-        raise Unavailable(
-            "the daemon is stopping", reason="SHUTTING_DOWN", hint="ask again", retry_after_ms=DRAIN_RETRY_MS
-        )
+        raise stopping()
     if not shared.ready(line.key) or len(line.durable) > shared.limits.seal_pending_max:
         raise cannot_sign(shared, line.key)
     rules = None if line.held else shared.snapshot.lines.get(line.name)
@@ -206,6 +204,13 @@ def slot_full() -> Busy:
 def key_stopped() -> Precondition:
     """The key was stopped after the request was permitted, or recorded."""
     return Precondition("the key was stopped", reason="KEY_NOT_ACTIVE", hint="GetKey shows its state")
+
+
+def stopping() -> Unavailable:
+    """The daemon got SIGTERM: it takes nothing new."""
+    return Unavailable(
+        "the daemon is stopping", reason="SHUTTING_DOWN", hint="ask again", retry_after_ms=DRAIN_RETRY_MS
+    )
 
 
 def unavailable_log() -> Unavailable:

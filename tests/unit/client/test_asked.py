@@ -19,7 +19,8 @@ from sealpress.client.aio import AsyncClient, StreamItem
 from sealpress.client.answers import LineInfo
 from sealpress.client.config import ClientConfig
 from sealpress.client.control import ControlClient
-from sealpress.errors import Invalid, TransportError
+from sealpress.errors import Invalid, TransportError, Unavailable
+from sealpress.rpc import status
 from sealpress.v1 import approval_pb2, grant_pb2, signing_pb2_grpc, types_pb2
 from sealpress.v1 import governance_pb2 as governance
 from sealpress.v1 import signing_pb2 as pb
@@ -134,6 +135,24 @@ def test_a_grant_is_watched_until_it_is_over(monkeypatch: pytest.MonkeyPatch) ->
         told = [grant.state for grant in client.watch_grant("g")]
 
     assert told == ["in_review", "held", "active", "exhausted"]
+
+
+def test_a_grant_is_watched_across_a_stop_of_the_daemon() -> None:
+    """A stream that ends with the daemon, or after its hour, is asked for again after the delay that it was told."""
+    ends = iter(["SHUTTING_DOWN", "STREAM_ENDED", ""])
+
+    def watch(request: Any, context: Any) -> Iterator[grant_pb2.WatchGrantResponse]:
+        reason = next(ends)
+        yield grant_pb2.WatchGrantResponse(grant=grant_pb2.Grant(state="in_review" if reason else "expired"))
+        if reason:
+            rich = status.to_status(Unavailable("it ends", reason=reason, retry_after_ms=1))
+            context.set_trailing_metadata(((status.DETAILS_KEY, rich.SerializeToString()),))
+            context.abort(grpc.StatusCode.UNAVAILABLE, rich.message)
+
+    with served("GrantService", "WatchGrant", watch) as client:
+        told = [grant.state for grant in client.watch_grant("g")]
+
+    assert told == ["in_review", "expired"]
 
 
 def test_what_waits_is_watched_for_as_long_as_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sealpress.errors import Busy
+from sealpress.errors import Busy, Unavailable
 from sealpress.rpc import watching
 from sealpress.rpc.watching import Watchers
 
@@ -31,16 +31,20 @@ class Node:
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_every_watcher_has_heartbeats_and_an_end(monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:
-    """So many heartbeats and no more, also where something that is not his changes all the time."""
+    """So many heartbeats and no more, also where something that is not his changes all the time; he hears why."""
     monkeypatch.setattr(watching, "HEARTBEAT_S", 0.02)
     monkeypatch.setattr(watching, "HEARTBEATS_MAX", 5)
     node: Any = Node()
 
     async def scenario() -> list[bool]:
         changing = asyncio.create_task(node.change()) if busy else None
+        wakes = []
         async with asyncio.timeout(5):
-            with Watchers(node, 1, 0.004).watching() as watch:
-                wakes = [beat async for beat in watch]
+            with Watchers(node, 1, 0.004).watching() as watch, pytest.raises(Unavailable) as ended:
+                async for beat in watch:
+                    wakes.append(beat)
+        assert ended.value.reason == "STREAM_ENDED"
+        assert ended.value.retry_after_ms
         if changing is not None:
             changing.cancel()
         return wakes
@@ -49,6 +53,23 @@ def test_every_watcher_has_heartbeats_and_an_end(monkeypatch: pytest.MonkeyPatch
 
     assert wakes.count(True) == 5
     assert wakes[0] is False
+
+
+@pytest.mark.parametrize(("what", "reason"), [("draining", "SHUTTING_DOWN"), ("failed", "LOG_UNAVAILABLE")])
+def test_a_watcher_hears_that_the_daemon_stops(what: str, reason: str) -> None:
+    """It does not look to him as if what he watches were over."""
+    node: Any = Node()
+
+    async def scenario() -> None:
+        with Watchers(node, 1, 0.004).watching() as watch:
+            async for _ in watch:
+                setattr(node, what, True)
+
+    with pytest.raises(Unavailable) as ended:
+        asyncio.run(scenario())
+
+    assert ended.value.reason == reason
+    assert ended.value.retry_after_ms
 
 
 def test_watchers_are_counted() -> None:

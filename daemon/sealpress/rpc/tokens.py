@@ -47,6 +47,7 @@ _FORM = re.compile(r"([A-Za-z0-9_-]++)\.([A-Za-z0-9_-]++)\.[A-Za-z0-9_-]++", re.
 _TYPES = ("JWT", "jwt", "JOSE", None)  # not those of other uses, as "logout+jwt"
 _WITH_JTI = ("github", "gitlab")
 _JWS = jwt.PyJWS(algorithms=sorted(ALGORITHMS))
+_SENT_SO = "send one metadata `authorization: Bearer …` with each call, with a token of the CI"
 _FRESH = "get a fresh one from the CI for this daemon"
 
 Metadata = Any  # of a grpc call: pairs of name and value
@@ -126,7 +127,11 @@ class Tokens:
     def identify(self, token: str, source: str) -> Verified:
         """Whose token it is. NotPermitted TOKEN_… if nobody's; Unavailable or Busy if that cannot be said now."""
         if len(token) > TOKEN_BYTES_MAX:
-            raise _invalid()
+            raise NotPermitted(
+                f"the token is longer than {TOKEN_BYTES_MAX} bytes",
+                reason="TOKEN_INVALID",
+                hint="ask the CI for one with less in it",
+            )
         digest = sha256(token.encode()).digest()
         known = self._verified.get(digest)
         if known is not None and self._still(known):
@@ -257,11 +262,15 @@ def bearer(metadata: Metadata) -> str:
         raise NotPermitted(
             "this listener takes bearer tokens, and none was sent",
             reason="TOKEN_MISSING",
-            hint="name a file with a token of the CI as `token` in client.toml",
+            hint=f"{_SENT_SO}; `token` in client.toml names a file with one",
         )
     value = values[0]
     if len(values) > 1 or not isinstance(value, str) or value[: len(SCHEME)].lower() != SCHEME:
-        raise _invalid()
+        raise NotPermitted(
+            "the metadata `authorization` is there more than once, or is no bearer's",
+            reason="TOKEN_INVALID",
+            hint=_SENT_SO,
+        )
     return value[len(SCHEME) :]
 
 

@@ -55,6 +55,7 @@ def test_the_token_stands_in_the_metadata() -> None:
         with pytest.raises(NotPermitted) as caught:
             bearer(metadata)
         assert caught.value.reason == reason
+        assert "authorization: Bearer" in caught.value.hint  # which a fresh token would not change
 
 
 def test_callers_of_a_token_listener() -> None:

@@ -165,6 +165,13 @@ def test_wrong_tokens(reason: str, shape: Shape) -> None:
     assert not desk.tokens.knows(token)
 
 
+def test_too_long_is_told_as_such() -> None:
+    """A fresh token would be as long."""
+    desk = Desk()
+
+    assert "longer than" in desk.refusal(desk.github.token(note="x" * TOKEN_BYTES_MAX)).message
+
+
 def test_a_public_key_is_no_secret() -> None:
     """A token signed with HMAC under the issuer's public key as the secret is refused (algorithm confusion)."""
     desk = Desk(algorithm="RS256")

@@ -135,6 +135,19 @@ def test_only_core_imports_the_extension() -> None:
     assert offenders == []
 
 
+def test_clients_in_other_languages_can_be_generated() -> None:
+    """Each file of the API has its package in Go and its class in Java, where no two may have the name of a message."""
+    texts = [path.read_text() for path in sorted((ROOT / "protos").rglob("*.proto"))]
+    outer = re.compile(r'^option java_outer_classname = "(\w+)";$', re.M)
+    names = [name for text in texts for name in outer.findall(text)]
+
+    assert len(set(names)) == len(texts)
+    assert not set(names) & {name for text in texts for name in re.findall(r"^(?:message|enum) (\w+)", text, re.M)}
+    for text in texts:
+        assert 'option go_package = "sealpress/v1;sealpressv1";' in text
+        assert "option java_multiple_files = true;" in text
+
+
 def test_grpc_stays_at_the_edge() -> None:
     """gRPC is imported in `rpc`, `client` and the wiring only."""
     allowed = (PACKAGE / "rpc", PACKAGE / "client", PACKAGE / "wiring.py", PACKAGE / "wiring")

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,38 @@ from sealpress.wiring.dev import PREFIX
 
 SHA256 = DigestAlgorithm.SHA256
 LINES = [PROOF, PROOF_P256]
-CALLERS = 300
+
+
+@asynccontextmanager
+async def away(address: str, way_s: float) -> AsyncIterator[str]:
+    """Where the same daemon is to be had so far away."""
+    ends: list[asyncio.StreamWriter] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        with suppress(OSError):
+            while part := await reader.read(1 << 16):
+                loop.call_later(way_s, writer.write, part)
+        loop.call_later(way_s, writer.close)
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(writer)
+        host, _, port = address.rpartition(":")
+        try:
+            far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        except OSError:  # it has stopped
+            writer.close()
+            return
+        ends.append(far_writer)
+        await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as door:
+        yield f"127.0.0.1:{door.sockets[0].getsockname()[1]}"
+        await asyncio.sleep(2 * way_s)
+        for end in ends:
+            end.close()
+            with suppress(OSError):
+                await end.wait_closed()
 
 
 def judge(node: Node, line: str, algorithm: DigestAlgorithm, digest: bytes, proof: bytes) -> int:
@@ -242,7 +275,8 @@ def test_a_reload_ends_neither_the_signer_nor_its_workers() -> None:
         assert node.stop("signer") == 0
 
 
-def test_callers_hear_that_the_daemon_stops() -> None:
+@pytest.mark.parametrize(("callers_count", "way_s"), [(300, 0.0), (100, 0.08)], ids=["here", "far away"])
+def test_callers_hear_that_the_daemon_stops(callers_count: int, way_s: float) -> None:
     """Of hundreds who are at it when it gets SIGTERM each hears UNAVAILABLE and its reason, none that he cancelled."""
 
     async def ask(channel: grpc.aio.Channel, number: int) -> tuple[str, str]:
@@ -257,14 +291,15 @@ def test_callers_hear_that_the_daemon_stops() -> None:
 
     async def scenario(node: Node) -> Counter[tuple[str, str]]:
         trust = credentials(load_client(node.directory / "client.toml"))
-        async with grpc.aio.secure_channel(node.ready["signing"], trust) as channel:
-            callers = [asyncio.create_task(ask(channel, number)) for number in range(CALLERS)]
+        async with away(node.ready["signing"], way_s) as address, grpc.aio.secure_channel(address, trust) as channel:
+            await channel.channel_ready()
+            callers = [asyncio.create_task(ask(channel, number)) for number in range(callers_count)]
             await asyncio.sleep(1)
             assert await asyncio.to_thread(node.stop, "serve") == 0
             return Counter(await asyncio.gather(*callers))
 
     with Node() as node:
-        assert asyncio.run(scenario(node)) == {("UNAVAILABLE", "the daemon is stopping"): CALLERS}
+        assert asyncio.run(scenario(node)) == {("UNAVAILABLE", "the daemon is stopping"): callers_count}
 
 
 def test_reload_and_end() -> None:

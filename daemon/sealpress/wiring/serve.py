@@ -49,7 +49,8 @@ from sealpress.wiring.keys import NodeKeys
 
 LINK_DEADLINE_MS_MIN = 5_000
 LINK_DEADLINES = 4  # of a slot
-QUIET_S, QUIETS_MAX = 0.05, 20  # a stop waits for so long without a call, and for so many of that at most
+# a stop waits for so long without a call, and for so many of that at most; who heard an answer far away calls again
+QUIET_S, QUIETS_MAX = 0.25, 4
 HEAPS = 2  # for all threads: as quick as one each, and half the memory of a node that makes large answers
 
 

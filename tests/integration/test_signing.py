@@ -36,6 +36,18 @@ from sealpress.wiring.dev import PREFIX
 
 SHA256 = DigestAlgorithm.SHA256
 LINES = [PROOF, PROOF_P256]
+RETRIED = {
+    "methodConfig": [
+        {
+            "name": [{"service": "sealpress.v1.SigningService"}],
+            "waitForReady": True,
+            "retryPolicy": {
+                "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}  # fmt: skip
 
 
 @asynccontextmanager
@@ -300,6 +312,44 @@ def test_callers_hear_that_the_daemon_stops(callers_count: int, way_s: float) ->
 
     with Node() as node:
         assert asyncio.run(scenario(node)) == {("UNAVAILABLE", "the daemon is stopping"): callers_count}
+
+
+def test_a_retry_policy_is_enough_for_a_restart() -> None:
+    """Callers whose service config tries UNAVAILABLE again, four times in a second, notice no stop and start."""
+
+    async def scenario(node: Node) -> Counter[str]:
+        ended = asyncio.Event()
+        heard: Counter[str] = Counter()
+
+        async def ask(stub: Any, number: int) -> None:
+            digest = types_pb2.Digest(algorithm=types_pb2.DIGEST_ALGORITHM_SHA256, value=bytes(32))
+            turn = 0
+            while not ended.is_set():
+                turn += 1
+                request = signing_pb2.SignRequest(request_id=f"{number}-{turn}", key=PROOF, digest=digest)
+                try:
+                    await stub.Sign(request, timeout=60)
+                    heard["signed"] += 1
+                except grpc.aio.AioRpcError as error:
+                    heard[f"{error.code().name} {error.details()}"] += 1
+                    await asyncio.sleep(1)
+
+        trust = credentials(load_client(node.directory / "client.toml"))
+        options = (("grpc.service_config", json.dumps(RETRIED)),)
+        async with grpc.aio.secure_channel(node.ready["signing"], trust, options=options) as channel:
+            stub: Any = signing_pb2_grpc.SigningServiceStub(channel)  # type: ignore[no-untyped-call]
+            callers = [asyncio.create_task(ask(stub, number)) for number in range(32)]
+            await asyncio.sleep(1)
+            await asyncio.to_thread(node.stop, "serve")
+            await asyncio.to_thread(node.start, "serve")
+            ended.set()  # each has a call under way, from the time of the stop
+            await asyncio.gather(*callers)
+        return heard
+
+    with Node() as node:
+        mine = {"address": node.ready["signing"], "services": ["signing", "audit"], "auth": "mtls"}
+        node.configure({"listen": [mine]})  # the same again after its restart
+        assert list(asyncio.run(scenario(node))) == ["signed"]
 
 
 def test_reload_and_end() -> None:

@@ -119,8 +119,7 @@ async def _refuse(error: Exception, name: str, telemetry: Telemetry, context: Co
     telemetry.errored(refusal.reason)
     rich = status.to_status(refusal)
     try:
-        trailing = ((status.DETAILS_KEY, rich.SerializeToString()),)
-        await context.abort(status.code_of(refusal), rich.message, trailing)
+        await context.abort(status.code_of(refusal), rich.message, status.trailing(refusal, rich))
     except grpc.aio.AbortError as aborted:
         aborted.__traceback__ = aborted.__context__ = None
 

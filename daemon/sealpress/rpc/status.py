@@ -17,10 +17,11 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from sealpress import errors
-from sealpress.steps.admit import outcome_unknown
+from sealpress.steps.admit import SHUTTING_DOWN, outcome_unknown
 
 DOMAIN = "sealpress"
 DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
 TEXT_MAX = 512
 
 CODES: dict[type[errors.Refusal], grpc.StatusCode] = {
@@ -73,6 +74,18 @@ def to_status(refusal: errors.Refusal) -> Status:
         seconds, rest = divmod(refusal.retry_after_ms, 1_000)
         status.details.append(_packed(RetryInfo(retry_delay=Duration(seconds=seconds, nanos=rest * 1_000_000))))
     return status
+
+
+def trailing(refusal: errors.Refusal, rich: Status) -> tuple[tuple[str, str | bytes], ...]:
+    """What goes out behind a refusal, for who reads it and for retry policies, which know nothing of RetryInfo.
+
+    A policy has some four attempts in a second: against a daemon that stops all are in vain, and the delay is right.
+    Other refusals may pass sooner, or take longer than so few attempts at one distance: the policy's own grows.
+    """
+    details = (DETAILS_KEY, rich.SerializeToString())
+    if refusal.reason != SHUTTING_DOWN:
+        return (details,)
+    return details, (PUSHBACK_KEY, str(refusal.retry_after_ms))
 
 
 def _packed(message: ErrorInfo | RetryInfo) -> Any:

@@ -27,6 +27,7 @@ from sealpress.values import LINES_REMEMBERED, NO_ARTIFACT, Artifact, DigestAlgo
 SLOT_RETRY_MS = 1_000
 KEY_ATTRIBUTES = "KEY_ATTRIBUTES"  # the signer's word for a key that is not as its class demands, on any of its tokens
 DRAIN_RETRY_MS = 2_000
+SHUTTING_DOWN = "SHUTTING_DOWN"
 SKEW_S = 60  # how long a credential that was good on arrival counts beyond its end
 
 
@@ -208,9 +209,7 @@ def key_stopped() -> Precondition:
 
 def stopping() -> Unavailable:
     """The daemon got SIGTERM: it takes nothing new."""
-    return Unavailable(
-        "the daemon is stopping", reason="SHUTTING_DOWN", hint="ask again", retry_after_ms=DRAIN_RETRY_MS
-    )
+    return Unavailable("the daemon is stopping", reason=SHUTTING_DOWN, hint="ask again", retry_after_ms=DRAIN_RETRY_MS)
 
 
 def unavailable_log() -> Unavailable:

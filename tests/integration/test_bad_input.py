@@ -133,6 +133,13 @@ def test_malformed_is_told_and_counted_not_recorded(node: Node, raw: Raw, case: 
     assert node.metrics()[name] == before.get(name, 0) + 1
 
 
+def test_too_many_to_expand_are_to_be_had_without_our_client(raw: Raw) -> None:
+    """Whoever cannot expand a compact answer himself hears another way."""
+    _, call = MALFORMED["too many to expand"]
+
+    assert "several requests" in raw.refusal(call)[2]["hint"]
+
+
 @pytest.mark.parametrize(
     "changes", [{"request_id": "a b"}, {"key": "a/b/c/d"}, {"grant_id": "g" * 2_000}, {"digest": sha256(b"x")}]
 )

@@ -66,9 +66,8 @@ def batch_ask(request: signing_pb2.SignBatchRequest, limits: Limits) -> SignAsk:
     if count > limits.digests_per_request_max:
         raise _too_large(f"{count} digests", limits.digests_per_request_max, "send several requests")
     if request.expand and count > limits.expand_items_max:
-        raise _too_large(
-            f"{count} digests with expand", limits.expand_items_max, "leave expand out: the client library expands"
-        )
+        hint = "send several requests, or leave expand out: our client library expands"
+        raise _too_large(f"{count} digests with expand", limits.expand_items_max, hint)
     names, sizes = _columns(request.names, request.sizes, count, limits)
     _text(request.grant_id, "grant_id", limits)
     return SignAsk(

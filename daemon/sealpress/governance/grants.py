@@ -183,7 +183,7 @@ def release(desk: Desk, actor: Actor, grant_id: str) -> list[f.Fact]:
     person = person_of(actor, "release")
     grant = desk.state.grants.get(grant_id)
     if grant is None:
-        raise Precondition(f"there is no grant {grant_id}", reason="NO_SUCH_GRANT")
+        raise Precondition(f"there is no grant {grant_id}", reason="NO_SUCH_GRANT", hint="`sealpress grant show`")
     issued = grant.issued
     desk.need(actor, issued.line, {Role.RELEASER})
     if grant.state != "active" or desk.now >= issued.not_after:

@@ -33,7 +33,7 @@ def revoke_grant(desk: Desk, actor: Actor, grant: str, reason: str) -> list[f.Fa
     """No more uses. Besides the stoppers, its own grantee may give it back."""
     found = desk.state.grants.get(grant)
     if found is None:
-        raise Precondition(f"there is no grant {grant}", reason="NO_SUCH_GRANT")
+        raise Precondition(f"there is no grant {grant}", reason="NO_SUCH_GRANT", hint="`sealpress grant show`")
     if actor.name != found.issued.identity:
         person_of(actor, "revoke another's grant")
         desk.need(actor, found.issued.line, STOPPERS)

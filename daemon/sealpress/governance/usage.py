@@ -188,8 +188,18 @@ def _denied(match: Match | None) -> Denied:
     )
 
 
+_ADMITTED = {
+    "ALGORITHM_NOT_ALLOWED": "GetKey names the digest algorithms of the line",
+    "ARTIFACT_NOT_ALLOWED": "say the artifact's name, version, size and type as they are; the line's owner knows which",
+    "OUTSIDE_CALENDAR": "ask again when the line's calendar is open; its owner knows when",
+}  # never what the rule says (GR-22)
+
+
 def _not_admitted(why: str, match: Match) -> Denied:
-    return Denied("the rules of this line do not allow this artifact, or not now", reason=why, match=match)
+    return Denied(
+        "the rules of this line do not allow this artifact, or not now", reason=why,
+        hint=_ADMITTED.get(why, ""), match=match,
+    )  # fmt: skip
 
 
 def _no_key() -> Precondition:
@@ -218,7 +228,10 @@ def _grant(
     if ask.grant_id:
         named = ledger.open.get(ask.grant_id)
         if named is None or named.identity != identity.id or named.line != ask.line:
-            return None, Denied("there is no such grant for this identity and key", reason="GRANT_UNKNOWN")
+            return None, Denied(
+                "there is no such grant for this identity and key", reason="GRANT_UNKNOWN",
+                hint="ask as who requested it, with its grant_id and for its key; GetGrant shows both",
+            )  # fmt: skip
         found: Iterable[GrantView] = (named,)
     else:
         found = ledger.open.whose(identity.id, ask.line, identity.credential)
@@ -240,7 +253,10 @@ def _misses(
     if not grant.not_before <= now < grant.not_after:
         return Precondition("the grant is over", reason="GRANT_EXPIRED", hint="request a new one")
     if grant.holder and grant.holder != identity.credential:
-        return Denied("the grant is bound to another credential", reason="GRANT_HOLDER")
+        return Denied(
+            "the grant is bound to another credential", reason="GRANT_HOLDER",
+            hint="leave grant_id out: a job has its own",
+        )  # fmt: skip
     if grant.waits:
         return Precondition(
             "the release waits for a person", reason="HELD", hint="ask again when it was released",

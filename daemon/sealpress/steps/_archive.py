@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -233,15 +232,23 @@ def body(state: State, shared: Shared) -> Body:
     return Body(state, ledger.grants, ledger.keys, told)
 
 
-def encode(body: Body) -> bytes:
-    """The bytes that the SNAPSHOT record has the hash of. In another thread than the loop's."""
+def encode(body: Body) -> tuple[bytes, str]:
+    """The bytes, and their hash that the SNAPSHOT record has. In another thread than the loop's."""
+    pieces: list[bytes] = []
+    digest = hashlib.sha256()
+    for part in _encoded(body):
+        for piece in (_LENGTH.pack(len(part)), part):
+            pieces.append(piece)
+            digest.update(piece)  # without the interpreter's lock: the loop has its turn
+    return b"".join(pieces), digest.hexdigest()
+
+
+def _encoded(body: Body) -> Iterator[bytes]:
     state = body.state
-    parts = [msgspec.msgpack.encode(replace(body, state=without_tables(state, grants={})))]
+    yield msgspec.msgpack.encode(replace(body, state=without_tables(state, grants={})))
     grants = list(state.grants.values())
     for at in range(0, len(grants), GRANTS):
-        parts.append(msgspec.msgpack.encode(grants[at : at + GRANTS]))
-        time.sleep(0)  # the loop's turn
-    return b"".join(piece for part in parts for piece in (_LENGTH.pack(len(part)), part))
+        yield msgspec.msgpack.encode(grants[at : at + GRANTS])
 
 
 def write_half(path: Path, raw: bytes) -> Path:

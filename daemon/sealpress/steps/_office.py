@@ -174,7 +174,7 @@ class Office:
         if found is None or (found.issued.identity, found.issued.line) != (identity, line):
             return None
         if found.state == "revoked":
-            return Denied("the grant was revoked", reason="GRANT_REVOKED")
+            return _revoked()
         if found.state == "expired":
             return Precondition("the grant is over", reason="GRANT_EXPIRED", hint="request a new one")
         return None
@@ -183,7 +183,7 @@ class Office:
         """Refuse what was permitted once, if its grant was revoked or its key stopped since then."""
         found, of_key = self.state.grants.get(grant), self.state.keys.get(key)
         if found is not None and found.state == "revoked":
-            raise Denied("the grant was revoked", reason="GRANT_REVOKED")
+            raise _revoked()
         if of_key is not None and of_key.state in KEY_STOPPED:
             raise key_stopped()
 
@@ -353,8 +353,7 @@ class Office:
                 return
             body = _archive.body(self.state, self._shared)
             loop = asyncio.get_running_loop()
-            raw = await loop.run_in_executor(None, _archive.encode, body)
-            digest = hashlib.sha256(raw).hexdigest()
+            raw, digest = await loop.run_in_executor(None, _archive.encode, body)
             taken = f.SnapshotTaken(seq=self.state.seq, sha256=digest)
             half = await loop.run_in_executor(None, _archive.write_half, path, raw)
             try:
@@ -389,6 +388,10 @@ class _Job:
         if not self.grant.done():
             self.grant.set_exception(error)
             self.grant.exception()  # nobody may be waiting any more
+
+
+def _revoked() -> Denied:
+    return Denied("the grant was revoked", reason="GRANT_REVOKED", hint="ask the line's owner why, before a new one")
 
 
 def policy_of(state: State) -> Policy | None:

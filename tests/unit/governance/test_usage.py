@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kit.town import Town, sign_ask
 from kit.townsfolk import LOW, certificate, policy_text, uri
-from sealpress.errors import NotPermitted, Precondition
+from sealpress.errors import NotPermitted, Precondition, Refusal
 from sealpress.governance import facts as f
 
 SECOND_RULE = f"""
@@ -63,3 +65,24 @@ def test_a_token_in_another_form_has_the_grant_that_it_had() -> None:
     with pytest.raises(Precondition) as caught:
         town.request(turned, LOW, (1,))
     assert caught.value.reason == "GRANT_REVOKED"
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked", "reason"),
+    [
+        ('artifact = { names = { prefix = "docs" } }', {}, "ARTIFACT_NOT_ALLOWED"),
+        ('artifact = { digest_algs = ["sha384"] }', {}, "ALGORITHM_NOT_ALLOWED"),
+        ("", {"grant_id": "01T"}, "GRANT_UNKNOWN"),
+    ],
+)
+def test_who_is_refused_hears_what_to_do(rule: str, asked: dict[str, Any], reason: str) -> None:
+    """Each refusal of a decision has a hint, and none tells what the rule says."""
+    first = f'[line."{LOW}".rule.ci]\naction = "sign"\n'
+    town, ci = Town(), certificate("ci-app")
+    town.declare(f.PolicyInForce(body=policy_text().replace(first, f"{first}{rule}\n")))
+
+    with pytest.raises(Refusal) as caught:
+        town.append(ci, structs.replace(sign_ask(LOW, (1,)), **asked))
+    assert reason == caught.value.reason
+    assert caught.value.hint
+    assert "docs" not in caught.value.hint

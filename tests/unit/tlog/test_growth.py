@@ -127,10 +127,7 @@ def test_segments_without_a_fact_are_not_read(tmp_path: Path, monkeypatch: pytes
 def test_a_place_in_a_long_log_is_found_as_in_a_short_one(
     monkeypatch: pytest.MonkeyPatch, logs: dict[int, Scribe], what: str
 ) -> None:
-    """Of a log sixteen times as long no more segments are looked at than a search by halves does, and nothing listed.
-
-    A follower asks for what is new with each commit: a list of the segments for each would be most of the node's work.
-    """
+    """Of a log sixteen times as long no more segments are looked at than a search by halves does; none is listed."""
     few, _ = looks(monkeypatch, logs[FEW], BEGINNINGS[what])
     many, listed = looks(monkeypatch, logs[MANY], BEGINNINGS[what])
     assert many <= few + STEPS

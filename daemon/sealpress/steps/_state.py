@@ -473,10 +473,16 @@ class Shared:
     failed: Damaged | None = None
     draining: bool = False
     turned_away: int = 0  # calls and items that came meanwhile
+    _by_key_id: dict[bytes, Line] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """A public key stands once in an installation, so its id says whose it is."""
+        self._by_key_id = {line.key_id: line for line in self.keys}
 
     def line_of(self, name: str, key_id: bytes) -> Line | None:
         """The line with that very key, whichever counts now."""
-        return next((line for line in self.keys if line.name == name and line.key_id == key_id), None)
+        line = self._by_key_id.get(key_id)
+        return line if line is not None and line.name == name else None
 
     def key_state(self, line: Line) -> str:
         """The state of a line's key; without governance every key is active."""

@@ -134,12 +134,12 @@ def attributes(private: Any) -> dict[str, bool]:
     return told
 
 
-def named(private: Any) -> tuple[bytes, str]:
+def named(key: Any) -> tuple[bytes, str]:
     """Id and label; empty where the token does not tell: somebody else's key must not keep ours from being found."""
     told: dict[Attribute, Any] = {}
     for name in (Attribute.ID, Attribute.LABEL):
-        with contextlib.suppress(PKCS11Error):
-            told[name] = private[name]
+        with contextlib.suppress(PKCS11Error, UnicodeDecodeError):  # a label need not be text
+            told[name] = key[name]
     return bytes(told.get(Attribute.ID) or b""), str(told.get(Attribute.LABEL) or "")
 
 

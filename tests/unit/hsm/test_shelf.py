@@ -6,11 +6,15 @@ Each question gets a process of its own, with the token behind the shim, which c
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pkcs11 import Attribute
+from pkcs11.exceptions import AttributeTypeInvalid
 
 from kit import shim
 from kit.signer import SOFTHSM, Node, make_node
+from sealpress.hsm.shelf import Shelf
 
 TESTS = Path(__file__).resolve().parents[2]
 COUNT = 12
@@ -99,3 +103,24 @@ else:
     raise AssertionError("it was found")
 """
     run(node, tmp_path, script)
+
+
+def test_a_label_that_is_no_text_keeps_no_other_key_from_being_found() -> None:
+    """Whoever shares the token may have named his key as he liked, or the token tells no name at all."""
+
+    class Odd:
+        handle = 7
+
+        def __getitem__(self, name: Attribute) -> bytes:
+            if name is Attribute.LABEL:
+                raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "it is no text")
+            raise AttributeTypeInvalid
+
+    class Ours(Odd):
+        def __getitem__(self, name: Attribute) -> Any:
+            return {Attribute.ID: b"1", Attribute.LABEL: "ours"}[name]
+
+    odd, ours = Odd(), Ours()
+    shelf = Shelf([odd, ours])
+    assert shelf.find(b"1", "") == shelf.find(b"", "ours") == shelf.find(b"1", "ours") == [ours]
+    assert shelf.find(b"2", "") == shelf.find(b"2", "ours") == []

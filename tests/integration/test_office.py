@@ -382,7 +382,7 @@ async def test_a_key_of_another_public_key_is_not_used(tmp_path: Path) -> None:
 
         node.key_facts = other  # type: ignore[method-assign]
         await node.begin()
-        assert not node.office.usable("k-nightly")
+        assert not node.office.usable(node.shared.keys[0])
         assert (await refused(node, ask(LOW, digest(1)))).reason == "KEY_NOT_ACTIVE"
 
 

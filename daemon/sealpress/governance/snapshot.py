@@ -81,15 +81,6 @@ class Snapshot:
         rules = self.policy.lines.get(line)
         return identity.id in self.good or (rules is not None and rules.class_ is KeyClass.TEST)
 
-    def decide(self, identity: Identity | str, line: str) -> str | None:
-        """The id of the rule by which `identity` may request `line`; None: it may not, or there is no such line."""
-        if isinstance(identity, str):
-            rules = self.policy.lines.get(line)
-            rule = None if rules is None else rules.rule_of.get(identity)
-        else:
-            rule = self.policy.match(identity, line).rule
-        return None if rule is None else rule.id
-
     def may_audit(self, identity: str, now: int) -> bool:
         """Whether `identity` has the role of [audit], or is bound to the role auditor of every line now."""
         until = self.auditing.get(identity)

@@ -36,7 +36,7 @@ from sealpress.steps._escort import Escort, Guard
 from sealpress.steps._ids import new_event_id
 from sealpress.steps._recorded import Recorded
 from sealpress.steps._refusals import ulid_text
-from sealpress.steps._state import NANOSECONDS, Caller, FactGroup, LogState, Shared
+from sealpress.steps._state import NANOSECONDS, Caller, FactGroup, Line, LogState, Shared
 from sealpress.steps.admit import identity_refusal, key_stopped
 from sealpress.tlog.entry import GovernanceEvent
 from sealpress.tlog.log import Committed, Placed
@@ -320,14 +320,13 @@ class Office:
             return
         shared.snapshot = snapshot_of(state, self.policy or NO_POLICY)
         for line in shared.keys:
-            if self.usable(line.key) and state.active.get(line.name, line.key) == line.key:
+            if self.usable(line) and state.active.get(line.name, line.key) == line.key:
                 shared.lines[line.name] = line
 
-    def usable(self, key: str) -> bool:
+    def usable(self, line: Line) -> bool:
         """Whether the log knows this key of our configuration, and as the same: line, form and public key."""
-        found = self.state.keys.get(key)
-        line = next((one for one in self._shared.keys if one.key == key), None)
-        if found is None or line is None:
+        found = self.state.keys.get(line.key)
+        if found is None:
             return False
         ours = (line.name, line.mode, line.section.format, line.section.class_, line.key_id.hex())
         proposed = found.proposed

@@ -88,7 +88,7 @@ def office(shared: Shared, link: Signers, telemetry: Telemetry) -> Office:
     profile = made.state.anchors.profile if made.state.anchors is not None else ""
     telemetry.governed(profile, made.state.seq, folded.facts, from_file=folded.snapshot_seq > 0)
     for line in shared.keys:
-        if line.key in made.state.keys and not made.usable(line.key):
+        if line.key in made.state.keys and not made.usable(line):
             telemetry.key_unusable(line.key, "line, form, class or public key are not those in the governance log")
     status = link.cached
     made.escort.meet({name: key.reason for name, key in status.keys.items()} if status is not None else {})

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 BATCH_ITEMS = 10_000
 NAME_BYTES_MAX = 1_024
+SHOWN = 20  # files, to people
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +81,12 @@ def sign(
                 line = key or daemon.config.line
                 hashing.use(_algorithm(daemon, line, given))
                 parts = _parts(hashing, found, given, quiet=as_json)
-                if dry_run:
-                    results = [_shown(item) for part in parts for item in part]
+                act = Act(line, hashing.algorithm, output, grant, security_version)
+                results = (_shown(item) for part in parts for item in part) if dry_run else _sign(daemon, act, parts)
+                if as_json:
+                    emit({"line": line, "dry_run": dry_run, "files": list(results)})
                 else:
-                    act = Act(line, hashing.algorithm, output, grant, security_version)
-                    results = _sign(daemon, act, parts)
-        if as_json:
-            emit({"line": line, "dry_run": dry_run, "files": results})
-        else:
-            _tell(line, results, dry_run=dry_run)
+                    _tell(line, results, dry_run=dry_run)
 
 
 def _algorithm(daemon: Client, line: str, given: list[Hashed]) -> DigestAlgorithm:
@@ -130,9 +129,8 @@ def _shown(item: Hashed) -> dict[str, Any]:
     return {"path": files.told(item.path), "digest": f"{item.algorithm.label}:{item.digest.hex()}", "size": item.size}
 
 
-def _sign(daemon: Client, act: Act, parts: Iterator[list[Hashed]]) -> list[dict[str, Any]]:
+def _sign(daemon: Client, act: Act, parts: Iterator[list[Hashed]]) -> Iterator[dict[str, Any]]:
     """Ask part by part; the answers of one are written while the next is hashed and asked for."""
-    results: list[dict[str, Any]] = []
     with ThreadPoolExecutor(1) as writer:
         writing: Future[list[dict[str, Any]]] | None = None
         for part in parts:
@@ -147,11 +145,10 @@ def _sign(daemon: Client, act: Act, parts: Iterator[list[Hashed]]) -> list[dict[
             )
             suffix = ".tlog-proof" if daemon.key(act.line).mode is Mode.PROOF else ".sig"
             if writing is not None:
-                results += writing.result()
+                yield from writing.result()
             writing = writer.submit(_write, act, suffix, part, answer)
         if writing is not None:
-            results += writing.result()
-    return results
+            yield from writing.result()
 
 
 def _write(act: Act, suffix: str, part: list[Hashed], answer: SignedBatch) -> list[dict[str, Any]]:
@@ -177,14 +174,18 @@ def _name(path: Path) -> str:
     return str(path).encode("utf-8", "replace")[-NAME_BYTES_MAX:].decode("utf-8", "ignore")
 
 
-def _tell(line: str, results: list[dict[str, Any]], *, dry_run: bool) -> None:
+def _tell(line: str, results: Iterator[dict[str, Any]], *, dry_run: bool) -> None:
+    """For people: each that would be signed, or the first that were when all are; the others are only counted."""
     if dry_run:
-        for result in results:
+        count = 0
+        for count, result in enumerate(results, 1):  # noqa: B007 - how many there were
             say(f"{result['digest']}  {printable(result['path'])}")
-        say(f"{len(results)} would be signed with {line}; nothing was asked")
+        say(f"{count} would be signed with {line}; nothing was asked")
         return
-    for result in results[:20]:
-        say(printable(result["written"]))
-    if len(results) > 20:
-        say(f"… and {len(results) - 20} more")
-    say(f"{len(results)} signed with {line}")
+    first = [printable(result["written"]) for result in islice(results, SHOWN)]
+    more = sum(1 for _ in results)
+    for written in first:
+        say(written)
+    if more:
+        say(f"… and {more} more")
+    say(f"{len(first) + more} signed with {line}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,30 @@ def test_whatever_can_be_called_so_can_be_signed(tmp_path: Path) -> None:
     files.write_whole(path, b"proof")
 
     assert path.read_bytes() == b"proof"
+
+
+class Result(dict[str, str]):
+    """What is told of a file."""
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_of_many_files_that_are_signed_few_are_remembered(dry_run: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """What people are told is the first ones and how many; a million of the others need no memory until the end."""
+    alive = weakref.WeakValueDictionary[int, Result]()
+    most = 0
+
+    def results() -> Iterator[dict[str, str]]:
+        nonlocal most
+        for number in range(1_000):
+            result = Result(written=f"f{number}.tlog-proof", digest="sha256:00", path=f"f{number}")
+            alive[number] = result
+            most = max(most, len(alive))
+            yield result
+            del result
+
+    sign._tell("a/b/c/d/e", results(), dry_run=dry_run)
+    said = capsys.readouterr().out.splitlines()
+    assert most <= 2
+    assert said[-1].startswith("1000 ")
+    assert said[19].endswith("f19" if dry_run else "f19.tlog-proof")
+    assert len(said) == (1_001 if dry_run else 22)

@@ -52,15 +52,16 @@ class LogReader:
 
         A log has no holes, and what is archived leaves it from the lowest on: the directory is listed once.
         """
-        active = self.end.segment
-        if self._first is None:
+        active, first = self.end.segment, self._first
+        if first is None:
             stems = [path.stem for path in (self.directory / "journal").glob("*.seg")]
-            self._first = min([int(stem) for stem in stems if stem.isdigit()], default=None)
-            if self._first is None:
+            first = min([int(stem) for stem in stems if stem.isdigit()], default=None)
+            if first is None:
                 return range(0)  # nothing is written yet
-        while self._first < active and self._gone(self._first):
-            self._first += 1
-        return range(self._first, active + 1)
+        while first < active and self._gone(first):
+            first += 1
+        self._first = first  # counted apart: another thread may be at it
+        return range(first, active + 1)
 
     def segment(self, number: int) -> Segment:
         """A mapped segment; the last few stay open. CoreError if it cannot be read."""

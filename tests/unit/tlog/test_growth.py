@@ -127,7 +127,8 @@ def test_segments_without_a_fact_are_not_read(tmp_path: Path, monkeypatch: pytes
 def test_a_place_in_a_long_log_is_found_as_in_a_short_one(
     monkeypatch: pytest.MonkeyPatch, logs: dict[int, Scribe], what: str
 ) -> None:
-    """Of a log sixteen times as long no more segments are looked at than a search by halves does; none is listed."""
+    """In a log sixteen times as long no more segments are looked at than a search by halves does; nothing is listed."""
+    # A follower asks for what is new with each commit: a list of the segments each time would be most of the work.
     few, _ = looks(monkeypatch, logs[FEW], BEGINNINGS[what])
     many, listed = looks(monkeypatch, logs[MANY], BEGINNINGS[what])
     assert many <= few + STEPS
@@ -145,6 +146,26 @@ def test_the_index_of_one_more_segment_is_made_without_a_look_at_all_others(
     monkeypatch.setattr(os, "listdir", os.scandir)
     logs[MANY].log._make_indexes((MANY - 1,))
     assert reader.indexes.missing((MANY - 2, MANY - 1, MANY)) == [MANY]
+
+
+def test_threads_that_see_a_segment_gone_pass_over_that_one_alone(
+    monkeypatch: pytest.MonkeyPatch, logs: dict[int, Scribe]
+) -> None:
+    """Who finds the lowest segment archived while another does the same does not lose sight of the next."""
+    settings = logs[FEW].settings
+    reader = LogReader(settings.directory, settings.name, settings.log_id)
+    reader.end = logs[FEW].log.reader.end
+    assert reader.numbers() == range(FEW + 1)
+    others = iter([reader.numbers])
+
+    def gone(number: int) -> bool:
+        for other in others:
+            assert other() == range(1, FEW + 1)
+        return number == 0
+
+    monkeypatch.setattr(reader, "_gone", gone)
+    assert reader.numbers() == range(1, FEW + 1)
+    assert reader.numbers() == range(1, FEW + 1)
 
 
 def test_the_daemon_looks_for_archived_segments_at_one_place(

@@ -161,6 +161,10 @@ class SoftSigner:
         private, _ = self.keys[key]
         return [DirectResult(private.sign(item.digest), 0, 9, "a") for item in items]
 
+    async def mark(self, origin: str) -> Mark | None:
+        """Of one log."""
+        return (await self.status()).logs.get(origin)
+
     async def status(self) -> SignerStatus:
         """Marks only."""
         return SignerStatus("", {name: Mark(size, root, 0) for name, (size, root) in self.heads.items()}, {}, {}, {})

@@ -256,6 +256,10 @@ class SignerLink:
         self._status = status
         return status
 
+    async def mark(self, origin: str) -> Mark | None:
+        """Of one log, as of now; None if the guard does not know it."""
+        return (await self.status()).logs.get(origin)
+
     def advance(
         self,
         origin: str,

@@ -17,7 +17,7 @@ from typing import NoReturn, TypeVar
 
 from sealpress.config import Config
 from sealpress.errors import NotPermitted, Refusal, Unavailable
-from sealpress.hsm.link import Call, DirectItem, DirectResult, Openings, Sealed, SignerLink, SignerStatus
+from sealpress.hsm.link import Call, DirectItem, DirectResult, Mark, Openings, Sealed, SignerLink, SignerStatus
 from sealpress.verify.evidence import Evidence
 from sealpress.verify.witness import Cosignature
 
@@ -91,6 +91,10 @@ class Signers:
             _raise_first(answers)
             raise Unavailable("no signer answers", retry_after_ms=1_000)
         return merged
+
+    async def mark(self, origin: str) -> Mark | None:
+        """As SignerLink.mark, at the log's signer: whatever the others do, nobody waits for them."""
+        return await self._of_log(origin).mark(origin)
 
     def advance(
         self,

@@ -35,10 +35,10 @@ from sealpress.hsm.link import (
     DirectItem,
     DirectResult,
     EventLeaf,
+    Mark,
     Openings,
     Sealed,
     SignatureLeaf,
-    SignerStatus,
     advance_path,
 )
 from sealpress.hsm.messages import EVIDENCE_BYTES_MAX, EVIDENCE_MAX
@@ -85,8 +85,8 @@ class Signer(Protocol):
         """One result per item, in order."""
         ...
 
-    async def status(self) -> SignerStatus:
-        """Marks, keys, slots."""
+    async def mark(self, origin: str) -> Mark | None:
+        """What the log's signer knows of it now."""
         ...
 
 
@@ -239,7 +239,7 @@ class Heads:
         async with self._asking:
             if self._told is not None:
                 return
-            mark = (await self._signer.status()).logs.get(self._log.log.origin)
+            mark = await self._signer.mark(self._log.log.origin)
             if mark is None:
                 raise Unavailable("the signer of this log does not answer", retry_after_ms=1_000)
             size = mark.size

@@ -53,6 +53,7 @@ class Guard:
     view: m.StatusView
     asked: list[m.Ask] = field(default_factory=list)
     refuse: bool = False
+    hang: bool = False
     server: asyncio.Server | None = None
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
@@ -76,6 +77,8 @@ class Guard:
             for ask in frames.feed(data):
                 if not isinstance(ask, m.Hello):
                     self.asked.append(ask)
+                    if self.hang:
+                        continue
                     writer.write(m.frame(self._answer(ask)))
 
     def _answer(self, ask: m.Ask) -> m.Answer:
@@ -185,6 +188,16 @@ async def test_one_that_is_down_takes_down_its_own(both: Both) -> None:
     with pytest.raises(Unavailable):
         await both.signers.seal("h/fw/1", 6, ["fw"])
     assert both.heard[-1].keys.keys() == {"ci"}
+
+
+async def test_one_that_hangs_holds_up_its_own(both: Both) -> None:
+    """What another signer knows of its log is heard meanwhile, not when the deadline of the first is over."""
+    both.fw.hang = True
+    mark = await asyncio.wait_for(both.signers.mark("h/ci/1"), 0.5)
+
+    assert mark is not None
+    assert 5 == mark.size
+    assert not both.fw.asked
 
 
 async def test_what_nobody_holds_is_refused(both: Both) -> None:

@@ -112,8 +112,7 @@ def needed_from(path: Path, governance: LogReader, log: LogReader, origin: str) 
         first = min(first, kept[1].segment)
     numbers = log.numbers()
     before_ns = log.segment(min(first, numbers[-1])).header.created_ns - OPEN_S * NANOSECONDS
-    older = [number for number in numbers if log.segment(number).header.created_ns <= before_ns]
-    return older[-1] if older else numbers[0]
+    return max(numbers[0], log.since_time(before_ns).segment)
 
 
 def _need(log: Log, place: Where | None) -> None:
@@ -202,9 +201,8 @@ def _requests(reader: LogReader, seqs: Mapping[int, int]) -> Iterator[Record]:
     """The REQUESTs with these seqs."""
     if not seqs:
         return
-    first, last = min(seqs), max(seqs)
-    earlier = [number for number in reader.numbers() if reader.segment(number).header.first_seq <= first]
-    for record in reader.of_types((RecordType.REQUEST,), Where(earlier[-1] if earlier else 0, 0)):
+    last = max(seqs)
+    for record in reader.of_types((RecordType.REQUEST,), reader.since_seq(min(seqs))):
         if record.seq > last:
             return
         if record.seq in seqs:

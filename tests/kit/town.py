@@ -25,7 +25,8 @@ from sealpress.governance.fold import apply
 from sealpress.governance.open_grants import OpenGrants
 from sealpress.governance.policy import Policy
 from sealpress.governance.snapshot import UNSEEN, Snapshot, snapshot_of
-from sealpress.governance.state import State, decode_state, encode
+from sealpress.governance.state import State, copy, encode
+from sealpress.steps import _archive
 from sealpress.values import Artifact, DigestAlgorithm, Identity, SignAsk
 from sealpress.verify import statement
 from sealpress.verify.change import ReleaseItem
@@ -155,7 +156,7 @@ class Town:
         """Another town that has come this far."""
         other = object.__new__(Town)
         other.__dict__.update(self.__dict__)
-        other.state = decode_state(encode(self.state))
+        other.state = copy(self.state)
         other.ledger = usage.Ledger(dict(self.ledger.grants), dict(self.ledger.keys), OpenGrants.of(self.state))
         for name in ("history", "times", "heads", "approvals"):
             setattr(other, name, list(getattr(self, name)))
@@ -309,6 +310,12 @@ def sign_ask(line: str, artifacts: Iterable[int], grant: str = "") -> SignAsk:
     """A request for these artifacts."""
     digests = b"".join(digest(number) for number in artifacts)
     return SignAsk("r", line, DigestAlgorithm.SHA256, digests, Artifact("a.bin", "1", 1, "bin"), grant_id=grant)
+
+
+def read_again(state: State) -> State:
+    """As a snapshot file gives it back."""
+    raw, _ = _archive.encode(_archive.Body(state, {}, {}, {}))
+    return _archive._decode(raw, _archive.MAGIC).state
 
 
 def replaced(said: Statement, **other: Any) -> Statement:

@@ -80,7 +80,7 @@ def chain(state: State, event: Event, recorded: Recorded) -> dict[str, Any]:
 
 def _grant(state: State, name: str, recorded: Recorded) -> Grant | None:
     known = state.grants.get(name)
-    if not name or (known is not None and known.state == "active"):
+    if not name or (known is not None and (known.state == "active" or known.issued.constraint != "exact-digests")):
         return known
     issued = recorded.grant(name)
     if issued is None:

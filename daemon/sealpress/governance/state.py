@@ -289,13 +289,6 @@ def encode(state: State) -> bytes:
     return msgspec.msgpack.encode(without_tables(state))
 
 
-def decode_state(body: bytes) -> State:
-    """The state of these bytes."""
-    state = msgspec.msgpack.decode(body, type=State)
-    state.restore(state.grants.values())
-    return state
-
-
 def without_tables(state: State, **other: Any) -> State:
     """The same without what `restore` makes; `other` fields replace these."""
     return replace(state, open_grants={}, ending={}, jobs={}, **other)

@@ -52,7 +52,10 @@ def find_keys(token: Token, keys: Sequence[m.WorkerKey]) -> dict[str, int]:
     if max(len(private), len(public)) > most:
         private = public = []
     ours, halves = Shelf(private), Shelf(public)
-    return {key.name: _handle(key, ours, halves) or _searched(token, key) for key in keys}
+    return {
+        key.name: _handle(key, ours, halves) or token.find_key(key.name, key.cka_id, key.cka_label, key.spki)
+        for key in keys
+    }
 
 
 def _handle(key: m.WorkerKey, private: Shelf, public: Shelf) -> int:
@@ -61,7 +64,3 @@ def _handle(key: m.WorkerKey, private: Shelf, public: Shelf) -> int:
     if len(found) != 1 or key.spki not in map(objects.told_spki, public.find(key.cka_id, key.cka_label)):
         return 0
     return int(found[0].handle)
-
-
-def _searched(token: Token, key: m.WorkerKey) -> int:
-    return token.find_key(key.name, key.cka_id, key.cka_label, key.spki)

@@ -292,13 +292,13 @@ def read(path: Path, reader: LogReader) -> tuple[Body, Where] | None:
         if not isinstance(fact, f.SnapshotTaken) or fact.sha256 != hashlib.sha256(raw).hexdigest():
             return None
         body = _decode(raw, magic)
-    except (Damaged, Invalid, msgspec.DecodeError, UnicodeDecodeError):
+    except (Damaged, Invalid, msgspec.DecodeError, UnicodeDecodeError, struct.error):
         return None
     return (body, where) if body.state.seq == fact.seq else None
 
 
 def _decode(raw: bytes, magic: bytes) -> Body:
-    """What `encode` was given; these bytes are in the log."""
+    """What `encode` was given. The log speaks for these bytes, but not for the magic before them."""
     first, *more = [raw] if magic == WHOLE else _parts(raw)
     body = msgspec.msgpack.decode(first, type=Body)
     grants = [grant for part in more for grant in msgspec.msgpack.decode(part, type=list[Grant])]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from kit.town import Town
+from kit.town import Town, read_again
 from kit.townsfolk import LOW, certificate
 from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import grants, state
 from sealpress.governance.fold import apply
 from sealpress.governance.open_grants import OpenGrants
-from sealpress.governance.state import decode_state, encode
+from sealpress.governance.state import encode
 
 HOUR_S = 3_600
 KEPT = 3
@@ -67,7 +67,7 @@ def test_a_state_that_was_read_has_the_same_tables(town: Town) -> None:
         job(town, number)
         town.wait(HOUR_S // 2)
     town.stop("olga", "grant", job(town, 100))
-    read = decode_state(encode(town.state))
+    read = read_again(town.state)
 
     assert read == town.state
     assert list(read.over) == list(town.state.over)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from kit.town import Town
+from kit.town import Town, read_again
 from kit.townsfolk import LOW, certificate, person
 from sealpress.errors import Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import tables
 from sealpress.governance.fold import apply
-from sealpress.governance.state import State, decode_state, encode
+from sealpress.governance.state import State, encode
 from sealpress.governance.tables import TABLES, move, states
 
 VERBS = {name: {verb for _, verb in table} for name, table in TABLES.items()}
@@ -147,7 +147,7 @@ def test_a_state_survives_its_encoding() -> None:
     town = Town()
     change_id = town.propose("rena", "key.deactivate", '{"key":"k-low","line":"acme/app/eu/prod/images"}')
     town.approve(change_id, "tom")
-    copy = decode_state(encode(town.state))
+    copy = read_again(town.state)
 
     assert town.state == copy
     assert encode(town.state) == encode(copy)

@@ -90,21 +90,24 @@ def test_a_log_of_every_format_is_read_and_goes_on(fixture: Path, tmp_path: Path
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.name)
 def test_governance_of_every_format_is_folded(fixture: Path, tmp_path: Path) -> None:
-    """From the snapshot file and from leaf 0: one state, one count of uses. An unknown snapshot is not used."""
+    """From the snapshot file and from leaf 0: one state, one count of uses. One of another format is not used."""
     facts = unpacked(fixture, tmp_path)["governed"]
     settings = LogSettings(tmp_path / "gov", facts["name"], facts["number"], facts["segment_bytes"], governance=True)
     log = Log.open(settings, VirtualClock(facts["now_s"]), SeededEntropy(9))
     path = tmp_path / "gov" / "index" / "governance.snapshot"
     folded = _archive.fold(log, [log], path)
     whole = _archive.fold(log, [log], None)
-    path.write_bytes(_archive.MAGIC[:-1] + b"\xff" + path.read_bytes()[8:])
-    later = _archive.fold(log, [log], path)
+    magic, body = path.read_bytes()[:8], path.read_bytes()[8:]
+    others = []
+    for other in {_archive.MAGIC, _archive.WHOLE, _archive.MAGIC[:-1] + b"\xff"} - {magic}:
+        path.write_bytes(other + body)
+        others.append(_archive.fold(log, [log], path))
     log.close()
 
     assert folded.snapshot_seq > 0
-    assert [0, 0] == [whole.snapshot_seq, later.snapshot_seq]
+    assert [0, 0, 0] == [whole.snapshot_seq, *(later.snapshot_seq for later in others)]
     assert facts["spent"] == [dict(folded.ledger.grants), dict(folded.ledger.keys)]
-    assert encode(whole.state) == encode(later.state) == encode(folded.state)
+    assert {encode(folded.state)} == {encode(each.state) for each in (whole, *others)}
 
 
 # ---- later formats ---------------------------------------------------------------------------------------------------

@@ -291,6 +291,7 @@ async def test_a_refusal_of_the_rule_appends_nothing(tmp_path: Path) -> None:
         with pytest.raises(Malformed) as caught:
             await node.write(*(f.AlertRaised(name="a", subject="b", text="c" * 4_000) for _ in range(100)))
         assert caught.value.reason == "TOO_LARGE"
+        assert "digests" not in caught.value.hint
         with pytest.raises(Internal):
             await node.write(f.PolicyInForce(body="schema = 2"))
         for text in ("x" * 5_000, "half a pair \ud800"):

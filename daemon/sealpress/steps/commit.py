@@ -107,7 +107,7 @@ async def commit_facts(shared: Shared, log: LogState, group: FactGroup) -> None:
     try:
         placed = [draft.event(RecordType.GOVERNANCE, event) for event in group.events]
     except Full:
-        group.on_failed(_too_large())
+        group.on_failed(_too_large("act of governance", "say it in fewer words or parts"))
         return
     if group.stop:
         draft.use_reserve()
@@ -197,7 +197,7 @@ def _draft_requests(
             )  # fmt: skip
         except Full as full:
             if full.alone:
-                drafted.dropped.append((ticket, _too_large()))
+                drafted.dropped.append((ticket, _too_large("request", "send fewer digests or shorter names at a time")))
                 continue
             log.queue.put_back(tickets[position:])
             log.changed.set()
@@ -318,9 +318,9 @@ def _drop(shared: Shared, drafted: _Drafted) -> None:
         ticket.fail(refusal)
 
 
-def _too_large() -> Malformed:
+def _too_large(what: str, hint: str) -> Malformed:
     return Malformed(
-        "the request does not fit into one batch of this log",
+        f"the {what} does not fit into one batch of this log",
         reason="TOO_LARGE",
-        hint="send fewer digests or shorter names at a time; [journal] segment_bytes / 4 is the largest batch",
+        hint=f"{hint}; [journal] segment_bytes / 4 is the largest batch",
     )

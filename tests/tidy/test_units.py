@@ -60,6 +60,15 @@ def test_users_differ() -> None:
     assert serve["SupplementaryGroups"] == signer["Group"]
 
 
+def test_memory_ends_the_daemon_first() -> None:
+    """Messages that fill the memory end `serve`, which is started again; not the signer or what else runs there."""
+    serve, signer = (service(name) for name in NAMES)
+
+    assert serve["MemoryMax"].endswith("%")
+    assert serve["Restart"] == "on-failure"
+    assert int(signer["OOMScoreAdjust"]) < 0
+
+
 def test_the_signer_has_no_network_and_sees_users() -> None:
     """No network; and no user namespace, in which every peer of its socket would be `nobody`."""
     signer = service("sealpress-signer.service")

@@ -133,8 +133,16 @@ class ControlClient:
     # ---- approvals ----
 
     def pending(self) -> list[governance_pb2.Change]:
-        """What we may approve now."""
-        return list(self._call(self._approval.ListPending, approval_pb2.ListPendingRequest()).changes)
+        """What we may approve now, the oldest first."""
+        found: list[governance_pb2.Change] = []
+        after_seq = 0
+        while True:
+            request = approval_pb2.ListPendingRequest(after_seq=after_seq)
+            answer: approval_pb2.ListPendingResponse = self._call(self._approval.ListPending, request)
+            found += answer.changes
+            after_seq = answer.next_after_seq
+            if not after_seq:
+                return found
 
     def statement(self, change_id: str, note: str = "") -> bytes:
         """The exact bytes that we would sign."""

@@ -33,7 +33,8 @@ EXTENSION_S_MAX = 90 * DAY_S
 PARTNER_S_MAX = 365 * DAY_S
 SIGNATURES_MAX = 100_000_000
 FLOOR_TRUSTS = frozenset({"firmware", "boot", "recovery_path"})
-PENDING_MAX = 10_000
+PENDING_MAX, PENDING_BYTES_MAX = 10_000, 1 << 30  # changes, and their requests
+OF_ONE, OF_A_LINE, OF_MACHINES, OF_ALL = 1, 3, 9, 10  # tenths of these
 SUMMARY_MAX = 500
 NAME = re.compile(r"(uri|spki:sha256|oidc|actor):[\x21-\x7e]+", re.ASCII)
 EXTENDABLE = frozenset({"pre_active", "active", "suspended"})
@@ -72,11 +73,10 @@ def submit(
     """The record of a checked request, and its facts; at once approved if it needs nobody's approval."""
     from sealpress.governance import execution
 
-    if len(desk.state.open_changes) >= PENDING_MAX:
-        raise Precondition("too many changes are pending", reason="CHANGES_PENDING", hint="decide or withdraw some")
+    anchors, line = desk.anchors, c.line_of(asked)
+    _check_room(desk, actor, line, len(request))
     if not texts.reason:
         raise Malformed("a change needs a reason", reason="REASON_MISSING", hint="say why, for those who approve it")
-    anchors, line = desk.anchors, c.line_of(asked)
     record = ChangeRecord(
         change_id=desk.new_id(),
         profile=anchors.profile,
@@ -105,6 +105,27 @@ def submit(
     if not statement.needed(record):
         found += execution.approved(desk, Change(record, record.sha256, 0), [])
     return record, found
+
+
+def _check_room(desk: Desk, actor: Actor, line: str, size: int) -> None:
+    """Precondition CHANGES_PENDING when so many are pending that this one would leave too little room for others.
+
+    Anybody has a share. A pipeline has many names, so a line has one, too; and what persons have to change in an
+    emergency is not kept out by machines.
+    """
+    pending = [desk.state.changes[change_id].record for change_id in desk.state.open_changes]
+    shares = [(OF_ONE, "of this requester", [one for one in pending if one.requester == actor.name])]
+    if actor.person:
+        shares.append((OF_ALL, "in all", pending))
+    else:
+        releases = [one for one in pending if one.line == line and not one.requester_person]
+        shares += [(OF_A_LINE, "that pipelines asked for on this line", releases), (OF_MACHINES, "in all", pending)]
+    for tenths, whose, have in shares:
+        number, bytes_ = len(have) + 1, sum(len(one.request) for one in have) + size
+        if number * OF_ALL > PENDING_MAX * tenths or bytes_ * OF_ALL > PENDING_BYTES_MAX * tenths:
+            raise Precondition(
+                f"too many changes are pending {whose}", reason="CHANGES_PENDING", hint="decide or withdraw some first"
+            )
 
 
 def _check_readable(record: ChangeRecord, kind: c.Kind) -> None:

@@ -7,12 +7,16 @@ who watched what.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
+from itertools import islice
+
 from sealpress.errors import NotPermitted, Precondition
 from sealpress.flow import Flow
 from sealpress.governance import counting, paths, proposals
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.roles import Role
+from sealpress.governance.state import Change
 from sealpress.rpc import views
 from sealpress.rpc.control import Control, bounded, holds
 from sealpress.rpc.interceptors import Callers, Context, guarded
@@ -42,8 +46,9 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
     @guarded
     async def ListPending(self, request: pb.ListPendingRequest, context: Context) -> pb.ListPendingResponse:
         """What the caller may approve."""
-        changes = await self._control.look(context, "ListPending", pending)
-        return pb.ListPendingResponse(changes=changes[: views.LIST_MAX])
+        return await self._control.look(
+            context, "ListPending", lambda desk, actor: listed(desk, actor, request.after_seq)
+        )
 
     @guarded
     async def ListChanges(
@@ -127,15 +132,18 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
         """What waits, as it comes; each change once."""
         await self._control.look(context, "Watch", lambda desk, actor: None)
         told: set[str] = set()
+
+        def new(desk: Desk, actor: Actor) -> list[governance.Change]:
+            return untold(desk, actor, told)
+
         with self._watchers.watching() as watch:
             async for beat in watch:
-                for change in await self._control.look(context, "Watch", pending):
-                    if change.change_id not in told:
-                        told.add(change.change_id)
-                        await context.write(pb.WatchResponse(change=change))
+                for change in await self._control.look(context, "Watch", new):
+                    told.add(change.change_id)
+                    await context.write(pb.WatchResponse(change=change))
                 if beat:
                     await context.write(pb.WatchResponse())
-                told &= self._control.office.state.open_changes.keys()
+                told.intersection_update(self._control.office.state.open_changes)
 
     def _change(self, change_id: str) -> governance.Change:
         desk = self._control.office.desk()
@@ -144,18 +152,29 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
         return told
 
 
-def pending(desk: Desk, actor: Actor) -> list[governance.Change]:
+def pending(desk: Desk, actor: Actor) -> Iterator[Change]:
     """The changes that a person may approve now and has not, the oldest first."""
     if not holds(desk, actor.person, _APPROVERS):
-        return []
-    found = []
+        return
     for change_id in desk.state.open_changes:
         change = desk.state.changes[change_id]
         given = change.approvals.get(actor.person)
         waits = change.state == "in_review" and desk.now < change.record.expires
         if waits and (given is None or given.state != "counted") and paths.groups_of(desk, change, actor.person):
-            found.append(views.change(desk, change))
-    return found
+            yield change
+
+
+def listed(desk: Desk, actor: Actor, after_seq: int) -> pb.ListPendingResponse:
+    """A page of them, of those that were submitted after a record."""
+    later = (change for change in pending(desk, actor) if change.seq > after_seq)
+    found = [views.change(desk, change) for change in islice(later, views.LIST_MAX)]
+    more = next(later, None) is not None
+    return pb.ListPendingResponse(changes=found, next_after_seq=found[-1].seq if more else 0)
+
+
+def untold(desk: Desk, actor: Actor, told: Container[str]) -> list[governance.Change]:
+    """Those that are not among the ids `told`."""
+    return [views.change(desk, change) for change in pending(desk, actor) if change.record.change_id not in told]
 
 
 _APPROVERS = frozenset({

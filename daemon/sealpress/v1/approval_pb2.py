@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sealpress.v1 import governance_pb2 as sealpress_dot_v1_dot_governance__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsealpress/v1/approval.proto\x12\x0csealpress.v1\x1a\x1dsealpress/v1/governance.proto\"\x14\n\x12ListPendingRequest\"<\n\x13ListPendingResponse\x12%\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x14.sealpress.v1.Change\"6\n\x13GetStatementRequest\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\")\n\x14GetStatementResponse\x12\x11\n\tstatement\x18\x01 \x01(\x0c\"=\n\x15SubmitApprovalRequest\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\t\"h\n\x16SubmitApprovalResponse\x12$\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x14.sealpress.v1.Change\x12(\n\x08recorded\x18\x02 \x01(\x0b\x32\x16.sealpress.v1.Recorded\"4\n\x0fWithdrawRequest\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"b\n\x10WithdrawResponse\x12$\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x14.sealpress.v1.Change\x12(\n\x08recorded\x18\x02 \x01(\x0b\x32\x16.sealpress.v1.Recorded\"2\n\rRejectRequest\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"`\n\x0eRejectResponse\x12$\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x14.sealpress.v1.Change\x12(\n\x08recorded\x18\x02 \x01(\x0b\x32\x16.sealpress.v1.Recorded\"\x0e\n\x0cWatchRequest\"5\n\rWatchResponse\x12$\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x14.sealpress.v1.Change2\xe9\x05\n\x0f\x41pprovalService\x12R\n\x0bListPending\x12 .sealpress.v1.ListPendingRequest\x1a!.sealpress.v1.ListPendingResponse\x12R\n\x0bListChanges\x12 .sealpress.v1.ListChangesRequest\x1a!.sealpress.v1.ListChangesResponse\x12L\n\tGetChange\x12\x1e.sealpress.v1.GetChangeRequest\x1a\x1f.sealpress.v1.GetChangeResponse\x12X\n\rGetGovernance\x12\".sealpress.v1.GetGovernanceRequest\x1a#.sealpress.v1.GetGovernanceResponse\x12U\n\x0cGetStatement\x12!.sealpress.v1.GetStatementRequest\x1a\".sealpress.v1.GetStatementResponse\x12[\n\x0eSubmitApproval\x12#.sealpress.v1.SubmitApprovalRequest\x1a$.sealpress.v1.SubmitApprovalResponse\x12I\n\x08Withdraw\x12\x1d.sealpress.v1.WithdrawRequest\x1a\x1e.sealpress.v1.WithdrawResponse\x12\x43\n\x06Reject\x12\x1b.sealpress.v1.RejectRequest\x1a\x1c.sealpress.v1.RejectResponse\x12\x42\n\x05Watch\x12\x1a.sealpress.v1.WatchRequest\x1a\x1b.sealpress.v1.WatchResponse0\x01\x42+B\rApprovalProtoP\x01Z\x18sealpress/v1;sealpressv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsealpress/v1/approval.proto\x12\x0csealpress.v1\x1a\x1dsealpress/v1/governance.proto\"\'\n\x12ListPendingRequest\x12\x11\n\tafter_seq\x18\x01 \x01(\x04\"T\n\x13ListPendingResponse\x12%\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x14.sealpress.v1.Change\x12\x16\n\x0enext_after_seq\x18\x02 \x01(\x04\"6\n\x13GetStatementRequest\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\")\n\x14GetStatementResponse\x12\x11\n\tstatement\x18\x01 \x01(\x0c\"=\n\x15SubmitApprovalRequest\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\t\"h\n\x16SubmitApprovalResponse\x12$\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x14.sealpress.v1.Change\x12(\n\x08recorded\x18\x02 \x01(\x0b\x32\x16.sealpress.v1.Recorded\"4\n\x0fWithdrawRequest\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"b\n\x10WithdrawResponse\x12$\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x14.sealpress.v1.Change\x12(\n\x08recorded\x18\x02 \x01(\x0b\x32\x16.sealpress.v1.Recorded\"2\n\rRejectRequest\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"`\n\x0eRejectResponse\x12$\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x14.sealpress.v1.Change\x12(\n\x08recorded\x18\x02 \x01(\x0b\x32\x16.sealpress.v1.Recorded\"\x0e\n\x0cWatchRequest\"5\n\rWatchResponse\x12$\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x14.sealpress.v1.Change2\xe9\x05\n\x0f\x41pprovalService\x12R\n\x0bListPending\x12 .sealpress.v1.ListPendingRequest\x1a!.sealpress.v1.ListPendingResponse\x12R\n\x0bListChanges\x12 .sealpress.v1.ListChangesRequest\x1a!.sealpress.v1.ListChangesResponse\x12L\n\tGetChange\x12\x1e.sealpress.v1.GetChangeRequest\x1a\x1f.sealpress.v1.GetChangeResponse\x12X\n\rGetGovernance\x12\".sealpress.v1.GetGovernanceRequest\x1a#.sealpress.v1.GetGovernanceResponse\x12U\n\x0cGetStatement\x12!.sealpress.v1.GetStatementRequest\x1a\".sealpress.v1.GetStatementResponse\x12[\n\x0eSubmitApproval\x12#.sealpress.v1.SubmitApprovalRequest\x1a$.sealpress.v1.SubmitApprovalResponse\x12I\n\x08Withdraw\x12\x1d.sealpress.v1.WithdrawRequest\x1a\x1e.sealpress.v1.WithdrawResponse\x12\x43\n\x06Reject\x12\x1b.sealpress.v1.RejectRequest\x1a\x1c.sealpress.v1.RejectResponse\x12\x42\n\x05Watch\x12\x1a.sealpress.v1.WatchRequest\x1a\x1b.sealpress.v1.WatchResponse0\x01\x42+B\rApprovalProtoP\x01Z\x18sealpress/v1;sealpressv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'B\rApprovalProtoP\001Z\030sealpress/v1;sealpressv1'
   _globals['_LISTPENDINGREQUEST']._serialized_start=76
-  _globals['_LISTPENDINGREQUEST']._serialized_end=96
-  _globals['_LISTPENDINGRESPONSE']._serialized_start=98
-  _globals['_LISTPENDINGRESPONSE']._serialized_end=158
-  _globals['_GETSTATEMENTREQUEST']._serialized_start=160
-  _globals['_GETSTATEMENTREQUEST']._serialized_end=214
-  _globals['_GETSTATEMENTRESPONSE']._serialized_start=216
-  _globals['_GETSTATEMENTRESPONSE']._serialized_end=257
-  _globals['_SUBMITAPPROVALREQUEST']._serialized_start=259
-  _globals['_SUBMITAPPROVALREQUEST']._serialized_end=320
-  _globals['_SUBMITAPPROVALRESPONSE']._serialized_start=322
-  _globals['_SUBMITAPPROVALRESPONSE']._serialized_end=426
-  _globals['_WITHDRAWREQUEST']._serialized_start=428
-  _globals['_WITHDRAWREQUEST']._serialized_end=480
-  _globals['_WITHDRAWRESPONSE']._serialized_start=482
-  _globals['_WITHDRAWRESPONSE']._serialized_end=580
-  _globals['_REJECTREQUEST']._serialized_start=582
-  _globals['_REJECTREQUEST']._serialized_end=632
-  _globals['_REJECTRESPONSE']._serialized_start=634
-  _globals['_REJECTRESPONSE']._serialized_end=730
-  _globals['_WATCHREQUEST']._serialized_start=732
-  _globals['_WATCHREQUEST']._serialized_end=746
-  _globals['_WATCHRESPONSE']._serialized_start=748
-  _globals['_WATCHRESPONSE']._serialized_end=801
-  _globals['_APPROVALSERVICE']._serialized_start=804
-  _globals['_APPROVALSERVICE']._serialized_end=1549
+  _globals['_LISTPENDINGREQUEST']._serialized_end=115
+  _globals['_LISTPENDINGRESPONSE']._serialized_start=117
+  _globals['_LISTPENDINGRESPONSE']._serialized_end=201
+  _globals['_GETSTATEMENTREQUEST']._serialized_start=203
+  _globals['_GETSTATEMENTREQUEST']._serialized_end=257
+  _globals['_GETSTATEMENTRESPONSE']._serialized_start=259
+  _globals['_GETSTATEMENTRESPONSE']._serialized_end=300
+  _globals['_SUBMITAPPROVALREQUEST']._serialized_start=302
+  _globals['_SUBMITAPPROVALREQUEST']._serialized_end=363
+  _globals['_SUBMITAPPROVALRESPONSE']._serialized_start=365
+  _globals['_SUBMITAPPROVALRESPONSE']._serialized_end=469
+  _globals['_WITHDRAWREQUEST']._serialized_start=471
+  _globals['_WITHDRAWREQUEST']._serialized_end=523
+  _globals['_WITHDRAWRESPONSE']._serialized_start=525
+  _globals['_WITHDRAWRESPONSE']._serialized_end=623
+  _globals['_REJECTREQUEST']._serialized_start=625
+  _globals['_REJECTREQUEST']._serialized_end=675
+  _globals['_REJECTRESPONSE']._serialized_start=677
+  _globals['_REJECTRESPONSE']._serialized_end=773
+  _globals['_WATCHREQUEST']._serialized_start=775
+  _globals['_WATCHREQUEST']._serialized_end=789
+  _globals['_WATCHRESPONSE']._serialized_start=791
+  _globals['_WATCHRESPONSE']._serialized_end=844
+  _globals['_APPROVALSERVICE']._serialized_start=847
+  _globals['_APPROVALSERVICE']._serialized_end=1592
 # @@protoc_insertion_point(module_scope)

@@ -8,14 +8,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ListPendingRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("after_seq",)
+    AFTER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    after_seq: int
+    def __init__(self, after_seq: _Optional[int] = ...) -> None: ...
 
 class ListPendingResponse(_message.Message):
-    __slots__ = ("changes",)
+    __slots__ = ("changes", "next_after_seq")
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_AFTER_SEQ_FIELD_NUMBER: _ClassVar[int]
     changes: _containers.RepeatedCompositeFieldContainer[_governance_pb2.Change]
-    def __init__(self, changes: _Optional[_Iterable[_Union[_governance_pb2.Change, _Mapping]]] = ...) -> None: ...
+    next_after_seq: int
+    def __init__(self, changes: _Optional[_Iterable[_Union[_governance_pb2.Change, _Mapping]]] = ..., next_after_seq: _Optional[int] = ...) -> None: ...
 
 class GetStatementRequest(_message.Message):
     __slots__ = ("change_id", "note")

@@ -88,7 +88,7 @@ class ApprovalServiceServicer:
     """
 
     def ListPending(self, request, context):
-        """The changes that the caller may approve now.
+        """The changes that the caller may approve now, the oldest first, at most 1,000 at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,6 +29,7 @@ NOT_REACHED = (
     "dns",
 )
 
+STOPPED = "cancelling all calls"  # a server's, when it stops: told over a connection that is there
 CLOSED_EARLY = "handshake read failed"  # and not the handshake: a certificate is refused with an alert, or behind it
 
 _BY_CODE: dict[grpc.StatusCode, type[errors.Refusal]] = {
@@ -64,7 +65,9 @@ def from_rpc(error: grpc.RpcError, *, connected: bool) -> errors.SealpressError:
     broken = error.code() is grpc.StatusCode.INTERNAL and BROKEN_WRITE in (error.details() or "")
     ended = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # the second by a server that stops, not by us
     if error.code() in ended or broken:
-        return _transport(error.details() or "", connected=connected)
+        details = error.details() or ""
+        heard = error.code() is grpc.StatusCode.CANCELLED or STOPPED in details.lower()  # so the handshake was over
+        return _transport(details, connected=connected or heard)
     return _BY_CODE.get(error.code(), errors.Internal)(error.details() or error.code().name)
 
 

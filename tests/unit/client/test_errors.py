@@ -25,6 +25,16 @@ def test_a_connection_that_breaks_is_a_reason_to_ask_again(code: grpc.StatusCode
     assert retry_wait_ms(found, 0) is not None
 
 
+@pytest.mark.parametrize("connected", [False, True])
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+def test_a_call_that_a_stopping_daemon_ends_is_one_to_ask_again(code: grpc.StatusCode, connected: bool) -> None:
+    """Also the first one of a connection: no handshake is blamed for what only a whole connection can bring."""
+    found = from_rpc(broken(code, "Cancelling all calls"), connected=connected)
+
+    assert (type(found), found.reason) == (TransportError, "CONNECTION_LOST")
+    assert retry_wait_ms(found, 0) is not None
+
+
 def test_any_other_internal_error_is_final() -> None:
     """INTERNAL in other words is a bug of the other side, and nobody asks again by himself."""
     found = from_rpc(broken(grpc.StatusCode.INTERNAL, "Exception deserializing request!"), connected=True)

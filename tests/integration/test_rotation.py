@@ -11,6 +11,7 @@ import pytest
 
 from independent.verifier import verify as independent_verify
 from kit.laboratory import SHA256, Lab, digest_of
+from sealpress.client import StreamItem
 from sealpress.errors import Invalid, Precondition
 from sealpress.governance import changes as c
 from sealpress.verify.policy import parse_policy
@@ -73,6 +74,34 @@ def test_a_successor_takes_over_and_both_verify(lab: Lab) -> None:
     assert not verifies(old, "after", after) and not verifies(new, "before", before)
     lab.restart()
     assert verifies(new, "restarted", signed(lab, "restarted"))
+
+
+def test_a_client_outlives_the_key_that_it_knew(lab: Lab) -> None:
+    """It is connected while another is activated: answers of each kind, also to a request of before, still hold."""
+    lab.people.issue_key("app-2", algorithm="p256")
+    lab.restart()
+    digest, content = digest_of("before"), b"content"
+    with lab.client("builder") as client:
+        before = client.sign(digest, line=APP, request_id="one")
+        lab.people.activate_key("app-2")
+        after = client.sign(digest_of("after"), line=APP)
+        again = client.sign(digest, line=APP, request_id="one")
+    for number in range(3):
+        with lab.client("builder") as client:
+            client.key(APP)
+            lab.people.issue_key(f"app-{number + 3}", algorithm="p256")
+            lab.restart()
+            lab.people.activate_key(f"app-{number + 3}")
+            if number == 0:
+                assert client.sign_batch(digest_of("one") + digest_of("two"), line=APP).count == 2
+            elif number == 1:
+                assert client.sign_content([content], line=APP).proof
+            else:
+                assert all(answer.signed for answer in client.sign_stream([StreamItem(digest)], line=APP))
+    old, new = ((lab.directory / "trust" / f"app-{n}.policy").read_text() for n in (1, 2))
+
+    assert verifies(old, "before", before.proof) and verifies(new, "after", after.proof)
+    assert verifies(old, "before", again.proof) and again.leaf_index == before.leaf_index
 
 
 def test_a_retired_key_is_destroyed_before_witnesses(lab: Lab) -> None:

@@ -11,8 +11,9 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import grpc
 
@@ -41,7 +42,9 @@ MESSAGE_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 20
 ATTEMPTS_MAX = 8
 TIMEOUT_S = 120.0
+FORMER_MAX = 4  # keys of a line that are remembered besides the newest
 UNNAMED = Artifact()
+T = TypeVar("T")
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -89,6 +92,7 @@ class AsyncClient:
         self._audit: Any = audit_pb2_grpc.AuditServiceStub(self._audit_channel)  # type: ignore[no-untyped-call]
         self._connected = False
         self._lines: dict[str, LineInfo] = {}
+        self._former: dict[str, list[LineInfo]] = {}  # the latest first
 
     async def __aenter__(self) -> Self:
         """The client itself."""
@@ -153,12 +157,40 @@ class AsyncClient:
         """One line, remembered; default `line` of client.toml."""
         name = self._line(line)
         if name not in self._lines:
-            answer = await self._ask(self._signing.GetKey, signing_pb2.GetKeyRequest(key=name))
-            info = line_info(answer.key)
-            if info.line != name:
-                raise Invalid("the answer is about another line", reason="ANSWER")
-            self._lines[name] = info
+            self._lines[name] = await self._get_key(name)
         return self._lines[name]
+
+    async def _get_key(self, name: str) -> LineInfo:
+        answer = await self._ask(self._signing.GetKey, signing_pb2.GetKeyRequest(key=name))
+        info = line_info(answer.key)
+        if info.line != name:
+            raise Invalid("the answer is about another line", reason="ANSWER")
+        return info
+
+    async def _checked(self, line: str | None, check: Callable[[LineInfo], T]) -> T:
+        """What `check` makes of an answer with the line's key; if that fails, with its successor or a former one.
+
+        A key may be activated at any time between two calls, and an answer to a request of before is of its former.
+        """
+        info = await self.key(line)
+        try:
+            return check(info)
+        except Invalid:
+            for other in await self._others(info):
+                try:
+                    return check(other)
+                except Invalid:
+                    continue
+            raise
+
+    async def _others(self, info: LineInfo) -> list[LineInfo]:
+        """Keys that the line has now, or had, besides this one."""
+        newest, former = await self._get_key(info.line), self._former.setdefault(info.line, [])
+        if newest.key_id != info.key_id:
+            self._lines[info.line] = newest
+            known = (info.key_id, newest.key_id)
+            former[:] = [info, *(one for one in former if one.key_id not in known)][:FORMER_MAX]
+        return [one for one in (newest, *former) if one.key_id != info.key_id]
 
     async def sign(
         self,
@@ -175,7 +207,7 @@ class AsyncClient:
         identifier = request_id or uuid.uuid4().hex
         request = sign_request(identifier, self._line(line), algorithm, digest, artifact, security_version, grant_id)
         answer = _about(identifier, await self._ask(self._signing.Sign, request))
-        return check_answer(await self.key(line), algorithm, digest, answer)
+        return await self._checked(line, partial(check_answer, algorithm=algorithm, digest=digest, answer=answer))
 
     async def sign_batch(
         self,
@@ -197,7 +229,7 @@ class AsyncClient:
             grant_id=grant_id,
         )  # fmt: skip
         answer = _about(identifier, await self._ask(self._signing.SignBatch, request))
-        return check_batch(await self.key(line), algorithm, digests, answer)
+        return await self._checked(line, partial(check_batch, algorithm=algorithm, digests=digests, answer=answer))
 
     async def sign_stream(
         self, items: AsyncIterator[StreamItem] | Iterable[StreamItem], *, line: str | None = None
@@ -229,7 +261,10 @@ class AsyncClient:
                             continue
                         del under_way[answer.request_id]
                         attempt = 0
-                        signed = None if error else check_answer(info, item.algorithm, item.digest, answer)
+                        signed = None
+                        if error is None:
+                            check = partial(check_answer, algorithm=item.algorithm, digest=item.digest, answer=answer)
+                            signed = await self._checked(info.line, check)
                         yield StreamAnswer(item, signed, error)
                     if under_way.keys() != again:
                         raise Invalid(f"{len(under_way) - len(again)} items have no answer", reason="ANSWER")
@@ -277,7 +312,10 @@ class AsyncClient:
         except asyncio.CancelledError:
             raise sent.error or asyncio.CancelledError from None
         self._connected = True
-        return check_answer(info, algorithm, hasher.final(), _about(header.request_id, answer))
+        about = _about(header.request_id, answer)
+        return await self._checked(
+            info.line, partial(check_answer, algorithm=algorithm, digest=hasher.final(), answer=about)
+        )
 
     # -- audit -----------------------------------------------------------------------------------------------------
 

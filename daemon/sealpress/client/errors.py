@@ -29,7 +29,8 @@ NOT_REACHED = (
     "dns",
 )
 
-STOPPED = "cancelling all calls"  # a server's, when it stops: told over a connection that is there
+# what gRPC says of calls for which it had no connection; all else ends one that was there, be it at its first call
+NEVER_THERE = ("failed to connect to all addresses", "connections to all backends failing")
 CLOSED_EARLY = "handshake read failed"  # and not the handshake: a certificate is refused with an alert, or behind it
 
 _BY_CODE: dict[grpc.StatusCode, type[errors.Refusal]] = {
@@ -66,8 +67,8 @@ def from_rpc(error: grpc.RpcError, *, connected: bool) -> errors.SealpressError:
     ended = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # the second by a server that stops, not by us
     if error.code() in ended or broken:
         details = error.details() or ""
-        heard = error.code() is grpc.StatusCode.CANCELLED or STOPPED in details.lower()  # so the handshake was over
-        return _transport(details, connected=connected or heard)
+        there = not details.lower().startswith(NEVER_THERE)  # a call that was on it: the handshake was long over
+        return _transport(details, connected=connected or there)
     return _BY_CODE.get(error.code(), errors.Internal)(error.details() or error.code().name)
 
 

@@ -27,9 +27,12 @@ def test_a_connection_that_breaks_is_a_reason_to_ask_again(code: grpc.StatusCode
 
 @pytest.mark.parametrize("connected", [False, True])
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
-def test_a_call_that_a_stopping_daemon_ends_is_one_to_ask_again(code: grpc.StatusCode, connected: bool) -> None:
+@pytest.mark.parametrize("details", ["Cancelling all calls", "Stream removed (recvmsg:Connection reset by peer (104))"])
+def test_a_call_that_ends_with_the_daemon_is_one_to_ask_again(
+    code: grpc.StatusCode, details: str, connected: bool
+) -> None:
     """Also the first one of a connection: no handshake is blamed for what only a whole connection can bring."""
-    found = from_rpc(broken(code, "Cancelling all calls"), connected=connected)
+    found = from_rpc(broken(code, details), connected=connected)
 
     assert (type(found), found.reason) == (TransportError, "CONNECTION_LOST")
     assert retry_wait_ms(found, 0) is not None

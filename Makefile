@@ -21,12 +21,15 @@ MOMENTS ?= 400
 FAILURES ?= 100
 CYCLES ?= 1000
 FLAPS ?= 200
+MINUTES ?= 20
+SEED ?= 1
+JOBS ?= 5
 IMAGES ?= 5000000
 RUNS ?= 10000000
 
 .PHONY: help setup demo demo-governance wheel test large-file explain-large governance-start disk-full failing-disk \
-    hsm-matrix flaps test-native test-arm crash flips test-sanitized governance-soak kill fuzz seeded lint bench \
-    bench-tiny proto clean
+    hsm-matrix flaps fleet-soak test-native test-arm crash flips test-sanitized governance-soak kill fuzz seeded lint \
+    bench bench-tiny proto clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -105,6 +108,10 @@ hsm-matrix: $(READY) ## 14 answers of a token x 6 functions x once, burst, persi
 flaps: $(READY) ## a token that goes and comes 200 times: descriptors, sessions, memory; FLAPS=n for others
 	FLAPS=$(FLAPS) $(PYTHON_HERE) -m pytest tests/integration/test_supervision.py -k flaps -s \
 	    -o faulthandler_timeout=0 $(PYTEST_ARGS)
+
+fleet-soak: $(READY) ## jobs, a farm, an auditor, and all that operators do to a node; MINUTES=20, SEED=1, JOBS=5 a second
+	SEALPRESS_FLEET_MINUTES=$(MINUTES) SEALPRESS_FLEET_SEED=$(SEED) SEALPRESS_FLEET_JOBS_PER_S=$(JOBS) \
+	    $(PYTHON_HERE) -m pytest tests/integration/test_fleet_soak.py -s -o faulthandler_timeout=0 $(PYTEST_ARGS)
 
 fuzz: $(READY) .stamp-fuzz ## libFuzzer on every parser, 10,000,000 inputs each; RUNS=n for others
 	$(PYTHON_HERE) -m pip install -q --disable-pip-version-check atheris

@@ -16,10 +16,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from kit.vitals import children
 from sealpress.cli.demo_people import People
 from sealpress.cli.governing import sign_with
 from sealpress.client import Client, load_client
@@ -28,6 +30,7 @@ from sealpress.values import DigestAlgorithm
 from sealpress.verify import anchors
 from sealpress.verify.policy import TrustPolicy, load_policy
 from sealpress.wiring import laboratory
+from sealpress.wiring.pair import Process
 
 SHA256 = DigestAlgorithm.SHA256
 
@@ -40,8 +43,13 @@ def digest_of(text: str) -> bytes:
 class Lab:
     """One governed node."""
 
-    def __init__(self, *, settled: bool = True, settings: str = "") -> None:
-        """`settled`: with persons, policy and app-1; otherwise with its anchors alone. `settings`: of [governance]."""
+    def __init__(
+        self, *, settled: bool = True, settings: str = "", prepare: Callable[[Path], None] | None = None
+    ) -> None:
+        """`settled`: with persons, policy and app-1; otherwise with its anchors alone. `settings`: of [governance].
+
+        `prepare` may change the files of its directory before anything is started.
+        """
         self.place = Path(tempfile.mkdtemp(prefix="sp-", dir="/tmp"))  # short, for a Unix socket
         self.directory = self.place / "l"
         environment = dict(os.environ)
@@ -56,6 +64,8 @@ class Lab:
         if settings:
             path = self.directory / "serve.toml"
             path.write_text(path.read_text().replace("[governance]\n", f"[governance]\n{settings}\n"))
+        if prepare is not None:
+            prepare(self.directory)
         try:
             self.node = laboratory.Laboratory(self.directory, self.place / "words")
             if settled:
@@ -101,6 +111,33 @@ class Lab:
         """With the configurations as they are now."""
         self.people.close()
         self.node.restart()
+
+    def stop_serve(self) -> int:
+        """SIGTERM for the daemon alone; its exit code."""
+        self.people.close()
+        return self.node.running.pop().stop()
+
+    def kill_serve(self) -> None:
+        """kill -9 of the daemon alone, and wait for its end."""
+        self.people.close()
+        serve = self.node.running.pop()
+        serve.process.kill()
+        serve.stop()
+
+    def start_serve(self) -> None:
+        """The daemon alone, again."""
+        with (self.place / "words").open("ab") as said:
+            serve = Process(("serve", "--config", str(self.directory / "serve.toml")), os.environ, said)
+        self.node.running.append(serve)
+
+    def pids(self) -> dict[str, int]:
+        """Of those processes that run now: `serve`, and the guard and worker of the ordinary lines' signer."""
+        found: dict[str, int] = {}
+        for process in list(self.node.running):  # a copy: it may be asked while another thread starts one
+            found.setdefault("serve" if process.command == "serve" else "guard", process.process.pid)
+        if "guard" in found:
+            found |= dict(zip(("worker",), children(found["guard"]), strict=False))
+        return found
 
     def client(self, name: str) -> Client:
         """For signing, as this machine."""

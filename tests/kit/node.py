@@ -30,6 +30,7 @@ import tomli_w
 from kit import pins
 from kit.shim import Shim, built
 from kit.standby import Standby
+from kit.vitals import children
 from sealpress.client import AsyncClient, Client, load_client
 from sealpress.hsm.provision import softhsm_conf
 from sealpress.verify.policy import TrustPolicy, load_policy
@@ -196,9 +197,7 @@ class Node:
 
     def workers(self) -> list[int]:
         """Process ids of the signer's workers."""
-        signer = self.children["signer"].process.pid
-        threads = Path(f"/proc/{signer}/task").glob("*/children")  # a child belongs to the thread that made it
-        return [int(pid) for thread in threads for pid in thread.read_text().split()]
+        return children(self.children["signer"].process.pid)
 
     def kill_worker(self) -> None:
         """kill -9 of the worker."""

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from kit.disk import FaultDisk
 from kit.governed import CI, LOW, Governed, ask, caller, digest
-from sealpress.errors import Malformed, Refusal
+from sealpress.errors import Busy, Malformed, Refusal
 from sealpress.governance import facts as f
 from sealpress.governance import state, stops
 from sealpress.governance.facts import GrantIssued
-from sealpress.steps import _office
-from sealpress.steps._state import Caller
+from sealpress.steps import _office, admit
+from sealpress.steps._state import Caller, Ticket
 from sealpress.values import RecordType
 
 JOBS = 200
@@ -94,6 +94,23 @@ async def test_short_segments_take_grants_one_by_one(tmp_path: Path) -> None:
         await asyncio.gather(*(node.sign(ask(LOW, digest(number)), job(number)) for number in range(JOBS)))
 
         assert JOBS == len(node.office.state.open_grants)
+
+
+@pytest.mark.parametrize(("verb", "reason"), [("expire", "GRANT_ENDED"), ("revoke", "GRANT_REVOKED")])
+async def test_a_grant_that_ends_under_a_request_is_told_apart(tmp_path: Path, verb: Any, reason: str) -> None:
+    """A policy ends it between admission and append: Busy, for another follows; none follows one that was revoked."""
+    async with Governed(tmp_path) as node:
+        await node.begin()
+        await node.sign(ask(LOW, digest("first")), job(1))
+        ticket = admit.admit(node.shared, ask(LOW, digest("second")), job(1))
+        assert isinstance(ticket, Ticket)
+        (grant,) = node.office.state.open_grants
+        await node.write(f.GrantMoved(grant=grant, verb=verb, actor="", reason="the policy changed"))
+        refusal = admit.redecide(node.shared, ticket, node.now)
+
+    assert refusal is not None
+    assert refusal.reason == reason
+    assert isinstance(refusal, Busy) == (verb == "expire") == bool(refusal.retry_after_ms)
 
 
 async def test_a_credential_has_one_grant_under_whichever_rule(tmp_path: Path) -> None:

@@ -115,7 +115,13 @@ def redecide(shared: Shared, ticket: Ticket, now: int) -> Refusal | None:
     if decision.automatic:
         office = shared.office
         ended = office.ended(ticket.decision.grant, identity.id, ticket.ask.line) if office is not None else None
-        return ended or Busy("the grant of this job has just ended", reason="GRANT_ENDED", retry_after_ms=100)
+        if ended is not None and ended.reason != "GRANT_EXPIRED":
+            return ended
+        # by a policy that changed its rule, or by the clock while its credential is good: the next call brings another
+        return Busy(
+            "the grant of this job has just ended", reason="GRANT_ENDED", hint="ask again: it gets another",
+            retry_after_ms=100,
+        )  # fmt: skip
     ticket.decision, ticket.snapshot, ticket.decided = decision, snapshot, now
     ticket.line = shared.lines[ticket.ask.line]  # its key may have a successor by now
     return None

@@ -52,6 +52,7 @@ SEED = int(os.environ.get("SEALPRESS_FLEET_SEED", "1"))
 JOBS_PER_S = float(os.environ.get("SEALPRESS_FLEET_JOBS_PER_S", "5"))
 ENDING = ("stop", "kill", "key")  # of the daemon
 EVENTS = (*ENDING, "worker", "certificate", "certificate now", "policy", "issuer", "verify", "backup", "archive")
+OFTEN = (*EVENTS, *ENDING)  # starts are the most interesting
 GAP_S = (4.0, 14.0)  # between two events
 GAP_S_MIN = 0.3
 CALM = 0.25  # of the first and the last third, at its end: no daemon ends
@@ -88,7 +89,7 @@ def schedule(minutes: float, dice: random.Random) -> list[Moment]:
     while at_s < 3 * third_s:
         third, share = divmod(at_s / third_s, 1)
         calm = third == 1 or share >= 1 - CALM
-        found.append(Moment(at_s, dice.choice([event for event in EVENTS if not (calm and event in ENDING)])))
+        found.append(Moment(at_s, dice.choice([event for event in EVENTS if event not in ENDING] if calm else OFTEN)))
         at_s += dice.uniform(*GAP_S)
     return found
 
@@ -114,7 +115,11 @@ class Operators:
             "certificate now": lambda: self._certificate(told=True), "policy": self._policy, "issuer": self._issuer,
             "verify": self._verify, "backup": self._backup, "archive": self._archive,
         }  # fmt: skip
-        await asyncio.to_thread(deeds[event])
+        doing = asyncio.ensure_future(asyncio.to_thread(deeds[event]))
+        try:
+            await asyncio.shield(doing)
+        finally:
+            await asyncio.wait([doing])  # a thread is not cancelled: it would go on with a node that is gone
         self.done[event] += 1
 
     def _stop(self) -> None:

@@ -39,7 +39,16 @@ from sealpress.wiring.laboratory import APP
 
 # Of those that protos/README.md tells to come back from, the ones that restarts, kills and new keys may bring about.
 PASSES = frozenset(
-    {"SLOT_DOWN", "SHUTTING_DOWN", "STREAM_ENDED", "ISSUER_DOWN", "QUEUE_FULL", "CONNECTION_LOST", "UNREACHABLE"}
+    {
+        "SLOT_DOWN",
+        "SHUTTING_DOWN",
+        "STREAM_ENDED",
+        "ISSUER_DOWN",
+        "QUEUE_FULL",
+        "GRANT_ENDED",
+        "CONNECTION_LOST",
+        "UNREACHABLE",
+    }
 )
 CLOSED = ("Socket closed", "Connection reset by peer", "Broken pipe")
 PATIENCE_S = 40.0  # for an answer, over all that is asked again
@@ -309,6 +318,7 @@ class Fleet:
         details = getattr(error.__context__, "details", str)()
         if error.reason == "HANDSHAKE_REFUSED" and details.endswith(CLOSED):
             self.reasons["closed in the handshake"] += 1  # as a refusal looks, and as a daemon that is killed then
+            await asyncio.sleep(PAUSE_S)
             return
         said = f"{type(error).__name__} {error.reason}: {error.message} ({error.hint}); {error.__context__!r}"
         assert error.reason in PASSES, said

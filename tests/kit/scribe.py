@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from kit.clock import VirtualClock
 from kit.entropy import SeededEntropy
 from sealpress.core import leaf
+from sealpress.core.journal import segment_name
 from sealpress.tlog.entry import (
     ArtifactEvent,
     GovernanceEvent,
@@ -133,6 +135,14 @@ class Scribe:
         """Stop cleanly and start again."""
         self.log.close()
         return self.open()
+
+    def wait_for_files(self) -> None:
+        """Until the log's helper has made the next segment and the reserve: no file of it comes or goes by itself."""
+        names = {"reserve", segment_name(self.log.reader.end.segment + 1)}
+        deadline = time.monotonic() + 60  # only a helper that hangs takes so long
+        while not names <= {path.name for path in (self.settings.directory / "journal").iterdir()}:
+            assert time.monotonic() < deadline, names
+            time.sleep(0.002)
 
     def event(self, mode: Mode = Mode.PROOF, **changes: Any) -> RequestEvent:
         """A REQUEST with an id of its own."""

@@ -160,6 +160,7 @@ def test_removed_swapped_and_repeated_segments_are_found(good: Scribe, tmp_path:
 def test_a_rolled_back_log_fails_against_an_older_checkpoint(scribe: Scribe, tmp_path: Path) -> None:
     """A checkpoint or proof that somebody kept shows lost and rewritten history."""
     (act,) = scribe.request(3)
+    scribe.wait_for_files()  # a file that is renamed meanwhile cannot be copied
     shutil.copytree(scribe.settings.directory, tmp_path / "behind", ignore=shutil.ignore_patterns("lock"))
     note = scribe.seal(act)
     size = int(note.split(b"\n")[1])

@@ -52,8 +52,9 @@ def test_it_succeeds_and_leaves_nothing(shown: Shown) -> None:
 
 @pytest.mark.timing
 def test_it_is_short(shown: Shown) -> None:
-    """Under a minute."""
-    assert shown.elapsed_s < SECONDS_MAX
+    """Under a minute of processors; by the clock three, for machines that do other things meanwhile."""
+    assert shown.cpu_s < SECONDS_MAX
+    assert shown.elapsed_s < 3 * SECONDS_MAX
 
 
 def test_it_signs_and_verifies_many_real_files(shown: Shown) -> None:

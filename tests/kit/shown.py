@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ class Shown:
     text: str
     errors: str
     elapsed_s: float
+    cpu_s: float  # of all its processes
     left: list[Path]
 
     @property
@@ -37,9 +39,16 @@ class Shown:
 
 def run_demo(*options: str, here: Path, temporary: Path) -> Shown:
     """Run in the folder `here`; what is left is what stands in `temporary` afterwards."""
-    began = time.monotonic()
+    began, used_s = time.monotonic(), _cpu_s()
     environment = {**os.environ, "TMPDIR": str(temporary)}
     done = subprocess.run(
         [*DEMO, *options], cwd=here, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
-    return Shown(done.returncode, done.stdout, done.stderr, time.monotonic() - began, list(temporary.iterdir()))
+    elapsed_s, cpu_s = time.monotonic() - began, _cpu_s() - used_s
+    return Shown(done.returncode, done.stdout, done.stderr, elapsed_s, cpu_s, list(temporary.iterdir()))
+
+
+def _cpu_s() -> float:
+    """Of the processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -22,14 +22,15 @@ from sealpress.cli.app import build
 from sealpress.v1 import audit_pb2
 from sealpress.wiring.certificates import issue, make_authority, write_authority
 
-# whatever is imported once the command runs takes a minute
+# whatever is imported once the command runs takes a minute, in small pieces: a signal that comes right before a sleep
+# is heard after it
 SLOW_IMPORT = """
 import sys, time
 from sealpress.__main__ import main
 class Slow:
     def find_spec(self, *_):
         print(flush=True)
-        time.sleep(60)
+        for _ in range(6_000): time.sleep(0.01)
 sys.meta_path.insert(0, Slow())
 main()
 """

@@ -182,7 +182,8 @@ os.environ.update(page.env)
 token = opened()
 key = private(token.open_session())
 pool = p11.Pool([token.open_session().handle for _ in range(8)])
-def seconds(fault, count):
+one = p11.Pool([token.open_session().handle])
+def seconds(pool, fault, count=200):
     rule = page.inject("C_Sign", fault)
     pool.sign([job(key)] * 30)
     began = time.monotonic()
@@ -190,9 +191,16 @@ def seconds(fault, count):
     took = time.monotonic() - began
     rule.remove()
     return took
-assert seconds(delay(5), 200) < 2 * 0.125 and pool.limit == 8
-took = seconds(crowd(5), 200)
-assert took < 4.0 and pool.limit <= 3, (took, pool.limit)      # one at a time: 1 s; eight: 8 s
+alone = seconds(one, delay(5))                                  # 1 s, or what a machine with other work makes of it
+took = [seconds(pool, delay(5))]
+until = time.monotonic() + 60
+while pool.limit < 8:                                           # a machine that stalls looks like a slow token
+    assert time.monotonic() < until, pool.limit
+    took.append(seconds(pool, delay(5)))
+took.extend(seconds(pool, delay(5)) for _ in range(4))
+assert min(took) < alone / 4, (took, alone)
+took = seconds(pool, crowd(5))
+assert took < 4 * alone and pool.limit <= 3, (took, alone, pool.limit)      # one at a time: 1 s; eight: 8 s
 """
     module = str(shim.built())
     arguments = [str(Path(shim.__file__).parents[1]), str(tmp_path / "page")]

@@ -69,3 +69,25 @@ async def test_each_retry_of_a_client_tries_to_connect() -> None:
             await asyncio.to_thread(node.start, "serve")
             assert (await call).proof
     assert knocks >= TRIES
+
+
+@pytest.mark.timing
+async def test_who_begins_in_a_restart_is_served() -> None:
+    """A job whose first call finds nobody at the address knocks again for three seconds, no longer."""
+    with Node() as node:
+        mine = {"address": node.ready["signing"], "services": ["signing", "audit"], "auth": "mtls"}
+        node.configure({"listen": [mine]})
+        await asyncio.to_thread(node.kill, "serve")
+        async with node.aclient() as client:
+            call = asyncio.create_task(client.sign(bytes(32)))
+            await asyncio.sleep(0.3)
+            assert not call.done()
+            await asyncio.to_thread(node.start, "serve")
+            assert (await call).proof
+        await asyncio.to_thread(node.kill, "serve")
+        began = time.monotonic()
+        async with node.aclient() as client:
+            with pytest.raises(TransportError) as nobody:
+                await client.sign(bytes(32))
+        assert nobody.value.reason == "UNREACHABLE"
+        assert time.monotonic() - began < 3 * 3.1

@@ -41,6 +41,7 @@ from sealpress.values import Artifact, DigestAlgorithm
 MESSAGE_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 20
 ATTEMPTS_MAX = 8
+UNREACHED_MAX = 6  # attempts of one who was never connected: three seconds, in which a daemon can be started again
 TIMEOUT_S = 120.0
 FORMER_MAX = 4  # keys of a line that are remembered besides the newest
 UNNAMED = Artifact()
@@ -124,9 +125,8 @@ class AsyncClient:
     async def _pause(self, found: Exception, attempt: int) -> int:
         """Until it may be asked again, for which time that will be; raises `found` if it may not."""
         wait_ms = retry_wait_ms(found, attempt)
-        if wait_ms is None or attempt + 1 >= self._attempts_max:
-            raise found from None
-        if getattr(found, "reason", "") == "UNREACHABLE" and not self._connected:
+        never = getattr(found, "reason", "") == "UNREACHABLE" and not self._connected
+        if wait_ms is None or attempt + 1 >= (min(self._attempts_max, UNREACHED_MAX) if never else self._attempts_max):
             raise found from None
         await asyncio.sleep(wait_ms / 1000)
         return attempt + 1

@@ -205,6 +205,7 @@ class AsyncClient:
     ) -> Signed:
         """Sign one digest. Refusal, TransportError, or Invalid if the answer does not hold."""
         identifier = request_id or uuid.uuid4().hex
+        await self.key(line)  # first, for the answer may be of a key that another follows meanwhile
         request = sign_request(identifier, self._line(line), algorithm, digest, artifact, security_version, grant_id)
         answer = _about(identifier, await self._ask(self._signing.Sign, request))
         return await self._checked(line, partial(check_answer, algorithm=algorithm, digest=digest, answer=answer))
@@ -224,6 +225,7 @@ class AsyncClient:
     ) -> SignedBatch:
         """Sign N digests given end to end, as one act. The compact answer is expanded here, in C."""
         identifier = request_id or uuid.uuid4().hex
+        await self.key(line)
         request = batch_request(
             identifier, self._line(line), algorithm, digests, names, sizes, security_version, expand=expand,
             grant_id=grant_id,

@@ -30,7 +30,7 @@ from sealpress.client.answers import (
     wire_digest,
 )
 from sealpress.client.config import ClientConfig
-from sealpress.client.errors import from_rpc, retry_wait_ms
+from sealpress.client.errors import UNREACHED_MAX, from_rpc, retry_wait_ms
 from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials
 from sealpress.client.token import TokenFile
 from sealpress.core.digests import Hasher
@@ -41,7 +41,6 @@ from sealpress.values import Artifact, DigestAlgorithm
 MESSAGE_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 20
 ATTEMPTS_MAX = 8
-UNREACHED_MAX = 6  # attempts of one who was never connected: three seconds, in which a daemon can be started again
 TIMEOUT_S = 120.0
 FORMER_MAX = 4  # keys of a line that are remembered besides the newest
 UNNAMED = Artifact()

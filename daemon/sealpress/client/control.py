@@ -15,7 +15,7 @@ from typing import Any, Self
 import grpc
 
 from sealpress.client.config import ClientConfig
-from sealpress.client.errors import from_rpc
+from sealpress.client.errors import UNREACHED_MAX, from_rpc, retry_wait_ms
 from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials
 from sealpress.client.token import TokenFile
 from sealpress.errors import ConfigError, SealpressError
@@ -50,6 +50,7 @@ _OPTIONS = (
 )
 ENDED = ("SHUTTING_DOWN", "STREAM_ENDED")  # why a stream ends before what it follows does
 PAUSE_S = 1.0  # before a stream that the daemon ended is asked for again
+AWAY_MAX = 16  # attempts of who follows something, each after a longer pause: a minute
 UNDER_WAY = frozenset({"in_review", "approved", "held", "active"})  # states of a grant that is not over
 
 
@@ -401,27 +402,39 @@ class ControlClient:
         return None if self._token is None else self._token.metadata()
 
     def _call(self, call: Callable[..., Any], request: Any) -> Any:
-        try:
-            answer = call(request, timeout=self._timeout_s, metadata=self._metadata())
-        except grpc.RpcError as error:
-            raise self._error(error) from None
-        self._connected = True
-        return answer
+        attempt = 0
+        while True:
+            try:
+                answer = call(request, timeout=self._timeout_s, metadata=self._metadata())
+            except grpc.RpcError as error:
+                attempt = self._knock(self._error(error), attempt, UNREACHED_MAX)
+                continue
+            self._connected = True
+            return answer
 
     def _follow(self, call: Callable[..., Any], request: Any) -> Iterator[Any]:
         """For as long as somebody listens: the daemon ends each stream after an hour, and one when it stops."""
+        attempt = 0
         while True:
             try:
                 for answer in call(request, metadata=self._metadata()):
-                    self._connected = True
+                    self._connected, attempt = True, 0
                     yield answer
                 pause_s = PAUSE_S  # so ended the streams of earlier daemons
             except grpc.RpcError as error:
                 found = self._error(error)
                 if found.reason not in ENDED:
-                    raise found from None
+                    attempt = self._knock(found, attempt, AWAY_MAX if self._connected else UNREACHED_MAX)
+                    continue
                 pause_s = getattr(found, "retry_after_ms", 0) / 1_000
             time.sleep(pause_s)
+
+    def _knock(self, found: SealpressError, attempt: int, attempts_max: int) -> int:
+        """Wait before what found nobody at the address is asked once more: nothing of it was heard. Raises others."""
+        if found.reason != "UNREACHABLE" or attempt + 1 >= attempts_max:
+            raise found from None
+        time.sleep((retry_wait_ms(found, attempt) or 0) / 1_000)
+        return attempt + 1
 
     def _error(self, error: grpc.RpcError) -> SealpressError:
         found = from_rpc(error, connected=self._connected)

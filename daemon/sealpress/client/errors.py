@@ -18,6 +18,7 @@ from sealpress.client.tls import THREE_THINGS
 DOMAIN = "sealpress"
 RETRY_MS_FIRST = 100
 RETRY_MS_MAX = 5_000
+UNREACHED_MAX = 6  # attempts of one who was never connected: three seconds, in which a daemon can be started again
 BROKEN_WRITE = "Internal error from Core"  # grpc.aio's word for a stream whose connection broke under a write
 # what gRPC says when no connection came to be, and no handshake began: the system's words, or the name has no address
 NOT_REACHED = (

@@ -170,6 +170,52 @@ def test_what_waits_is_watched_for_as_long_as_somebody_listens(monkeypatch: pyte
     assert told == ["a", "b", "c"]
 
 
+def test_what_is_watched_is_found_again() -> None:
+    """The daemon is away for a while after its stop: whoever watches, or asks anew, knocks until another answers."""
+    ends = iter([True, False])
+
+    def watch(request: Any, context: Any) -> Iterator[grant_pb2.WatchGrantResponse]:
+        stops = next(ends)
+        yield grant_pb2.WatchGrantResponse(grant=grant_pb2.Grant(state="in_review" if stops else "expired"))
+        if stops:
+            rich = status.to_status(Unavailable("it ends", reason="SHUTTING_DOWN", retry_after_ms=1))
+            context.set_trailing_metadata(((status.DETAILS_KEY, rich.SerializeToString()),))
+            context.abort(grpc.StatusCode.UNAVAILABLE, rich.message)
+
+    def daemon(address: str) -> tuple[grpc.Server, str]:
+        server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
+        handlers = {
+            "WatchGrant": grpc.unary_stream_rpc_method_handler(watch, None, lambda one: one.SerializeToString()),
+            "GetGrant": grpc.unary_unary_rpc_method_handler(
+                lambda request, context: grant_pb2.GetGrantResponse(), None, lambda one: one.SerializeToString()
+            ),
+        }
+        server.add_registered_method_handlers("sealpress.v1.GrantService", handlers)
+        address = f"127.0.0.1:{server.add_insecure_port(address)}"
+        server.start()
+        return server, address
+
+    first, address = daemon("127.0.0.1:0")
+    config = ClientConfig(signing=address, control=address, ca="")
+    with ControlClient(config) as client, ControlClient(config) as new:
+        watched = client.watch_grant("g")
+        told = [next(watched).state]
+        first.stop(None).wait()
+        second: list[grpc.Server] = []
+        later = threading.Timer(1.0, lambda: second.append(daemon(address)[0]))
+        later.start()
+        told += [grant.state for grant in watched]
+        later.join()
+        second.pop().stop(None).wait()
+        later = threading.Timer(0.5, lambda: second.append(daemon(address)[0]))
+        later.start()
+        new.grant("g")
+        later.join()
+        second.pop().stop(None).wait()
+
+    assert told == ["in_review", "expired"]
+
+
 class Wall:
     """A way to the daemon that lets nothing through once it is closed, and says nothing about it."""
 

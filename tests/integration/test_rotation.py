@@ -12,7 +12,7 @@ import pytest
 from independent.verifier import verify as independent_verify
 from kit.laboratory import SHA256, Lab, digest_of
 from sealpress.client import StreamItem
-from sealpress.errors import Invalid, Precondition
+from sealpress.errors import Invalid, Malformed, Precondition
 from sealpress.governance import changes as c
 from sealpress.verify.policy import parse_policy
 from sealpress.verify.proof import verify_proof
@@ -117,6 +117,8 @@ def test_a_retired_key_is_destroyed_before_witnesses(lab: Lab) -> None:
     report = lab.people.custody("destroy", change, "gone", "--key", "app-1", by="rena")
     with pytest.raises(Precondition) as alone:
         rena.destroy(change, ["person:rena", "person:lena"])
+    with pytest.raises(Malformed, match="more than 16"):  # none of them is left out of the record
+        rena.destroy(change, ["person:lena", "person:carol"] * 9)
     key = rena.destroy(change, ["person:lena", "person:carol"])
 
     assert alone.value.reason == "WITNESSES_MISSING"

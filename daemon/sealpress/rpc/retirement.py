@@ -6,7 +6,7 @@ touch a token: the custodian destroys, and looks on every slot.
 
 from __future__ import annotations
 
-from sealpress.errors import NotPermitted
+from sealpress.errors import Malformed, NotPermitted
 from sealpress.flow import Flow
 from sealpress.governance import execution, stops
 from sealpress.governance import facts as f
@@ -82,7 +82,9 @@ class RetirementService(retirement_pb2_grpc.RetirementServiceServicer):
     @guarded
     async def DestroyKey(self, request: pb.DestroyKeyRequest, context: Context) -> pb.DestroyKeyResponse:
         """It is on no token any more, as two witnesses saw."""
-        witnesses = tuple(bounded(name, "witnesses", 512) for name in request.witnesses[:WITNESSES_MAX])
+        if len(request.witnesses) > WITNESSES_MAX:
+            raise Malformed(f"more than {WITNESSES_MAX} witnesses", reason="TOO_LARGE", hint="name two of them")
+        witnesses = tuple(bounded(name, "witnesses", 512) for name in request.witnesses)
         key = await self._execute(context, "DestroyKey", "key.destroy", request.change_id, witnesses)
         return pb.DestroyKeyResponse(key=self._key(key), recorded=self._control.recorded())
 

@@ -200,7 +200,7 @@ def test_what_is_watched_is_found_again() -> None:
     with ControlClient(config) as client, ControlClient(config) as new:
         watched = client.watch_grant("g")
         told = [next(watched).state]
-        first.stop(None).wait()
+        first.stop(10).wait()  # not before that word has left
         second: list[grpc.Server] = []
         later = threading.Timer(1.0, lambda: second.append(daemon(address)[0]))
         later.start()

@@ -124,8 +124,10 @@ class AsyncClient:
     async def _pause(self, found: Exception, attempt: int) -> int:
         """Until it may be asked again, for which time that will be; raises `found` if it may not."""
         wait_ms = retry_wait_ms(found, attempt)
-        never = getattr(found, "reason", "") == "UNREACHABLE" and not self._connected
-        if wait_ms is None or attempt + 1 >= (min(self._attempts_max, UNREACHED_MAX) if never else self._attempts_max):
+        most = self._attempts_max
+        if getattr(found, "reason", "") == "UNREACHABLE" and not self._connected:
+            most = min(most, UNREACHED_MAX)
+        if wait_ms is None or attempt + 1 >= most:
             raise found from None
         await asyncio.sleep(wait_ms / 1000)
         return attempt + 1

@@ -6,14 +6,18 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
+import grpc
 import pytest
 
 from independent.verifier import verify as independent_verify
 from kit.laboratory import SHA256, Lab, digest_of
-from sealpress.client import StreamItem
-from sealpress.errors import Invalid, Malformed, Precondition
+from sealpress.client import StreamItem, load_client
+from sealpress.client.tls import credentials
+from sealpress.errors import Invalid, Malformed, Precondition, SealpressError
 from sealpress.governance import changes as c
+from sealpress.v1 import signing_pb2, signing_pb2_grpc
 from sealpress.verify.policy import parse_policy
 from sealpress.verify.proof import verify_proof
 from sealpress.wiring import laboratory
@@ -102,6 +106,59 @@ def test_a_client_outlives_the_key_that_it_knew(lab: Lab) -> None:
 
     assert verifies(old, "before", before.proof) and verifies(new, "after", after.proof)
     assert verifies(old, "before", again.proof) and again.leaf_index == before.leaf_index
+
+
+def test_whoever_asks_again_in_a_new_process_learns_the_former_key(lab: Lab) -> None:
+    """A job's retry with a request id of before a rotation: the same leaf, and a proof that its client accepts."""
+    digest, pair = digest_of("before"), digest_of("one") + digest_of("two")
+    with lab.client("builder") as client:
+        before = client.sign(digest, line=APP, request_id="one")
+        client.sign_batch(pair, line=APP, request_id="two")
+    lab.people.issue_key("app-2", algorithm="p256")
+    lab.restart()
+    lab.people.activate_key("app-2")
+
+    with lab.client("builder") as client:
+        again = client.sign(digest, line=APP, request_id="one")
+    with lab.client("builder") as client:
+        batch = client.sign_batch(pair, line=APP, request_id="two")
+    with lab.client("builder") as client:
+        (item,) = client.sign_stream([StreamItem(digest, request_id="one")], line=APP)
+
+    assert again.leaf_index == before.leaf_index and batch.count == 2
+    assert item.signed is not None and item.signed.leaf_index == before.leaf_index
+    trust = (lab.directory / "trust" / "app-1.policy").read_text()
+    assert all(verifies(trust, "before", proof) for proof in (again.proof, item.signed.proof))
+
+
+def former_keys(lab: Lab) -> list[tuple[str, bytes]]:
+    """What GetKey tells of the keys that the ordinary line had: state and id."""
+    config = load_client(lab.directory / "builder.toml")
+    with grpc.secure_channel(config.signing, credentials(config)) as channel:
+        stub: Any = signing_pb2_grpc.SigningServiceStub(channel)  # type: ignore[no-untyped-call]
+        answer = stub.GetKey(signing_pb2.GetKeyRequest(key=APP), timeout=30)
+    return [(key.state, key.key_id) for key in answer.former]
+
+
+def test_a_compromised_key_is_no_former_one(lab: Lab) -> None:
+    """A retired key is told to clients until it is marked; then nobody gets an answer of it again."""
+    digest = digest_of("before")
+    with lab.client("builder") as client:
+        client.sign(digest, line=APP, request_id="one")
+    lab.people.issue_key("app-2", algorithm="p256")
+    lab.restart()
+    assert not former_keys(lab)  # the successor is no former one
+    lab.people.activate_key("app-2")
+    assert former_keys(lab) == [("deactivated", lab.trust("app-1").key_id)]
+    told = lab.cli("key", "compromise", "app-1", "--since", "2020-01-01", "--evidence", "a leak", "--reason", "found",
+                   by="rena")  # fmt: skip
+    lab.people.approve(told["change"]["change_id"], "otto")
+
+    with lab.client("builder") as client, pytest.raises(SealpressError) as refused:
+        client.sign(digest, line=APP, request_id="one")
+
+    assert refused.value.reason == "KEY_NOT_ACTIVE"
+    assert not former_keys(lab)
 
 
 def test_a_retired_key_is_destroyed_before_witnesses(lab: Lab) -> None:

@@ -42,7 +42,7 @@ MESSAGE_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 20
 ATTEMPTS_MAX = 8
 TIMEOUT_S = 120.0
-FORMER_MAX = 4  # keys of a line that are remembered besides the newest
+FORMER_MAX = 16  # keys that a line had: more than the daemon tells
 UNNAMED = Artifact()
 T = TypeVar("T")
 _OPTIONS = (
@@ -92,7 +92,6 @@ class AsyncClient:
         self._audit: Any = audit_pb2_grpc.AuditServiceStub(self._audit_channel)  # type: ignore[no-untyped-call]
         self._connected = False
         self._lines: dict[str, LineInfo] = {}
-        self._former: dict[str, list[LineInfo]] = {}  # the latest first
 
     async def __aenter__(self) -> Self:
         """The client itself."""
@@ -158,20 +157,22 @@ class AsyncClient:
         """One line, remembered; default `line` of client.toml."""
         name = self._line(line)
         if name not in self._lines:
-            self._lines[name] = await self._get_key(name)
+            self._lines[name], *_ = await self._get_keys(name)
         return self._lines[name]
 
-    async def _get_key(self, name: str) -> LineInfo:
+    async def _get_keys(self, name: str) -> list[LineInfo]:
+        """The line with the key that it has, then with those that it had."""
         answer = await self._ask(self._signing.GetKey, signing_pb2.GetKeyRequest(key=name))
-        info = line_info(answer.key)
-        if info.line != name:
+        found = [line_info(key) for key in (answer.key, *answer.former[:FORMER_MAX])]
+        if any(info.line != name for info in found):
             raise Invalid("the answer is about another line", reason="ANSWER")
-        return info
+        return found
 
     async def _checked(self, line: str | None, check: Callable[[LineInfo], T]) -> T:
         """What `check` makes of an answer with the line's key; if that fails, with its successor or a former one.
 
-        A key may be activated at any time between two calls, and an answer to a request of before is of its former.
+        A key may be activated at any time between two calls, and an answer to a request of before is of its former:
+        whoever asked then may have been another process.
         """
         info = await self.key(line)
         try:
@@ -186,12 +187,9 @@ class AsyncClient:
 
     async def _others(self, info: LineInfo) -> list[LineInfo]:
         """Keys that the line has now, or had, besides this one."""
-        newest, former = await self._get_key(info.line), self._former.setdefault(info.line, [])
-        if newest.key_id != info.key_id:
-            self._lines[info.line] = newest
-            known = (info.key_id, newest.key_id)
-            former[:] = [info, *(one for one in former if one.key_id not in known)][:FORMER_MAX]
-        return [one for one in (newest, *former) if one.key_id != info.key_id]
+        found = await self._get_keys(info.line)
+        self._lines[info.line] = found[0]
+        return [one for one in found if one.key_id != info.key_id]
 
     async def sign(
         self,

@@ -23,7 +23,7 @@ from sealpress.rpc import buffering, convert
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.streaming import Stream, Streams, ended_whole
 from sealpress.steps import settle
-from sealpress.steps._state import Settled, Ticket
+from sealpress.steps._state import Line, Settled, Ticket
 from sealpress.telemetry import Telemetry
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc, types_pb2
@@ -136,16 +136,19 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
 
     @guarded
     async def GetKey(self, request: pb.GetKeyRequest, context: Context) -> pb.GetKeyResponse:
-        """One line that the caller may request."""
+        """One line that the caller may request, and the keys that it had."""
         caller = self._callers.caller(context)
         name = convert.line_name(request.key, self._limits)
         await self._flow.permit(caller, name)
-        return pb.GetKeyResponse(key=self._key(name))
+        former = self._flow.shared.former(self._flow.shared.lines[name])
+        return pb.GetKeyResponse(key=self._key(name), former=[self._message(line) for line in former])
 
     def _key(self, name: str) -> types_pb2.Key:
-        shared = self._flow.shared
-        rules, line = shared.snapshot.lines[name], shared.lines[name]
-        return convert.key_message(line, rules.class_, rules.algorithms, shared.key_state(line))
+        return self._message(self._flow.shared.lines[name])
+
+    def _message(self, line: Line) -> types_pb2.Key:
+        rules = self._flow.shared.snapshot.lines[line.name]
+        return convert.key_message(line, rules.class_, rules.algorithms, self._flow.shared.key_state(line))
 
     def _check_content(self, chunk: int, size: int) -> None:
         limits = self._limits

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 NANOSECONDS = 1_000_000_000
 MILLISECONDS = 1_000_000
+FORMER_KEYS_MAX = 16  # of a line, told to who asks for its key
 MERGED_BYTES_MAX = 4 << 20  # of commits that wait for a token as one
 
 
@@ -474,15 +476,28 @@ class Shared:
     draining: bool = False
     turned_away: int = 0  # calls and items that came meanwhile
     _by_key_id: dict[bytes, Line] = field(init=False)
+    _by_name: defaultdict[str, list[Line]] = field(init=False)
 
     def __post_init__(self) -> None:
         """A public key stands once in an installation, so its id says whose it is."""
         self._by_key_id = {line.key_id: line for line in self.keys}
+        self._by_name = defaultdict(list)
+        for line in self.keys:
+            self._by_name[line.name].append(line)
 
     def line_of(self, name: str, key_id: bytes) -> Line | None:
         """The line with that very key, whichever counts now."""
         line = self._by_key_id.get(key_id)
         return line if line is not None and line.name == name else None
+
+    def former(self, line: Line) -> list[Line]:
+        """The same line with keys that it had and whose signatures still hold; the last of the configuration first."""
+        office = self.office
+        if office is None:
+            return []
+        keys = office.state.keys
+        mine = (one for one in reversed(self._by_name[line.name]) if one is not line and office.usable(one))
+        return list(islice((one for one in mine if keys[one.key].public_state == "verify_only"), FORMER_KEYS_MAX))
 
     def key_state(self, line: Line) -> str:
         """The state of a line's key; without governance every key is active."""

@@ -117,7 +117,9 @@ class GetKeyRequest(_message.Message):
     def __init__(self, key: _Optional[str] = ...) -> None: ...
 
 class GetKeyResponse(_message.Message):
-    __slots__ = ("key",)
+    __slots__ = ("key", "former")
     KEY_FIELD_NUMBER: _ClassVar[int]
+    FORMER_FIELD_NUMBER: _ClassVar[int]
     key: _types_pb2.Key
-    def __init__(self, key: _Optional[_Union[_types_pb2.Key, _Mapping]] = ...) -> None: ...
+    former: _containers.RepeatedCompositeFieldContainer[_types_pb2.Key]
+    def __init__(self, key: _Optional[_Union[_types_pb2.Key, _Mapping]] = ..., former: _Optional[_Iterable[_Union[_types_pb2.Key, _Mapping]]] = ...) -> None: ...

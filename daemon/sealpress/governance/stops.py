@@ -42,7 +42,11 @@ def revoke_grant(desk: Desk, actor: Actor, grant: str, reason: str) -> list[f.Fa
 
 
 def end_identity(desk: Desk, actor: Actor, identity: str, verb: str, reason: str) -> list[f.Fact]:
-    """`suspend` or `offboard`: it has no right from here on, and its approvals that are not used yet are invalid."""
+    """`suspend` or `offboard`: it has no right from here on.
+
+    Its approvals that are not used yet are invalid, and what it asked for and nobody carried out is void: whoever stole
+    its credential may have asked.
+    """
     person_of(actor, f"{verb} an identity")
     if verb not in ("suspend", "offboard"):
         raise Malformed("an identity is suspended or offboarded", reason="BAD_REQUEST")
@@ -52,7 +56,8 @@ def end_identity(desk: Desk, actor: Actor, identity: str, verb: str, reason: str
         raise Precondition(f"there is no identity {identity}", reason="NO_SUCH_IDENTITY")
     tables.move(tables.IDENTITY, found.state, verb, identity)
     facts: list[f.Fact] = [f.IdentityMoved(identity=identity, verb=verb, actor=actor.name, reason=_said(reason))]
-    return facts + _outdated(desk, "access.restore", identity) + invalidated(desk, identity, reason)
+    facts += _outdated(desk, "access.restore", identity) + _deserted(desk, identity, found.names)
+    return facts + invalidated(desk, identity, reason)
 
 
 def revoke_binding(desk: Desk, actor: Actor, binding: str, reason: str) -> list[f.Fact]:
@@ -98,6 +103,16 @@ def _outdated(desk: Desk, kind: str, subject: str) -> list[f.Fact]:
         record = desk.state.changes[change_id].record
         if record.kind == kind and subject in (getattr(c.request_of(record), name, "") for name in ("key", "id")):
             facts += proposals.end(desk, change_id, "void", None, "stopped once more")
+    return facts
+
+
+def _deserted(desk: Desk, identity: str, names: f.Names) -> list[f.Fact]:
+    """What was asked for under any of its names."""
+    facts: list[f.Fact] = []
+    for change_id in desk.state.open_changes:
+        record = desk.state.changes[change_id].record
+        if record.requester_person == identity or record.requester in names:
+            facts += proposals.end(desk, change_id, "void", None, "who asked for it was stopped")
     return facts
 
 

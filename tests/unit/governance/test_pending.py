@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import FIRMWARE, RELEASE, certificate, policy_text
+from kit.townsfolk import FIRMWARE, RELEASE, TEST, certificate, key_request, person, policy_text
 from sealpress.errors import Precondition
 from sealpress.governance import proposals
-from sealpress.governance.changes import PolicyRequest
+from sealpress.governance.changes import BindRequest, PolicyRequest
+from sealpress.governance.roles import Role
 from sealpress.values import Identity
 
 HUNDRED = 100
@@ -71,3 +72,49 @@ def test_there_is_room_again(town: Town) -> None:
     town.act(lambda desk: proposals.withdraw(desk, desk.actor(ROUTER.id), change_id, "not this one"))
 
     assert filled(town, ROUTER, RELEASE) == 1
+
+
+@pytest.mark.parametrize("what", ["identity", "offboard"])
+def test_what_a_stopped_person_asked_for_is_void(town: Town, what: str) -> None:
+    """Whoever stole his credential may have asked: nobody is left to reject it, and it makes room for others."""
+    asked = town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(head="other words")))
+    kept = town.request(ROUTER, RELEASE, [1])
+
+    town.stop("iris", what, person("paul"))
+
+    assert town.state.changes[asked].state == "void" and list(town.state.open_changes) == [kept]
+    assert town.folded_again() == town.state
+
+
+def test_what_a_stopped_pipeline_asked_for_is_void(town: Town) -> None:
+    """Under whichever of its names; others' releases on the same line go on."""
+    releases = [town.request(ROUTER, line, [number]) for number, line in enumerate((RELEASE, FIRMWARE))]
+    kept = town.request(FAB, RELEASE, [7])
+
+    town.stop("iris", "identity", "workload:ci-router")
+
+    assert [town.state.changes[one].state for one in releases] == ["void", "void"]
+    assert list(town.state.open_changes) == [kept]
+
+
+def test_a_stopped_approver_s_own_changes_and_his_approvals_end_together(town: Town) -> None:
+    """One stop ends both, each once."""
+    role = BindRequest(identity=person("lena"), role=Role.RELEASER, line=RELEASE)
+    asked, other = (town.propose(who, "access.bind", role) for who in ("ada", "abe"))
+    town.approve(other, "ada")
+
+    town.stop("iris", "identity", person("ada"))
+
+    assert town.state.changes[asked].state == "void"
+    assert town.state.changes[other].approvals[person("ada")].state == "invalidated"
+    assert town.folded_again() == town.state
+
+
+def test_a_stopped_operator_s_key_is_rejected(town: Town) -> None:
+    """What a stop leaves of a key that was only proposed is its name, for another who asks for it."""
+    asked = town.propose("ines", "key.issue", key_request("spare", TEST, town.state.time))
+
+    town.stop("iris", "identity", person("ines"))
+
+    assert town.state.changes[asked].state == "void" and town.state.keys["spare"].state == "rejected"
+    town.propose("ivan", "key.issue", key_request("spare", TEST, town.state.time))

@@ -42,6 +42,10 @@ def _due(desk: Desk, signed: dict[str, int]) -> Iterator[list[f.Fact]]:
         if desk.now >= change.record.expires:
             yield proposals.end(desk, change_id, "expire", None, "nobody decided in time")
             continue
+        requester = desk.state.identities.get(proposals.requester_of(desk, change_id))
+        if requester is not None and requester.state != "active":
+            yield proposals.desert(desk, change_id)
+            continue
         for given in change.approvals.values():
             if given.state == "counted" and desk.now >= given.expires:
                 why = "an approval was over before the change was carried out"

@@ -171,6 +171,17 @@ def end(desk: Desk, change_id: str, verb: str, actor: Actor | None, reason: str)
     return found
 
 
+def requester_of(desk: Desk, change_id: str) -> str:
+    """The identity that asked for it; empty where nobody has that name now."""
+    record = desk.state.changes[change_id].record
+    return record.requester_person or desk.state.names.get(record.requester, "")
+
+
+def desert(desk: Desk, change_id: str) -> list[f.Fact]:
+    """Who asked for it has no right any more."""
+    return end(desk, change_id, "void", None, "who asked for it was stopped")
+
+
 def end_approval(
     desk: Desk,
     change: Change,

@@ -7,7 +7,7 @@ import pytest
 from kit.town import Town
 from kit.townsfolk import FIRMWARE, RELEASE, TEST, certificate, key_request, person, policy_text
 from sealpress.errors import Precondition
-from sealpress.governance import proposals
+from sealpress.governance import proposals, stops
 from sealpress.governance.changes import BindRequest, PolicyRequest
 from sealpress.governance.roles import Role
 from sealpress.values import Identity
@@ -95,6 +95,19 @@ def test_what_a_stopped_pipeline_asked_for_is_void(town: Town) -> None:
 
     assert [town.state.changes[one].state for one in releases] == ["void", "void"]
     assert list(town.state.open_changes) == [kept]
+
+
+def test_a_stop_is_small_however_much_was_asked_for(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends as much as a full log takes; the rest ends when the daemon looks next, before it can be carried out."""
+    monkeypatch.setattr(stops, "AT_ONCE_MAX", 3)
+    assert filled(town, ROUTER, RELEASE) == 10
+    before = town.state.seq
+
+    town.stop("iris", "identity", "workload:ci-router")
+
+    assert town.state.seq == before + 1 + 3 and len(town.state.open_changes) == 7
+    town.tick()
+    assert not town.state.open_changes and town.folded_again() == town.state
 
 
 def test_a_stopped_approver_s_own_changes_and_his_approvals_end_together(town: Town) -> None:

@@ -79,7 +79,7 @@ class AccessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendIdentity(self, request, context):
-        """It has no right from the next request on; its approvals that were not used are invalid.
+        """It has no right from the next request on; its approvals that were not used are invalid, what it asked for is void.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -17,7 +17,7 @@ from sealpress.governance.roles import Role
 
 STOPPERS = frozenset({Role.INCIDENT_RESPONDER, Role.SECURITY_OFFICER, Role.RETIREMENT_OPERATOR})
 ACCESS_STOPPERS = frozenset({Role.INCIDENT_RESPONDER, Role.SECURITY_OFFICER, Role.ACCESS_ADMIN})
-AT_ONCE_MAX = 32  # changes that end with the stop itself: the smallest segment has room for them
+AT_ONCE_MAX = 16  # changes that end with the stop itself: a batch of the smallest segment has room for them
 
 
 def suspend_key(desk: Desk, actor: Actor, key: str, reason: str) -> list[f.Fact]:

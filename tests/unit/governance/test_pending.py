@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import FIRMWARE, RELEASE, TEST, certificate, key_request, person, policy_text
+from kit.townsfolk import FIRMWARE, RELEASE, TEST, certificate, key_request, person, policy_text, uri
+from sealpress.core.journal import SEGMENT_BYTES_MIN
 from sealpress.errors import Precondition
 from sealpress.governance import proposals, stops
 from sealpress.governance.changes import BindRequest, PolicyRequest
+from sealpress.governance.facts import body_of, kind_of
 from sealpress.governance.roles import Role
+from sealpress.tlog.entry import GovernanceEvent, Head, encode
 from sealpress.values import Identity
+from sealpress.verify.change import TEXT_MAX
 
 HUNDRED = 100
+FRAME_HEADER, ALIGN = 40, 8  # bytes (DESIGN 3.1)
 ROUTER, HELPER, FAB = (certificate(name) for name in ("ci-router", "helper", "fab"))
 
 
@@ -108,6 +115,21 @@ def test_a_stop_is_small_however_much_was_asked_for(town: Town, monkeypatch: pyt
     assert town.state.seq == before + 1 + 3 and len(town.state.open_changes) == 7
     town.tick()
     assert not town.state.open_changes and town.folded_again() == town.state
+
+
+def test_a_stop_fits_into_the_smallest_segment(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is a quarter of a segment at most: no number of pending keys, two facts each, keeps a stop out."""
+    monkeypatch.setattr(proposals, "OF_ONE", 10)
+    for number in range(HUNDRED // 2):
+        town.propose("ines", "key.issue", key_request(f"{number:063}", TEST, town.state.time))
+    reason = "r" * TEXT_MAX
+    facts = stops.end_identity(town.desk(), town.desk().actor(uri("iris")), person("ines"), "suspend", reason)
+    bodies = [(kind_of(fact), body_of(fact)) for fact in facts]
+    events = [GovernanceEvent(kind, body, hashlib.sha256(body).digest(), "regulated") for kind, body in bodies]
+    heads = [len(encode(Head(bytes(16), event, 1 << 60, 1, bytes(32)))) for event in events]
+
+    assert len(facts) == 1 + 2 * stops.AT_ONCE_MAX
+    assert sum(FRAME_HEADER + head + ALIGN for head in heads) < SEGMENT_BYTES_MIN // 4
 
 
 def test_a_stopped_approver_s_own_changes_and_his_approvals_end_together(town: Town) -> None:

@@ -313,6 +313,8 @@ class AsyncClient:
         except asyncio.CancelledError:
             raise sent.error or asyncio.CancelledError from None
         self._connected = True
+        if not sent.whole:
+            raise Invalid("the answer came before all of the content had left", reason="ANSWER")
         about = _about(header.request_id, answer)
         return await self._checked(
             info.line, partial(check_answer, algorithm=algorithm, digest=hasher.final(), answer=about)
@@ -392,11 +394,13 @@ class _Sent:
     def __init__(self, messages: AsyncIterator[Any]) -> None:
         self._messages = messages
         self.error: Exception | None = None
+        self.whole = False  # they have all left
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         try:
             async for message in self._messages:
                 yield message
+            self.whole = True
         except Exception as error:
             self.error = error
             raise

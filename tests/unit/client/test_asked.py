@@ -109,6 +109,32 @@ def test_what_answers_another_question_is_refused(ask: Any, words: str) -> None:
     assert words in error.message
 
 
+def test_an_answer_to_a_part_of_the_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that saw the beginning only has not signed the rest, though its signature fits the beginning."""
+    monkeypatch.setattr(aio, "check_answer", lambda *_, **__: None)
+
+    class Hasty(Confused):
+        async def SignContent(self, parts: Any, context: Any) -> pb.SignResponse:  # noqa: N802
+            return pb.SignResponse(request_id=(await anext(parts)).header.request_id)
+
+    async def scenario() -> BaseException | None:
+        server = grpc.aio.server()
+        signing_pb2_grpc.add_SigningServiceServicer_to_server(Hasty(), server)  # type: ignore[no-untyped-call]
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with AsyncClient(ClientConfig(signing=f"127.0.0.1:{port}", ca="")) as client:
+            client._lines[LINE.line] = LINE
+            asked = client.sign_content(itertools.repeat(bytes(1 << 20), 64), line=LINE.line)
+            (found,) = await asyncio.gather(asked, return_exceptions=True)
+        await server.stop(None)
+        return found
+
+    error = asyncio.run(scenario())
+
+    assert isinstance(error, Invalid)
+    assert "all of the content" in error.message
+
+
 @contextlib.contextmanager
 def served(service: str, method: str, answers: Any) -> Iterator[ControlClient]:
     """A client of a daemon with this one method, a stream of answers."""

@@ -207,7 +207,8 @@ class AsyncClient:
         await self.key(line)  # first, for the answer may be of a key that another follows meanwhile
         request = sign_request(identifier, self._line(line), algorithm, digest, artifact, security_version, grant_id)
         answer = _about(identifier, await self._ask(self._signing.Sign, request))
-        return await self._checked(line, partial(check_answer, algorithm=algorithm, digest=digest, answer=answer))
+        about = {"algorithm": algorithm, "digest": digest, "answer": answer, "security_version": security_version}
+        return await self._checked(line, partial(check_answer, **about))
 
     async def sign_batch(
         self,
@@ -230,7 +231,8 @@ class AsyncClient:
             grant_id=grant_id,
         )  # fmt: skip
         answer = _about(identifier, await self._ask(self._signing.SignBatch, request))
-        return await self._checked(line, partial(check_batch, algorithm=algorithm, digests=digests, answer=answer))
+        about = {"algorithm": algorithm, "digests": digests, "answer": answer, "security_version": security_version}
+        return await self._checked(line, partial(check_batch, **about))
 
     async def sign_stream(
         self, items: AsyncIterator[StreamItem] | Iterable[StreamItem], *, line: str | None = None

@@ -156,10 +156,17 @@ def batch_request(
     )
 
 
-def check_answer(info: LineInfo, algorithm: DigestAlgorithm, digest: bytes, answer: signing_pb2.SignResponse) -> Signed:
+def check_answer(
+    info: LineInfo,
+    algorithm: DigestAlgorithm,
+    digest: bytes,
+    answer: signing_pb2.SignResponse,
+    security_version: int = 0,
+) -> Signed:
     """The answer to Sign, SignContent or one of SignStream; Invalid if it does not hold for this digest."""
     if info.policy is not None:
         verified = verify_proof(info.policy, algorithm, digest, answer.proof)
+        _check_security_version(verified.security_version, security_version)
         if verified.index != answer.leaf_index:
             raise Invalid("the answer names another leaf than its proof", reason="ANSWER")
     else:
@@ -175,8 +182,17 @@ def item_error(answer: signing_pb2.SignResponse) -> SealpressError | None:
     return from_details(code, answer.error.message, answer.error.details) or Invalid(answer.error.message)
 
 
+def _check_security_version(found: int, asked: int) -> None:
+    if found != asked:
+        raise Invalid(f"signed under security version {found}, {asked} was asked for", reason="ANSWER")
+
+
 def check_batch(
-    info: LineInfo, algorithm: DigestAlgorithm, digests: bytes, answer: signing_pb2.SignBatchResponse
+    info: LineInfo,
+    algorithm: DigestAlgorithm,
+    digests: bytes,
+    answer: signing_pb2.SignBatchResponse,
+    security_version: int = 0,
 ) -> SignedBatch:
     """The answer to SignBatch, compact or expanded; Invalid if one item does not hold."""
     count = len(digests) // algorithm.size
@@ -184,6 +200,7 @@ def check_batch(
         raise Invalid(f"{count} digests were sent, {answer.count} were answered", reason="ANSWER")
     if info.policy is not None:
         documents = _check_proofs(info.policy, algorithm, digests, answer)
+        _check_security_version(int.from_bytes(answer.opening[1:5], "big"), security_version)
     else:
         documents = list(answer.signatures)
         if len(documents) != count:

@@ -1,0 +1,67 @@
+"""Does an answer that holds also say what was asked?"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import partial
+from typing import Any
+
+import pytest
+
+from kit.fabricate import TIME, World
+from sealpress.client.answers import LineInfo, check_answer, check_batch, line_info
+from sealpress.core.leaf import LeafSpec, leaf_hashes
+from sealpress.errors import Invalid
+from sealpress.v1 import signing_pb2 as pb
+from sealpress.v1 import types_pb2
+from sealpress.values import DigestAlgorithm
+
+DIGEST = hashlib.sha256(b"artifact").digest()
+VERSION = 7
+
+
+def listing(world: World) -> types_pb2.Key:
+    """What the daemon says of the line."""
+    line, log = world.line, world.log
+    key = types_pb2.Key(line=line.line, mode="proof", format="tlog-proof", state="active", algorithms=[1])
+    key.key_id, key.spki, key.vkey = hashlib.sha256(line.spki).digest(), line.spki, line.vkey
+    key.log_name, key.log_vkey = log.name, log.vkey
+    return key
+
+
+def one(world: World, info: LineInfo, version: int) -> Any:
+    """A check of an answer to Sign, whose leaf carries VERSION."""
+    proof = world.prove(DIGEST, version=VERSION)
+    answer = pb.SignResponse(leaf_index=proof.index, proof=proof.write())
+    return check_answer(info, DigestAlgorithm.SHA256, DIGEST, answer, version)
+
+
+def batch(world: World, info: LineInfo, version: int) -> Any:
+    """The same to SignBatch: the only leaf of its log."""
+    assert info.policy is not None
+    seed, record = bytes(32), bytes(32)
+    spec = LeafSpec(1, 1, info.policy.key_id, info.policy.scope, VERSION, TIME, record)
+    world.log.leaves = [leaf_hashes(spec, seed, DIGEST, 1)]
+    text = world.log.text()
+    by_log = base64.b64encode(world.log.key_id + world.log.private.sign(text)).decode()
+    by_line = base64.b64encode(world.line.key_id + world.line.signature(text, TIME)).decode()
+    lines = f"\n\u2014 {world.log.origin} {by_log}\n\u2014 {world.line.name} {by_line}\n"
+    opening = b"\x01" + VERSION.to_bytes(4, "big") + TIME.to_bytes(8, "big") + record
+    answer = pb.SignBatchResponse(
+        count=1, tree_size=1, opening=opening, salt_seed=seed, checkpoint=text + lines.encode()
+    )
+    return check_batch(info, DigestAlgorithm.SHA256, DIGEST, answer, version)
+
+
+@pytest.mark.parametrize("ask", [one, batch])
+def test_the_anti_rollback_counter_is_the_one_that_was_asked_for(ask: Any) -> None:
+    """A proof under another counter is refused, whatever else holds: a higher one passes floors that it should not."""
+    world = World.make()
+    checked = partial(ask, world, line_info(listing(world)))
+
+    assert checked(VERSION)
+    for other in (0, VERSION - 1, VERSION + 1):
+        with pytest.raises(Invalid, match="security version") as caught:
+            checked(other)
+        assert caught.value.reason == "ANSWER"

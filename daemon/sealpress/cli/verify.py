@@ -99,7 +99,7 @@ class Part:
                 text = file.read(ANSWER_BYTES_MAX + 1)
             return self._judge.algorithm(text), text
         except OSError as error:
-            return Invalid(f"{answer}: {error.strerror}", reason="NO_ANSWER", hint="sign it first")
+            return Invalid(f"{files.told(answer)}: {error.strerror}", reason="NO_ANSWER", hint="sign it first")
         except Invalid as error:
             return error
 
@@ -133,7 +133,7 @@ class Part:
 
 def _unhashed(path: Path, error: int) -> Invalid:
     text, reason, hint = files.why_unhashed(error)
-    return Invalid(f"{path}: {text}", reason="NO_FILE" if reason != "FILE_CHANGED" else reason, hint=hint)
+    return Invalid(f"{files.told(path)}: {text}", reason="NO_FILE" if reason != "FILE_CHANGED" else reason, hint=hint)
 
 
 def _judged(found: list[Path], judge: Judge, output: Path | None) -> Iterator[dict[str, Any]]:
@@ -223,7 +223,8 @@ def _tell(results: Iterable[dict[str, Any]]) -> int:
     for result in results:
         if "error" in result:
             bad += 1
-            say(f"FAILED  {printable(result['path'])}: {result['error']['reason']}: {result['error']['message']}")
+            why = f"{result['error']['reason']}: {result['error']['message']}"
+            say(f"FAILED  {printable(result['path'])}: {printable(why)}")
             continue
         good += 1
         if "line" in result:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from kit.fabricate import World
 from sealpress.cli import verify
+from sealpress.cli.app import build
 
 GOOD = {"path": "a", "format": "ecdsa-der"}
 BAD = {"path": "b", "error": {"reason": "NO_ANSWER", "message": "there is none", "hint": ""}}
@@ -26,3 +32,43 @@ def test_a_file_is_told_before_the_next_is_judged(monkeypatch: pytest.MonkeyPatc
     assert verify._tell(judged()) == 1
     assert [line.partition(" ")[0] for line in told] == ["ok", "FAILED", "ok", "2"]
     assert told[-1] == "2 verified, 1 failed"
+
+
+@pytest.fixture
+def trust(tmp_path: Path) -> Path:
+    """A policy that trusts some line."""
+    path = tmp_path / "trust.policy"
+    path.write_text(World.make().policy)
+    return path
+
+
+def judged(*arguments: str | Path, code: int = 1) -> str:
+    """What `sealpress verify` prints."""
+    done = CliRunner().invoke(build("verify"), ["verify", *map(str, arguments)])
+    assert (done.exit_code, type(done.exception)) == (code, SystemExit)
+    return done.stdout
+
+
+def test_a_name_says_nothing_but_itself(trust: Path, tmp_path: Path) -> None:
+    """Who names the files of a folder does not write the verdicts: each file has one line, however it is called."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a\nok      release.bin: a line leaf 3\x1b[2K").touch()
+    told = judged("--trust", trust, folder)
+
+    assert [line.partition(" ")[0] for line in told.splitlines()] == ["FAILED", "0"]
+    assert "\x1b" not in told
+
+
+def test_a_name_that_is_no_text_costs_no_verdict(trust: Path, tmp_path: Path) -> None:
+    """The document has every file, also one without an answer whose name is other bytes than UTF-8."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in (b"good", b"odd\xff"):
+        (folder / os.fsdecode(name)).touch()
+    found = json.loads(judged("--trust", trust, "--json", folder))["files"]
+
+    assert [(one["path"][-4:], one["error"]["reason"]) for one in found] == [
+        ("good", "NO_ANSWER"), (r"\xff", "NO_ANSWER")
+    ]  # fmt: skip
+    assert found[1]["error"]["message"].startswith(rf"{folder}/odd\xff.tlog-proof: ")

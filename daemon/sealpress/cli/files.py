@@ -202,6 +202,15 @@ def answer_path(path: Path, suffix: str, output: Path | None) -> Path:
     return output / inside.with_name(inside.name + suffix)
 
 
+def read_answer(path: Path, bytes_max: int) -> bytes:
+    """As much of an answer; OSError, also for what is no regular file: a fifo would be waited for."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.ENOTSUP, "not a regular file", str(path))
+        return file.read(bytes_max)
+
+
 def check_apart(paths: Iterable[Path], output: Path) -> None:
     """ConfigError if two files would have one answer: `..` and `/` do not lead out of `output`."""
     owners: dict[Path, Path] = {}

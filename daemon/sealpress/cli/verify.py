@@ -95,8 +95,7 @@ class Part:
     def _answer(self, path: Path, output: Path | None) -> tuple[DigestAlgorithm, bytes] | Invalid:
         answer = files.answer_path(path, self._judge.suffix, output)
         try:
-            with answer.open("rb") as file:
-                text = file.read(ANSWER_BYTES_MAX + 1)
+            text = files.read_answer(answer, ANSWER_BYTES_MAX + 1)
             return self._judge.algorithm(text), text
         except OSError as error:
             return Invalid(f"{files.told(answer)}: {error.strerror}", reason="NO_ANSWER", hint="sign it first")

@@ -72,3 +72,11 @@ def test_a_name_that_is_no_text_costs_no_verdict(trust: Path, tmp_path: Path) ->
         ("good", "NO_ANSWER"), (r"\xff", "NO_ANSWER")
     ]  # fmt: skip
     assert found[1]["error"]["message"].startswith(rf"{folder}/odd\xff.tlog-proof: ")
+
+
+def test_an_answer_that_never_comes_is_not_waited_for(trust: Path, tmp_path: Path) -> None:
+    """A fifo in the place of a proof, as an archive can bring one, holds up nothing: the file has no answer."""
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "file.tlog-proof")
+
+    assert "NO_ANSWER" in judged("--trust", trust, tmp_path / "file")

@@ -186,6 +186,8 @@ def _listed(path: Path, number: int, line: bytes) -> Hashed:
     escaped, hexadecimal, name = match.groups()
     if escaped:
         name = re.sub(r"\\[\\nr]", lambda found: _ESCAPES[found.group()], name)
+    if "\0" in name or Path(name).name in ("", ".."):
+        raise ConfigError(f"{path}, line {number}: no file is called {name!a}", hint="as sha256sum writes it")
     return Hashed(Path(name), _BY_HEX_SIZE[len(hexadecimal)], bytes.fromhex(hexadecimal), 0)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sealpress.cli import files, sign
+from sealpress.errors import ConfigError
 
 ODD = [
     "two words",
@@ -37,6 +38,15 @@ def test_a_list_of_sha256sum_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert [(str(one.path), one.digest) for one in found] == [
         (name, hashlib.sha256(repr(name).encode()).digest()) for name in ODD
     ]
+
+
+@pytest.mark.parametrize("name", [".", "/", "..", "in/..", "a\0b"])
+def test_a_list_names_files(tmp_path: Path, name: str) -> None:
+    """What can have no answer beside it is a wrong line, said before anything is signed, and not a crash after it."""
+    (tmp_path / "SUMS").write_text(f"{'0' * 64}  good\n{'0' * 64}  {name}\n")
+
+    with pytest.raises(ConfigError, match=r"SUMS, line 2: "):
+        files.parse_digests_file(tmp_path / "SUMS")
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "語", "\udcff"])

@@ -123,6 +123,22 @@ def test_two_files_never_share_an_answer(node: Node, tmp_path: Path) -> None:
     assert not (tmp_path / "in" / "out").exists()
 
 
+def test_a_list_that_names_a_file_twice(node: Node, tmp_path: Path) -> None:
+    """With two digests: refused, for the first would be signed and its proof written over. With one: signed once."""
+    (tmp_path / "x").write_bytes(b"")
+    zero, one = (f"{str(digit) * 64}  x\n" for digit in range(2))
+    command = ("sign", "--key", PROOF, "--digests-file", "SUMS")
+    (tmp_path / "SUMS").write_text(zero + one)
+    twice = sealpress(node, *command, cwd=tmp_path, code=2)["error"]
+    (tmp_path / "SUMS").write_text(zero)
+    beside = sealpress(node, *command, "x", cwd=tmp_path, code=2)["error"]
+    assert {twice["reason"], beside["reason"]} == {"ANSWERS_MEET"}
+    assert not list(tmp_path.glob("*.tlog-proof"))
+
+    (tmp_path / "SUMS").write_text(zero + zero)
+    assert len(sealpress(node, *command, cwd=tmp_path)["files"]) == 1
+
+
 def test_a_file_that_cannot_be_signed_says_why(node: Node, tmp_path: Path) -> None:
     """Missing, unreadable or still being written: a stable reason, a hint, exit 2, and no proof of anything."""
     missing = sealpress(node, "sign", "--key", PROOF, "missing", cwd=tmp_path, code=2)["error"]

@@ -213,17 +213,18 @@ def read_answer(path: Path, bytes_max: int) -> bytes:
         return file.read(bytes_max)
 
 
-def check_apart(paths: Iterable[Path], output: Path) -> None:
-    """ConfigError if two files would have one answer: `..` and `/` do not lead out of `output`."""
+def check_apart(paths: Iterable[Path], output: Path | None) -> None:
+    """ConfigError if two would have one answer: `..` and `/` do not lead out of `output`; a list can name one twice."""
     owners: dict[Path, Path] = {}
     for path in paths:
-        other = owners.setdefault(answer_path(path, "", output), path)
-        if other != path:
+        answer = answer_path(path, "", output)
+        if answer in owners:
             raise ConfigError(
-                f"{other} and {path} would have one answer below {output}",
+                f"{owners[answer]} and {path} would have one answer, beside {answer}",
                 reason="ANSWERS_MEET",
                 hint="sign them in two calls, each with its own --output",
             )
+        owners[answer] = path
 
 
 def write_all(paths: Sequence[Path], contents: Sequence[bytes]) -> None:

@@ -69,10 +69,11 @@ def sign(
         given = [files.parse_digest(text) for text in digest or []]
         if digests_file is not None:
             given += files.parse_digests_file(digests_file)
+        given = list(dict.fromkeys(given))
         found = files.meant(paths or [])
         if not found and not given:
             raise ConfigError("nothing to sign", hint="give PATH…, --digest or --digests-file")
-        if output is not None:
+        if output is not None or given:
             files.check_apart([*found, *(item.path for item in given)], output)
         with files.Hashing(found, given[0].algorithm if given else DigestAlgorithm.SHA256) as hashing:
             from sealpress.client import Client, load_client  # takes its time, in which files are hashed

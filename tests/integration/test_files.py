@@ -139,6 +139,24 @@ def test_a_list_that_names_a_file_twice(node: Node, tmp_path: Path) -> None:
     assert len(sealpress(node, *command, cwd=tmp_path)["files"]) == 1
 
 
+@pytest.mark.parametrize(("output", "name"), [("x/below", "x"), ("out", "n" * 245), (".", "n" * 245)])
+def test_what_can_have_no_answer_is_not_signed(node: Node, tmp_path: Path, output: str, name: str) -> None:
+    """No place for a proof shows before the leaf is made: a grant's use would be spent, and nobody have the proof."""
+    for each in {"x", name}:
+        (tmp_path / each).write_bytes(name.encode())
+    before = _requests(node)
+    refused = sealpress(node, "sign", "--key", PROOF, "--output", output, *{"x", name}, cwd=tmp_path, code=2)["error"]
+
+    assert (refused["reason"], "--output" in refused["hint"]) == ("CONFIG", True)
+    assert _requests(node) == before
+    assert not list(tmp_path.rglob("*.tlog-proof"))
+
+
+def _requests(node: Node) -> list[int]:
+    with node.client() as client:
+        return [event.seq for event in client.tail() if event.type == "request"]
+
+
 def test_a_file_that_cannot_be_signed_says_why(node: Node, tmp_path: Path) -> None:
     """Missing, unreadable or still being written: a stable reason, a hint, exit 2, and no proof of anything."""
     missing = sealpress(node, "sign", "--key", PROOF, "missing", cwd=tmp_path, code=2)["error"]

@@ -227,9 +227,34 @@ def check_apart(paths: Iterable[Path], output: Path | None) -> None:
         owners[answer] = path
 
 
+def check_room(answers: Iterable[Path]) -> None:
+    """ConfigError if one can have no place, as far as that shows before it is there: what is signed then is lost."""
+    longest: dict[Path, int] = {}
+    for path in answers:
+        try:
+            if path.parent not in longest:
+                longest[path.parent] = _name_bytes_max(path.parent)
+            if len(os.fsencode(path.name)) > longest[path.parent]:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        except OSError as error:
+            raise _unwritten(path, error) from error
+
+
+def _name_bytes_max(folder: Path) -> int:
+    """Of a file that is made in this folder, or in that in which the folder will be; OSError if none can be."""
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        raise OSError(errno.EACCES, f"no file can be made in {folder}")
+    return os.pathconf(folder, "PC_NAME_MAX")
+
+
 def write_all(paths: Sequence[Path], contents: Sequence[bytes]) -> None:
-    """Each as `write_whole` does."""
+    """Each as `write_whole` does; one that cannot be written holds up none of the others."""
     made: set[Path] = set()
+    failed: ConfigError | None = None
     for path, content in zip(paths, contents, strict=True):
         try:
             if path.parent not in made:
@@ -237,7 +262,13 @@ def write_all(paths: Sequence[Path], contents: Sequence[bytes]) -> None:
                 made.add(path.parent)
             _replace(path, content)
         except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}", hint="choose a directory with --output DIR") from error
+            failed = failed or _unwritten(path, error)
+    if failed is not None:
+        raise failed
+
+
+def _unwritten(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path}: {error.strerror}", hint="choose a directory with --output DIR")
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -135,6 +135,9 @@ def _sign(daemon: Client, act: Act, parts: Iterator[list[Hashed]]) -> Iterator[d
     with ThreadPoolExecutor(1) as writer:
         writing: Future[list[dict[str, Any]]] | None = None
         for part in parts:
+            suffix = ".tlog-proof" if daemon.key(act.line).mode is Mode.PROOF else ".sig"
+            targets = [files.answer_path(item.path, suffix, act.output) for item in part]
+            files.check_room(targets)
             answer = daemon.sign_batch(
                 b"".join([item.digest for item in part]),
                 act.algorithm,
@@ -144,17 +147,15 @@ def _sign(daemon: Client, act: Act, parts: Iterator[list[Hashed]]) -> Iterator[d
                 grant_id=act.grant,
                 security_version=act.security_version,
             )
-            suffix = ".tlog-proof" if daemon.key(act.line).mode is Mode.PROOF else ".sig"
             if writing is not None:
                 yield from writing.result()
-            writing = writer.submit(_write, act, suffix, part, answer)
+            writing = writer.submit(_write, act, part, targets, answer)
         if writing is not None:
             yield from writing.result()
 
 
-def _write(act: Act, suffix: str, part: list[Hashed], answer: SignedBatch) -> list[dict[str, Any]]:
+def _write(act: Act, part: list[Hashed], targets: list[Path], answer: SignedBatch) -> list[dict[str, Any]]:
     """Each answer beside its file."""
-    targets = [files.answer_path(item.path, suffix, act.output) for item in part]
     files.write_all(targets, answer.documents)
     label = act.algorithm.label
     return [

@@ -74,6 +74,17 @@ def test_two_writers_with_one_number_do_not_meet(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_answer_that_cannot_be_written_costs_no_other(tmp_path: Path) -> None:
+    """What is in the way of one is named; all the others are there, for they are signed and come only once."""
+    paths = [tmp_path / f"{name}.tlog-proof" for name in "abc"]
+    paths[1].mkdir()
+    with pytest.raises(ConfigError, match=r"b\.tlog-proof"):
+        files.write_all(paths, [b"1", b"2", b"3"])
+
+    assert [path.is_file() for path in paths] == [True, False, True]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_half_written_answer_is_nobody_s_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who signs the same folder at that moment finds its files, and not what we are writing."""
     (tmp_path / "a").write_bytes(b"")

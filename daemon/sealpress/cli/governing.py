@@ -46,13 +46,13 @@ def tell_change(change: Any, *, as_json: bool) -> None:
     if as_json:
         emit(plain(change))
         return
-    say(f"{change.kind}: {printable(change.summary)}")
+    say(printable(f"{change.kind}: {change.summary}"))
     if change.missing:
         say(f"  still missing: {printable(change.missing)}")
     if change.grant_id:
-        say(f"  grant {change.grant_id}")
+        say(printable(f"  grant {change.grant_id}"))
     how = f": sealpress approve {change.change_id} --key KEY" if change.state == "in_review" else ""
-    say(f"change {change.change_id} is {change.state}{how}")
+    say(printable(f"change {change.change_id} is {change.state}{how}"))
 
 
 def plain(message: Any) -> Any:

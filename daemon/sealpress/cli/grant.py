@@ -130,9 +130,10 @@ def _tell(grant: Any, *, as_json: bool) -> None:
         emit(plain(grant))
         return
     if grant.grant_id:
-        say(f"grant {grant.grant_id} on {grant.key}: {grant.state}, {grant.uses} of {grant.max_uses} uses")
+        words = f"grant {grant.grant_id} on {grant.key}: {grant.state}, {grant.uses} of {grant.max_uses} uses"
     else:
-        say(f"change {grant.change_id} on {grant.key}: {grant.state}")
+        words = f"change {grant.change_id} on {grant.key}: {grant.state}"
+    say(printable(words))
     if grant.missing:
         say(f"  still missing: {printable(grant.missing)}")
     if grant.manifest_sha256:

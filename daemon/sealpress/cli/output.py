@@ -74,11 +74,12 @@ def fail(error: SealpressError, *, as_json: bool, code: int | None = None) -> No
     """Say what is wrong and what to do; leave with the exit code of the error."""
     event_id = error.event_id if isinstance(error, Refusal) else ""
     if as_json:
-        body = {"reason": error.reason, "message": error.message, "hint": error.hint}
+        message = error.message.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        body = {"reason": error.reason, "message": message, "hint": error.hint}
         emit({"error": body | ({"event_id": event_id} if event_id else {})})
     tail = f" ({error.hint})" if error.hint else ""
     recorded = f" [recorded as {event_id}]" if event_id else ""
-    sys.stderr.write(f"sealpress: {error.reason}: {printable(error.message + tail + recorded)}\n")
+    sys.stderr.write(f"sealpress: {printable(f'{error.reason}: {error.message}{tail}{recorded}')}\n")
     raise typer.Exit(exit_code(error) if code is None else code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+from sealpress.cli import grant
 from sealpress.cli.app import build
+from sealpress.cli.governing import tell_change
+from sealpress.cli.output import fail
 from sealpress.client.control import ControlClient
+from sealpress.errors import Busy
+from sealpress.v1 import governance_pb2, grant_pb2
 from sealpress.wiring.certificates import make_authority, write_authority
 
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -72,6 +79,15 @@ def client(tmp_path: Path) -> Path:
 def test_an_argument_that_is_no_text_is_refused(client: Path, command: tuple[str, ...]) -> None:
     """Names of lines, logs and events travel as UTF-8: other bytes are wrong usage."""
     assert refused(ran(*command, os.fsdecode(b"\xff"), "--client", client), "USAGE", 2)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_a_file_whose_name_is_no_text_is_named(client: Path, arguments: tuple[str, ...]) -> None:
+    """Its bytes that are no UTF-8 are shown as such, on the line and in the document."""
+    result = ran("sign", os.fsdecode(b"missing\xff"), "--client", client, *arguments)
+
+    assert refused(result, "CONFIG", 2)
+    assert not arguments or json.loads(result.stdout)["error"]["message"] == r"missing\xff: no such file"
 
 
 @pytest.mark.parametrize("number", [-1, 1 << 64])
@@ -177,3 +193,22 @@ def test_nobody_is_told_of_a_line_that_is_not_there(
     monkeypatch.setattr(ControlClient, "who_can_sign", lambda *_: [])
 
     assert refused(ran("access", "who", *asked, "--client", client, *arguments), "NO_SUCH_LINE", 1)
+
+
+def test_a_refusal_is_one_line_whoever_words_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Reason and text of a daemon are shown and not obeyed: it moves no cursor, and adds no line of its own."""
+    with pytest.raises(typer.Exit):
+        fail(Busy("a\x1b[2K", reason="FULL\nsealpress: good"), as_json=False)
+
+    assert capsys.readouterr().err == "sealpress: FULL\\nsealpress: good: a\\x1b[2K\n"
+
+
+def test_a_grant_and_a_change_say_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same of what a daemon calls them: one line for each that it tells."""
+    odd = "a\n\x1b[2K"
+    grant._tell(grant_pb2.Grant(grant_id=odd, key=odd, state=odd), as_json=False)
+    grant._tell(grant_pb2.Grant(change_id=odd, key=odd, state=odd), as_json=False)
+    tell_change(governance_pb2.Change(change_id=odd, kind=odd, state=odd, grant_id=odd), as_json=False)
+    told = capsys.readouterr().out
+
+    assert (len(told.splitlines()), "\x1b" in told) == (5, False)

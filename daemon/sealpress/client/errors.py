@@ -32,6 +32,8 @@ NOT_REACHED = (
 
 # what gRPC says of calls for which it had no connection; all else ends one that was there, be it at its first call
 NEVER_THERE = ("failed to connect to all addresses", "connections to all backends failing")
+# what gRPC says of a message or metadata that is too large for one of both sides: it will be so the next time, too
+TOO_LARGE = ("message larger than max", "exceeds hard limit")
 CLOSED_EARLY = "handshake read failed"  # and not the handshake: a certificate is refused with an alert, or behind it
 
 _BY_CODE: dict[grpc.StatusCode, type[errors.Refusal]] = {
@@ -70,6 +72,12 @@ def from_rpc(error: grpc.RpcError, *, connected: bool) -> errors.SealpressError:
         details = error.details() or ""
         there = not details.lower().startswith(NEVER_THERE)  # a call that was on it: the handshake was long over
         return _transport(details, connected=connected or there)
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and any(
+        words in (error.details() or "") for words in TOO_LARGE
+    ):
+        return errors.Malformed(
+            error.details() or "", reason="TOO_LARGE", hint="ask for fewer at once, or with shorter names and texts"
+        )
     return _BY_CODE.get(error.code(), errors.Internal)(error.details() or error.code().name)
 
 

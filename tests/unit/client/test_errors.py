@@ -7,7 +7,7 @@ import pytest
 from grpc.aio import AioRpcError, Metadata
 
 from sealpress.client.errors import from_rpc, retry_wait_ms
-from sealpress.errors import Internal, TransportError
+from sealpress.errors import Internal, Malformed, TransportError
 
 
 def broken(code: grpc.StatusCode, details: str) -> AioRpcError:
@@ -44,6 +44,30 @@ def test_any_other_internal_error_is_final() -> None:
 
     assert isinstance(found, Internal)
     assert retry_wait_ms(found, 0) is None
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        "SERVER: Received message larger than max (32043 vs. 4000)",
+        "CLIENT: Sent message larger than max (67108900 vs. 67108864)",
+        "Stream removed (CLIENT: Received message larger than max (5028 vs. 4000))",
+        "Stream removed (received metadata size exceeds hard limit (value length 100000 vs. 16384))",
+    ],
+)
+def test_what_is_too_large_is_not_sent_again(details: str) -> None:
+    """No queue is full that will be emptier later: TOO_LARGE, at once, and what to do about it."""
+    found = from_rpc(broken(grpc.StatusCode.RESOURCE_EXHAUSTED, details), connected=True)
+
+    assert (type(found), found.reason) == (Malformed, "TOO_LARGE")
+    assert retry_wait_ms(found, 0) is None
+
+
+def test_a_daemon_that_has_too_many_calls_is_asked_again() -> None:
+    """The last guard of the listener, which passes."""
+    found = from_rpc(broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"), connected=True)
+
+    assert retry_wait_ms(found, 0) is not None
 
 
 LAST = "failed to connect to all addresses; last error: "

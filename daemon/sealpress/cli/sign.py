@@ -98,7 +98,7 @@ def _algorithm(daemon: Client, line: str, given: list[Hashed]) -> DigestAlgorith
     if chosen:
         return chosen.pop()
     try:
-        return daemon.key(line).algorithms[0]
+        return next(iter(daemon.key(line).algorithms), DigestAlgorithm.SHA256)
     except NotPermitted:
         return DigestAlgorithm.SHA256  # we may not even look; asking to sign is what gets recorded
 

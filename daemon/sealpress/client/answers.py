@@ -75,8 +75,13 @@ class SignedBatch:
 
 
 def line_info(key: types_pb2.Key) -> LineInfo:
-    """From the wire."""
-    mode = Mode(key.mode)
+    """From the wire; Invalid ANSWER if it contradicts itself, or is of a kind that a later release may know."""
+    try:
+        mode, format_ = Mode(key.mode), Format(key.format)
+        algorithms = tuple(DigestAlgorithm(number) for number in key.algorithms)
+    except ValueError as error:
+        hint = "the daemon may be of a later release than this client"
+        raise Invalid(f"the server's listing of {key.line}: {error}", reason="ANSWER", hint=hint) from None
     policy = None
     if mode is Mode.PROOF:
         policy = parse_policy(trust_text(key.log_vkey, key.vkey).encode())
@@ -85,13 +90,13 @@ def line_info(key: types_pb2.Key) -> LineInfo:
     return LineInfo(
         key.line,
         mode,
-        Format(key.format),
+        format_,
         getattr(key, "class"),
         key.state,
         key.key_id,
         key.spki,
         key.vkey,
-        tuple(DigestAlgorithm(number) for number in key.algorithms),
+        algorithms,
         key.log_name,
         key.log_vkey,
         policy,

@@ -15,7 +15,7 @@ from typing import Any, Self
 import grpc
 
 from sealpress.client.config import ClientConfig
-from sealpress.client.errors import UNREACHED_MAX, from_rpc, retry_wait_ms
+from sealpress.client.errors import RETRY_MS_MAX, UNREACHED_MAX, from_rpc, retry_wait_ms
 from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials
 from sealpress.client.token import TokenFile
 from sealpress.errors import ConfigError, SealpressError
@@ -426,7 +426,7 @@ class ControlClient:
                 if found.reason not in ENDED:
                     attempt = self._knock(found, attempt, AWAY_MAX if self._connected else UNREACHED_MAX)
                     continue
-                pause_s = getattr(found, "retry_after_ms", 0) / 1_000
+                pause_s = min(getattr(found, "retry_after_ms", 0), RETRY_MS_MAX) / 1_000
             time.sleep(pause_s)
 
     def _knock(self, found: SealpressError, attempt: int, attempts_max: int) -> int:

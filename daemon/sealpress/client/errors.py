@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -54,7 +55,7 @@ def from_rpc(error: grpc.RpcError, *, connected: bool) -> errors.SealpressError:
     status = None
     try:
         status = rpc_status.from_call(error)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, DecodeError):
         status = None
     if status is not None:
         found = from_details(error.code(), status.message, status.details)
@@ -85,13 +86,16 @@ def from_details(code: grpc.StatusCode, message: str, details: Any) -> errors.Re
     """From the Any list of a google.rpc.Status; None without our ErrorInfo."""
     info, delay = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     ours, wait_ms = False, 0
-    for detail in details:
-        if detail.Is(info.DESCRIPTOR):
-            detail.Unpack(info)
-            ours = info.domain == DOMAIN
-        elif detail.Is(delay.DESCRIPTOR):
-            detail.Unpack(delay)
-            wait_ms = delay.retry_delay.seconds * 1000 + delay.retry_delay.nanos // 1_000_000
+    try:
+        for detail in details:
+            if detail.Is(info.DESCRIPTOR):
+                detail.Unpack(info)
+                ours = info.domain == DOMAIN
+            elif detail.Is(delay.DESCRIPTOR):
+                detail.Unpack(delay)
+                wait_ms = max(0, delay.retry_delay.seconds * 1000 + delay.retry_delay.nanos // 1_000_000)
+    except DecodeError:
+        return None
     if not ours:
         return None
     kind = _BY_CODE.get(code, errors.Internal)

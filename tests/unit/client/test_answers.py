@@ -65,3 +65,14 @@ def test_the_anti_rollback_counter_is_the_one_that_was_asked_for(ask: Any) -> No
         with pytest.raises(Invalid, match="security version") as caught:
             checked(other)
         assert caught.value.reason == "ANSWER"
+
+
+@pytest.mark.parametrize("change", [{"mode": "later"}, {"format": "later"}, {"algorithms": [99]}])
+def test_a_listing_of_a_later_release_is_no_crash(change: dict[str, Any]) -> None:
+    """A mode, format or algorithm that we do not know: said by name of the line, and that it may be us."""
+    key = listing(World.make())
+    key.MergeFrom(types_pb2.Key(**change))
+
+    with pytest.raises(Invalid, match=key.line) as caught:
+        line_info(key)
+    assert (caught.value.reason, "later release" in caught.value.hint) == ("ANSWER", True)

@@ -181,6 +181,24 @@ def test_a_grant_is_watched_across_a_stop_of_the_daemon() -> None:
     assert told == ["in_review", "expired"]
 
 
+def test_no_daemon_says_to_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever watches asks again after a few seconds at most, whatever delay an end of a stream comes with."""
+    paused: list[float] = []
+    monkeypatch.setattr(control.time, "sleep", paused.append)
+    ends = iter(["STREAM_ENDED", ""])
+
+    def watch(request: Any, context: Any) -> Iterator[grant_pb2.WatchGrantResponse]:
+        if reason := next(ends):
+            rich = status.to_status(Unavailable("it ends", reason=reason, retry_after_ms=1 << 50))
+            context.set_trailing_metadata(((status.DETAILS_KEY, rich.SerializeToString()),))
+            context.abort(grpc.StatusCode.UNAVAILABLE, rich.message)
+        yield grant_pb2.WatchGrantResponse(grant=grant_pb2.Grant(state="expired"))
+
+    with served("GrantService", "WatchGrant", watch) as client:
+        assert [grant.state for grant in client.watch_grant("g")] == ["expired"]
+    assert paused == [5.0]
+
+
 def test_what_waits_is_watched_for_as_long_as_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever stays is told each change once, however often the daemon ends its stream."""
     monkeypatch.setattr(control, "PAUSE_S", 0.0)

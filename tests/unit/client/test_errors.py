@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc.aio import AioRpcError, Metadata
 
-from sealpress.client.errors import from_rpc, retry_wait_ms
-from sealpress.errors import Internal, Malformed, TransportError
+from sealpress.client.errors import from_details, from_rpc, retry_wait_ms
+from sealpress.errors import Internal, Malformed, TransportError, Unavailable
 
 
 def broken(code: grpc.StatusCode, details: str) -> AioRpcError:
@@ -68,6 +70,31 @@ def test_a_daemon_that_has_too_many_calls_is_asked_again() -> None:
     found = from_rpc(broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"), connected=True)
 
     assert retry_wait_ms(found, 0) is not None
+
+
+GARBAGE = any_pb2.Any(type_url="type.googleapis.com/google.rpc.ErrorInfo", value=b"\xff")
+
+
+@pytest.mark.parametrize(
+    "details", [b"\xff", status_pb2.Status(code=3, message="no", details=[GARBAGE]).SerializeToString()]
+)
+def test_details_that_cannot_be_read_are_left_aside(details: bytes) -> None:
+    """Whoever answers may send anything there: the status alone says what to do then."""
+    trailing = Metadata(("grpc-status-details-bin", details))
+    found = from_rpc(AioRpcError(grpc.StatusCode.INVALID_ARGUMENT, Metadata(), trailing, "no"), connected=True)
+
+    assert (type(found), found.message) == (Malformed, "no")
+
+
+def test_no_delay_is_below_zero() -> None:
+    """Nobody can wait so long: asked again at once."""
+    status = status_pb2.Status()
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="STREAM_ENDED", domain="sealpress"))
+    status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=-5)))
+    found = from_details(grpc.StatusCode.UNAVAILABLE, "", status.details)
+
+    assert isinstance(found, Unavailable)
+    assert found.retry_after_ms == 0
 
 
 LAST = "failed to connect to all addresses; last error: "

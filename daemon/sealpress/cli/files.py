@@ -69,8 +69,16 @@ def _below(top: Path) -> Iterator[Path]:
             raise ConfigError(f"{folder}: {error.strerror}", hint="give directories that can be read") from error
         folders.extend(entry.path for entry in reversed(inside) if entry.is_dir(follow_symlinks=False))
         for entry in inside:
-            if not entry.name.endswith(ANSWERS) and entry.is_file():
+            if not entry.name.endswith(ANSWERS) and _is_file(entry):
                 yield Path(entry.path)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """A link that leads nowhere, or to itself, is none; what cannot be looked at may be one: hashing says why."""
+    try:
+        return entry.is_file()
+    except OSError as error:
+        return error.errno != errno.ELOOP
 
 
 class Hashing:

@@ -40,6 +40,23 @@ def test_a_list_of_sha256sum_is_read_as_it_was_written(tmp_path: Path) -> None:
     ]
 
 
+def test_a_link_that_leads_nowhere_is_no_file(tmp_path: Path) -> None:
+    """Missing target, or a circle, as an archive can bring one: the files beside it are found all the same."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "nowhere").symlink_to("missing")
+    (tmp_path / "circle").symlink_to("circle")
+
+    assert files.meant([tmp_path]) == [tmp_path / "file", tmp_path / "link"]
+
+
+def test_a_link_that_cannot_be_followed_is_looked_at_again(tmp_path: Path) -> None:
+    """Who signs or verifies a folder hears of what is closed to him there: hashing says why, by the link's name."""
+    (tmp_path / "link").symlink_to("x" * 300)
+
+    assert files.meant([tmp_path]) == [tmp_path / "link"]
+
+
 @pytest.mark.parametrize("name", [".", "/", "..", "in/..", "a\0b"])
 def test_a_list_names_files(tmp_path: Path, name: str) -> None:
     """What can have no answer beside it is a wrong line, said before anything is signed, and not a crash after it."""

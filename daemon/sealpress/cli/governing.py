@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sealpress.cli import output
 from sealpress.cli.output import emit, printable, reporting, say
 from sealpress.client import load_client
 from sealpress.client.control import ControlClient
@@ -89,7 +90,7 @@ def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
 
 def day(seconds: int) -> str:
     """A date; `-` for none."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}" if seconds else "-"
+    return output.moment(seconds, "%Y-%m-%d") if seconds else "-"
 
 
 def moment(text: str) -> int:

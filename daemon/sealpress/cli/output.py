@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -68,6 +69,14 @@ def exit_code(error: SealpressError) -> int:
 def printable(text: str) -> str:
     """One line without control characters, whoever wrote the text."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def moment(seconds: int, form: str) -> str:
+    """Unix seconds in a form of strftime; as they are where no calendar goes, since whoever signs states any time."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime(form)
+    except (ValueError, OverflowError, OSError):
+        return f"second {seconds} since 1970"
 
 
 def fail(error: SealpressError, *, as_json: bool, code: int | None = None) -> NoReturn:

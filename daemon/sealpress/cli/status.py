@@ -5,7 +5,6 @@ Guarantees: exit 0 only if every slot is up and every line ready. Does not: read
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -13,7 +12,7 @@ from google.protobuf.json_format import MessageToDict
 from rich import box
 from rich.table import Table
 
-from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, console, emit, reporting
+from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, console, emit, moment, reporting
 from sealpress.client import Client, load_client
 
 
@@ -42,9 +41,9 @@ def _table(*columns: str) -> Table:
 
 def _tell(found: Any) -> None:
     terminal = console()
-    end = datetime.fromtimestamp(found.certificate_not_after, UTC)
+    end = moment(found.certificate_not_after, "%F")
     terminal.print(f"{found.node}: sealpress {found.version}, signer {'up' if found.signer_up else 'DOWN'}, "
-                  f"certificate until {end:%F}")  # fmt: skip
+                  f"certificate until {end}")  # fmt: skip
     slots = _table("slot", "up", "breaker", "sessions", "operations", "each ms", "waiting", "restarts", "opened", "why")
     for slot in found.slots:
         counts = (slot.waiting, slot.restarts, slot.opened)

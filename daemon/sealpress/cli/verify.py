@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ import typer
 
 from sealpress.cli import files
 from sealpress.cli.files import TICK_S
-from sealpress.cli.output import REFUSED, USAGE, JsonFlag, emit, fail, printable, reporting, say
+from sealpress.cli.output import REFUSED, USAGE, JsonFlag, emit, fail, moment, printable, reporting, say
 from sealpress.core.files import FileDigests
 from sealpress.errors import ConfigError, Invalid
 from sealpress.values import DigestAlgorithm, Format
@@ -227,8 +226,8 @@ def _tell(results: Iterable[dict[str, Any]]) -> int:
             continue
         good += 1
         if "line" in result:
-            sealed = datetime.fromtimestamp(result["sealed_time"], UTC)
-            say(f"ok      {printable(result['path'])}: {result['line']} leaf {result['leaf_index']}, {sealed:%FT%TZ}")
+            sealed = moment(result["sealed_time"], "%FT%TZ")
+            say(f"ok      {printable(result['path'])}: {result['line']} leaf {result['leaf_index']}, {sealed}")
         else:
             say(f"ok      {printable(result['path'])}: {result['format']}")
     say(f"{good} verified, {bad} failed")

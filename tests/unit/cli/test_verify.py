@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kit.fabricate import World
+from kit.fabricate import TIME, World
 from sealpress.cli import verify
 from sealpress.cli.app import build
 
@@ -45,7 +46,7 @@ def trust(tmp_path: Path) -> Path:
 def judged(*arguments: str | Path, code: int = 1) -> str:
     """What `sealpress verify` prints."""
     done = CliRunner().invoke(build("verify"), ["verify", *map(str, arguments)])
-    assert (done.exit_code, type(done.exception)) == (code, SystemExit)
+    assert (done.exit_code, type(done.exception)) == (code, SystemExit if code else type(None))
     return done.stdout
 
 
@@ -80,3 +81,18 @@ def test_an_answer_that_never_comes_is_not_waited_for(trust: Path, tmp_path: Pat
     os.mkfifo(tmp_path / "file.tlog-proof")
 
     assert "NO_ANSWER" in judged("--trust", trust, tmp_path / "file")
+
+
+def test_a_time_of_no_calendar_costs_no_verdict(tmp_path: Path) -> None:
+    """A line's key states any time of 64 bits: the file has its verdict, and so have those after it."""
+    world = World.make()
+    (tmp_path / "trust.policy").write_text(world.policy)
+    for name, time in (("a", (1 << 64) - 1), ("b", 1 << 40), ("c", TIME)):
+        (tmp_path / name).write_text(name)
+        proof = world.prove(hashlib.sha256(name.encode()).digest(), time=time)
+        (tmp_path / f"{name}.tlog-proof").write_bytes(proof.write())
+    told = judged("--trust", tmp_path / "trust.policy", *(tmp_path / name for name in "abc"), code=0)
+
+    assert [line.rpartition(", ")[2] for line in told.splitlines()] == [
+        "second 18446744073709551615 since 1970", "second 1099511627776 since 1970", "2025-11-23T12:13:20Z", "0 failed"
+    ]  # fmt: skip

@@ -12,7 +12,7 @@ import typer
 
 from sealpress.cli import files
 from sealpress.cli.governing import Reason, Ticket, connected, plain
-from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, emit, printable, say
+from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, Paths, emit, printable, say
 from sealpress.client.control import ControlClient, Item
 from sealpress.errors import ConfigError
 from sealpress.values import DigestAlgorithm
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def request(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Files, or directories with all below.")] = None,
+    paths: Paths = None,
     line: Annotated[str, typer.Option("--key", help="Line; default: `line` of client.toml")] = "",
     release: Annotated[str, typer.Option("--release", help="What the release is called.")] = "",
     version: Annotated[str, typer.Option("--version", help="Of all artifacts.")] = "",

@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 WIDTH = 400  # of a table in a file or a pipe
 GOOD, REFUSED, USAGE, DAMAGED, CANNOT_START = range(5)
 
+
+def _path(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("an empty path; a variable that is not set?")  # and not the folder where we are
+    return Path(text)
+
+
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Files, or directories with all below.", parser=_path),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 ClientFile = Annotated[
     Path | None, typer.Option("--client", envvar="SEALPRESS_CLIENT", help="client.toml", show_default=False)

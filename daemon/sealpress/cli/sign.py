@@ -22,7 +22,7 @@ import typer
 
 from sealpress.cli import files
 from sealpress.cli.files import Hashed, Hashing
-from sealpress.cli.output import ClientFile, JsonFlag, emit, printable, reporting, say
+from sealpress.cli.output import ClientFile, JsonFlag, Paths, emit, printable, reporting, say
 from sealpress.errors import ConfigError, NotPermitted
 from sealpress.values import DigestAlgorithm, Mode
 
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
 
 def sign(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Files, or directories with all below.")] = None,
+    paths: Paths = None,
     client: ClientFile = None,
     key: Annotated[str | None, typer.Option("--key", help="Line to sign with; default: `line` of client.toml")] = None,
     output: Annotated[Path | None, typer.Option("--output", help="Write answers below this directory.")] = None,

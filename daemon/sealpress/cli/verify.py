@@ -15,7 +15,7 @@ import typer
 
 from sealpress.cli import files
 from sealpress.cli.files import TICK_S
-from sealpress.cli.output import REFUSED, USAGE, JsonFlag, emit, fail, moment, printable, reporting, say
+from sealpress.cli.output import REFUSED, USAGE, JsonFlag, Paths, emit, fail, moment, printable, reporting, say
 from sealpress.core.files import FileDigests
 from sealpress.errors import ConfigError, Invalid
 from sealpress.values import DigestAlgorithm, Format
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Files, or directories with all below.")] = None,
+    paths: Paths = None,
     trust: Annotated[Path | None, typer.Option("--trust", help="C2SP tlog-policy of the line.")] = None,
     limits: Annotated[Path | None, typer.Option("--limits", help="not_after, void, min_security_version.")] = None,
     public_key: Annotated[Path | None, typer.Option("--public-key", help="PEM, for raw signatures.")] = None,

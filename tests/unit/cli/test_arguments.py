@@ -63,6 +63,17 @@ def test_a_path_that_cannot_be_looked_at_is_named(tmp_path: Path, command: tuple
     assert refused(ran(*command, tmp_path / "nothing"), "CONFIG", 2)
 
 
+@pytest.mark.parametrize(
+    "command", [("sign", "--dry-run"), ("verify", "--trust", "policy"), ("grant", "request", "--release", "r")]
+)
+def test_an_empty_path_is_not_the_folder_we_are_in(command: tuple[str, ...]) -> None:
+    """`sealpress sign "$FILE"` in a script that forgot to set it: wrong usage, instead of everything below here."""
+    result = ran(*command, "")
+
+    assert (result.exit_code, type(result.exception)) == (2, SystemExit)
+    assert "an empty path" in result.stderr
+
+
 @pytest.fixture
 def client(tmp_path: Path) -> Path:
     """A client.toml with which a request can be made, and nobody be reached."""

@@ -280,7 +280,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: {error.strerror}", hint="give the configuration with --config FILE") from error
     try:
         return msgspec.toml.decode(text, type=Config)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}", hint="every key is listed in sealpress/config.py") from error
 
 

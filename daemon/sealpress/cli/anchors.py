@@ -71,7 +71,7 @@ def make(
     with reporting(as_json=as_json):
         try:
             found = msgspec.toml.decode(read(draft, "draft"), type=_Draft)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{draft}: {error}", hint="fields as in sealpress/cli/anchors.py") from None
         document = _document(found, draft.parent)
         anchoring.parse(document)

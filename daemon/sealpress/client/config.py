@@ -48,7 +48,7 @@ def load_client(path: Path | None = None) -> ClientConfig:
         found = msgspec.toml.decode(read_whole(path), type=ClientConfig)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=HINT) from error
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path}: {error}", hint="keys: signing, control, audit, ca, cert, key, line, token"
         ) from error

@@ -200,7 +200,7 @@ def decode_policy(body: bytes, name: str = "policy.toml") -> PolicyFile:
         raise ConfigError(f"{name}: larger than {POLICY_BYTES_MAX} bytes", reason="POLICY", hint=HINT)
     try:
         return msgspec.toml.decode(body, type=PolicyFile)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{name}: {error}", reason="POLICY", hint=HINT) from error
 
 

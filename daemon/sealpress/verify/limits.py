@@ -62,5 +62,5 @@ def load_limits(path: Path) -> Limits:
         raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
     try:
         return msgspec.toml.decode(body, type=Limits)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}", hint="keys: schema, not_after, min_security_version, [[void]]") from error

@@ -15,6 +15,7 @@ verifier ignores URLs).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ POLICY_BYTES_MAX = 64 << 10
 WITNESSES_MAX = 14  # a checkpoint has 16 signature lines at most: of its log, a line, and these
 LINE = "line"
 NONE = "none"
+_COUNT = re.compile(r"[1-9][0-9]?", re.ASCII)
 
 P = TypeVar("P")
 
@@ -196,7 +198,7 @@ class _Reader:
         if len(set(members)) != len(members):
             raise Invalid("a member stands twice in the group")
         known = {"any": 1, "all": len(members)}
-        count = known.get(threshold) or (int(threshold) if threshold.isascii() and threshold.isdecimal() else 0)
+        count = known.get(threshold) or (int(threshold) if _COUNT.fullmatch(threshold) else 0)
         if not 1 <= count <= len(members):
             raise Invalid(f"the threshold is any, all, or 1 to {len(members)}")
         self.groups[name] = Group(count, members)

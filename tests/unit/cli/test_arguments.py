@@ -14,6 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from kit.fabricate import World
 from sealpress.cli import grant
 from sealpress.cli.app import build
 from sealpress.cli.governing import tell_change
@@ -46,12 +47,18 @@ def refused(result: Any, reason: str, code: int) -> bool:
         (("signer", "--config"), 4),
         (("hsm", "check", "--config"), 2),
         (("anchors", "make"), 2),
+        (("verify", ".", "--trust", "trust.policy", "--limits"), 2),
     ],
 )
-def test_a_configuration_that_is_no_text_is_named(tmp_path: Path, command: tuple[str, ...], code: int) -> None:
-    """Bytes that are no UTF-8 are a wrong file: at start exit 4, so that no supervisor tries again for ever."""
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"schema = " + b"9" * 5_000, b"schema = " + b"[" * 5_000])
+def test_a_configuration_that_cannot_be_read_is_named(
+    tmp_path: Path, command: tuple[str, ...], code: int, body: bytes
+) -> None:
+    """No UTF-8, no number, no depth that TOML has: a wrong file, and exit 4 where a supervisor would start it again."""
     path = tmp_path / "wrong.toml"
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(body)
+    (tmp_path / "trust.policy").write_text(World.make().policy)
+    command = tuple(str(tmp_path / word) if word == "trust.policy" else word for word in command)
 
     assert refused(ran(*command, path), "CONFIG", code)
 

@@ -126,6 +126,8 @@ WRONG = {
     "no schema": ("", "schema"),
     "another schema": ("schema = 2", "schema"),
     "not TOML": ("schema = ", "policy.toml"),
+    "a number without end": ("schema = " + "9" * 5_000, "policy.toml"),
+    "brackets without end": ("schema = " + "[" * 5_000, "policy.toml"),
     "not UTF-8": ("schema = 1\n#\udcff", "policy.toml"),
     "unknown key": (LOW + "surprise = 1\n", "surprise"),
     "unknown key of a rule": (LOW + RULE + 'identities = ["uri:a"]\nallow = 1\n', "allow"),

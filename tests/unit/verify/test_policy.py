@@ -84,6 +84,8 @@ def wrong(world: World) -> dict[str, str]:
         "undefined member": log + line + "group g any line nobody\nquorum g\n",
         "threshold 0": log + line + "group g 0 line\nquorum g\n",
         "threshold too high": log + line + "group g 2 line\nquorum g\n",
+        "threshold without end": log + line + f"group g {'9' * 5_000} line\nquorum g\n",
+        "threshold of two spellings": log + line + "group g 01 line\nquorum g\n",
         "a name twice": log + line + f"witness line {other.vkey}\nquorum line\n",
         "a key twice": log + line + f"witness again {world.line.vkey}\nquorum line\n",
         "two lines": log + line + f"witness second {other.vkey}\nquorum line\n",

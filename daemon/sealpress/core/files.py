@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import threading
 from collections.abc import Sequence
 from types import TracebackType
@@ -21,13 +22,28 @@ UNFINISHED = errno.EINPROGRESS
 CHANGED = errno.ESTALE  # while it was read
 NO_FILE = (errno.EISDIR, errno.ENOTSUP)  # a directory; a fifo, socket or device
 _WORKERS_MAX = 256
+_OPEN_MAX = 32  # files that a thread has open: SP_LANES_MAX
+
+
+def _usual_workers(count: int) -> int:
+    """One for each processor; where many have more files than that, so many that they open a quarter of what we may.
+
+    The rest is for who hashes the next part meanwhile, and for connections.
+    """
+    processors, (soft, _) = len(os.sched_getaffinity(0)), resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or count <= soft // 4:
+        return processors
+    return max(1, min(processors, soft // 4 // _OPEN_MAX))
 
 
 class FileDigests:
     """Begins at once. Use as a context manager: leaving it stops what still runs."""
 
     def __init__(self, algorithm: int, paths: Sequence[str | os.PathLike[str]], workers: int | None = None) -> None:
-        """`workers` threads hash, default: one for each processor. Nothing is raised for a file: see `error`."""
+        """`workers` threads hash, default: one for each processor, as far as files may be open.
+
+        Nothing is raised for a file: see `error`.
+        """
         self.paths = paths
         self._size = digest_size(algorithm)
         joined = b"".join([os.fsencode(path) + b"\0" for path in paths])
@@ -38,7 +54,7 @@ class FileDigests:
         )
         self._digests, self._sizes, self._errors = self._columns
         self._joined = ffi.from_buffer("char[]", joined)
-        threads = min(workers or len(os.sched_getaffinity(0)), _WORKERS_MAX) if paths else 1
+        threads = min(workers or _usual_workers(len(paths)), _WORKERS_MAX) if paths else 1
         slot = ffi.new("sp_files **")
         check(lib.sp_files_new(algorithm, len(paths), self._joined, len(joined), threads, *self._columns, slot))
         self._files = ffi.gc(slot[0], lib.sp_files_free)

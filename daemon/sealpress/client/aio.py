@@ -42,6 +42,7 @@ MESSAGE_BYTES_MAX = 64 << 20
 CHUNK_BYTES = 1 << 20
 ATTEMPTS_MAX = 8
 TIMEOUT_S = 120.0
+DEADLINES_MAX = 3  # of one signature: longer than the 300 s in which its leaf is sealed or lapses
 FORMER_MAX = 16  # keys that a line had; the daemon tells no more
 UNNAMED = Artifact()
 T = TypeVar("T")
@@ -108,14 +109,17 @@ class AsyncClient:
         await self._channel.close()
         await self._audit_channel.close()
 
-    async def _ask(self, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
-        """One unary call with its retries."""
-        attempt = 0
+    async def _ask(self, call: Callable[..., Awaitable[Any]], request: Any, deadlines_max: int = 1) -> Any:
+        """One unary call with its retries. `deadlines_max`: how many times its time-out may pass, if it has an id."""
+        attempt = late = 0
         while True:
             try:
                 answer = await call(request, timeout=self._timeout_s, metadata=self._metadata())
             except grpc.RpcError as error:
-                attempt = await self._pause(self._error(error), attempt)
+                found = self._error(error)
+                late += found.reason == "DEADLINE"
+                if found.reason != "DEADLINE" or late >= min(deadlines_max, self._attempts_max):
+                    attempt = await self._pause(found, attempt)
                 continue
             self._connected = True
             return answer
@@ -206,7 +210,7 @@ class AsyncClient:
         identifier = request_id or uuid.uuid4().hex
         await self.key(line)  # first, for the answer may be of a key that another follows meanwhile
         request = sign_request(identifier, self._line(line), algorithm, digest, artifact, security_version, grant_id)
-        answer = _about(identifier, await self._ask(self._signing.Sign, request))
+        answer = _about(identifier, await self._ask(self._signing.Sign, request, DEADLINES_MAX))
         about = {"algorithm": algorithm, "digest": digest, "answer": answer, "security_version": security_version}
         return await self._checked(line, partial(check_answer, **about))
 
@@ -230,7 +234,7 @@ class AsyncClient:
             identifier, self._line(line), algorithm, digests, names, sizes, security_version, expand=expand,
             grant_id=grant_id,
         )  # fmt: skip
-        answer = _about(identifier, await self._ask(self._signing.SignBatch, request))
+        answer = _about(identifier, await self._ask(self._signing.SignBatch, request, DEADLINES_MAX))
         about = {"algorithm": algorithm, "digests": digests, "answer": answer, "security_version": security_version}
         return await self._checked(line, partial(check_batch, **about))
 

@@ -109,6 +109,34 @@ def test_what_answers_another_question_is_refused(ask: Any, words: str) -> None:
     assert words in error.message
 
 
+@pytest.mark.parametrize(("slow", "asked"), [(2, 3), (9, 3)])
+def test_a_signature_that_takes_long_is_waited_for(monkeypatch: pytest.MonkeyPatch, slow: int, asked: int) -> None:
+    """A slow token takes minutes for a large batch: asked for again by its id, for as long as its leaf can count."""
+    monkeypatch.setattr(aio, "check_batch", lambda *_, **__: "signed")
+    came: list[str] = []
+
+    class Slow(Confused):
+        async def SignBatch(self, request: Any, context: Any) -> pb.SignBatchResponse:  # noqa: N802
+            came.append(request.request_id)
+            if len(came) <= slow:
+                await asyncio.sleep(20)
+            return pb.SignBatchResponse(request_id=request.request_id)
+
+    async def scenario() -> Any:
+        server = grpc.aio.server()
+        signing_pb2_grpc.add_SigningServiceServicer_to_server(Slow(), server)  # type: ignore[no-untyped-call]
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with AsyncClient(ClientConfig(signing=f"127.0.0.1:{port}", ca=""), timeout_s=0.5) as client:
+            client._lines[LINE.line] = LINE
+            (found,) = await asyncio.gather(client.sign_batch(bytes(32), line=LINE.line), return_exceptions=True)
+        await server.stop(None)
+        return getattr(found, "reason", found)
+
+    assert asyncio.run(scenario()) == ("signed" if slow < asked else "DEADLINE")
+    assert (len(came), len(set(came))) == (asked, 1)
+
+
 def test_an_answer_to_a_part_of_the_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon that saw the beginning only has not signed the rest, though its signature fits the beginning."""
     monkeypatch.setattr(aio, "check_answer", lambda *_, **__: None)

@@ -39,9 +39,13 @@ class Hashed:
     size: int
 
 
-def meant(paths: Iterable[Path]) -> list[Path]:
-    """Files given, and files below directories given, without answers of ours; ConfigError for what is not there."""
-    found: list[Path] = []
+def meant(paths: Iterable[Path], *, whole: bool = False) -> list[Path]:
+    """Files given, and files below directories given, without answers of ours; ConfigError for what is not there.
+
+    `whole`: also links to directories elsewhere, which are not followed: who verifies all would take theirs for good.
+    """
+    paths, found = list(paths), list[Path]()
+    inside = [os.path.realpath(path) for path in paths] if whole else []
     for path in paths:
         try:
             mode = path.stat().st_mode
@@ -51,14 +55,14 @@ def meant(paths: Iterable[Path]) -> list[Path]:
             _, reason, hint = why_unhashed(error.errno or 0)
             raise ConfigError(f"{path}: {error.strerror}", reason=reason, hint=hint) from None
         if stat.S_ISDIR(mode):
-            found.extend(_below(path))
+            found.extend(_below(path, (lambda entry: _leads_out(entry, inside)) if whole else lambda _: False))
         else:  # also what is no regular file: hashing says so
             found.append(path)
     return list(dict.fromkeys(found))
 
 
-def _below(top: Path) -> Iterator[Path]:
-    """Regular files below a directory; links to directories are not followed."""
+def _below(top: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> Iterator[Path]:
+    """Regular files below a directory, and what else is wanted; links to directories are not followed."""
     folders = [str(top)]
     while folders:
         folder = folders.pop()
@@ -69,7 +73,7 @@ def _below(top: Path) -> Iterator[Path]:
             raise ConfigError(f"{folder}: {error.strerror}", hint="give directories that can be read") from error
         folders.extend(entry.path for entry in reversed(inside) if entry.is_dir(follow_symlinks=False))
         for entry in inside:
-            if not entry.name.endswith(ANSWERS) and _is_file(entry):
+            if (not entry.name.endswith(ANSWERS) and _is_file(entry)) or wanted(entry):
                 yield Path(entry.path)
 
 
@@ -79,6 +83,13 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError as error:
         return error.errno != errno.ELOOP
+
+
+def _leads_out(entry: os.DirEntry[str], inside: Sequence[str]) -> bool:
+    """Whether it is a link to a directory that lies in none of these, and so is not looked at by its own name."""
+    if not entry.is_symlink() or not os.path.isdir(entry.path):  # noqa: PTH112
+        return False
+    return not any(Path(os.path.realpath(entry.path)).is_relative_to(top) for top in inside)
 
 
 class Hashing:

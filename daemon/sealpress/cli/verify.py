@@ -60,7 +60,7 @@ def verify(
             raise ConfigError(
                 "give either --trust POLICY [--limits F] or --public-key PEM [--algorithm A]", reason="USAGE"
             )
-        found = files.meant(paths or [])
+        found = files.meant(paths or [], whole=True)
         if not found:
             fail(Invalid("no file to verify", reason="NO_FILE", hint="give PATH…"), as_json=as_json, code=USAGE)
         if trust is not None:

@@ -35,6 +35,46 @@ def test_a_file_is_told_before_the_next_is_judged(monkeypatch: pytest.MonkeyPatc
     assert told[-1] == "2 verified, 1 failed"
 
 
+GOOD_TREE = {"in/lib/a": "a", "in/b": "b"}
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Path:
+    """A policy, beside a folder `in` of files that are signed, and a folder `out` of one that is not."""
+    world = World.make()
+    (tmp_path / "trust.policy").write_text(world.policy)
+    for name, content in (GOOD_TREE | {"out/c": "c"}).items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        if name in GOOD_TREE:
+            proof = world.prove(hashlib.sha256(content.encode()).digest())
+            path.with_name(f"{path.name}.tlog-proof").write_bytes(proof.write())
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["link", "link.sig"])
+def test_a_folder_does_not_verify_with_what_is_behind_a_link(signed: Path, name: str) -> None:
+    """A link to a folder elsewhere is not followed, so what one reaches by it is not verified: said, and exit 1."""
+    (signed / "in" / name).symlink_to("../out")
+    told = judged("--trust", signed / "trust.policy", signed / "in", code=1)
+
+    assert [line.partition(":")[0] for line in told.splitlines() if line.startswith("FAILED")] == [
+        f"FAILED  {signed}/in/{name}"
+    ]
+
+
+def test_a_link_to_what_is_verified_anyhow_is_good(signed: Path) -> None:
+    """`lib64` beside `lib`, or a folder that is given, too: each file is looked at once, by its own name."""
+    (signed / "in" / "lib64").symlink_to("lib")
+    (signed / "in" / "lib" / "up").symlink_to(signed / "in")
+    assert judged("--trust", signed / "trust.policy", signed / "in", code=0).splitlines()[-1] == "2 verified, 0 failed"
+
+    (signed / "in" / "out").symlink_to("../out")
+    (signed / "out" / "c").unlink()
+    assert judged("--trust", signed / "trust.policy", signed / "in", signed / "out", code=0)
+
+
 @pytest.fixture
 def trust(tmp_path: Path) -> Path:
     """A policy that trusts some line."""

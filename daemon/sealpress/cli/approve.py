@@ -127,6 +127,8 @@ def _shown(daemon: ControlClient, change_id: str, note: str, artifacts: list[Pat
     """Show the change and return the statement, once it proved to be about nothing else."""
     answer = daemon.change(change_id)
     record = checked(answer.change)
+    if record.change_id != change_id:
+        raise Invalid("the daemon shows another change", reason="ANSWER", hint="sign nothing; tell auditors")
     text = daemon.statement(change_id, note)
     check_statement(record, text, note)
     matched = _matched(record, artifacts)

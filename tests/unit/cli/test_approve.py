@@ -12,7 +12,7 @@ from msgspec import structs
 
 from kit.approving import ITEMS, NOW, ROOT, make_change
 from kit.townsfolk import policy_text
-from sealpress.cli.approve import _difference, _matched, check_statement
+from sealpress.cli.approve import _difference, _matched, _shown, check_statement
 from sealpress.cli.change import checked
 from sealpress.cli.governing import plain
 from sealpress.errors import Invalid
@@ -78,6 +78,20 @@ def test_a_digest_of_another_record_is_refused() -> None:
     ):
         with pytest.raises(Invalid):
             checked(wrong)
+
+
+def test_another_change_than_the_one_that_was_named_is_not_signed() -> None:
+    """Consistent, and with the statement that goes with it: with --yes --json nobody reads which one it is."""
+    change = make_change()
+    raw = encode(change)
+    shown = SimpleNamespace(record=raw, sha256=hashlib.sha256(raw).digest(), change_id=change.change_id)
+    daemon: Any = SimpleNamespace(
+        change=lambda _: SimpleNamespace(change=shown, previous=b""), statement=lambda *_: statement(change)
+    )
+
+    assert _shown(daemon, change.change_id, "", [], quiet=True) == statement(change)
+    with pytest.raises(Invalid, match="another change"):
+        _shown(daemon, "01JD8W6Q2N0K3M7T9V5X1Z4B6D", "", [], quiet=True)
 
 
 def test_artifacts_are_hashed_again(tmp_path: Path) -> None:

@@ -163,8 +163,8 @@ def test_memory_does_not_grow_with_a_file(tmp_path: Path) -> None:
 MANY = """
 import os, resource, sys
 from sealpress.core.files import FileDigests
-os.sched_getaffinity = lambda _: range(200)
-resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))
+os.sched_getaffinity = lambda _: range(100)
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 parts = [FileDigests(1, sys.argv[1:]) for _ in range(2)]
 for part in parts:
     while not part.finished(1):
@@ -175,10 +175,10 @@ print({part.error(place) for part in parts for place in range(len(sys.argv) - 1)
 
 def test_many_processors_do_not_open_more_than_may_be_open(tmp_path: Path) -> None:
     """A large machine with the usual limit of descriptors: each file has its digest, also two parts at once."""
-    paths = [tmp_path / f"{number}" for number in range(500)]
+    paths = [tmp_path / f"{number}" for number in range(1_000)]
     for path in paths:
         with path.open("wb") as file:
-            file.truncate(4 * MIB)
+            file.truncate(2 * MIB)
     done = subprocess.run(
         [sys.executable, "-c", MANY, *map(str, paths)], capture_output=True, text=True, check=True, timeout=120
     )

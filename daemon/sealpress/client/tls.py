@@ -86,8 +86,8 @@ def check_certificate(certificate: bytes, key: bytes, now: datetime) -> None:
         )
     try:
         usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return  # an extension that our library cannot read is the server's to judge
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usage:
         raise TransportError(
             "the client certificate is not made for client authentication (extended key usage)",

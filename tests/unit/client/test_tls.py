@@ -43,6 +43,15 @@ def test_a_curve_that_nobody_has_is_named(place: Path) -> None:
     assert "cannot be read" in refused(place, cert="odd.pem")
 
 
+def test_extensions_that_cannot_be_read_are_the_server_s_to_judge(place: Path) -> None:
+    """Some CAs write what our library does not take; the server's may, and it is the one that decides."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-subj", "/CN=odd", "-keyout", place / "odd.key", "-out", place / "odd.pem"]
+    subprocess.run([*command, "-addext", "subjectAltName=DER:ff"], check=True, capture_output=True)
+
+    credentials(ClientConfig(signing="127.0.0.1:1", base=str(place), ca="ca.pem", cert="odd.pem", key="odd.key"))
+
+
 def test_a_ca_that_is_no_certificate_is_named(place: Path) -> None:
     """Otherwise the handshake fails at our own side, and the server is blamed."""
     (place / "empty.pem").write_bytes(b"")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -31,10 +32,10 @@ from sealpress.client.answers import (
 )
 from sealpress.client.config import ClientConfig
 from sealpress.client.errors import UNREACHED_MAX, from_rpc, retry_wait_ms
-from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials
+from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials, stamps
 from sealpress.client.token import TokenFile
 from sealpress.core.digests import Hasher
-from sealpress.errors import ConfigError, Invalid, Malformed, SealpressError
+from sealpress.errors import ConfigError, Invalid, Malformed, SealpressError, TransportError
 from sealpress.v1 import audit_pb2, audit_pb2_grpc, signing_pb2, signing_pb2_grpc
 from sealpress.values import Artifact, DigestAlgorithm
 
@@ -76,23 +77,42 @@ class StreamAnswer:
 
 
 class AsyncClient:
-    """One connection to each listener; use as an async context manager."""
+    """One connection to each listener; use as an async context manager.
+
+    A certificate that was replaced since is taken when a connection is refused or lost.
+    """
 
     def __init__(self, config: ClientConfig, *, attempts_max: int = ATTEMPTS_MAX, timeout_s: float = TIMEOUT_S) -> None:
         """Checks our own certificate; connects on first use. TransportError if it cannot be accepted anywhere."""
         self.config = config
         self._attempts_max = attempts_max
         self._timeout_s = timeout_s
-        trust = credentials(config)
         self._token = TokenFile(config.path(config.token)) if config.token else None
-        self._channel = grpc.aio.secure_channel(config.signing, trust, options=_OPTIONS)
-        self._signing: Any = signing_pb2_grpc.SigningServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        audit = config.audit or config.signing
-        own = audit != config.signing
-        self._audit_channel = grpc.aio.secure_channel(audit, trust, options=_OPTIONS) if own else self._channel
-        self._audit: Any = audit_pb2_grpc.AuditServiceStub(self._audit_channel)  # type: ignore[no-untyped-call]
+        self._channels: list[grpc.aio.Channel] = []
+        self._leaving: set[asyncio.Future[None]] = set()
+        self._open()
         self._connected = False
         self._lines: dict[str, LineInfo] = {}
+
+    def _open(self) -> None:
+        """Channels with our certificate as it is now; what is under way on the former ones has its time to end."""
+        self._files = stamps(self.config)
+        trust, signing, audit = credentials(self.config), self.config.signing, self.config.audit or self.config.signing
+        channels = {to: grpc.aio.secure_channel(to, trust, options=_OPTIONS) for to in (signing, audit)}
+        leaving = {asyncio.ensure_future(channel.close(self._timeout_s)) for channel in self._channels}
+        self._leaving = leaving | {one for one in self._leaving if not one.done()}
+        self._channels = list(channels.values())
+        self._signing: Any = signing_pb2_grpc.SigningServiceStub(channels[signing])  # type: ignore[no-untyped-call]
+        self._audit: Any = audit_pb2_grpc.AuditServiceStub(channels[audit])  # type: ignore[no-untyped-call]
+
+    def _renewed(self) -> bool:
+        """Whether our certificate has another in its place, with which there are channels now."""
+        if stamps(self.config) == self._files:
+            return False
+        with suppress(TransportError):  # for one whose key is still the former
+            self._open()
+            return True
+        return False
 
     async def __aenter__(self) -> Self:
         """The client itself."""
@@ -106,15 +126,20 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections; calls under way end with CONNECTION_LOST."""
-        await self._channel.close()
-        await self._audit_channel.close()
+        for one in self._leaving:
+            one.cancel()
+        for channel in self._channels:
+            await channel.close()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    async def _ask(self, call: Callable[..., Awaitable[Any]], request: Any, deadlines_max: int = 1) -> Any:
+    async def _ask(
+        self, call: Callable[[], Callable[..., Awaitable[Any]]], request: Any, deadlines_max: int = 1
+    ) -> Any:
         """One unary call with its retries. `deadlines_max`: how many times its time-out may pass, if it has an id."""
         attempt = late = 0
         while True:
             try:
-                answer = await call(request, timeout=self._timeout_s, metadata=self._metadata())
+                answer = await call()(request, timeout=self._timeout_s, metadata=self._metadata())
             except grpc.RpcError as error:
                 found = self._error(error)
                 late += found.reason == "DEADLINE"
@@ -126,6 +151,8 @@ class AsyncClient:
 
     async def _pause(self, found: Exception, attempt: int) -> int:
         """Until it may be asked again, for which time that will be; raises `found` if it may not."""
+        if isinstance(found, TransportError) and self._renewed():
+            return attempt
         wait_ms = retry_wait_ms(found, attempt)
         most = self._attempts_max
         if getattr(found, "reason", "") == "UNREACHABLE" and not self._connected:
@@ -148,7 +175,7 @@ class AsyncClient:
 
     async def keys(self) -> list[LineInfo]:
         """The lines that we may request."""
-        answer = await self._ask(self._signing.ListKeys, signing_pb2.ListKeysRequest())
+        answer = await self._ask(lambda: self._signing.ListKeys, signing_pb2.ListKeysRequest())
         return [line_info(key) for key in answer.keys]
 
     def _line(self, line: str | None) -> str:
@@ -166,7 +193,7 @@ class AsyncClient:
 
     async def _get_keys(self, name: str) -> list[LineInfo]:
         """The line with the key that it has, then with those that it had."""
-        answer = await self._ask(self._signing.GetKey, signing_pb2.GetKeyRequest(key=name))
+        answer = await self._ask(lambda: self._signing.GetKey, signing_pb2.GetKeyRequest(key=name))
         found = [line_info(key) for key in (answer.key, *answer.former[:FORMER_MAX])]
         if any(info.line != name for info in found):
             raise Invalid("the answer is about another line", reason="ANSWER")
@@ -210,7 +237,7 @@ class AsyncClient:
         identifier = request_id or uuid.uuid4().hex
         await self.key(line)  # first, for the answer may be of a key that another follows meanwhile
         request = sign_request(identifier, self._line(line), algorithm, digest, artifact, security_version, grant_id)
-        answer = _about(identifier, await self._ask(self._signing.Sign, request, DEADLINES_MAX))
+        answer = _about(identifier, await self._ask(lambda: self._signing.Sign, request, DEADLINES_MAX))
         about = {"algorithm": algorithm, "digest": digest, "answer": answer, "security_version": security_version}
         return await self._checked(line, partial(check_answer, **about))
 
@@ -234,7 +261,7 @@ class AsyncClient:
             identifier, self._line(line), algorithm, digests, names, sizes, security_version, expand=expand,
             grant_id=grant_id,
         )  # fmt: skip
-        answer = _about(identifier, await self._ask(self._signing.SignBatch, request, DEADLINES_MAX))
+        answer = _about(identifier, await self._ask(lambda: self._signing.SignBatch, request, DEADLINES_MAX))
         about = {"algorithm": algorithm, "digests": digests, "answer": answer, "security_version": security_version}
         return await self._checked(line, partial(check_batch, **about))
 
@@ -330,13 +357,13 @@ class AsyncClient:
 
     async def get_checkpoint(self, log: str = "") -> bytes:
         """The newest sealed checkpoint, with the log's signature."""
-        answer = await self._ask(self._audit.GetCheckpoint, audit_pb2.GetCheckpointRequest(log=log))
+        answer = await self._ask(lambda: self._audit.GetCheckpoint, audit_pb2.GetCheckpointRequest(log=log))
         return bytes(answer.checkpoint)
 
     async def get_proof(self, leaf_index: int, tree_size: int = 0, log: str = "") -> audit_pb2.GetProofResponse:
         """Inclusion of a leaf in a size (0: the newest sealed)."""
         request = audit_pb2.GetProofRequest(log=log, leaf_index=leaf_index, tree_size=tree_size)
-        answer: audit_pb2.GetProofResponse = await self._ask(self._audit.GetProof, request)
+        answer: audit_pb2.GetProofResponse = await self._ask(lambda: self._audit.GetProof, request)
         return answer
 
     async def get_consistency(
@@ -344,7 +371,7 @@ class AsyncClient:
     ) -> audit_pb2.GetConsistencyResponse:
         """Consistency of two sizes (new 0: the newest sealed)."""
         request = audit_pb2.GetConsistencyRequest(log=log, old_size=old_size, new_size=new_size)
-        answer: audit_pb2.GetConsistencyResponse = await self._ask(self._audit.GetConsistency, request)
+        answer: audit_pb2.GetConsistencyResponse = await self._ask(lambda: self._audit.GetConsistency, request)
         return answer
 
     async def explain(
@@ -362,12 +389,14 @@ class AsyncClient:
             request.event_id = event_id
         else:
             request.signature_sha256 = signature_sha256
-        answer = await self._ask(self._audit.Explain, request)
+        answer = await self._ask(lambda: self._audit.Explain, request)
         return list(answer.events)
 
     async def get_status(self) -> audit_pb2.GetStatusResponse:
         """How the node is."""
-        answer: audit_pb2.GetStatusResponse = await self._ask(self._audit.GetStatus, audit_pb2.GetStatusRequest())
+        answer: audit_pb2.GetStatusResponse = await self._ask(
+            lambda: self._audit.GetStatus, audit_pb2.GetStatusRequest()
+        )
         return answer
 
     async def tail(

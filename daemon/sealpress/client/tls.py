@@ -60,6 +60,19 @@ def credentials(config: ClientConfig, now: datetime | None = None) -> grpc.Chann
     return grpc.ssl_channel_credentials(roots, key, certificate)
 
 
+def stamps(config: ClientConfig) -> list[tuple[int, int, int] | None]:
+    """What changes with the files of `credentials`."""
+    return [_stamp(config.path(name)) for name in (config.ca, config.cert, config.key)]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def check_certificate(certificate: bytes, key: bytes, now: datetime) -> None:
     """TransportError if it is expired, not yet valid, not for client authentication, or not of this key."""
     try:

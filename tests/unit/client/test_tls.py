@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
+from sealpress.client.aio import AsyncClient
 from sealpress.client.config import ClientConfig
 from sealpress.client.tls import credentials
 from sealpress.client.token import TokenFile
 from sealpress.errors import TransportError
+from sealpress.v1 import signing_pb2 as pb
+from sealpress.v1 import signing_pb2_grpc
 from sealpress.wiring.certificates import issue, make_authority, write_authority
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A directory with a CA and a client's certificate of it."""
-    authority = make_authority(datetime.now(UTC))
+    authority, now = make_authority(datetime.now(UTC)), datetime.now(UTC)
     write_authority(authority, tmp_path / "ca.pem")
-    issue(authority, tmp_path, "client", now=datetime.now(UTC), uris=("spiffe://a/b",))
+    issue(authority, tmp_path, "client", now=now, uris=("spiffe://a/b",))
+    issue(authority, tmp_path, "server", now=now, hosts=("127.0.0.1",), server=True)
     return tmp_path
 
 
@@ -69,3 +76,46 @@ def test_a_token_with_what_no_header_carries_is_named(tmp_path: Path, token: byt
     with pytest.raises(TransportError) as caught:
         TokenFile(path).metadata()
     assert caught.value.reason == "TOKEN_FILE"
+
+
+class Daemon(signing_pb2_grpc.SigningServiceServicer):
+    """Has no lines."""
+
+    async def ListKeys(self, request: Any, context: Any) -> pb.ListKeysResponse:  # noqa: N802
+        """None."""
+        return pb.ListKeysResponse()
+
+
+async def listening(place: Path, port: int = 0) -> tuple[grpc.aio.Server, int]:
+    """A daemon that lets in whom the CA in the file `trusted.pem` names now."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    signing_pb2_grpc.add_SigningServiceServicer_to_server(Daemon(), server)  # type: ignore[no-untyped-call]
+    names = ("server.key", "server.pem", "trusted.pem")
+    key, certificate, trusted = [(place / name).read_bytes() for name in names]
+    trust = grpc.ssl_server_credentials([(key, certificate)], trusted, require_client_auth=True)
+    port = server.add_secure_port(f"127.0.0.1:{port}", trust)
+    await server.start()
+    return server, port
+
+
+def test_a_certificate_that_was_replaced_is_taken(place: Path) -> None:
+    """Who signs for months renews it: what the next connection is made with is the one in its place."""
+    now = datetime.now(UTC)
+    other = make_authority(now)
+
+    async def scenario() -> None:
+        (place / "trusted.pem").write_bytes((place / "ca.pem").read_bytes())
+        server, port = await listening(place)
+        files = {"ca": "ca.pem", "cert": "client.pem", "key": "client.key"}
+        config = ClientConfig(signing=f"127.0.0.1:{port}", base=str(place), **files)
+        async with AsyncClient(config) as client:
+            await client.keys()
+            await server.stop(None)
+            write_authority(other, place / "trusted.pem")
+            issue(other, place, "client", now=now, uris=("spiffe://a/b",))
+            server, _ = await listening(place, port)
+            await client.keys()
+            await client.keys()
+        await server.stop(None)
+
+    asyncio.run(scenario())

@@ -12,7 +12,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -122,8 +122,14 @@ def _progress(found: list[Path], *, quiet: bool) -> Iterator[Callable[[int], Non
 
     columns = (TextColumn("hashing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("hashing", total=sum(path.stat().st_size for path in found))
+        task = progress.add_task("hashing", total=sum(map(_size, found)))
         yield lambda done: progress.update(task, completed=done)
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):  # gone, or closed to us: hashing says so
+        return path.stat().st_size
+    return 0
 
 
 def _shown(item: Hashed) -> dict[str, Any]:

@@ -120,6 +120,13 @@ def test_whatever_can_be_called_so_can_be_signed(tmp_path: Path) -> None:
     assert path.read_bytes() == b"proof"
 
 
+def test_a_bar_needs_no_file(tmp_path: Path) -> None:
+    """A file that vanishes before it is hashed is told by hashing, on a terminal as elsewhere."""
+    with sign._progress([tmp_path / "gone"], quiet=False) as done:
+        assert done is not None
+        done(0)
+
+
 class Result(dict[str, str]):
     """What is told of a file."""
 

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -267,7 +268,8 @@ def _name_bytes_max(folder: Path) -> int:
         raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         raise OSError(errno.EACCES, f"no file can be made in {folder}")
-    return os.pathconf(folder, "PC_NAME_MAX")
+    known = os.pathconf(folder, "PC_NAME_MAX")
+    return known if known > 0 else sys.maxsize  # where the file system does not say, writing will
 
 
 def write_all(paths: Sequence[Path], contents: Sequence[bytes]) -> None:

@@ -102,6 +102,16 @@ def test_an_answer_that_cannot_be_written_costs_no_other(tmp_path: Path) -> None
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.parametrize("said", [-1, 0])
+def test_a_file_system_that_knows_no_longest_name_takes_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: int
+) -> None:
+    """Some in user space say 0, others nothing: no reason to refuse."""
+    monkeypatch.setattr(os, "pathconf", lambda *_: said)
+
+    files.check_room([tmp_path / "a.tlog-proof"])
+
+
 def test_a_half_written_answer_is_nobody_s_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who signs the same folder at that moment finds its files, and not what we are writing."""
     (tmp_path / "a").write_bytes(b"")

@@ -14,9 +14,10 @@ from msgspec import Meta
 
 from sealpress.errors import ConfigError
 from sealpress.reading import read_whole
-from sealpress.values import Format, KeyClass, Mode
+from sealpress.values import LOG_NAME, Format, KeyClass, Mode
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
+LogName = Annotated[str, Meta(pattern=rf"^{LOG_NAME.pattern}\Z")]
 Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
 HELD = "witnessed"
@@ -84,7 +85,7 @@ class IssuerSection(_Strict, frozen=True, kw_only=True):
 class LogSection(_Strict, frozen=True, kw_only=True):
     """`[log.<id>]`, of which a node has LOGS_MAX at most."""
 
-    name: Name  # host/label
+    name: LogName  # host/label in small letters; stands in every proof, for as long as there is this log
     number: Natural = 1
     key: str  # Ed25519 PKCS#8 PEM file (read by the signer alone) ...
     public_key: str  # ... and its public half, PEM, pinned by serve

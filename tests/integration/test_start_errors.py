@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kit.node import PROOF, Node
 from sealpress.client import Client, load_client
@@ -52,11 +54,22 @@ def break_signer(node: Node) -> str:
     return "serve"
 
 
+def break_log_key(node: Node) -> str:
+    """The log's public key of another log; the signer has the right one."""
+    node.start("signer")
+    other = Ed25519PrivateKey.generate().public_key()
+    body = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (node.directory / "keys" / "other.pem").write_bytes(body)
+    node.configure({"log": {"ci": {"public_key": "keys/other.pem"}}})
+    return "serve"
+
+
 CASES: dict[str, tuple[Callable[[Node], str], str, str]] = {
     "unknown setting": (break_key, "CONFIG", "batch_itmes_max"),
     "unknown policy key": (break_policy, "POLICY", "audti"),
     "missing module": (break_module, "MODULE_MISSING", "/nowhere/module.so"),
     "token not found": (break_token, "TOKEN_NOT_FOUND", "not-this-one"),
+    "another log key": (break_log_key, "SIGNER_DIFFERS", "[log.ci] public_key"),
     "no signer": (break_signer, "SIGNER_UNREACHABLE", "signer"),
 }
 

@@ -357,11 +357,15 @@ class Guard:
         return m.StatusView(
             id_,
             __version__,
-            {origin: m.MarkView(b.mark.size, b.mark.root, b.mark.time) for origin, b in self._books.items()},
+            {origin: self._mark_view(origin) for origin in self._books},
             {name: self._key_view(key) for name, key in self._table.keys.items()},
             self._tokens.views(),
             dict(self.refused),
         )
+
+    def _mark_view(self, origin: str) -> m.MarkView:
+        mark = self._books[origin].mark
+        return m.MarkView(mark.size, mark.root, mark.time, self._table.logs[origin].key.key_id)
 
     def _key_view(self, key: GuardKey) -> m.KeyView:
         slot = self._tokens.slot_of(key)

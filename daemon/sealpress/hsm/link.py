@@ -39,6 +39,7 @@ class Mark:
     size: int
     root: bytes
     time: int  # of the newest leaf, Unix seconds
+    key_id: bytes = b""  # of the log's key
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,7 +491,7 @@ def _lost(path: str) -> Unavailable:
 def _status(view: m.StatusView) -> SignerStatus:
     return SignerStatus(
         view.version,
-        {origin: Mark(mark.size, mark.root, mark.time) for origin, mark in view.logs.items()},
+        {origin: Mark(mark.size, mark.root, mark.time, mark.key_id) for origin, mark in view.logs.items()},
         {
             name: KeyStatus(k.key_id, k.line, k.log, k.slot, k.ready, k.reason, k.last_size, k.last_time, k.held)
             for name, k in view.keys.items()

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from sealpress.errors import Malformed
 
-VERSION = 4
+VERSION = 5
 FRAME_BYTES_MAX = 12 << 20
 LEAVES_MAX = 16_384  # opened in one Advance
 EVIDENCE_MAX = 256  # change records in one Advance
@@ -227,6 +227,7 @@ class MarkView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     size: int
     root: bytes
     time: int
+    key_id: bytes = b""  # of the log's key; empty: not told
 
 
 class KeyView(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

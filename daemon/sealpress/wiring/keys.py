@@ -17,7 +17,6 @@ from sealpress.errors import CannotStart, ConfigError, Invalid
 from sealpress.hsm.link import SignerStatus
 from sealpress.steps._state import Line, LogState
 from sealpress.telemetry import Telemetry
-from sealpress.tlog.log import Log
 from sealpress.values import Mode
 from sealpress.verify import note
 
@@ -33,6 +32,10 @@ class NodeKeys:
 
     def compare(self, status: SignerStatus | None) -> None:
         """CannotStart SIGNER_DIFFERS where the signer has another key under the name of one of ours."""
+        for id_, log in self._config.log.items():
+            mark = status.logs.get(f"{log.name}/{log.number}") if status is not None else None
+            if mark is not None and mark.key_id and mark.key_id != self._log_key(id_).key_id:
+                raise _differs(f"[log.{id_}] public_key is another key at the signer")
         for id_, section in self._config.key.items():
             known = status.keys.get(id_) if status is not None else None
             if known is None:
@@ -59,12 +62,16 @@ class NodeKeys:
             found.append(line)
         return found
 
-    def log_vkey(self, id_: str, log: Log) -> str:
+    def log_vkey(self, id_: str) -> str:
         """The verifier key of [log.<id>]; ConfigError if it is no Ed25519 key."""
-        key = note.public_key(self._public(self._config.log[id_].public_key))
+        return self._log_key(id_).vkey
+
+    def _log_key(self, id_: str) -> note.LogKey:
+        section = self._config.log[id_]
+        key = note.public_key(self._public(section.public_key))
         if not isinstance(key, Ed25519PublicKey):
             raise ConfigError(f"[log.{id_}] public_key: a log key is Ed25519")
-        return note.log_key(log.origin, key.public_bytes_raw()).vkey
+        return note.log_key(f"{section.name}/{section.number}", key.public_bytes_raw())
 
     def _is_there(self, section: KeySection) -> bool:
         """A governed key may stand in the configuration before the custodian has made it."""
@@ -82,4 +89,6 @@ class NodeKeys:
 
 
 def _differs(what: str) -> CannotStart:
-    return CannotStart(what, reason="SIGNER_DIFFERS", hint="[key.*] must be the same in the signer's configuration")
+    return CannotStart(
+        what, reason="SIGNER_DIFFERS", hint="[log.*] and [key.*] must be as in the signer's configuration"
+    )

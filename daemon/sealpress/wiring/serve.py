@@ -303,7 +303,7 @@ class Daemon:
 
     def _log_state(self, id_: str, log: Log) -> LogState:
         queue = Queue(self._config.limits)
-        vkey = self._keys.log_vkey(id_, log)
+        vkey = self._keys.log_vkey(id_)
         head = Head(log.size, log.root(), self._clock.now_ns() // NANOSECONDS)
         state = LogState(id_, log, log.recovered.known, queue, head, vkey)
         state.witnessed = self._witnesses is not None and self._witnesses.of_logs.policy.covers(log.origin)

@@ -18,8 +18,10 @@ from sealpress.values import LOG_NAME, Format, KeyClass, Mode
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 LogName = Annotated[str, Meta(pattern=rf"^{LOG_NAME.pattern}\Z")]
-Positive = Annotated[int, Meta(ge=1)]
-Natural = Annotated[int, Meta(ge=0)]
+MOST = (1 << 31) - 1  # what a number may be wherever it goes: gRPC and the core count in 32 bits
+Positive = Annotated[int, Meta(ge=1, le=MOST)]
+Natural = Annotated[int, Meta(ge=0, le=MOST)]
+Bytes = Annotated[int, Meta(ge=1, le=1 << 50)]
 HELD = "witnessed"
 LOGS_MAX = 64  # each takes a 128th part of a process's addresses (csrc/sp_level.h)
 
@@ -110,7 +112,8 @@ class SlotSection(_Strict, frozen=True, kw_only=True):
     pin_file: str = ""
     reserved: str = ""  # NSS wants an initialisation string
     sessions: Annotated[int, Meta(ge=1, le=64)] = 4
-    operations_attribute: Natural = 0  # CKA_… of the vendor: how often a private key was used, by the token's own count
+    # CKA_… of the vendor: how often a private key was used, by the token's own count
+    operations_attribute: Annotated[int, Meta(ge=0, le=(1 << 32) - 1)] = 0
     laboratory: bool = False  # a token that keeps keys in files may have keys of any class (GR-04)
     # A call that is not answered in time: its worker is replaced, and at twice the time killed. Several times what one
     # operation takes: `sealpress hsm check` says how long that is.
@@ -153,7 +156,7 @@ class Signer(_Strict, frozen=True, kw_only=True):
 
     socket: str = "run/signer.sock"
     state: str = "signer"  # directory of the marks and rejected-PIN tags; own user, another device if there is one
-    users: tuple[int, ...] = ()  # uids that may connect besides our own
+    users: tuple[Annotated[int, Meta(ge=0, le=(1 << 32) - 2)], ...] = ()  # uids that may connect besides our own
     leaf_age_s_max: Annotated[int, Meta(ge=1, le=300)] = 300
     clock_ahead_s_max: Positive = 2
     leaves_per_minute_max: Positive = 1_000_000_000
@@ -168,24 +171,24 @@ class Signer(_Strict, frozen=True, kw_only=True):
 class Limits(_Strict, frozen=True, kw_only=True):
     """`[limits]`: everything is bounded."""
 
-    message_bytes_max: Positive = 64 << 20
+    message_bytes_max: Annotated[int, Meta(ge=1, le=1 << 30)] = 64 << 20
     digests_per_request_max: Positive = 100_000
     expand_items_max: Positive = 10_000
     name_bytes_max: Positive = 1_024
-    content_bytes_max: Positive = 8 << 30
+    content_bytes_max: Bytes = 8 << 30
     chunk_bytes_max: Positive = 1 << 20
-    requests_pending_max: Positive = 8_192
-    requests_pending_bytes_max: Positive = 256 << 20  # of the journal, that they will take; each tenant may have one
+    requests_pending_max: Annotated[int, Meta(ge=1, le=1 << 24)] = 8_192
+    requests_pending_bytes_max: Bytes = 256 << 20  # of the journal, that they will take; each tenant may have one
     batch_items_max: Positive = 262_144
-    batch_bytes_max: Positive = 16 << 20
+    batch_bytes_max: Annotated[int, Meta(ge=16 << 10, le=MOST)] = 16 << 20
     seal_pending_max: Positive = 4
     seals_per_line_max: Annotated[int, Meta(ge=1, le=8)] = 2  # under way: the next one waits at the token, not here
     line_wait_ms_max: Positive = 2_000  # of a direct line: whoever would wait longer for his turn is refused at once
-    streams_per_connection_max: Positive = 128
-    connections_max: Positive = 1_024
+    streams_per_connection_max: Annotated[int, Meta(ge=1, le=1 << 24)] = 128
+    connections_max: Annotated[int, Meta(ge=1, le=1 << 20)] = 1_024
     stream_items_pending_max: Positive = 1_024  # of one stream, under way or not yet taken by its caller
     streams_items_pending_max: Positive = 16_384  # of all together; when they have as many, each may have its share
-    connection_age_s: Positive = 3_600
+    connection_age_s: Annotated[int, Meta(ge=1, le=2_000_000)] = 3_600
     drain_ms_max: Positive = 30_000
     refusals_per_minute_max: Positive = 20
 
@@ -197,7 +200,8 @@ class JournalSection(_Strict, frozen=True, kw_only=True):
     # map: only where the file system keeps what is set aside (ext4, xfs); pwrite: anywhere, and a full disk may end the
     # log; auto: pwrite where map cannot be (dev and demo)
     write: Literal["auto", "map", "pwrite"] = "map"
-    space_bytes_max: Natural = 0  # of each log, journal and tree; 0: as much as the file system gives (tlog/space.py)
+    # of each log, journal and tree; 0: as much as the file system gives (tlog/space.py)
+    space_bytes_max: Annotated[int, Meta(ge=0, le=1 << 50)] = 0
     release: Literal["leaf", "outcome"] = "leaf"
     outcome_delay_ms: Natural = 50  # how long outcomes wait for another batch to ride in
 

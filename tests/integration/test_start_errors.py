@@ -8,7 +8,9 @@ import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
+import msgspec.inspect
 import pytest
 import tomli_w
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kit.node import PROOF, Node
 from sealpress.client import Client, load_client
+from sealpress.config import Limits
 from sealpress.errors import NotPermitted, SealpressError, TransportError
 from sealpress.wiring.certificates import Authority, issue, make_authority, write_authority
 
@@ -86,6 +89,14 @@ def test_what_is_wrong_is_said_in_one_line(case: str) -> None:
     assert len(said) == 1, done.stderr
     assert reason in said[0]
     assert named in said[0]
+
+
+def test_a_node_starts_with_the_largest_limits() -> None:
+    """What the settings' manual allows is not refused by what they are handed to, as a traceback."""
+    fields = cast("msgspec.inspect.StructType", msgspec.inspect.type_info(Limits)).fields
+    largest = {field.name: cast("msgspec.inspect.IntType", field.type).le for field in fields}
+    with Node(settings={"limits": largest}) as node, node.client() as client:
+        client.sign(DIGEST, line=PROOF)
 
 
 def test_a_wrong_pin_is_tried_once() -> None:

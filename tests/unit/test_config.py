@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec.inspect
 import pytest
 
-from sealpress.config import LOGS_MAX, load
+from sealpress.config import LOGS_MAX, Config, load
 from sealpress.errors import ConfigError
 
 NODE = 'schema = 1\n[node]\nname = "n"\ndata = "data"\nenvironment = "test"\n'
@@ -38,3 +41,28 @@ def test_a_node_has_no_more_logs_than_its_process_has_room_for(tmp_path: Path) -
     assert len(load(configured(LOGS_MAX)).log) == LOGS_MAX
     with pytest.raises(ConfigError, match=r"<= 64 - at `\$\.log`"):
         load(configured(LOGS_MAX + 1))
+
+
+def numbers(kind: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every whole number below a type, by its name."""
+    match kind:
+        case msgspec.inspect.StructType():
+            for field in kind.fields:
+                yield from numbers(field.type, f"{name}.{field.encode_name}")
+        case msgspec.inspect.DictType():
+            yield from numbers(kind.value_type, f"{name}.*")
+        case msgspec.inspect.VarTupleType():
+            yield from numbers(kind.item_type, name)
+        case msgspec.inspect.UnionType():
+            for one in kind.types:
+                yield from numbers(one, name)
+        case msgspec.inspect.IntType():
+            yield name, kind
+
+
+def test_every_number_has_a_smallest_and_a_largest_value() -> None:
+    """One that is too large is refused with its name; without a bound it was an overflow, exit 1, again and again."""
+    found = dict(numbers(msgspec.inspect.type_info(Config)))
+
+    assert len(found) >= 50
+    assert [name for name, kind in found.items() if kind.ge is None or kind.le is None] == []

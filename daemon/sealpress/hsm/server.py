@@ -43,12 +43,12 @@ class GuardServer:
         self._push_due = False
 
     async def start(self) -> None:
-        """Bind and listen; CannotStart if the path cannot be bound."""
+        """Bind and listen; CannotStart if the path cannot be bound, or another signer listens there."""
         try:
             self._path.parent.mkdir(mode=0o750 if self._shared else 0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 if stat.S_ISSOCK(self._path.lstat().st_mode):
-                    self._path.unlink()  # left by a signer that died: the lock of the state directory says so
+                    self._take_away()
             before = os.umask(0o117 if self._shared else 0o177)
             try:
                 self._server = await asyncio.get_running_loop().create_unix_server(
@@ -61,6 +61,20 @@ class GuardServer:
                 f"{self._path}: {error.strerror or error}", reason="SOCKET", hint="give [signer] `socket` another path"
             ) from None
         self._guard.watch(self._push_soon)
+
+    def _take_away(self) -> None:
+        """A socket that a signer left which died; CannotStart if one listens, of another state than ours."""
+        with socket.socket(socket.AF_UNIX) as other:
+            other.setblocking(False)
+            try:
+                with contextlib.suppress(BlockingIOError):
+                    other.connect(str(self._path))
+            except ConnectionRefusedError:
+                self._path.unlink()
+                return
+        raise CannotStart(
+            f"{self._path}: another signer listens here", reason="SOCKET", hint="give [signer] `socket` another path"
+        )
 
     async def close(self) -> None:
         """Stop listening and hang up."""

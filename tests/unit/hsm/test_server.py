@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
+import pytest
+
+from sealpress.errors import CannotStart
 from sealpress.hsm import messages as m
 from sealpress.hsm.guard import Guard, Reply
 from sealpress.hsm.server import CALLS_MAX, GuardServer
@@ -70,6 +74,17 @@ async def connected(guard: Held, directory: Path) -> AsyncIterator[tuple[asyncio
     finally:
         writer.close()
         await server.close()
+
+
+async def test_a_signer_leaves_anothers_socket_alone(tmp_path: Path) -> None:
+    """A second one with the same path does not start, and the first goes on; what a dead one left is taken away."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "s.sock"))
+    async with connected(Held(), tmp_path):
+        with pytest.raises(CannotStart, match="another signer listens here"):
+            await GuardServer(cast("Guard", Held()), tmp_path / "s.sock", []).start()
+        _, writer = await asyncio.open_unix_connection(str(tmp_path / "s.sock"))
+        writer.close()
 
 
 async def test_more_calls_than_are_begun_at_a_time_wait_and_all_are_answered(tmp_path: Path) -> None:

@@ -6,23 +6,27 @@ sealed segments that are new, from the archive if they went there since, and the
 
 Guarantees: what is copied is a durable prefix of the log (standing.py); the copy is only called good, and `backup.json`
 written, after the judge of `sealpress log verify` has read all of it back; a log that is no continuation of what the
-backup holds is refused before anything is replaced; stopped anywhere, the next run puts it right. Does not: take the
+backup holds is refused before anything is replaced, and so is a place in which a daemon writes: it would go on in files
+that nobody finds again; stopped anywhere, the next run puts it right. Does not: take the
 signer's marks along (an old mark restored beside an old log is the one thing that only a witness sees), compress, or
 decide whether a restored log is too old: at its start the signer's mark does (LOG_BEHIND_MARK).
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from sealpress.core.journal import segment_name
 from sealpress.core.names import sync_directory
-from sealpress.errors import ConfigError, Damaged, Invalid
+from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
 from sealpress.tlog import archive, checkpoint
 from sealpress.tlog.check import Progress, Report, check_log
 from sealpress.tlog.standing import Standing, look, make_directory, no_use, put, read
@@ -50,9 +54,10 @@ def backup(
 
     `archived`: where archived segments are now, if not where they went. Invalid LOG_MISSING: no log; BACKUP_OTHER:
     another log stands in `target`; BACKUP_DIFFERS: another history of this one, or a newer state; ARCHIVE_MISSING or
-    ARCHIVE_DAMAGED. Damaged COPY_DAMAGED: what was copied does not verify. CannotStart NO_ACCESS.
+    ARCHIVE_DAMAGED. Damaged COPY_DAMAGED: what was copied does not verify. CannotStart NO_ACCESS; LOG_IN_USE: a daemon
+    writes its log in `target`.
     """
-    with archive.unmoved(directory):
+    with archive.unmoved(directory), _unused(target):
         # First of all: a head that is published now is one of records that are there now.
         published = _published(directory)
         standing = look(directory)
@@ -114,6 +119,31 @@ def restore(source: Path, target: Path, progress: Progress | None = None, archiv
     except OSError as error:
         raise no_use(target, error) from error
     return report
+
+
+@contextmanager
+def _unused(target: Path) -> Iterator[None]:
+    """No daemon writes in `target` for so long; a backup has no lock, a log that was served has."""
+    try:
+        handle = os.open(target / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        yield
+        return
+    except OSError as error:
+        raise no_use(target / "lock", error) from error
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise CannotStart(
+            f"{target}: a daemon writes its log here",
+            reason="LOG_IN_USE",
+            hint="first the log, then the directory of its backup: one that no daemon uses",
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _left(directory: Path, standing: Standing) -> dict[int, archive.Part]:

@@ -53,6 +53,23 @@ def test_a_later_backup_copies_only_what_is_new(scribe: Scribe, tmp_path: Path) 
     assert made.tree_size == scribe.log.size
 
 
+def test_a_backup_never_takes_the_place_of_what_a_daemon_writes(scribe: Scribe, tmp_path: Path) -> None:
+    """A log copied to itself, or its backup to it: refused, and the log loses nothing that it gets from then on."""
+    scribe.history(150)
+    directory = scribe.settings.directory
+    backup.backup(directory, tmp_path / "copy")
+    (tmp_path / "link").symlink_to(directory)
+    for source, target in ((directory, directory), (directory, tmp_path / "link"), (tmp_path / "copy", directory)):
+        with pytest.raises(CannotStart) as caught:
+            backup.backup(source, target)
+        assert caught.value.reason == "LOG_IN_USE"
+    scribe.request(3)
+    size = scribe.log.size
+    scribe.log.close()
+
+    assert check_log(directory).tree_size == size
+
+
 def test_a_batch_that_is_being_written_is_left_out(scribe: Scribe, tmp_path: Path) -> None:
     """Frames without their COMMIT are zeros in the copy."""
     scribe.request(3)

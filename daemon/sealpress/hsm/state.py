@@ -79,7 +79,7 @@ class State:
     """The files of one signer."""
 
     def __init__(self, directory: Path, entropy: Entropy) -> None:
-        """Takes the lock; CannotStart SIGNER_IN_USE if another signer has it, Damaged if a file cannot be read."""
+        """Takes the lock; CannotStart SIGNER_IN_USE if another signer has it, Damaged if a file cannot be decoded."""
         self.directory = directory
         self.entropy = entropy
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -205,6 +205,8 @@ class State:
             return msgspec.msgpack.decode(path.read_bytes(), type=kind)
         except FileNotFoundError:
             return None
+        except PermissionError:
+            raise  # another user's file, as after a start by root, is no damaged one, and must not be moved away
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Damaged(f"{path}: {error}", reason="SIGNER_STATE", hint=hint) from None
 
@@ -222,4 +224,6 @@ class State:
             part.rename(path)
             sync_directory(self.directory)
         except OSError as error:
-            raise Damaged(f"{path}: {error.strerror}", reason="SIGNER_STATE", hint="free space on its disk") from None
+            raise Damaged(
+                f"{path}: {error.strerror}", reason="SIGNER_STATE", hint="permissions, and free space on its disk"
+            ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from kit.entropy import SeededEntropy
 from sealpress.errors import CannotStart, Damaged
 from sealpress.hsm.state import State
+
+NOBODY = 65534
 
 
 def test_one_signer_at_a_time(tmp_path: Path) -> None:
@@ -50,6 +53,24 @@ def test_a_damaged_file_is_never_an_empty_one(tmp_path: Path, name: str) -> None
 
     with pytest.raises(Damaged):
         State(tmp_path, SeededEntropy())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("name", ["stops", "pins", "operations"])
+def test_another_user_s_file_is_no_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """After a start by root the signer may not read its own: exit 4 with the name, and no advice to move it away."""
+    State(tmp_path, SeededEntropy()).close()
+    (tmp_path / name).touch(0o600)
+    for path in (tmp_path, tmp_path / "lock", tmp_path / "pins"):
+        os.chown(path, NOBODY, NOBODY)
+    os.chown(tmp_path / name, 0, 0)
+    monkeypatch.chdir(tmp_path)
+    os.seteuid(NOBODY)
+    try:
+        with pytest.raises(PermissionError, match=name):
+            State(Path(), SeededEntropy()).operations()
+    finally:
+        os.seteuid(0)
 
 
 def test_a_stop_holds_even_if_it_cannot_be_written(tmp_path: Path) -> None:

@@ -122,8 +122,8 @@ def _plain(report: Report) -> dict[str, Any]:
 
 def show(
     directory: Directory,
-    from_seq: Annotated[int, typer.Option("--from", help="First sequence number.")] = 0,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many records.")] = 100,
+    from_seq: Annotated[int, typer.Option("--from", min=0, max=(1 << 64) - 1, help="First sequence number.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=(1 << 63) - 1, help="At most so many records.")] = 100,
     archived: Annotated[Path | None, typer.Option("--archive", help="Where archived segments are now.")] = None,
     as_json: JsonFlag = False,
 ) -> None:

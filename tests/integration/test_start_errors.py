@@ -57,6 +57,15 @@ def break_signer(node: Node) -> str:
     return "serve"
 
 
+def break_policy_size(node: Node) -> str:
+    """A policy that no batch of such a log holds."""
+    node.start("signer")
+    node.configure({"journal": {"segment_bytes": 64 << 10}})
+    policy = node.directory / "policy.toml"
+    policy.write_text(policy.read_text() + "#" * (20 << 10))
+    return "serve"
+
+
 def break_log_key(node: Node) -> str:
     """The log's public key of another log; the signer has the right one."""
     node.start("signer")
@@ -72,6 +81,7 @@ CASES: dict[str, tuple[Callable[[Node], str], str, str]] = {
     "unknown policy key": (break_policy, "POLICY", "audti"),
     "missing module": (break_module, "MODULE_MISSING", "/nowhere/module.so"),
     "token not found": (break_token, "TOKEN_NOT_FOUND", "not-this-one"),
+    "policy larger than a batch": (break_policy_size, "TOO_LARGE", "segment_bytes"),
     "another log key": (break_log_key, "SIGNER_DIFFERS", "[log.ci] public_key"),
     "no signer": (break_signer, "SIGNER_UNREACHABLE", "signer"),
 }

@@ -24,7 +24,7 @@ from sealpress.config import Config, Listen, load, resolve
 from sealpress.core import memory, p11
 from sealpress.core.reference import self_check
 from sealpress.entropy import SystemEntropy
-from sealpress.errors import Busy, CannotStart, ConfigError, Refusal, SealpressError
+from sealpress.errors import Busy, CannotStart, ConfigError, Malformed, Refusal, SealpressError
 from sealpress.flow import Flow
 from sealpress.governance.policy import compile_policy
 from sealpress.governance.snapshot import Snapshot
@@ -268,7 +268,7 @@ class Daemon:
         else:
             try:
                 await flow.adopt(snapshot)
-            except Busy as error:
+            except (Busy, Malformed) as error:
                 raise CannotStart("the changed policy cannot be recorded: " + error.message,
                                   reason=error.reason, hint=error.hint) from error  # fmt: skip
         self._telemetry.policy_adopted(snapshot.sha256.hex(), shared.snapshot.governance_seq, len(snapshot.lines))

@@ -2,7 +2,8 @@
 
 Guarantees: everything up to `end` is committed and durable: the active segment is synced here after its last COMMIT was
 found, so what we call part of the log survives the machine that wrote it. Files that we give a name are durable
-first. Does not: look into sealed segments (their headers must follow one another), or judge roots (check.py does).
+first, and belong to the owner of the place where root makes them. Does not: look into sealed segments (their headers
+must follow one another), or judge roots (check.py does).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +94,9 @@ def put(target: Path, parts: Iterator[bytes], size: int | None = None) -> None:
     """Write a file under a name of its own, sync it, rename it: whole or not at all. With `size`, zeros follow."""
     temporary = target.with_name(f".{target.name}.new")
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:
+            _give(file.fileno(), target.parent)
             for part in parts:
                 file.write(part)
             if size is not None:
@@ -120,12 +124,21 @@ def read(path: Path, size: int | None = None) -> Iterator[bytes]:
         raise no_use(path, error) from error
 
 
+def _give(made: int | Path, place: Path) -> None:
+    """What root makes in somebody's place is his, where that can be: a daemon must be able to use its own log."""
+    if os.geteuid() == 0:
+        there = place.stat()
+        with suppress(PermissionError):
+            os.chown(made, there.st_uid, there.st_gid, follow_symlinks=isinstance(made, int))
+
+
 def make_directory(path: Path) -> None:
     """As all directories of a log: for its owner and group. The names that lead there are durable."""
     try:
         new = [each for each in (path, *path.parents) if not each.exists()]
         path.mkdir(parents=True, exist_ok=True, mode=0o750)
-        for each in new:
+        for each in reversed(new):
+            _give(each, each.parent)
             sync_directory(each.parent)
     except OSError as error:
         raise no_use(path, error) from error

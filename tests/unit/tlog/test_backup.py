@@ -29,6 +29,8 @@ from sealpress.tlog.record import Record
 from sealpress.tlog.standing import Standing
 from sealpress.values import Mode, RecordType
 
+NOBODY = 65534
+
 
 def test_a_backup_beside_an_open_log_holds_everything_durable(scribe: Scribe, tmp_path: Path) -> None:
     """Sealed segments and the active one up to its last COMMIT; the copy is a log that the judge accepts."""
@@ -68,6 +70,28 @@ def test_a_backup_never_takes_the_place_of_what_a_daemon_writes(scribe: Scribe, 
     scribe.log.close()
 
     assert check_log(directory).tree_size == size
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files that are another's")
+def test_what_root_makes_in_a_log_is_the_daemons(scribe: Scribe, tmp_path: Path) -> None:
+    """Restored, archived or brought back by root, the log can be read and written by the user who owns its place."""
+    scribe.history(150)
+    scribe.log.close()
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    place = tmp_path / "data"
+    place.mkdir()
+    os.chown(place, NOBODY, NOBODY)
+
+    def owners() -> set[int]:
+        return {path.stat().st_uid for path in place.rglob("*")}
+
+    backup.restore(tmp_path / "copy", place / "ci")
+    assert owners() == {NOBODY}
+    assert archive.archive(place / "ci", tmp_path / "archive", keep=1, older_s=0, window_s=0, now_s=1 << 33)
+    assert owners() == {NOBODY}
+    assert archive.bring_back(place / "ci")
+    assert owners() == {NOBODY}
+    assert {path.stat().st_uid for path in (tmp_path / "archive").rglob("*")} == {0}
 
 
 def test_a_batch_that_is_being_written_is_left_out(scribe: Scribe, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +32,18 @@ def asked(telemetry: Telemetry, clock: VirtualClock, line: str, waited_s: float)
     """A request of the line was signed after so long."""
     ticket: Any = SimpleNamespace(started_ns=clock.monotonic_ns() - round(waited_s * 1e9))
     telemetry.settled(line, [ticket], round(waited_s * 1e6))
+
+
+def test_every_metric_is_in_the_operators_documents() -> None:
+    """What /metrics shows is said with its own name in daemon/README.md or HSM.md, and no other name is said."""
+    families = text_string_to_metric_families(Telemetry(VirtualClock(), io.StringIO()).exposition().decode())
+    shown = {one.name + "_total" * (one.type == "counter") for one in families if not one.name.endswith("_created")}
+    documents = Path(__file__).parents[2] / "daemon"
+    texts = [(documents / name).read_text() for name in ("README.md", "HSM.md", "DAMAGED-LOG.md")]
+    said = {name for text in texts for name in re.findall(r"`(sealpress_[a-z_]+)", text)}
+
+    assert len(shown) > 30
+    assert said == shown
 
 
 def test_metrics_are_written_as_the_library_writes_them() -> None:

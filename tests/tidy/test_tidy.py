@@ -301,6 +301,23 @@ def test_readme_names_tests_that_exist(readme: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_every_way_to_be_damaged_is_in_its_document() -> None:
+    """DAMAGED-LOG.md has each reason with which daemon or signer end with exit 3: a person looks there first."""
+    reasons = {
+        value.value
+        for path in python_files("daemon/sealpress")
+        if path.name != "custodian.py"  # neither of the two
+        for call in ast.walk(tree_of(path))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Damaged"
+        for named in call.keywords
+        if named.arg == "reason" and isinstance(value := named.value, ast.Constant)
+    }
+    document = (ROOT / "daemon" / "DAMAGED-LOG.md").read_text()
+
+    assert len(reasons) > 12
+    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in document] == []
+
+
 def test_make_test_is_what_the_readme_says() -> None:
     """The README names the one command that runs the tests."""
     assert "make test" in (ROOT / "README.md").read_text()

@@ -10,8 +10,10 @@ from functools import lru_cache
 
 from sealpress.errors import Malformed, Precondition, SealpressError
 from sealpress.governance import counting, rights, state
+from sealpress.governance.changes import KINDS
 from sealpress.governance.desk import Desk
 from sealpress.governance.rendering import render
+from sealpress.governance.tables import CHANGE
 from sealpress.governance.usage import Ledger
 from sealpress.steps._office import Office
 from sealpress.v1 import audit_pb2, grant_pb2
@@ -23,6 +25,7 @@ LIST = 100
 LIST_MAX = 1_000
 RENDERED_ITEMS_MAX = 1_000
 RELEASES_KEPT = 256
+CHANGE_STATES = tuple(dict.fromkeys(state for move, after in CHANGE.items() for state in (move[0], after)))
 
 
 def change(desk: Desk, found: state.Change, *, whole: bool = False) -> pb.Change:
@@ -42,8 +45,11 @@ def change(desk: Desk, found: state.Change, *, whole: bool = False) -> pb.Change
 
 
 def changes(desk: Desk, asked: pb.ListChangesRequest) -> pb.ListChangesResponse:
-    """The newest first, as far as asked."""
+    """The newest first, as far as asked; Malformed for a kind or state that no change has: "none" is an answer."""
     limit = count(asked.limit)
+    for what, value, known in (("kind", asked.kind, KINDS), ("state", asked.state, CHANGE_STATES)):
+        if value and value not in known:
+            raise Malformed(f"no change has the {what} {value!r}", hint=", ".join(known))
     listed: list[pb.Change] = []
     for found in reversed(desk.state.changes.values()):
         record = found.record

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol, TypeVar
@@ -177,7 +178,10 @@ class Heads:
                 await advanced
             except Refusal as refused:
                 self._told = None
-                return head, await _in_spite(answer, refused)
+                answered = await _in_spite(answer, refused)
+                with suppress(Refusal):  # it stands: a token may have worked for it
+                    await self._ask()  # under a head of this size that we did not tell: is it one of this log?
+                return head, answered
             return head, await answer
         except BaseException:
             self._told = None

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
+from sealpress.errors import Damaged, Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
 from sealpress.hsm import messages as m
 from sealpress.hsm.link import DirectItem, SignerLink, SignerStatus
 from sealpress.steps import seal
@@ -149,6 +150,28 @@ async def test_a_direct_call_that_went_out_with_its_head_is_unknown_when_both_ar
             with pytest.raises(Refusal) as caught:
                 await heads.under_newest(lambda size: link.direct("k", [ITEM], size))
             assert caught.value.reason == reason
+
+    await with_guard(tmp_path / "s", answering, work)
+
+
+async def test_a_seal_of_another_log_of_that_size_is_none_of_ours(tmp_path: Path) -> None:
+    """Beside a daemon on a copy of the log: what the signer sealed is its head, and the node ends, exit 3."""
+
+    def answering(ask: m.Ask) -> m.Answer:
+        match ask:
+            case m.Advance():
+                return m.Refused(ask.id, "SIZE_NOT_GROWING", "no")
+            case m.Status():
+                return replace(VIEW, id=ask.id, logs={"a/b/1": m.MarkView(6, b"o" * 32, 8)})
+        return done(ask)
+
+    async def work(link: SignerLink) -> None:
+        tree: Any = SimpleNamespace(growth=lambda old, new: b"")
+        own: Any = SimpleNamespace(origin="a/b/1", tree=tree, size=6, root=lambda size: bytes(32))
+        log: Any = SimpleNamespace(id="ci", lines=(), head=Head(6, bytes(32), 8), log=own)
+        with pytest.raises(Damaged) as caught:
+            await seal.Heads(log, link, 5).under_newest(lambda size: link.seal("a/b/1", size, ["k"]))
+        assert caught.value.reason == "LOG_DIFFERS_FROM_MARK"
 
     await with_guard(tmp_path / "s", answering, work)
 

@@ -32,7 +32,7 @@ def render(record: ChangeRecord, items_max: int = 0) -> str:
     """The whole text; with `items_max` a long release shows so many artifacts and how many more there are."""
     asked = c.request_of(record)
     lines = [*_head(record), "", *_request(asked, items_max), "", *_required(record)]
-    return "\n".join([*lines, ""])
+    return "\n".join(map(_escaped, [*lines, ""]))
 
 
 def compare_releases(old: ReleaseRequest | None, new: ReleaseRequest) -> list[str]:
@@ -56,15 +56,18 @@ def compare_policies(old: bytes, new: str, profile: str) -> list[str]:
     if not old:
         return ["there is no policy yet: everything in it is new", *(f"+ line {line}" for line in after.lines)]
     before = compile_policy(old, "the policy in force", profile=floors)
-    return [f"{'! LOOSENING  ' if one.loosening else '  '}{one.text}" for one in diff(before, after)] or [
+    return [f"{'! LOOSENING  ' if one.loosening else '  '}{_escaped(one.text)}" for one in diff(before, after)] or [
         "nothing changes by meaning"
     ]
 
 
 def shown(value: str) -> str:
     """One printable line, whoever wrote it; `-` for nothing."""
-    escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
-    return escaped or "-"
+    return _escaped(value) or "-"
+
+
+def _escaped(value: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
 
 
 def _head(record: ChangeRecord) -> Iterator[str]:

@@ -85,6 +85,31 @@ def test_texts_of_others_stay_on_their_line(field: str) -> None:
     assert "fine\\nchange-sha256" in text
 
 
+@pytest.mark.parametrize("field", ["change_id", "profile", "line", "requester_person", "creator_person"])
+def test_a_name_that_a_daemon_made_up_stays_on_its_line(field: str) -> None:
+    """A front end that was taken over shows no digest, and hides none, by the names in a record."""
+    value = f"acme/router/eu/prod/x\nchange-sha256     00\x1b[31m{'x' * 9}"
+
+    text = render(make_change(**{field: value}))
+
+    assert len(render(make_change()).splitlines()) == len(text.splitlines())
+    assert "\x1b" not in text
+
+
+def test_names_of_a_path_and_gates_stay_on_their_line() -> None:
+    """They come with the record, too."""
+    change, evil = make_change(), "x\nchange-sha256     00\x1b[31m"
+    asked = c.request_of(change)
+    assert isinstance(asked, ReleaseRequest)
+    required = structs.replace(change.required, path=evil, groups=(evil,), must_include=(evil,))
+    request = encode(structs.replace(asked, gates=(evil,))).decode()
+
+    text = render(structs.replace(change, required=required, request=request))
+
+    assert not any(line.startswith("change-sha256     00") for line in text.splitlines())
+    assert "\x1b" not in text
+
+
 def test_a_key_says_what_trusts_it() -> None:
     """GR-02: line, environment, region, what believes it, how many devices."""
     request = c.KeyRequest(
@@ -145,6 +170,17 @@ def test_policies_are_compared_by_meaning() -> None:
     told = compare_policies(old, policy_text().replace('eq = "74"', 'in = ["74", "81"]'), "lab")
     assert any(line.startswith("! LOOSENING") and "81" in line for line in told)
     assert compare_policies(b"", policy_text(), "lab")[0].startswith("there is no policy yet")
+
+
+def test_a_proposed_policy_cannot_wipe_off_what_it_loosens() -> None:
+    """Its texts stay on their line, without colours or moves of the cursor: approvers see each mark."""
+    old = townsfolk.policy_text()
+    new = old.replace('class = "low"', 'class = "low"\nowner = "x\\n  nothing else\\u001b[2A\\u001b[J"')
+
+    told = compare_policies(old.encode(), new, "baseline")
+
+    assert [line for line in told if line.startswith("! LOOSENING")]
+    assert all(line.isprintable() for line in told)
 
 
 def test_policies_are_compared_under_the_profile() -> None:

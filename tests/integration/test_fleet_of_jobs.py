@@ -96,6 +96,18 @@ async def test_short_segments_take_grants_one_by_one(tmp_path: Path) -> None:
         assert JOBS == len(node.office.state.open_grants)
 
 
+async def test_short_segments_take_the_end_of_all_grants_in_pieces(tmp_path: Path) -> None:
+    """Two hundred that are over in the same second are more than a batch may have: time goes on all the same."""
+    async with Governed(tmp_path, segment_bytes=64 << 10) as node:
+        await node.begin()
+        await asyncio.gather(*(node.sign(ask(LOW, digest(number)), job(number)) for number in range(JOBS)))
+        node.clock.advance(HOUR_S + 1)
+        for _ in range(3):
+            await node.office.tick()
+
+        assert not node.office.state.open_grants
+
+
 @pytest.mark.parametrize(("verb", "reason"), [("expire", "GRANT_ENDED"), ("revoke", "GRANT_REVOKED")])
 async def test_a_grant_that_ends_under_a_request_is_told_apart(tmp_path: Path, verb: Any, reason: str) -> None:
     """A policy ends it between admission and append: Busy, for another follows; none follows one that was revoked."""

@@ -20,23 +20,24 @@ CAP_WARN = 0.8
 FACTS_MAX = 500  # of one look, and the few that belong to the last; the rest follows with the next
 
 
-def due(desk: Desk, signed: dict[str, int]) -> list[f.Fact]:
-    """The facts that are due now. `signed`: by key, how many signatures it has made."""
-    for scheduled in desk.state.scheduled.values():
-        if scheduled.effective <= desk.now:
-            asked = c.request_of(desk.state.changes[scheduled.change_id].record)
-            assert isinstance(asked, c.PolicyRequest)
-            return execution.in_force(desk, asked.policy, scheduled.change_id)  # alone: what follows sees it
+def due(desk: Desk, signed: dict[str, int], facts_max: int | None = None) -> list[f.Fact]:
+    """The facts that are due now, about `facts_max`. `signed`: by key, how many signatures it has made."""
     found: list[f.Fact] = []
     for together in _due(desk, signed):
         found += together
-        if len(found) >= FACTS_MAX:
+        if len(found) >= (FACTS_MAX if facts_max is None else facts_max):
             break
     return found
 
 
 def _due(desk: Desk, signed: dict[str, int]) -> Iterator[list[f.Fact]]:
     """Each time what makes sense only together."""
+    for scheduled in desk.state.scheduled.values():
+        if scheduled.effective <= desk.now:
+            asked = c.request_of(desk.state.changes[scheduled.change_id].record)
+            assert isinstance(asked, c.PolicyRequest)
+            yield from execution.in_force(desk, asked.policy, scheduled.change_id)
+            return  # what follows sees it
     for change_id in desk.state.open_changes:
         change = desk.state.changes[change_id]
         if desk.now >= change.record.expires:

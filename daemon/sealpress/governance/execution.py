@@ -7,6 +7,8 @@ what the custodian did arrives as a report, and what it says is compared with wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Literal
 
 from sealpress.errors import NotPermitted, Precondition
@@ -150,21 +152,23 @@ def _policy(desk: Desk, change: Change, text: str) -> list[f.Fact]:
     scheduled = f.PolicyScheduled(
         change_id=change.record.change_id, policy_sha256=policy.sha256.hex(), effective=desk.now + delay
     )
-    return [scheduled] if delay else [scheduled, *in_force(desk, text, change.record.change_id)]
+    return [scheduled] if delay else [scheduled, *chain.from_iterable(in_force(desk, text, change.record.change_id))]
 
 
-def in_force(desk: Desk, text: str, by_change: str) -> list[f.Fact]:
-    """The policy decides from here on; what rested on rules that it changes ends with it (GR-35)."""
+def in_force(desk: Desk, text: str, by_change: str) -> Iterator[list[f.Fact]]:
+    """The policy decides from here on; what rested on rules that it changes ends before it (GR-35).
+
+    Each time what makes sense only together, the policy last: so much may end that it takes several acts.
+    """
     new = paths.compiled(desk, text)
-    found: list[f.Fact] = [*_parted(desk, new), f.PolicyInForce(body=text)]
     for change_id in desk.state.open_changes:
         if change_id != by_change and _judged_otherwise(desk, new, desk.state.changes[change_id]):
-            found += proposals.end(desk, change_id, "void", None, "the policy changed")
+            yield proposals.end(desk, change_id, "void", None, "the policy changed")
     for grant_id in desk.state.open_grants:
         if _granted_otherwise(desk, new, desk.state.grants[grant_id].issued):
             reason = "the policy of the line changed"
-            found.append(f.GrantMoved(grant=grant_id, verb="expire", actor="", reason=reason))
-    return found
+            yield [f.GrantMoved(grant=grant_id, verb="expire", actor="", reason=reason)]
+    yield [*_parted(desk, new), f.PolicyInForce(body=text)]
 
 
 def _judged_otherwise(desk: Desk, new: Policy, change: Change) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -161,9 +162,15 @@ class Office:
 
     async def tick(self) -> None:
         """What is due by now, in a few looks at most; and a new snapshot file, if the last one is old."""
+        facts_max = clockwork.FACTS_MAX
         for _ in range(LOOKS_MAX):
-            if self.state.anchors is None or not await self.act(self._due):
-                break
+            try:
+                if self.state.anchors is None or not await self.act(partial(self._due, facts_max)):
+                    break
+            except Malformed as error:
+                if error.reason != "TOO_LARGE" or facts_max == 1:
+                    raise
+                facts_max = max(1, facts_max // 4)  # together they are too long for a short segment
         await self.escort.go()
         if self._grown():
             await self.keep()
@@ -332,8 +339,8 @@ class Office:
         proposed = found.proposed
         return ours == (proposed.line, proposed.mode, proposed.format, proposed.class_, found.key_id)
 
-    def _due(self, desk: Desk) -> tuple[bool, Sequence[Fact]]:
-        facts = clockwork.due(desk, self.ledger.keys)
+    def _due(self, facts_max: int, desk: Desk) -> tuple[bool, Sequence[Fact]]:
+        facts = clockwork.due(desk, self.ledger.keys, facts_max)
         return bool(facts), facts
 
     def _grown(self) -> bool:

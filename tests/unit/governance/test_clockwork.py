@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import DAY_S, FIRMWARE, LOW, RELEASE, certificate, key_request, person
+from kit.townsfolk import DAY_S, FIRMWARE, LOW, RELEASE, certificate, key_request, person, policy_text
 from sealpress.governance import clockwork
 from sealpress.governance import facts as f
+from sealpress.governance.changes import PolicyRequest
 from sealpress.governance.state import encode
 
 
@@ -39,6 +40,23 @@ def test_what_belongs_together_is_never_parted(monkeypatch: pytest.MonkeyPatch) 
     assert ["change.moved expire", "key.moved reject"] == kinds(clockwork.due(town.desk(), {}))
     town.tick()
     assert {"rejected"} == {town.state.keys[f"k{number}"].state for number in range(3)}
+
+
+def test_no_number_of_jobs_keeps_a_policy_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rests on rules that it changes ends look by look, then it is in force: a batch of the log has an end."""
+    town, jobs, looks = Town(), 40, 10
+    for number in range(jobs):
+        town.sign(certificate("ci-app", number), LOW, (number,))
+    text = policy_text(low_uses=400)
+    change_id = town.propose("paul", "policy.change", PolicyRequest(policy=text))
+    town.pass_(change_id, "stella", "pia")
+    town.wait(900, tick=False)
+    monkeypatch.setattr(clockwork, "FACTS_MAX", looks)
+
+    assert ["grant.moved expire"] * looks == kinds(clockwork.due(town.desk(), {}))
+    town.tick()
+    assert text == town.state.policy
+    assert not town.state.open_grants
 
 
 def test_an_approval_that_is_over_ends_what_rested_on_it() -> None:

@@ -236,6 +236,7 @@ def _made(key: Any, fact: Any) -> None:
 
 def policies_overtake(patch: pytest.MonkeyPatch) -> None:
     """A policy enters into force although another came between, against which it loosens."""
+    patch.setattr(proposals, "_check_alone", lambda _: None)
     patch.setitem(fold._FOLDS, f.PolicyInForce, _policy_beside_others)
     patch.setattr(execution, "_judged_otherwise", lambda *_: False)
 

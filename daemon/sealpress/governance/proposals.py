@@ -244,6 +244,7 @@ def check(desk: Desk, kind: str, asked: c.Request, change_id: str = "") -> None:
             if since > desk.now:
                 raise Malformed("a compromise cannot begin in the future", reason="BAD_DATES")
         case c.PolicyRequest(policy=text):
+            _check_alone(desk)
             check_policy(desk, text)
         case c.EnrolRequest():
             _check_enrolment(desk, asked)
@@ -329,6 +330,16 @@ def _check_extension(desk: Desk, asked: c.ExtendRequest) -> None:
         raise Precondition("a key is extended once", reason="EXTENDED_ALREADY", hint="rotate it")
     if not key.not_after < asked.not_after <= key.not_after + EXTENSION_S_MAX or asked.rotate_by > asked.not_after:
         raise Malformed("an extension is at most 90 days", reason="PERIOD_TOO_LONG")
+
+
+def _check_alone(desk: Desk) -> None:
+    """What is approved while another policy is about to decide would be closed as done, and never be in force."""
+    if desk.state.scheduled:
+        raise Precondition(
+            "another policy is about to enter into force, and what this one loosens was not judged against it",
+            reason="POLICY_SCHEDULED",
+            hint="propose it again when that one is in force",
+        )
 
 
 def check_policy(desk: Desk, text: str) -> None:

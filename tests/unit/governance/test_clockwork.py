@@ -6,6 +6,7 @@ import pytest
 
 from kit.town import Town
 from kit.townsfolk import DAY_S, FIRMWARE, LOW, RELEASE, certificate, key_request, person, policy_text
+from sealpress.errors import Precondition
 from sealpress.governance import clockwork
 from sealpress.governance import facts as f
 from sealpress.governance.changes import PolicyRequest
@@ -57,6 +58,23 @@ def test_no_number_of_jobs_keeps_a_policy_out(monkeypatch: pytest.MonkeyPatch) -
     town.tick()
     assert text == town.state.policy
     assert not town.state.open_grants
+
+
+def test_no_policy_is_closed_as_done_that_never_decides() -> None:
+    """While one is about to enter into force no other is approved: it would be dropped for that one, unseen."""
+    town = Town()
+    first, second = (
+        town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(low_uses=uses))) for uses in (400, 300)
+    )
+    town.pass_(first, "stella", "pia")
+    town.approve(second, "stella")
+
+    with pytest.raises(Precondition, match="about to enter into force"):
+        town.approve(second, "pia")
+    with pytest.raises(Precondition, match="about to enter into force"):
+        town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(low_uses=200)))
+    town.wait(900)
+    assert ("closed", "void") == (town.state.changes[first].state, town.state.changes[second].state)
 
 
 def test_an_approval_that_is_over_ends_what_rested_on_it() -> None:

@@ -235,6 +235,8 @@ def _key_act(
     key = desk.key(asked.key, asked.line)
     waiver = separation.check(desk, asked.line, key, verb, actor.person, change) if actor is not None else []
     moved = _key(asked.key, verb, actor, record.change_id, record.reason)
+    if verb in ("activate", "resume") and desk.policy is not None and key.key_id in desk.policy.denied:
+        raise Precondition("its public key is on the list of keys that others know (GR-84)", reason="KEY_DENIED")
     if verb == "destroy":
         return [*waiver, _with(moved, witnesses=_witnesses(desk, change, actor, report))]
     if verb == "resume" and desk.now < key.suspended + RESUME_AFTER_S:

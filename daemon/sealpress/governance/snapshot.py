@@ -119,7 +119,7 @@ def snapshot_of(state: State, policy: Policy) -> Snapshot:
     keys = {
         line: _key(name, state.keys[name])
         for line, name in state.active.items()
-        if _signs(state.keys[name], policy.lines.get(line))
+        if _signs(state.keys[name], policy.lines.get(line)) and state.keys[name].key_id not in policy.denied
     }
     return Snapshot(
         policy, state.seq, True, state.anchors.profile, keys, frozenset(good), frozenset(bad),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kit.town import Town
-from kit.townsfolk import DAY_S, GENESIS, TEST, uri
+from kit.townsfolk import DAY_S, GENESIS, LOW, TEST, certificate, key_request, uri
+from sealpress.errors import Precondition
 from sealpress.governance import facts as f
+from sealpress.governance.changes import KeyAct
 
 
 def test_an_auditor_is_none_when_his_enrolment_is_over() -> None:
@@ -43,3 +47,20 @@ def test_an_auditor_of_one_line_does_not_read_them_all() -> None:
     assert town.snapshot is not None
 
     assert [town.snapshot.may_audit(uri(name), GENESIS) for name in ("ci-app", "ci-test")] == [False, True]
+
+
+def test_a_key_that_others_know_signs_no_more() -> None:
+    """From the policy on that denies its public key it signs nothing; what was approved before starts none."""
+    town = Town()
+    issued = town.pass_(town.propose("ines", "key.issue", key_request("k1", LOW, town.now)), "kim")
+    town.execute(issued, "ines")
+    activation = town.pass_(town.propose("ines", "key.activate", KeyAct(key="k1", line=LOW)), "kim")
+    assert 1 == len(town.sign(certificate("ci-app"), LOW, (1,)))
+    leaked = ", ".join(f'"{town.state.keys[key].key_id}"' for key in ("k-low", "k1"))
+
+    town.declare(f.PolicyInForce(body=f"{town.state.policy}[denied]\nspki_sha256 = [{leaked}]\n"))
+
+    with pytest.raises(Precondition, match="no key that may sign now"):
+        town.sign(certificate("ci-app"), LOW, (2,))
+    with pytest.raises(Precondition, match="GR-84"):
+        town.execute(activation, "ivan")

@@ -37,6 +37,7 @@ from sealpress.verify.change import decode
 
 NONCES_KEPT = 10_000  # from here on those of approvals that are over are dropped: these can never count again
 SKEW_S = 3_600
+DATES = ("alert.key.ends.", "alert.key.rotate")  # clockwork tells of them
 _OVER = UNDONE | {"closed"}
 
 
@@ -293,6 +294,7 @@ def _key(state: State, name: str) -> Key:
 def _key_extended(state: State, fact: f.KeyExtended, seq: int) -> None:
     key = _key(state, fact.key)
     key.rotate_by, key.not_after, key.extended = fact.rotate_by, fact.not_after, True
+    key.alerted = tuple(told for told in key.alerted if not told.startswith(DATES))  # there are other dates now
 
 
 def _grant(state: State, fact: f.GrantIssued, seq: int) -> None:

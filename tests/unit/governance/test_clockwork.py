@@ -9,7 +9,7 @@ from kit.townsfolk import DAY_S, FIRMWARE, LOW, RELEASE, certificate, key_reques
 from sealpress.errors import Precondition
 from sealpress.governance import clockwork
 from sealpress.governance import facts as f
-from sealpress.governance.changes import PolicyRequest
+from sealpress.governance.changes import ExtendRequest, PolicyRequest
 from sealpress.governance.state import encode
 
 
@@ -88,6 +88,21 @@ def test_an_approval_that_is_over_ends_what_rested_on_it() -> None:
     assert "expired" == town.state.changes[change_id].approvals[person("kim")].state
     assert "rejected" == town.state.keys["k1"].state
     town.propose("ines", "key.issue", key_request("k1", FIRMWARE, town.now))
+
+
+def test_an_extended_key_is_told_of_again() -> None:
+    """Whoever was warned of the first end is warned of the second, too, at each of its days (GR-111)."""
+    town = Town()
+    town.wait(78 * DAY_S)
+    later = town.state.keys["k-low"].not_after + 90 * DAY_S
+    request = ExtendRequest(key="k-low", line=LOW, rotate_by=later - DAY_S, not_after=later)
+    town.pass_(town.propose("ines", "key.extend", request), "olga", "otto")
+    before = len(town.history)
+    for _ in range(91):
+        town.wait(DAY_S)
+
+    told = [fact.name for fact in town.history[before:] if isinstance(fact, f.AlertRaised) and fact.subject == "k-low"]
+    assert told == [*(f"alert.key.ends.{days}d" for days in (90, 60, 30, 7)), "alert.key.rotate"]
 
 
 def test_a_key_ends_at_its_hour_before_anybody_looks() -> None:

@@ -144,6 +144,13 @@ def gates_of(class_: KeyClass, rule: Rule) -> tuple[str, ...]:
 
 def of_release(desk: Desk, change: Change, asked: ReleaseRequest, have: list[Approval]) -> list[f.Fact]:
     """The grant that an approved release brings; it ends before the first of its approvals does."""
+    person = change.record.requester_person
+    if person and not desk.bindings(person, asked.line, {Role.REQUESTER}):
+        raise Precondition(
+            f"{person}, who asked for it, may not request on this line any more",
+            reason="REQUESTER_GONE",
+            hint="reject it; another requester asks again",
+        )
     class_ = desk.rules(asked.line).class_
     ends = [desk.now + min(asked.ttl_s, TTL_S_MAX[class_]), *(given.expires for given in have)]
     if class_ in QUORUM_CLASSES:

@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from kit.town import Town
-from kit.townsfolk import DAY_S, FIRMWARE, HOUR_S, certificate
+from kit.townsfolk import DAY_S, FIRMWARE, HOUR_S, RELEASE, certificate, person
 from sealpress.errors import Precondition
 from sealpress.governance.state import Change, Grant
 from sealpress.verify.anchors import open_release
@@ -39,6 +39,19 @@ def test_a_grant_ends_before_its_first_approval() -> None:
     shown = [(given.statement.encode(), given.signature) for given in change.approvals.values()]
     assert town.state.anchors is not None
     open_release(town.state.anchors, encode(change.record), shown, FIRMWARE, grant.issued.not_after - 1)
+
+
+def test_who_is_no_requester_any_more_gets_no_grant() -> None:
+    """A person whose role was revoked after he asked: the last approval is refused, and nothing is his to sign."""
+    town = Town()
+    town.request(certificate("rex"), RELEASE, (1,))
+    change_id = next(reversed(town.state.changes))
+    binding = next(one.id for one in town.state.bindings.values() if one.identity == person("rex"))
+    town.stop("iris", "binding", binding)
+
+    with pytest.raises(Precondition, match="may not request on this line any more"):
+        town.approve(change_id, "rita")
+    assert not town.grant_of(change_id)
 
 
 def test_an_approval_that_is_over_is_no_evidence() -> None:

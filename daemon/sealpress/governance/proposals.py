@@ -256,7 +256,9 @@ def check(desk: Desk, kind: str, asked: c.Request, change_id: str = "") -> None:
             _check_shares(desk, asked)
         case c.RestoreRequest():
             _check_restoration(desk, asked)
-        case c.IssuerRequest() | ReleaseRequest():
+        case c.IssuerRequest(owner=owner):
+            _check_owners(desk, owner)
+        case ReleaseRequest():
             pass
 
 
@@ -303,9 +305,14 @@ def _check_key(desk: Desk, kind: str, asked: c.KeyRequest, change_id: str) -> No
 
 def _check_owners(desk: Desk, *owners: str) -> None:
     for owner in owners:
-        known = desk.state.identities.get(owner)
-        if known is None or known.kind != "person" or known.state != "active":
+        if not _is_person(desk, owner):
             raise Malformed(f"{owner or 'nobody'} is no active person", reason="OWNER_UNKNOWN", hint="name two persons")
+
+
+def _is_person(desk: Desk, id_: str) -> bool:
+    """Whether this is an active person."""
+    known = desk.state.identities.get(id_)
+    return known is not None and (known.kind, known.state) == ("person", "active")
 
 
 def _proposed(asked: c.KeyRequest, adopted: bool, change_id: str) -> f.KeyProposed:
@@ -364,14 +371,12 @@ def _check_enrolment(desk: Desk, asked: c.EnrolRequest) -> None:
                            hint="one natural person, one person_id (GR-32)")  # fmt: skip
     if asked.kind != "person":
         _check_owners(desk, asked.owner, asked.backup_owner)
-    if asked.on_behalf_of or asked.kind == "agent":
-        principal = desk.state.identities.get(asked.on_behalf_of)
-        if asked.kind != "agent" or principal is None or principal.kind != "person":
-            raise Malformed("an agent, and no other, acts on behalf of a person (GR-33)", reason="ON_BEHALF_MISSING")
+    agent = asked.kind == "agent"
+    if (agent or asked.on_behalf_of) and not (agent and _is_person(desk, asked.on_behalf_of)):
+        raise Malformed("an agent, and no other, acts on behalf of a person (GR-33)", reason="ON_BEHALF_MISSING")
     if asked.kind == "partner":
-        sponsor = desk.state.identities.get(asked.sponsor)
         whole = asked.agreement and asked.trust_domain and asked.line
-        if sponsor is None or sponsor.kind != "person" or not whole:
+        if not _is_person(desk, asked.sponsor) or not whole:
             text = "a partner has sponsor, agreement, trust domain and its own line (GR-100)"
             raise Malformed(text, reason="PARTNER_INCOMPLETE")
         if not desk.now < asked.expires <= desk.now + PARTNER_S_MAX:
@@ -381,8 +386,7 @@ def _check_enrolment(desk: Desk, asked: c.EnrolRequest) -> None:
 
 
 def _check_credential(desk: Desk, asked: c.CredentialRequest) -> None:
-    person = desk.state.identities.get(asked.person)
-    if person is None or person.kind != "person" or person.state != "active":
+    if not _is_person(desk, asked.person):
         raise Malformed(f"{asked.person} is no active person", reason="OWNER_UNKNOWN")
     if any(officer.person == asked.person for officer in desk.anchors.officers):
         raise Precondition(

@@ -369,6 +369,9 @@ def _check_enrolment(desk: Desk, asked: c.EnrolRequest) -> None:
     if asked.identity in desk.state.identities or any(name in desk.state.names for name in asked.names):
         raise Precondition("the identity or one of its names is enrolled already", reason="IDENTITY_TAKEN",
                            hint="one natural person, one person_id (GR-32)")  # fmt: skip
+    if any(asked.identity.lower() == known.lower() for known in desk.state.identities):
+        raise Precondition("an identity is enrolled whose id differs only in capitals", reason="IDENTITY_TAKEN",
+                           hint="approvers read ids: choose one that nobody takes for another's")  # fmt: skip
     if asked.kind != "person":
         _check_owners(desk, asked.owner, asked.backup_owner)
     agent = asked.kind == "agent"

@@ -8,7 +8,7 @@ import pytest
 
 from kit.town import Town
 from kit.townsfolk import DAY_S, RELEASE, person, uri
-from sealpress.errors import Malformed
+from sealpress.errors import Malformed, Precondition
 from sealpress.governance.changes import EnrolRequest, IssuerRequest
 
 
@@ -16,6 +16,26 @@ def enrolment(kind: str, name: str, **other: Any) -> EnrolRequest:
     """Of somebody new; `other` fields replace these."""
     owners = {"owner": person("kim"), "backup_owner": person("karl")} if kind != "person" else {}
     return EnrolRequest(identity=f"{kind}:{name}", kind=kind, names=(uri(name),), **owners, **other)  # type: ignore[arg-type]
+
+
+def test_no_id_differs_from_another_only_in_capitals() -> None:
+    """Who approves a role of Rita's reads it as rita's: one natural person, one id (GR-32)."""
+    town = Town()
+
+    with pytest.raises(Precondition, match="capitals"):
+        town.propose("ada", "access.enrol", enrolment("person", "Rita"))
+    town.propose("ada", "access.enrol", enrolment("person", "rita.m"))
+
+
+def test_two_who_differ_only_in_capitals_are_not_both_enrolled() -> None:
+    """Proposed side by side, the second is refused when it is to be carried out."""
+    town = Town()
+    first, second = (town.propose("ada", "access.enrol", enrolment("person", name)) for name in ("zoe", "Zoe"))
+    town.pass_(first, "abe", "stella")
+    town.approve(second, "abe")
+
+    with pytest.raises(Precondition, match="capitals"):
+        town.approve(second, "stella")
 
 
 @pytest.mark.parametrize(

@@ -150,8 +150,10 @@ class People:
         """A new key: proposed, approved, made by the custodian, reported; for the configurations `lab.install_key`."""
         now = now_s()
         class_, slot = (KeyClass.FIRMWARE, lab.FW) if line == lab.FIRMWARE else (KeyClass.LOW, lab.MAIN)
+        trusts = ("firmware",) if line == lab.FIRMWARE else ()
         fields = {
             "key": key, "line": line, "class": class_, "environment": "prod", "purpose": line.split("/")[4],
+            "trusts": trusts,
             "mode": Mode.PROOF, "format": Format.TLOG_PROOF, "algorithm": algorithm, "slot": slot, "not_before": now,
             "rotate_by": now + 290 * DAY_S, "not_after": now + 360 * DAY_S, "max_signatures": 1_000_000,
             "owner": "person:olga", "backup_owner": "person:otto",

@@ -37,6 +37,7 @@ PENDING_MAX, PENDING_BYTES_MAX = 10_000, 1 << 30  # changes, and their requests
 OF_ONE, OF_A_LINE, OF_MACHINES, OF_ALL = 1, 3, 9, 10  # tenths of these
 SUMMARY_MAX = 500
 NAME = re.compile(r"(uri|spki:sha256|oidc|actor):[\x21-\x7e]+", re.ASCII)
+TRUST = re.compile(r"[a-z0-9][a-z0-9._-]*")
 EXTENDABLE = frozenset({"pre_active", "active", "suspended"})
 
 
@@ -278,6 +279,12 @@ def _check_key(desk: Desk, kind: str, asked: c.KeyRequest, change_id: str) -> No
             "class test and environment test go together",
             reason="PARTITION",
             hint="test never meets production (GR-84)",
+        )
+    if not all(TRUST.fullmatch(trust) for trust in asked.trusts) or not rules.trusts <= set(asked.trusts):
+        raise Malformed(
+            f"a key is trusted at least as its line, in the policy's words: {', '.join(sorted(rules.trusts)) or '-'}",
+            reason="TRUSTS_WRONG",
+            hint="approvers read how far it reaches: firmware, boot, recovery_path, ... in small letters",
         )
     if FLOOR_TRUSTS & set(asked.trusts) and asked.class_ not in (KeyClass.FIRMWARE, KeyClass.ROOT):
         raise Malformed(

@@ -1,0 +1,31 @@
+"""Does the request of a key say what its approvers need to know?"""
+
+from __future__ import annotations
+
+import pytest
+
+from kit.town import Town
+from kit.townsfolk import RELEASE, key_request
+from sealpress.errors import Malformed
+from sealpress.governance import facts as f
+
+TABLE = f'[line."{RELEASE}"]\n'
+
+
+@pytest.mark.parametrize("trust", ["Firmware", "boot ", "recovery_path, nothing else", "\ufb01rmware", ""])
+def test_what_trusts_a_key_is_said_in_the_policy_s_words(trust: str) -> None:
+    """Another spelling of firmware is not below its class's floor, and no approver reads what is not so (GR-02)."""
+    town = Town()
+
+    with pytest.raises(Malformed, match="in the policy's words"):
+        town.propose("ines", "key.issue", key_request("k1", RELEASE, town.now, trusts=(trust,)))
+
+
+def test_a_key_is_trusted_at_least_as_its_line() -> None:
+    """Approvers read how far a key reaches: not less than the policy says of its line."""
+    town = Town()
+    town.declare(f.PolicyInForce(body=town.state.policy.replace(TABLE, f'{TABLE}trusts = ["ota"]\n')))
+
+    with pytest.raises(Malformed, match="policy's words: ota"):
+        town.propose("ines", "key.issue", key_request("k1", RELEASE, town.now, trusts=("apps",)))
+    town.propose("ines", "key.issue", key_request("k1", RELEASE, town.now, trusts=("apps", "ota")))

@@ -52,7 +52,8 @@ def required(desk: Desk, kind: Kind, request: Request) -> Required:
         case "access":
             return _access(desk)
         case "compromise":
-            groups = desk.rules(line_of(request)).required("retirement").groups
+            known = desk.policy.lines.get(line_of(request)) if desk.policy is not None else None
+            groups = known.required("retirement").groups if known is not None else ()
             return Required(
                 path="compromise", quorum=1, groups=(OFFICERS, SECURITY_OFFICERS, *groups), valid_s=HOURS_72_S
             )

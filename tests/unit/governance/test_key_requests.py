@@ -1,13 +1,14 @@
-"""Does the request of a key say what its approvers need to know?"""
+"""Do requests about a key say what their approvers need to know, and can they be made when they must be?"""
 
 from __future__ import annotations
 
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import RELEASE, key_request
+from kit.townsfolk import FIRMWARE, LOW, RELEASE, TEST, key_request, policy_text
 from sealpress.errors import Malformed
 from sealpress.governance import facts as f
+from sealpress.governance.changes import CompromiseRequest
 
 TABLE = f'[line."{RELEASE}"]\n'
 
@@ -19,6 +20,16 @@ def test_what_trusts_a_key_is_said_in_the_policy_s_words(trust: str) -> None:
 
     with pytest.raises(Malformed, match="in the policy's words"):
         town.propose("ines", "key.issue", key_request("k1", RELEASE, town.now, trusts=(trust,)))
+
+
+def test_a_key_of_a_line_that_is_gone_is_found_compromised() -> None:
+    """Officers decide when no policy names the line any more: its devices trust the key all the same (GR-114)."""
+    town = Town()
+    town.declare(f.PolicyInForce(body=policy_text(lines=(TEST, LOW, RELEASE))))
+    request = CompromiseRequest(key="k-firmware", line=FIRMWARE, since=town.now - 60, evidence="found on a share")
+
+    town.pass_(town.propose("iris", "key.compromise", request), "stella")
+    assert town.state.keys["k-firmware"].state == "compromised"
 
 
 def test_a_key_is_trusted_at_least_as_its_line() -> None:

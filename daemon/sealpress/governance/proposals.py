@@ -115,7 +115,9 @@ def _check_room(desk: Desk, actor: Actor, line: str, size: int) -> None:
     emergency is not kept out by machines.
     """
     pending = [desk.state.changes[change_id].record for change_id in desk.state.open_changes]
-    shares = [(OF_ONE, "of this requester", [one for one in pending if one.requester == actor.name])]
+    whose = actor.identity or actor.name  # one who connects by many names has one share
+    own = [one for one in pending if (requester_of(desk, one.change_id) or one.requester) == whose]
+    shares = [(OF_ONE, "of this requester", own)]
     if actor.person:
         shares.append((OF_ALL, "in all", pending))
     else:

@@ -7,9 +7,10 @@ import hashlib
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import FIRMWARE, RELEASE, TEST, certificate, key_request, person, policy_text, uri
+from kit.townsfolk import FIRMWARE, RELEASE, TEST, certificate, key_request, person, policy_text, resident, uri
 from sealpress.core.journal import SEGMENT_BYTES_MIN
 from sealpress.errors import Precondition
+from sealpress.governance import facts as f
 from sealpress.governance import proposals, stops
 from sealpress.governance.changes import BindRequest, PolicyRequest
 from sealpress.governance.facts import body_of, kind_of
@@ -47,6 +48,24 @@ def test_one_pipeline_has_a_share(town: Town) -> None:
     assert filled(town, ROUTER, RELEASE) == HUNDRED // 10
     assert filled(town, ROUTER, FIRMWARE) == 0
     town.request(FAB, RELEASE, [1])
+
+
+def test_a_person_of_many_names_has_one_share(town: Town) -> None:
+    """Whoever may propose and connects in many ways does not fill the room with each of them."""
+    names = tuple(uri(f"zoe-{number}") for number in range(12))
+    town.declare(
+        *resident("zoe", *names),
+        f.BindingMade(
+            binding="z", identity=person("zoe"), role="policy-author", line="*", group="", not_after=0, change_id="c"
+        ),
+    )
+    asked = 0
+    with pytest.raises(Precondition, match="too many changes"):
+        for number in range(HUNDRED):
+            town.propose(f"zoe-{number % 12}", "policy.change", PolicyRequest(policy=f"schema = 1 # {number}"))
+            asked += 1
+
+    assert asked == HUNDRED // 10
 
 
 def test_a_line_has_a_share(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:

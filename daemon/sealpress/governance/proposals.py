@@ -435,11 +435,7 @@ def check_binding(desk: Desk, asked: c.BindRequest) -> None:
         raise NotPermitted("only the trust anchors make officers", reason="OFFICERS", hint="adopt a next version")
     if asked.not_after and asked.not_after <= desk.now:
         raise Malformed("the role would be over before it began", reason="BAD_DATES")
-    _check_clash(desk, Binding("", asked.identity, asked.role, asked.line, asked.group, asked.not_after))
-    if asked.role is Role.REQUESTER:
-        lines = [asked.line] if asked.line != EVERY_LINE else list(desk.policy.lines if desk.policy is not None else ())
-        for line in lines:
-            _check_requesters(desk, line)
+    _check_place(desk, Binding("", asked.identity, asked.role, asked.line, asked.group, asked.not_after))
 
 
 def _check_restoration(desk: Desk, asked: c.RestoreRequest) -> None:
@@ -450,7 +446,16 @@ def _check_restoration(desk: Desk, asked: c.RestoreRequest) -> None:
         binding = desk.state.bindings.get(asked.id)
         tables.move(tables.BINDING, binding.state if binding is not None else "unknown", "restore", "the binding")
         assert binding is not None
-        _check_clash(desk, binding)
+        _check_place(desk, binding)
+
+
+def _check_place(desk: Desk, binding: Binding) -> None:
+    """Whether there is room for it: beside its identity's others, and among the requesters of its line."""
+    _check_clash(desk, binding)
+    if binding.role is Role.REQUESTER:
+        known = desk.policy.lines if desk.policy is not None else {}
+        for line in known if binding.line == EVERY_LINE else (binding.line,):
+            _check_requesters(desk, line)
 
 
 def _check_clash(desk: Desk, binding: Binding) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import DAY_S, RELEASE, person, uri
+from kit.townsfolk import DAY_S, MACHINES, RELEASE, person, policy_text, uri
 from sealpress.errors import Malformed, Precondition
-from sealpress.governance.changes import EnrolRequest, IssuerRequest
+from sealpress.governance import facts as f
+from sealpress.governance.changes import BindRequest, EnrolRequest, IssuerRequest, RestoreRequest
+from sealpress.governance.roles import Role
 
 
 def enrolment(kind: str, name: str, **other: Any) -> EnrolRequest:
@@ -72,3 +74,26 @@ def test_an_issuer_has_an_owner() -> None:
         with pytest.raises(Malformed, match="no active person"):
             town.propose("ada", "access.issuer", IssuerRequest(**issuer, owner=owner))  # type: ignore[arg-type]
     town.propose("ada", "access.issuer", IssuerRequest(**issuer, owner=person("kim")))  # type: ignore[arg-type]
+
+
+def test_a_restored_requester_finds_his_place_taken() -> None:
+    """GR-50: a line has no more requesters than its policy says, whether by a new role or by one that returns."""
+    town = Town()
+    town.declare(f.PolicyInForce(body=policy_text(requesters_max=5)))
+    places = [
+        f.BindingMade(
+            binding=f"z{number}", identity=name, role="requester", line=RELEASE, group="", not_after=0,
+            change_id="c",
+        )
+        for number, name in enumerate(MACHINES)
+        if name != "partner:fab"
+    ]  # fmt: skip
+    suspended = next(one.id for one in town.state.bindings.values() if one.identity == person("rex"))
+    town.declare(*places, f.BindingMoved(binding=suspended, verb="suspend", actor="", reason="a new class"))
+    change_id = town.propose("ada", "access.restore", RestoreRequest(what="binding", id=suspended))
+    town.approve(change_id, "abe")
+    other = BindRequest(identity="partner:fab", role=Role.REQUESTER, line=RELEASE)
+    town.pass_(town.propose("ada", "access.bind", other), "abe", "stella")
+
+    with pytest.raises(Precondition, match="has its 5 requesters"):
+        town.approve(change_id, "stella")

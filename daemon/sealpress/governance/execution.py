@@ -95,7 +95,7 @@ def _effects(
                 )
             return _generated(desk, change, asked, actor, report)
         case c.KeyAct():
-            return _key_act(desk, change, asked, actor, report)
+            return _key_act(desk, change, asked, actor, report, have)
         case c.ExtendRequest(key=key, rotate_by=rotate_by, not_after=not_after):
             return [f.KeyExtended(key=key, rotate_by=rotate_by, not_after=not_after, change_id=record.change_id)]
         case c.CompromiseRequest(key=key, since=since):
@@ -228,7 +228,12 @@ def _generated(desk: Desk, change: Change, asked: c.KeyRequest, actor: Actor, re
 
 
 def _key_act(
-    desk: Desk, change: Change, asked: c.KeyAct, actor: Actor | None, report: f.KeyGenerated | f.Names | None
+    desk: Desk,
+    change: Change,
+    asked: c.KeyAct,
+    actor: Actor | None,
+    report: f.KeyGenerated | f.Names | None,
+    have: list[Approval],
 ) -> list[f.Fact]:
     record = change.record
     verb = record.kind.removeprefix("key.")
@@ -245,6 +250,8 @@ def _key_act(
             reason="STOP_TOO_YOUNG",
             hint=f"a suspension lasts {RESUME_AFTER_S} s at least: approve again after that",
         )
+    if verb == "resume" and asked.line in desk.anchors.lines:
+        grants.check_believed_lift(desk.anchors, change, have, asked.key, desk.now)
     if verb == "activate":
         if desk.now >= key.not_after or desk.now < key.proposed.not_before:
             raise Precondition("the key's dates do not cover this moment", reason="KEY_DATES")

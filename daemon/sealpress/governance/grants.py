@@ -21,7 +21,7 @@ from sealpress.governance.roles import Role
 from sealpress.governance.rules import Rule
 from sealpress.governance.state import Approval, Change, Grant
 from sealpress.values import DigestAlgorithm, Identity, KeyClass
-from sealpress.verify.anchors import TrustAnchors, open_release
+from sealpress.verify.anchors import TrustAnchors, check_lift, open_release
 from sealpress.verify.change import ReleaseItem, ReleaseRequest, encode, manifest_sha256
 
 HOUR_S = 3_600
@@ -173,16 +173,31 @@ def believed_until(anchors: TrustAnchors, change: Change, have: list[Approval], 
     It judges each leaf of such a line by the trust anchors alone, and a leaf that it does not believe would end the
     log: so nothing is granted here that would not pass there.
     """
-    approvals = [(given.statement.encode(), given.signature) for given in have]
     try:
-        found = open_release(anchors, encode(change.record), approvals, change.record.line, now)
+        found = open_release(anchors, encode(change.record), _given(have), change.record.line, now)
     except (Invalid, Malformed) as error:
-        raise Precondition(
-            f"the signer of this line would not believe these approvals: {error.message}",
-            reason="ANCHORS_QUORUM",
-            hint="approvers of such a line stand in the trust anchors too, with the same keys; its quorum is theirs",
-        ) from None
+        raise _disbelieved(error) from None
     return min(found.expires, anchors.expires)
+
+
+def check_believed_lift(anchors: TrustAnchors, change: Change, have: list[Approval], key: str, now: int) -> None:
+    """Precondition unless the signer will believe that this key may sign again: else it would be active here only."""
+    try:
+        check_lift(anchors, encode(change.record), _given(have), key, change.record.line, now)
+    except (Invalid, Malformed) as error:
+        raise _disbelieved(error) from None
+
+
+def _given(have: list[Approval]) -> list[tuple[bytes, str]]:
+    return [(given.statement.encode(), given.signature) for given in have]
+
+
+def _disbelieved(error: Invalid | Malformed) -> Precondition:
+    return Precondition(
+        f"the signer of this line would not believe these approvals: {error.message}",
+        reason="ANCHORS_QUORUM",
+        hint="approvers of such a line stand in the trust anchors too, with the same keys; its quorum is theirs",
+    )
 
 
 def release(desk: Desk, actor: Actor, grant_id: str) -> list[f.Fact]:

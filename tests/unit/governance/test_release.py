@@ -1,4 +1,4 @@
-"""Does a grant of a firmware release end before the signer would cease to believe its approvals?"""
+"""Is nothing granted or resumed that the signer would not, or no longer, believe?"""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import pytest
 from msgspec import structs
 
 from kit.town import Town
-from kit.townsfolk import DAY_S, FIRMWARE, HOUR_S, RELEASE, certificate, person
+from kit.townsfolk import DAY_S, FIRMWARE, HOUR_S, RELEASE, certificate, person, resident
 from sealpress.errors import Precondition
+from sealpress.governance import facts as f
+from sealpress.governance.changes import KeyAct
 from sealpress.governance.state import Change, Grant
 from sealpress.verify.anchors import open_release
 from sealpress.verify.change import encode
@@ -52,6 +54,28 @@ def test_who_is_no_requester_any_more_gets_no_grant() -> None:
     with pytest.raises(Precondition, match="may not request on this line any more"):
         town.approve(change_id, "rita")
     assert not town.grant_of(change_id)
+
+
+def test_what_the_signer_would_not_lift_is_not_resumed() -> None:
+    """An approver whom the anchors do not name: the key stays suspended here, too, and does not only look active."""
+    town = Town()
+    town.declare(
+        *resident("zoe"),
+        f.BindingMade(
+            binding="z", identity=person("zoe"), role="release-approver", line="*", group="product-security",
+            not_after=0, change_id="c",
+        ),
+    )  # fmt: skip
+    town.stop("iris", "key", "k-firmware")
+    town.wait(300)
+    change_id, other = (town.propose("ines", "key.resume", KeyAct(key="k-firmware", line=FIRMWARE)) for _ in range(2))
+    town.approve(change_id, "rita")
+
+    with pytest.raises(Precondition, match="would not believe these approvals"):
+        town.approve(change_id, "zoe")
+    assert "suspended" == town.state.keys["k-firmware"].state
+    town.pass_(other, "rita", "sam")
+    assert "active" == town.state.keys["k-firmware"].state
 
 
 def test_an_approval_that_is_over_is_no_evidence() -> None:

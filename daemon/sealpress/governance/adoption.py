@@ -2,20 +2,24 @@
 
 Guarantees: every policy that is in force or scheduled compiles by the floors of their profile; no grant of class
 firmware or root goes on whose approvals the signer would not believe under them, since a leaf of such a grant ends the
-log; what takes the root quorum takes the new one. Does not: verify their signatures (verify/anchors.py), or know which
+log; what takes the root quorum takes the new one; no officer has a role that does not go
+with his. Does not: verify their signatures (verify/anchors.py), or know which
 document the signer holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sealpress.errors import Invalid, Precondition, SealpressError
 from sealpress.governance import changes as c
+from sealpress.governance import execution, grants, proposals
 from sealpress.governance import facts as f
-from sealpress.governance import grants, proposals
 from sealpress.governance.desk import Desk
+from sealpress.governance.fold import apply
 from sealpress.governance.policy import compile_policy
+from sealpress.governance.state import copy
 from sealpress.verify.anchors import TrustAnchors
 from sealpress.verify.change import encode
 
@@ -34,7 +38,14 @@ def adopt(desk: Desk, anchors: TrustAnchors, signatures: tuple[str, ...]) -> lis
                 hint="first propose a policy that the profile takes, and wait until it is in force",
             ) from None
     adopted = f.AnchorsAdopted(document=encode(anchors).decode(), signatures=signatures)
-    return [adopted, *_below_quorum(desk, anchors), *_disbelieved(desk, anchors)]
+    return [*_parted(desk, adopted), adopted, *_below_quorum(desk, anchors), *_disbelieved(desk, anchors)]
+
+
+def _parted(desk: Desk, adopted: f.AnchorsAdopted) -> list[f.Fact]:
+    """Roles that a new officer may not have beside his: else he could do nothing at all, not even as an officer."""
+    after = copy(desk.state)
+    apply(after, adopted, after.seq + 1, desk.now)
+    return execution.parted(replace(desk, state=after), desk.policy)
 
 
 def _policies(desk: Desk) -> Iterator[str]:

@@ -168,7 +168,7 @@ def in_force(desk: Desk, text: str, by_change: str) -> Iterator[list[f.Fact]]:
         if _granted_otherwise(desk, new, desk.state.grants[grant_id].issued):
             reason = "the policy of the line changed"
             yield [f.GrantMoved(grant=grant_id, verb="expire", actor="", reason=reason)]
-    yield [*_parted(desk, new), f.PolicyInForce(body=text)]
+    yield [*parted(desk, new), f.PolicyInForce(body=text)]
 
 
 def _judged_otherwise(desk: Desk, new: Policy, change: Change) -> bool:
@@ -193,15 +193,15 @@ def _granted_otherwise(desk: Desk, new: Policy, issued: f.GrantIssued) -> bool:
     )  # fmt: skip
 
 
-def _parted(desk: Desk, new: Policy) -> list[f.Fact]:
+def parted(desk: Desk, new: Policy | None) -> list[f.Fact]:
     """Bindings that do not go together under the new classes are suspended, all but what the anchors say."""
     found: list[f.Fact] = []
     for ids in desk.state.bindings_of.values():
         held = [desk.state.bindings[id_] for id_ in ids if desk.state.bindings[id_].lasts(desk.now)]
-        while (parted := clash(held, new)) is not None:
-            ends = [b for b in held if b.role in parted[:2] and not b.id.startswith("anchors/")]
+        while (apart := clash(held, new)) is not None:
+            ends = [b for b in held if b.role in apart[:2] and not b.id.startswith("anchors/")]
             held = [b for b in held if b not in ends]
-            reason = f"{parted[0]} and {parted[1]} of {parted[2]} do not go together"
+            reason = f"{apart[0]} and {apart[1]} of {apart[2]} do not go together"
             found += [f.BindingMoved(binding=b.id, verb="suspend", actor="", reason=reason) for b in ends]
             if not ends:
                 break

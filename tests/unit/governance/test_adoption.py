@@ -6,10 +6,10 @@ import pytest
 from msgspec import structs
 
 from kit.town import Town
-from kit.townsfolk import FIRMWARE, OFFICERS, RELEASE, certificate, policy_text
+from kit.townsfolk import FIRMWARE, OFFICERS, RELEASE, certificate, key_of, person, policy_text, uri
 from sealpress.governance import adoption
 from sealpress.governance.changes import PolicyRequest
-from sealpress.verify.anchors import TrustAnchors
+from sealpress.verify.anchors import AnchorKey, Officer, TrustAnchors
 
 
 def adopt(town: Town, **other: object) -> TrustAnchors:
@@ -53,6 +53,22 @@ def test_a_grant_that_the_signer_believes_goes_on() -> None:
     adopt(town, root_threshold=3)
 
     assert town.state.grants[grant].state == "active"
+
+
+def test_an_access_administrator_who_becomes_an_officer_is_one_alone() -> None:
+    """The two roles exclude one another: as both he could do nothing, and officers be too few."""
+    town = Town()
+    old = town.state.anchors
+    assert old is not None
+    key = AnchorKey(public=key_of("ada").line, application=key_of("ada").application)
+    ada = Officer(person=person("ada"), names=(uri("ada"),), keys=(key,))
+    adopt(town, officers=(*old.officers, ada))
+    change_id = town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(ttl="12h")))
+
+    town.pass_(change_id, "ada", "olga")
+    assert town.state.change(change_id).state == "closed"
+    assert [one.role for one in town.state.bindings_at(person("ada"), "", town.now)] == ["security-officer"]
+    assert town.folded_again() == town.state
 
 
 def test_a_higher_root_threshold_counts_for_what_waits() -> None:

@@ -124,6 +124,12 @@ def job(
         )
     if former is not None and former.state == "active" and desk.now < former.issued.not_after:
         return former.issued.grant, []
+    if desk.now >= identity.not_after:  # some clocks are late, so it may still ask; what it got would be over at once
+        raise NotPermitted(
+            "this credential is over, and so would be its grant",
+            reason="TOKEN_EXPIRED" if identity.token_sha256 else "CREDENTIAL_EXPIRED",
+            hint="begin again with a fresh one",
+        )
     issued = f.GrantIssued(
         grant=desk.new_id(), change_id="", identity=identity.id, holder=holder, line=line, rule=rule.id,
         policy_sha256=desk.state.policy_sha256, constraint="exact-digests" if named else "any",

@@ -54,6 +54,21 @@ def test_a_job_that_has_a_grant_gets_no_other_by_itself() -> None:
     assert caught.value.reason == "GRANT_MISMATCH"
 
 
+@pytest.mark.parametrize(("token", "reason"), [(b"", "CREDENTIAL_EXPIRED"), (b"sha256", "TOKEN_EXPIRED")])
+@pytest.mark.parametrize("late", [0, 59])
+def test_a_credential_that_is_over_fills_no_log(late: int, token: bytes, reason: str) -> None:
+    """It may ask for a minute more, for clocks differ; a grant that is over when it begins is not written each time."""
+    town = Town()
+    job = replace(certificate("ci-app"), not_after=town.now + 10, token_sha256=token)
+    town.wait(10 + late)
+    before = len(town.history)
+
+    with pytest.raises(NotPermitted) as caught:
+        town.sign(job, LOW, (1,))
+    assert caught.value.reason == reason
+    assert len(town.history) == before
+
+
 def test_a_token_in_another_form_has_the_grant_that_it_had() -> None:
     """An ECDSA signature has a second form: its job gets no second grant with it, and none after it was revoked."""
     town, job = Town(), replace(certificate("ci-app"), signed_sha256=b"s" * 32, token_sha256=b"1" * 32)

@@ -12,14 +12,14 @@ import pytest
 from msgspec.structs import replace
 
 from kit.disk import FaultDisk
-from kit.governed import CI, LOW, Governed, ask, caller, digest
-from sealpress.errors import Busy, Malformed, Refusal
+from kit.governed import CI, LOW, RELEASE, TEST, Governed, ask, caller, digest
+from sealpress.errors import Busy, Malformed, Refusal, Unavailable
 from sealpress.governance import facts as f
 from sealpress.governance import state, stops
 from sealpress.governance.facts import GrantIssued
 from sealpress.steps import _office, admit
 from sealpress.steps._state import Caller, Ticket
-from sealpress.values import RecordType
+from sealpress.values import KeyClass, RecordType
 
 JOBS = 200
 HOUR_S = 3_600
@@ -134,6 +134,32 @@ async def test_a_credential_has_one_grant_under_whichever_rule(tmp_path: Path) -
 
     assert first == second
     assert 1 == len(grants(node))
+
+
+async def test_a_signer_that_hangs_holds_up_no_job_and_no_other_stop(tmp_path: Path) -> None:
+    """A stop that it does not take is tried again by the clock: jobs get their grants, other keys are stopped."""
+    lines = {LOW: KeyClass.LOW, RELEASE: KeyClass.RELEASE, TEST: KeyClass.TEST}
+    async with Governed(tmp_path, lines=lines) as node:
+        await node.begin()
+        stop, keys = node.signer.stop, {line.name: line.key for line in node.shared.keys}
+        release, test = keys[RELEASE], keys[TEST]
+
+        async def hangs(key: str) -> None:
+            if key == release:
+                await asyncio.sleep(1)
+                raise Unavailable("the signer does not answer")
+            await stop(key)
+
+        node.signer.stop = hangs  # type: ignore[method-assign]
+        await node.move(release, "deactivate")
+        async with asyncio.timeout(0.5):
+            await node.sign(ask(LOW, digest("first")), job(1))
+        ticking = asyncio.create_task(node.office.tick())
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(0.5):
+            await node.move(test, "deactivate")
+        assert node.signer.stopped == {test}
+        await ticking
 
 
 async def test_a_disk_that_fails_is_told_to_every_job(tmp_path: Path) -> None:

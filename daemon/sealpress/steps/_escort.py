@@ -47,7 +47,7 @@ class Escort:
         self._guard = guard
         self._state = state
         self._owed: dict[str, Evidence | None] = {}  # by key; None: a stop
-        self._going = asyncio.Lock()
+        self._telling: set[str] = set()  # keys whose signers are being told
 
     def told(self, facts: Sequence[Fact]) -> None:
         """These facts are in force."""
@@ -72,16 +72,20 @@ class Escort:
                 self._owe_lift(name, self._resumed_by(name))
 
     async def go(self) -> None:
-        """Tell what is owed; what the signer cannot take now stays owed."""
-        if not self._owed or self._going.locked():
+        """Tell what is owed, together: a signer that hangs holds up nobody else's. What it cannot take stays owed."""
+        await asyncio.gather(*map(self._settle, list(self._owed)))
+
+    async def _settle(self, key: str) -> None:
+        if key in self._telling or key not in self._owed or self._must_wait(key):
             return
-        async with self._going:
-            for key, evidence in list(self._owed.items()):
-                if self._must_wait(key):
-                    continue
-                done = await self._tell(key, evidence)
-                if done and self._owed.get(key, evidence) is evidence:
-                    self._owed.pop(key, None)
+        evidence = self._owed[key]
+        self._telling.add(key)
+        try:
+            done = await self._tell(key, evidence)
+        finally:
+            self._telling.discard(key)
+        if done and self._owed.get(key, evidence) is evidence:
+            self._owed.pop(key, None)
 
     async def _tell(self, key: str, evidence: Evidence | None) -> bool:
         telemetry = self._shared.telemetry

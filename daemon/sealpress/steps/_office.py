@@ -213,7 +213,8 @@ class Office:
             answer, facts = rule(self.desk())
             if facts:
                 await self._write(facts)
-        await self.escort.go()
+        if any(isinstance(fact, f.KeyMoved) for fact in facts):
+            await self.escort.go()  # others do not wait for signers: the next tick tells what is still owed
         return answer
 
     async def _issue(self) -> None:

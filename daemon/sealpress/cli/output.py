@@ -51,8 +51,8 @@ def emit(document: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A line for people on stdout."""
-    sys.stdout.write(text + "\n")
+    """Lines for people on stdout; nothing in them moves a terminal's cursor, whoever wrote it."""
+    sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
 
 
 def console() -> Console:

@@ -17,7 +17,7 @@ import typer
 from rich.text import Text
 
 import sealpress
-from sealpress.cli import status
+from sealpress.cli import output, status
 from sealpress.cli.app import build
 from sealpress.v1 import audit_pb2
 from sealpress.wiring.certificates import issue, make_authority, write_authority
@@ -80,6 +80,13 @@ def test_brackets_in_a_table_are_text(capsys: pytest.CaptureFixture[str]) -> Non
 
     assert why in told
     assert "[red]dev" in told
+
+
+def test_nothing_that_is_said_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """A daemon that was taken over names a person so that lines above disappear: what was sent is shown instead."""
+    output.say("approved by person:a\x1b[2J\x1b[1;1H\u202e\nand\r nobody else")
+
+    assert capsys.readouterr().out == "approved by person:a\\x1b[2J\\x1b[1;1H\\u202e\nand\\r nobody else\n"
 
 
 def test_a_refused_handshake_is_one_line(tmp_path: Path) -> None:

@@ -342,6 +342,8 @@ def _check_extension(desk: Desk, asked: c.ExtendRequest) -> None:
     key = desk.key(asked.key, asked.line)
     if key.state not in EXTENDABLE:
         raise Precondition(f"the key is {key.state}", reason="ILLEGAL_MOVE", hint="only a living key is extended")
+    if desk.now >= key.not_after:
+        raise Precondition("the key's end has come", reason="KEY_EXPIRED", hint="a new key takes its place")
     if key.extended:
         raise Precondition("a key is extended once", reason="EXTENDED_ALREADY", hint="rotate it")
     if not key.not_after < asked.not_after <= key.not_after + EXTENSION_S_MAX or asked.rotate_by > asked.not_after:

@@ -115,5 +115,8 @@ def test_a_key_ends_at_its_hour_before_anybody_looks() -> None:
     with pytest.raises(Exception, match="time is over"):
         town.sign(certificate("ci-app"), LOW, (2,))
     assert "active" == town.state.keys["k-low"].state
+    with pytest.raises(Precondition, match="end has come"):
+        later = town.now + DAY_S
+        town.propose("ines", "key.extend", ExtendRequest(key="k-low", line=LOW, rotate_by=later, not_after=later))
     town.tick()
     assert "deactivated" == town.state.keys["k-low"].state

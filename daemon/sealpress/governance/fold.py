@@ -266,6 +266,10 @@ def _key_moved(state: State, fact: f.KeyMoved, seq: int) -> None:
         key.operators[fact.verb] = fact.person
     if fact.verb == "activate":
         state.active[line] = fact.key
+        for name in state.open_grants:  # what was let go under the key before it is signed by this one
+            grant = state.grants[name]
+            if grant.issued.line == line:
+                _released(key, *grant.passed.values())
     elif fact.verb in ("deactivate", "mark_compromised") and state.active.get(line) == fact.key:
         del state.active[line]
     if fact.verb == "mark_compromised":
@@ -317,8 +321,12 @@ def _gate(state: State, fact: f.GatePassed, seq: int) -> None:
         raise Precondition("there is no such gate to pass", reason="ILLEGAL_MOVE")
     state.grants[fact.grant] = replace(grant, passed=grant.passed | {fact.gate: fact.person})
     key = state.key_of(grant.issued.line)
-    if key is not None and fact.person not in key.releasers:
-        key.releasers = (*key.releasers, fact.person)
+    if key is not None:
+        _released(key, fact.person)
+
+
+def _released(key: Key, *persons: str) -> None:
+    key.releasers = tuple(dict.fromkeys((*key.releasers, *persons)))
 
 
 def _shares(state: State, fact: f.SharesRecorded, seq: int) -> None:

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import LINES, person
+from kit.townsfolk import LINES, certificate, key_request, person
 from sealpress.errors import NotPermitted
+from sealpress.governance import facts as f
 from sealpress.governance import separation
+from sealpress.governance.changes import KeyAct
 from sealpress.governance.desk import Desk
 from sealpress.governance.state import Approval, Change
 
@@ -42,6 +44,29 @@ def test_strict_means_never() -> None:
     assert caught.value.reason == "OPERATOR_SEPARATION"
     assert separation.check(found, LINE, key, "destroy", person("rena"), None) == []
     assert separation.check(found, LINE, key, "activate", person("ines"), None) == []
+
+
+def test_who_let_a_release_go_does_not_end_the_key_that_signs_it() -> None:
+    """Also if the key took over between: Lena releases under the former one, the next one signs: she ends neither."""
+    town = Town()
+    town.declare(
+        f.BindingMade(
+            binding="z", identity=person("lena"), role="retirement-operator", line="*", group="", not_after=0,
+            change_id="c",
+        )
+    )  # fmt: skip
+    released = town.request(certificate("ci-router"), LINE, (1,))
+    town.release(town.grant_of(town.pass_(released, "rita", "rob")), "lena")
+    issue = town.propose("ivan", "key.issue", key_request("k1", LINE, town.now))
+    town.execute(town.pass_(issue, "kim", "karl"), "ivan")
+    activation = town.propose("ivan", "key.activate", KeyAct(key="k1", line=LINE))
+    town.execute(town.pass_(activation, "kim", "karl"), "ivan")
+    assert "k1" == town.sign(certificate("ci-router"), LINE, (1,))[0].key
+
+    end = town.pass_(town.propose("rena", "key.deactivate", KeyAct(key="k1", line=LINE)), "tom", "tina")
+    with pytest.raises(NotPermitted, match="carried out `release` of the same key"):
+        town.execute(end, "lena")
+    town.execute(end, "rena")
 
 
 def test_a_warning_needs_a_waiver() -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sealpress.governance import changes as c
-from sealpress.governance import execution, proposals
+from sealpress.governance import counting, execution, proposals
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk
-from sealpress.governance.state import Key
+from sealpress.governance.state import Change, Key
 
 DAY_S = 86_400
 WARN_DAYS = (7, 30, 60, 90)
@@ -34,9 +34,7 @@ def _due(desk: Desk, signed: dict[str, int]) -> Iterator[list[f.Fact]]:
     """Each time what makes sense only together."""
     for scheduled in desk.state.scheduled.values():
         if scheduled.effective <= desk.now:
-            asked = c.request_of(desk.state.changes[scheduled.change_id].record)
-            assert isinstance(asked, c.PolicyRequest)
-            yield from execution.in_force(desk, asked.policy, scheduled.change_id)
+            yield from _policy(desk, desk.state.changes[scheduled.change_id])
             return  # what follows sees it
     for change_id in desk.state.open_changes:
         change = desk.state.changes[change_id]
@@ -57,6 +55,18 @@ def _due(desk: Desk, signed: dict[str, int]) -> Iterator[list[f.Fact]]:
         yield [f.GrantMoved(grant=grant, verb="expire", actor="", reason="")]
     for name, key in desk.state.keys.items():
         yield _key(desk, name, key, signed.get(name, 0))
+
+
+def _policy(desk: Desk, change: Change) -> Iterator[list[f.Fact]]:
+    """It decides, unless those who approved it were stopped while it waited: the former one is declared once more."""
+    lacking = counting.missing_at_its_hour(desk, change)
+    if lacking:
+        alert = f.AlertRaised(name="alert.policy.dropped", subject=change.record.change_id, text=f"missing: {lacking}")
+        yield [alert, f.PolicyInForce(body=desk.state.policy)]
+        return
+    asked = c.request_of(change.record)
+    assert isinstance(asked, c.PolicyRequest)
+    yield from execution.in_force(desk, asked.policy, change.record.change_id)
 
 
 def _key(desk: Desk, name: str, key: Key, signed: int) -> list[f.Fact]:

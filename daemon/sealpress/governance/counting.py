@@ -101,6 +101,20 @@ def counted(desk: Desk, change: Change) -> list[Approval]:
     ]
 
 
+def missing_at_its_hour(desk: Desk, change: Change) -> str:
+    """What the quorum of a policy that waited lacks by now: of those who approved it in time, who still may."""
+    required = change.record.required
+    if required.path == "root":
+        required = structs.replace(required, quorum=max(required.quorum, desk.anchors.root_threshold))
+    still = [
+        structs.replace(given, groups=groups)
+        for given in change.approvals.values()
+        if given.state == "consumed" and _credential_good(desk, given)
+        if (groups := paths.groups_of(desk, change, given.person))
+    ]
+    return approval.quorum(structs.replace(change.record, required=required), still)
+
+
 def missing(change: Change, have: list[Approval]) -> str:
     """What the quorum still lacks, in words; empty if nothing."""
     return approval.quorum(change.record, have)

@@ -8,6 +8,7 @@ from msgspec import structs
 from kit.town import Town
 from kit.townsfolk import FIRMWARE, OFFICERS, RELEASE, certificate, key_of, person, policy_text, uri
 from sealpress.governance import adoption
+from sealpress.governance import facts as f
 from sealpress.governance.changes import PolicyRequest
 from sealpress.verify.anchors import AnchorKey, Officer, TrustAnchors
 
@@ -68,6 +69,25 @@ def test_an_access_administrator_who_becomes_an_officer_is_one_alone() -> None:
     town.pass_(change_id, "ada", "olga")
     assert town.state.change(change_id).state == "closed"
     assert [one.role for one in town.state.bindings_at(person("ada"), "", town.now)] == ["security-officer"]
+    assert town.folded_again() == town.state
+
+
+@pytest.mark.parametrize(("named", "drops"), [(("olga", "oscar"), True), (("olga", "otto"), False)])
+def test_a_scheduled_loosening_takes_the_new_officers(named: tuple[str, ...], drops: bool) -> None:
+    """Two approved it, and one of them is no officer when it would decide: it does not, and people are told."""
+    town = Town()
+    text = policy_text(ttl="12h")
+    change_id = town.propose("paul", "policy.change", PolicyRequest(policy=text))
+    town.pass_(change_id, "olga", "otto")
+    old = town.state.anchors
+    assert old is not None
+    adopt(town, officers=tuple(one for one in old.officers if one.person in map(person, named)))
+    town.wait(1_000)
+
+    assert town.state.policy == (policy_text() if drops else text)
+    alerts = [fact for fact in town.history if isinstance(fact, f.AlertRaised)]
+    told = [alert.subject for alert in alerts if alert.name == "alert.policy.dropped"]
+    assert told == ([change_id] if drops else [])
     assert town.folded_again() == town.state
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import DAY_S, FIRMWARE, LOW, RELEASE, certificate, key_request, person, policy_text
+from kit.townsfolk import DAY_S, FIRMWARE, LOW, RELEASE, certificate, key_of, key_request, person, policy_text
 from sealpress.errors import Precondition
 from sealpress.governance import clockwork
 from sealpress.governance import facts as f
@@ -75,6 +75,22 @@ def test_no_policy_is_closed_as_done_that_never_decides() -> None:
         town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(low_uses=200)))
     town.wait(900)
     assert ("closed", "void") == (town.state.changes[first].state, town.state.changes[second].state)
+
+
+@pytest.mark.parametrize(
+    ("what", "subject"), [("identity", "person:pia"), ("offboard", "person:pia"), ("credential", "")]
+)
+def test_who_was_stopped_while_his_policy_waited_does_not_decide(what: str, subject: str) -> None:
+    """Fifteen minutes are there to stop it: an approver whose key was stolen is, and the policy is not in force."""
+    town = Town()
+    change_id = town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(low_uses=400)))
+    town.pass_(change_id, "stella", "pia")
+    town.stop("iris", what, subject or key_of("pia").fingerprint)
+    town.wait(900)
+
+    assert town.state.policy == policy_text()
+    assert [change_id] == [fact.subject for fact in town.history if getattr(fact, "name", "") == "alert.policy.dropped"]
+    assert not town.state.scheduled and town.folded_again() == town.state
 
 
 def test_an_approval_that_is_over_ends_what_rested_on_it() -> None:

@@ -44,6 +44,8 @@ def submit(desk: Desk, text: bytes, signature: str, seen: Seen) -> tuple[str, li
         raise NotPermitted(error.message, reason=error.reason, hint=error.hint) from None
     if change.record.policy_sha256 != (desk.state.policy_sha256 or "0" * 64) and change.record.line:
         raise Precondition("the policy changed since this was proposed", reason="CHANGE_VOID", hint="propose it again")
+    if desk.now >= checked.expires:  # a verifier allows for clocks that differ; what counts from now on may not be over
+        raise NotPermitted("it has expired", reason="APPROVAL_EXPIRED", hint="sign a new statement")
     person = checked.person
     groups = paths.groups_of(desk, change, person)
     if not groups:

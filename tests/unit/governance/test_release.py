@@ -6,11 +6,12 @@ import pytest
 from msgspec import structs
 
 from kit.town import Town
-from kit.townsfolk import DAY_S, FIRMWARE, HOUR_S, RELEASE, certificate, person, resident
-from sealpress.errors import Precondition
+from kit.townsfolk import DAY_S, FIRMWARE, HOUR_S, RELEASE, certificate, person, resident, token
+from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import facts as f
 from sealpress.governance.changes import KeyAct
 from sealpress.governance.state import Change, Grant
+from sealpress.verify import statement
 from sealpress.verify.anchors import open_release
 from sealpress.verify.change import encode
 
@@ -41,6 +42,24 @@ def test_a_grant_ends_before_its_first_approval() -> None:
     shown = [(given.statement.encode(), given.signature) for given in change.approvals.values()]
     assert town.state.anchors is not None
     open_release(town.state.anchors, encode(change.record), shown, FIRMWARE, grant.issued.not_after - 1)
+
+
+@pytest.mark.parametrize(("left", "counts"), [(1, True), (0, False), (-59, False)])
+def test_an_approval_that_is_over_brings_nothing(left: int, counts: bool) -> None:
+    """Handed in at its last second it counts; later it would close the release with a grant that is over."""
+    town = Town()
+    change_id = town.request(token(), RELEASE, (1,))
+    said = town.ask(change_id, "rita")
+    town.wait(said.expires - town.now - left, tick=False)
+
+    if counts:
+        town.hand_in(statement.render(said), "rita")
+        assert town.state.grants[town.grant_of(change_id)].issued.not_after > town.now
+        return
+    with pytest.raises(NotPermitted) as caught:
+        town.hand_in(statement.render(said), "rita")
+    assert caught.value.reason == "APPROVAL_EXPIRED"
+    assert town.state.change(change_id).state == "in_review"
 
 
 def test_who_is_no_requester_any_more_gets_no_grant() -> None:

@@ -86,7 +86,7 @@ def submit(
         kind=kind.name,
         line=line,
         request=request,
-        summary=summary(asked)[:SUMMARY_MAX],
+        summary=_cut(summary(asked)),
         reason=texts.reason,
         risk=texts.risk,
         rollback=texts.rollback,
@@ -204,6 +204,11 @@ def said(reason: str) -> str:
     if len(reason) > TEXT_MAX:
         raise Malformed(f"a reason has at most {TEXT_MAX} characters", reason="TOO_LARGE")
     return reason
+
+
+def _cut(text: str) -> str:
+    """Not so long that it fits into no record; whoever reads it sees that there is more."""
+    return text if len(text) <= SUMMARY_MAX else f"{text[: SUMMARY_MAX - 1]}…"
 
 
 def summary(asked: c.Request) -> str:

@@ -8,6 +8,7 @@ from kit.town import Town
 from kit.townsfolk import FIRMWARE, LOW, RELEASE, TEST, key_request, policy_text
 from sealpress.errors import Malformed
 from sealpress.governance import facts as f
+from sealpress.governance import proposals
 from sealpress.governance.changes import CompromiseRequest
 
 TABLE = f'[line."{RELEASE}"]\n'
@@ -20,6 +21,18 @@ def test_what_trusts_a_key_is_said_in_the_policy_s_words(trust: str) -> None:
 
     with pytest.raises(Malformed, match="in the policy's words"):
         town.propose("ines", "key.issue", key_request("k1", RELEASE, town.now, trusts=(trust,)))
+
+
+@pytest.mark.parametrize("length", range(20, 24))
+def test_a_summary_that_is_cut_says_so(length: int) -> None:
+    """Nobody hides at the end of a long list how far a key reaches, or loses his request to a blank at the cut."""
+    town = Town()
+    trusts = (*(f"{'x' * length}-{number:02}" for number in range(30)), "firmware")
+    change_id = town.propose("ines", "key.issue", key_request("k1", FIRMWARE, town.now, trusts=trusts))
+    summary = town.state.change(change_id).record.summary
+
+    assert len(summary) == proposals.SUMMARY_MAX
+    assert summary.endswith("…")
 
 
 def test_a_key_of_a_line_that_is_gone_is_found_compromised() -> None:

@@ -88,8 +88,8 @@ def groups_of(desk: Desk, change: Change, person: str) -> tuple[str, ...]:
     record = change.record
     kind = kind_of(record.kind)
     # Only what gives somebody a right has one who gains by it; a release's request is long to read.
-    gains = beneficiary(desk, request_of(record)) if kind.path == "access" else ""
-    if person in (record.requester_person, record.creator_person, gains):
+    gain = beneficiaries(desk, request_of(record)) if kind.path == "access" else ()
+    if person in (record.requester_person, record.creator_person, *gain):
         return ()
     bindings = desk.bindings(person, record.line, kind.approvers)
     if not record.required.groups:
@@ -98,12 +98,17 @@ def groups_of(desk: Desk, change: Change, person: str) -> tuple[str, ...]:
     return tuple(group for group in record.required.groups if group in held)
 
 
-def beneficiary(desk: Desk, request: Request) -> str:
-    """The identity that gains by it, also by a role that is restored: it neither proposes nor approves (GR-34)."""
+def beneficiaries(desk: Desk, request: Request) -> tuple[str, ...]:
+    """Who gains by it, also by a role that is restored: they neither propose nor approve (GR-34).
+
+    What an agent gains its principal does, too: it acts on his behalf.
+    """
+    gains = beneficiary_of(request)
     if isinstance(request, RestoreRequest):
         binding = desk.state.bindings.get(request.id) if request.what == "binding" else None
-        return binding.identity if binding is not None else request.id
-    return beneficiary_of(request)
+        gains = binding.identity if binding is not None else request.id
+    known = desk.state.identities.get(gains)
+    return gains, known.on_behalf_of if known is not None else getattr(request, "on_behalf_of", "")
 
 
 def compiled(desk: Desk, text: str) -> Policy:

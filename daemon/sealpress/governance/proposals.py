@@ -62,7 +62,7 @@ def propose(desk: Desk, actor: Actor, kind_name: str, request: str, texts: Texts
     except Invalid as error:
         raise Malformed(error.message, reason="BAD_REQUEST", hint="send the request as canonical JSON") from None
     desk.need(actor, c.line_of(asked), kind.proposers)
-    if paths.beneficiary(desk, asked) == person:
+    if person in paths.beneficiaries(desk, asked):
         raise NotPermitted("nobody proposes for himself", reason="SELF_SERVING", hint="another person proposes it")
     check(desk, kind.name, asked)
     return submit(desk, actor, kind, asked, request, texts, creator="")

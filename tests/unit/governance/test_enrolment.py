@@ -8,7 +8,7 @@ import pytest
 
 from kit.town import Town
 from kit.townsfolk import DAY_S, MACHINES, RELEASE, person, policy_text, uri
-from sealpress.errors import Malformed, Precondition
+from sealpress.errors import Malformed, NotPermitted, Precondition
 from sealpress.governance import facts as f
 from sealpress.governance.changes import BindRequest, EnrolRequest, IssuerRequest, RestoreRequest
 from sealpress.governance.roles import Role
@@ -63,6 +63,31 @@ def test_nobody_is_enrolled_for_who_has_left(kind: str, other: dict[str, Any]) -
         town.approve(change_id, "stella")
     with pytest.raises(Malformed):
         town.propose("ada", "access.enrol", enrolment(kind, "new", **other))
+
+
+def test_nobody_approves_for_his_own_agent() -> None:
+    """It acts on his behalf: what it gains he does, so he proposes it no more than he approves it (GR-34)."""
+    town = Town()
+    enrol = enrolment("agent", "abe-helper", on_behalf_of=person("abe"))
+    with pytest.raises(NotPermitted, match="for himself"):
+        town.propose("abe", "access.enrol", enrol)
+    change_id = town.propose("ada", "access.enrol", enrol)
+    with pytest.raises(NotPermitted):
+        town.approve(change_id, "abe")
+    town.declare(
+        f.IdentityEnrolled(
+            identity="agent:abe-helper", kind="agent", names=("uri:abe-helper",), owner="", backup_owner="",
+            trust_domain="", environment="", on_behalf_of=person("abe"), change_id="c",
+        )
+    )  # fmt: skip
+
+    bind = BindRequest(identity="agent:abe-helper", role=Role.REQUESTER, line=RELEASE)
+    with pytest.raises(NotPermitted, match="for himself"):
+        town.propose("abe", "access.bind", bind)
+    other = town.propose("ada", "access.bind", bind)
+    with pytest.raises(NotPermitted):
+        town.approve(other, "abe")
+    town.approve(other, "stella")
 
 
 def test_an_issuer_has_an_owner() -> None:

@@ -83,7 +83,10 @@ class AsyncClient:
     """
 
     def __init__(self, config: ClientConfig, *, attempts_max: int = ATTEMPTS_MAX, timeout_s: float = TIMEOUT_S) -> None:
-        """Checks our own certificate; connects on first use. TransportError if it cannot be accepted anywhere."""
+        """Checks our own certificate; connects on first use. TransportError if it cannot be accepted anywhere.
+
+        `timeout_s` bounds an attempt; `sign` and `sign_batch` may have DEADLINES_MAX of them, all with one request id.
+        """
         self.config = config
         self._attempts_max = attempts_max
         self._timeout_s = timeout_s

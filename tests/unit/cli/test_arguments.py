@@ -79,6 +79,8 @@ def test_an_empty_path_is_not_the_folder_we_are_in(command: tuple[str, ...]) -> 
 
     assert (result.exit_code, type(result.exception)) == (2, SystemExit)
     assert "an empty path" in result.stderr
+
+
 @pytest.mark.parametrize("given", [("--from", -1), ("--from", 1 << 64), ("--limit", 0), ("--limit", 1 << 63)])
 def test_numbers_of_records_are_numbers_of_records(tmp_path: Path, given: tuple[str, int]) -> None:
     """What no sequence number can be is a wrong argument: neither the whole log, nor nothing, nor a traceback."""

@@ -42,7 +42,7 @@ def _due(desk: Desk, signed: dict[str, int]) -> Iterator[list[f.Fact]]:
             yield proposals.end(desk, change_id, "expire", None, "nobody decided in time")
             continue
         requester = desk.state.identities.get(proposals.requester_of(desk, change_id))
-        if requester is not None and requester.state != "active":
+        if requester is not None and not desk.state.acts(requester):
             yield proposals.desert(desk, change_id)
             continue
         for given in change.approvals.values():

@@ -51,7 +51,7 @@ class Desk:
         """The identity behind an authenticated name; NotPermitted if it is unknown, suspended or over."""
         identity = self.state.identities.get(self.state.names.get(name, ""))
         over = identity is not None and bool(identity.expires) and self.now >= identity.expires
-        if identity is None or identity.state != "active" or over:
+        if identity is None or not self.state.acts(identity) or over:
             raise NotPermitted("this identity has no role here", hint="an access administrator enrols identities")
         return Actor(name, identity.id, identity.kind)
 
@@ -88,7 +88,7 @@ class Desk:
         """Whether it may ask for anything at all, as Snapshot.knows says."""
         enrolled = self.state.identities.get(self.state.names.get(identity.id, ""))
         if enrolled is not None:
-            over = enrolled.state != "active" or bool(enrolled.expires and self.now >= enrolled.expires)
+            over = not self.state.acts(enrolled) or bool(enrolled.expires and self.now >= enrolled.expires)
             if over or enrolled.line not in ("", line):
                 return False
         if identity.issuer:

@@ -104,7 +104,7 @@ def snapshot_of(state: State, policy: Policy) -> Snapshot:
     ends: dict[str, int] = {}
     confined: dict[str, str] = {}
     for identity in state.identities.values():
-        (good if identity.state == "active" else bad).update(identity.names)
+        (good if state.acts(identity) else bad).update(identity.names)
         if identity.expires:
             ends.update(dict.fromkeys(identity.names, identity.expires))
         if identity.line:
@@ -113,7 +113,7 @@ def snapshot_of(state: State, policy: Policy) -> Snapshot:
         name: binding.not_after
         for binding in sorted(state.bindings.values(), key=lambda one: one.not_after or FOREVER)
         if (binding.role, binding.line, binding.state) == ("auditor", EVERY_LINE, "active")
-        and state.identities[binding.identity].state == "active"
+        and state.acts(state.identities[binding.identity])
         for name in state.identities[binding.identity].names
     }
     keys = {

@@ -197,10 +197,15 @@ class State(msgspec.Struct):
         """What an identity may be on a line now."""
         return {binding.role for binding in self.bindings_at(identity, line, now)}
 
+    def acts(self, identity: Identity) -> bool:
+        """Whether it is active, and so is he on whose behalf it acts (GR-33)."""
+        principal = self.identities.get(identity.on_behalf_of) if identity.on_behalf_of else identity
+        return identity.state == "active" and principal is not None and principal.state == "active"
+
     def bindings_at(self, identity: str, line: str, now: int) -> list[Binding]:
-        """Its bindings that count for a line now; none while it is not active."""
+        """Its bindings that count for a line now; none while it may not act."""
         found = self.identities.get(identity)
-        if found is None or found.state != "active" or (found.expires and now >= found.expires):
+        if found is None or not self.acts(found) or (found.expires and now >= found.expires):
             return []
         return [b for id_ in self.bindings_of.get(identity, ()) if (b := self.bindings[id_]).covers(line, now)]
 

@@ -9,7 +9,7 @@ import pytest
 from kit.town import Town
 from kit.townsfolk import FIRMWARE, RELEASE, TEST, certificate, key_request, person, policy_text, resident, uri
 from sealpress.core.journal import SEGMENT_BYTES_MIN
-from sealpress.errors import Precondition
+from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import proposals, stops
 from sealpress.governance.changes import BindRequest, PolicyRequest
@@ -172,3 +172,19 @@ def test_a_stopped_operator_s_key_is_rejected(town: Town) -> None:
 
     assert town.state.changes[asked].state == "void" and town.state.keys["spare"].state == "rejected"
     town.propose("ivan", "key.issue", key_request("spare", TEST, town.state.time))
+
+
+@pytest.mark.parametrize("what", ["identity", "offboard"])
+def test_an_agent_stops_with_the_person_for_whom_it_acts(town: Town, what: str) -> None:
+    """GR-33: it has no right of its own; what it asked for ends, too, and it asks again when he may."""
+    asked = town.request(HELPER, RELEASE, [1])
+    town.stop("iris", what, person("rex"))
+    town.tick()
+
+    assert town.state.changes[asked].state == "void"
+    assert town.snapshot is not None and not town.snapshot.knows(HELPER, RELEASE, town.state.time)
+    with pytest.raises(NotPermitted):
+        town.request(HELPER, RELEASE, [2])
+    with pytest.raises(NotPermitted):
+        town.desk().actor(HELPER.id)
+    assert town.folded_again() == town.state

@@ -326,7 +326,7 @@ class Flow:
             return ticket
         line, log, now_ns = ticket.line, ticket.line.log, ticket.started_ns
         ticket.streamed = streamed
-        log.queue.put(ticket)
+        log.queue.put(ticket, blocked=self._blocked(line))
         ticket.enter(now_ns)
         live[key] = ticket
         gather, pace, queue = log.gather, line.pace, log.queue

@@ -7,7 +7,8 @@ elsewhere (_gather.py); there is no fixed linger.
 Guarantees: at most `requests_pending_max` requests, and, besides one of each tenant, `requests_pending_bytes_max` times
 1 + 1/2 + ... + 1/n of n tenants, who came one after the other and each took his share of that moment; a full queue
 refuses with a delay, but for bytes nobody who has less than his share of them; a request that nobody waits for is never
-cut; requests of a blocked line stay where they are. Does not: decide, record or time out.
+cut; requests of a blocked line stay where they are, and come in only while half of the queue is free: nobody knows for
+how long they stay. Does not: decide, record or time out.
 """
 
 from __future__ import annotations
@@ -58,10 +59,14 @@ class Queue:
         if self._size >= self._limits.requests_pending_max:
             raise self._full()
 
-    def put(self, ticket: Ticket) -> None:
-        """At the end of its tenant's and line's row. Busy QUEUE_FULL."""
+    def put(self, ticket: Ticket, *, blocked: bool = False) -> None:
+        """At the end of its tenant's and line's row. Busy QUEUE_FULL; `blocked`: already where half of it is taken."""
         self.check_room()
         tenant, bytes_max = self._tenants.get(ticket.line.tenant), self._limits.requests_pending_bytes_max
+        if blocked:
+            bytes_max //= 2
+            if 2 * self._size >= self._limits.requests_pending_max:
+                raise self._full()
         if tenant is not None and self._bytes + ticket.cost > bytes_max:  # full; has he his share already?
             share = bytes_max // len(self._tenants)
             if tenant.bytes + ticket.cost > share:

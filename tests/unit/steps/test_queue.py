@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kit.governed import Governed, ask, digest, until
+from sealpress.clock import SystemClock
 from sealpress.config import Limits
 from sealpress.errors import Busy
 from sealpress.steps._gather import ENOUGH
 from sealpress.steps._state import Line, Ticket
 from sealpress.steps.batch import Queue
+from sealpress.values import KeyClass
 
 
 class _Ticket(Ticket):
@@ -137,3 +142,43 @@ def test_lines_are_taken_in_turn_past_those_that_wait() -> None:
     assert [line.name for line in queue.lines()] == ["x"]
     assert [ticket.line.name for ticket in queue.cut(0, _free)[0]] == ["x", "x"]
     assert len(queue) == 0
+
+
+async def _behind(place: Path) -> tuple[Any, int, Any]:
+    """A token that does not come back: what ends the row for it, how many stand there, and what another line gets."""
+    slow, quick = (f"acme/router/eu/test/{name}" for name in ("slow", "quick"))
+    lines, limits = {slow: KeyClass.TEST, quick: KeyClass.TEST}, Limits(requests_pending_max=64, seal_pending_max=2)
+    async with Governed(place, lines=lines, governed=False, limits=limits, clock=SystemClock()) as node:
+        seal, back = node.signer.seal, asyncio.Event()
+
+        async def hanging(origin: str, size: int, keys: list[str], *, hold: bool = False) -> Any:
+            if keys == ["k-slow"]:
+                await back.wait()
+            return await seal(origin, size, keys, hold=hold)
+
+        node.signer.seal = hanging  # type: ignore[method-assign]
+        line, asked, full = node.shared.lines[slow], list[Any](), None
+        while full is None:
+            task = asyncio.create_task(node.sign(ask(slow, digest(len(asked)))))
+            await asyncio.sleep(0)
+            if task.done():
+                full = task.exception()
+                continue
+            asked.append(task)
+            if len(asked) <= limits.seal_pending_max:
+                await until(lambda: len(line.durable) == len(asked))
+        waiting = len(line.log.queue)
+        try:
+            return full, waiting, await node.sign(ask(quick, digest("other")))
+        finally:
+            back.set()
+            await asyncio.gather(*asked)
+
+
+def test_a_line_that_is_behind_leaves_room_for_the_others(tmp_path: Path) -> None:
+    """However many ask for a key whose token hangs, half of the queue is there for lines that can sign."""
+    full, waiting, served = asyncio.run(_behind(tmp_path))
+
+    assert isinstance(full, Busy)
+    assert (full.reason, waiting) == ("QUEUE_FULL", 32)
+    assert served.checkpoint

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sealpress.config import Limits
-from sealpress.errors import Malformed, NotPermitted, Precondition
+from sealpress.errors import Malformed, NotPermitted, Precondition, Refusal
 from sealpress.flow import Flow
 from sealpress.governance import facts as f
 from sealpress.governance import grants, proposals, stops, usage
@@ -172,8 +172,10 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         """As Control.act, for callers who need not be persons."""
         control = self._control
         caller = control.callers.caller(context)
+        taken = False
 
         def judged(desk: Desk) -> tuple[T, list[f.Fact]]:
+            nonlocal taken
             if caller.flaw:
                 raise admit.identity_refusal(caller.flaw)
             found = rule(desk, caller)
@@ -181,11 +183,16 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
             spent = control.callers.consumed(caller) if once else caller
             if spent.flaw:
                 raise admit.identity_refusal(spent.flaw)
+            taken = once
             return found
 
         try:
             return await control.office.act(judged)
-        except (NotPermitted, Precondition) as refusal:
+        except Refusal as refusal:
+            if taken:  # it was not written: the log is full, say, and the same token may come back
+                control.callers.give_back(caller)
+            if not isinstance(refusal, NotPermitted | Precondition):
+                raise
             if line:
                 raise await control.flow.refusals.refused(refusal, caller, line) from None
             raise await control.refused(refusal, caller, method) from None

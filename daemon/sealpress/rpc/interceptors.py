@@ -73,6 +73,11 @@ class Callers:
             return caller
         return caller if self._tokens.consume(caller.identity) else msgspec.structs.replace(caller, flaw=REPLAYED)
 
+    def give_back(self, caller: Caller) -> None:
+        """What `consumed` took of a token without flaw, where nothing came of it."""
+        if self._tokens is not None and caller.identity.token_sha256:
+            self._tokens.give_back(caller.identity)
+
     def still(self, caller: Caller) -> Caller:
         """The caller later in a long call: with a flaw once his certificate or token has ended."""
         token = bool(caller.identity.token_sha256)

@@ -82,6 +82,12 @@ class Uses:
         seen.consumed = True
         return True
 
+    def give_back(self, use: Use) -> None:
+        """That use came to nothing."""
+        seen = self._seen.get(use)
+        if seen is not None:
+            seen.consumed = False
+
     def _forget(self, now_s: int) -> None:
         while self._ends and self._ends[0][0] <= now_s:
             until_s, use, owner = heapq.heappop(self._ends)

@@ -149,6 +149,10 @@ class Tokens:
         """The one use of a token for what may be had once; False if it was had."""
         return self._uses.consume(_use(identity.issuer, identity.jti, identity.signed_sha256))
 
+    def give_back(self, identity: Identity) -> None:
+        """That use came to nothing: nothing was had for it."""
+        self._uses.give_back(_use(identity.issuer, identity.jti, identity.signed_sha256))
+
     def _still(self, known: Verified) -> bool:
         return (
             self._clock.now_ns() < known.until_ns

@@ -37,7 +37,7 @@ TAIL_PART = 256  # records read at a time, and less once they have as many bytes
 TAIL_PART_BYTES = 1 << 20
 PAGE_BYTES = 16 << 20  # a list ends with the event that reaches it: who asked can take it, and goes on from there
 HEARTBEAT_S = 10.0
-EXPLAINS_MAX = 4  # scans at the same time
+EXPLAINS_MAX = 4  # scans of auditors at the same time; all others together have one
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -165,6 +165,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self._node = node
         self._office = office
         self._scans = Scans(EXPLAINS_MAX)
+        self._own = Scans(1)
         self._parts = _Parts()
 
     @guarded
@@ -214,11 +215,11 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         if caller.flaw:
             await self._flow.permit_audit(caller, "Explain")
         own_only = not self._flow.shared.may_audit(caller)
-        what = _what(request)
+        what, scans = _what(request), self._own if own_only else self._scans
         found: list[pb.LogEvent] = []
         for log in self._flow.shared.logs.values():
             owner = caller.identity.id if own_only else None
-            found += await self._scans.run(_explain, log, what, owner, self._why)
+            found += await scans.run(_explain, log, what, owner, self._why)
         return pb.ExplainResponse(events=found)
 
     @guarded

@@ -61,3 +61,40 @@ async def test_a_scan_counts_until_it_ends(tmp_path: Path, monkeypatch: pytest.M
         answer = await asyncio.wait_for(later, 20)
 
     assert answer.next_seq == 7
+
+
+class Crowd:
+    """Finds behind a call whoever the call is."""
+
+    def caller(self, context: Any) -> Any:
+        """The same."""
+        return caller(context)
+
+
+async def test_who_may_not_audit_keeps_no_auditor_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask to explain what they did themselves: all of them have one scan at a time, the auditors theirs."""
+    go_on, lock = threading.Event(), threading.Lock()
+    strangers = 0
+
+    def explain(_log: Any, _what: Any, owner: str | None, _why: Any) -> list[pb.LogEvent]:
+        nonlocal strangers
+        if owner is not None:
+            with lock:
+                strangers += 1
+            go_on.wait(20)
+        return []
+
+    monkeypatch.setattr(audit, "_explain", explain)
+    rules = '[audit]\nidentities = ["uri:auditor"]\n'
+    async with Governed(tmp_path, governed=False, rules=rules) as node:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * CALLS))
+        service = AuditService(node.flow, Crowd(), node.shared.telemetry, None)  # type: ignore[arg-type]
+        asked = pb.ExplainRequest(signature_sha256=bytes(32))
+        others = [asyncio.create_task(service.Explain(asked, f"uri:{number}")) for number in range(CALLS)]
+        await asyncio.sleep(0.05)
+        try:
+            await asyncio.wait_for(service.Explain(asked, "uri:auditor"), 5)
+            assert strangers == 1
+        finally:
+            go_on.set()
+            await asyncio.gather(*others)

@@ -72,7 +72,7 @@ class Crowd:
 
 
 async def test_who_may_not_audit_keeps_no_auditor_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many ask to explain what they did themselves: all of them have one scan at a time, the auditors theirs."""
+    """However many ask to explain what they did themselves: all of them have one scan at a time, auditors theirs."""
     go_on, lock = threading.Event(), threading.Lock()
     strangers = 0
 

@@ -81,6 +81,11 @@ class Snapshot:
         rules = self.policy.lines.get(line)
         return identity.id in self.good or (rules is not None and rules.class_ is KeyClass.TEST)
 
+    def requestable(self, identity: Identity, now: int) -> list[str]:
+        """The lines that he may ask for."""
+        names = self.policy.requestable(identity)
+        return [name for name in names if self.knows(identity, name, now)] if self.governed else names
+
     def may_audit(self, identity: str, now: int) -> bool:
         """Whether `identity` has the role of [audit], or is bound to the role auditor of every line now."""
         until = self.auditing.get(identity)

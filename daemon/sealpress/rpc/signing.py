@@ -131,7 +131,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         """The lines that the caller may request."""
         caller = self._callers.caller(context)
         shared = self._flow.shared
-        names = () if caller.flaw else shared.snapshot.policy.requestable(caller.identity)
+        names = () if caller.flaw else shared.snapshot.requestable(caller.identity, shared.second())
         return pb.ListKeysResponse(keys=[self._key(name) for name in sorted(names) if name in shared.lines])
 
     @guarded

@@ -101,9 +101,9 @@ def redecide(shared: Shared, ticket: Ticket, now: int) -> Refusal | None:
     """Decide again, immediately before the append, by the snapshot and the uses of this moment (DESIGN L2)."""
     caller, identity = ticket.caller, ticket.caller.identity
     snapshot = shared.snapshot
-    if ticket.snapshot is snapshot and not snapshot.governed and not ticket.decision.rate:
-        return None  # nothing that was asked has changed
     if ticket.snapshot is snapshot and ticket.decided == now:
+        if not snapshot.governed and not ticket.decision.rate:
+            return None  # nothing that was asked has changed, nor has a credential or a calendar come to its end
         room = usage.room(snapshot, shared.ledger, ticket.decision, ticket.ask.line, ticket.ask.count, now)
         if room and shared.lines[ticket.ask.line] is ticket.line:
             return None  # the same second, the same state: only what others used meanwhile could differ

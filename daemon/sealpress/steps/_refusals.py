@@ -18,11 +18,12 @@ from sealpress.steps._state import NANOSECONDS, Caller, PendingEvent, Shared
 from sealpress.tlog.entry import FieldEvent, RefusalEvent, Where
 from sealpress.tlog.log import Placed
 from sealpress.tlog.space import REFUSALS_SHARE
-from sealpress.values import RecordType, SignAsk
+from sealpress.values import Identity, RecordType, SignAsk
 
 MINUTE_NS = 60 * NANOSECONDS
 IDENTITIES_MAX = 4_096
 OTHERS = "(others)"
+_OTHERS = Caller(Identity(OTHERS, b"", 0), "", flaw=OTHERS)  # no rule is about them
 
 
 @dataclass(slots=True)
@@ -78,8 +79,8 @@ class Refusals:
         self._turn()
         minute = self._minutes.get(caller.identity.id)
         if minute is None:
-            key = caller.identity.id if len(self._minutes) < IDENTITIES_MAX else OTHERS
-            minute = self._minutes.setdefault(key, _Minute(caller))
+            counted = caller if len(self._minutes) < IDENTITIES_MAX else _OTHERS
+            minute = self._minutes.setdefault(counted.identity.id, _Minute(counted))
         minute.reason, minute.line = refusal.reason, line
         shared.telemetry.refused(refusal.reason)
         if shared.governance.log.space.room().share() >= REFUSALS_SHARE:

@@ -55,6 +55,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         """A grant, or what waits for persons."""
         algorithm = algorithm_of(request.algorithm) if request.items else DigestAlgorithm.SHA256
         self._count(len(request.items))
+        await self._permit(context, request.key)
         items = tuple(_item(algorithm, item.digest, item.name, item.version, item.size) for item in request.items)
         grant = await self._request(context, self._ask(request, algorithm, items))
         return pb.RequestGrantResponse(grant=grant)
@@ -63,18 +64,19 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
     async def SubmitManifest(self, request: pb.SubmitManifestRequest, context: Context) -> pb.SubmitManifestResponse:
         """A release in columns."""
         algorithm = algorithm_of(request.algorithm)
-        size = algorithm.size
-        number, rest = divmod(len(request.digests), size)
+        size, joined = algorithm.size, request.digests  # each look at the field would copy it
+        number, rest = divmod(len(joined), size)
         if rest or not number:
-            raise Malformed(f"digests has {len(request.digests)} bytes", reason="DIGEST_LENGTH",
+            raise Malformed(f"digests has {len(joined)} bytes", reason="DIGEST_LENGTH",
                             hint=f"raw {algorithm.label} digests of {size} bytes each, end to end")  # fmt: skip
         self._count(number)
         for column, given in (("names", len(request.names)), ("sizes", len(request.sizes))):
             if given not in (0, number):
                 raise Malformed(f"{column} has {given} entries, digests has {number}", hint=f"send {number} or none")
+        await self._permit(context, request.key)
         names = request.names or [""] * number
         sizes = request.sizes or [0] * number
-        digests = (request.digests[at : at + size] for at in range(0, len(request.digests), size))
+        digests = (joined[at : at + size] for at in range(0, len(joined), size))
         items = tuple(
             _item(algorithm, digest, name, request.version, bytes_)
             for digest, name, bytes_ in zip(digests, names, sizes, strict=True)
@@ -136,6 +138,16 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         return pb.RevokeGrantResponse(recorded=self._control.recorded())
 
     # ---- helpers, in call order ----
+
+    async def _permit(self, context: Context, key: str) -> None:
+        """Before a long release is taken apart: whether he may ask for its line; the refusal is recorded."""
+        line = line_name(key, self._limits)
+
+        def rule(desk: Desk, caller: Caller) -> tuple[None, list[f.Fact]]:
+            usage.permitted(self._control.flow.shared.snapshot, caller.identity, line, desk.now)
+            return None, []
+
+        await self._act(context, "RequestGrant", rule, line=line)
 
     def _count(self, number: int) -> None:
         if number > self._limits.digests_per_request_max:

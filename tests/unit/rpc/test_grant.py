@@ -1,4 +1,4 @@
-"""What does a token that is good for one grant cost a job that asks for it, and does not get it?"""
+"""What does it cost to ask for a grant: a job its token, the daemon its time?"""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from kit.governed import RELEASE, Governed, digest
+from kit.governed import RELEASE, Governed, caller, digest
 from kit.issuer import AUDIENCE, URLS
 from kit.token_desk import HOME, Desk
 from sealpress.config import Limits
 from sealpress.errors import Busy, NotPermitted
+from sealpress.rpc import grant
 from sealpress.rpc.grant import GrantService
 from sealpress.rpc.interceptors import Callers
 from sealpress.v1 import grant_pb2 as pb
@@ -64,3 +65,56 @@ async def test_a_request_that_a_full_log_did_not_take_costs_no_use(tmp_path: Pat
     assert full.value.reason == "LOG_FULL"
     assert answer.grant.state == "in_review"
     assert again.value.reason == "TOKEN_REPLAYED"
+
+
+def columns(count: int) -> pb.SubmitManifestRequest:
+    """A release of so many digests."""
+    return pb.SubmitManifestRequest(
+        release_id=str(count), key=RELEASE, algorithm=types_pb2.DIGEST_ALGORITHM_SHA256, reason="release",
+        digests=b"".join(digest(number) for number in range(count)),
+    )  # fmt: skip
+
+
+class Counted:
+    """A message that counts how often its digests are looked at: each time they are copied."""
+
+    def __init__(self, message: pb.SubmitManifestRequest) -> None:
+        """Never yet."""
+        self._message = message
+        self.looks = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.looks += name == "digests"
+        return getattr(self._message, name)
+
+
+async def test_a_long_release_is_copied_once(tmp_path: Path) -> None:
+    """Not once for each of its digests: a hundred thousand kept the loop, and everybody, for seven seconds."""
+    async with Governed(tmp_path, lines={RELEASE: KeyClass.RELEASE}) as node:
+        await node.begin()
+        who: Any = SimpleNamespace(caller=lambda _: caller(), consumed=lambda found: found)
+        service = GrantService(node.flow, node.office, who, Limits(), node.shared.telemetry)
+        asked = Counted(columns(1_000))
+        answer = await getattr(GrantService.SubmitManifest, "__wrapped__")(service, asked, None)  # noqa: B009
+
+    assert answer.grant.max_uses == 1_000
+    assert asked.looks == 1
+
+
+async def test_a_release_is_not_taken_apart_for_who_may_not_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's longest release costs a look at his name; the refusal is recorded."""
+    monkeypatch.setattr(grant, "_item", None)  # whoever makes one fails
+    async with Governed(tmp_path, lines={RELEASE: KeyClass.RELEASE}) as node:
+        await node.begin()
+        who: Any = SimpleNamespace(caller=lambda _: caller("uri:stranger"), consumed=lambda found: found)
+        service = GrantService(node.flow, node.office, who, Limits(), node.shared.telemetry)
+        asked = pb.RequestGrantRequest(
+            release_id="1", key=RELEASE, algorithm=types_pb2.DIGEST_ALGORITHM_SHA256, items=[pb.ReleaseItem()]
+        )
+        for method, request in (("SubmitManifest", columns(2)), ("RequestGrant", asked)):
+            with pytest.raises(NotPermitted) as refused:
+                await getattr(GrantService, method).__wrapped__(service, request, None)
+            assert refused.value.event_id
+        assert node.refusals() == ["NOT_PERMITTED"] * 2

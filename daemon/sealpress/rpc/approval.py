@@ -79,10 +79,10 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
         nonce = self._control.flow.shared.entropy.bytes(NONCE_BYTES).hex()
 
         def view(desk: Desk, actor: Actor) -> bytes:
-            said = counting.ask(desk, request.change_id, actor.person, office.head(), nonce, request.note)
+            note = bounded(request.note, "note", statement.NOTE_MAX)
+            said = counting.ask(desk, request.change_id, actor.person, office.head(), nonce, note)
             return statement.render(said)
 
-        bounded(request.note, "note", statement.NOTE_MAX)
         return pb.GetStatementResponse(statement=await self._control.look(context, "GetStatement", view))
 
     @guarded

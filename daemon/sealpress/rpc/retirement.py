@@ -6,6 +6,8 @@ touch a token: the custodian destroys, and looks on every slot.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sealpress.errors import Malformed, NotPermitted
 from sealpress.flow import Flow
 from sealpress.governance import execution, stops
@@ -82,10 +84,7 @@ class RetirementService(retirement_pb2_grpc.RetirementServiceServicer):
     @guarded
     async def DestroyKey(self, request: pb.DestroyKeyRequest, context: Context) -> pb.DestroyKeyResponse:
         """It is on no token any more, as two witnesses saw."""
-        if len(request.witnesses) > WITNESSES_MAX:
-            raise Malformed(f"more than {WITNESSES_MAX} witnesses", reason="TOO_LARGE", hint="name two of them")
-        witnesses = tuple(bounded(name, "witnesses", 512) for name in request.witnesses)
-        key = await self._execute(context, "DestroyKey", "key.destroy", request.change_id, witnesses)
+        key = await self._execute(context, "DestroyKey", "key.destroy", request.change_id, request.witnesses)
         return pb.DestroyKeyResponse(key=self._key(key), recorded=self._control.recorded())
 
     @guarded
@@ -106,9 +105,10 @@ class RetirementService(retirement_pb2_grpc.RetirementServiceServicer):
         return pb.GetImpactResponse(since=since, events=events[:IMPACT_MAX], truncated=len(events) > IMPACT_MAX)
 
     async def _execute(
-        self, context: Context, method: str, kind: str, change_id: str, witnesses: f.Names | None
+        self, context: Context, method: str, kind: str, change_id: str, named: Sequence[str] | None
     ) -> str:
         def rule(desk: Desk, actor: Actor) -> tuple[str, list[f.Fact]]:
+            witnesses = _witnesses(named) if named is not None else None
             of_kind(desk, change_id, kind)
             return key_of(desk, change_id), execution.execute(desk, actor, change_id, witnesses)
 
@@ -117,6 +117,12 @@ class RetirementService(retirement_pb2_grpc.RetirementServiceServicer):
     def _key(self, name: str) -> governance_pb2.GovernedKey:
         office = self._control.office
         return views.key(name, office.state.keys[name], office.ledger)
+
+
+def _witnesses(named: Sequence[str]) -> f.Names:
+    if len(named) > WITNESSES_MAX:
+        raise Malformed(f"more than {WITNESSES_MAX} witnesses", reason="TOO_LARGE", hint="name two of them")
+    return tuple(bounded(name, "witnesses", 512) for name in named)
 
 
 def _impact(logs: list[LogState], key: Key, since: int) -> list[pb.Impact]:

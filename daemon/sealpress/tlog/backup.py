@@ -70,11 +70,14 @@ def backup(
             if held is not None and part.number >= held.end.segment:  # it went there before we had all of it
                 put(target / "journal" / segment_name(part.number), archive.expanded(part, archived))
                 copied += 1
-        for segment, header in sorted(standing.headers.items()):
+        begins = min(held.headers) if held is not None else 0
+        # What came back from the archive from its highest on, so that the backup has no hole at any time.
+        for segment in sorted(standing.headers, key=lambda number: (number >= begins, abs(number - begins))):
             if held is not None and segment in held.sealed:
                 continue
             end = standing.end.offset if segment == standing.end.segment else None
-            put(target / "journal" / segment_name(segment), read(standing.path(segment), end), header.segment_bytes)
+            size = standing.headers[segment].segment_bytes
+            put(target / "journal" / segment_name(segment), read(standing.path(segment), end), size)
             copied += 1
         _copy_rest(directory, target, published)
     report = _verified(target, name, number, progress, archived)

@@ -624,6 +624,33 @@ def test_a_backup_takes_from_the_archive_what_went_there_since(tmp_path: Path) -
     assert backup.restore(tmp_path / "copy", tmp_path / "restored").tree_size == scribe.log.size
 
 
+def test_a_backup_killed_while_it_takes_back_what_left_the_log_is_put_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was begun after `log archive`, and goes on after `log unarchive`: stopped anywhere, it has no hole."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    directory, put, left = scribe.settings.directory, backup.put, 0
+    archived(scribe, tmp_path / "cold", keep=2)
+    backup.backup(directory, tmp_path / "copy")
+    archive.bring_back(directory)
+
+    def killed(target: Path, parts: Iterator[bytes], size: int | None = None) -> None:
+        nonlocal left
+        if not left:
+            raise KeyboardInterrupt
+        left -= 1
+        put(target, parts, size)
+
+    for puts in range(3):
+        copy, left = shutil.copytree(tmp_path / "copy", tmp_path / f"copy-{puts}"), puts
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(backup, "put", killed)
+            backup.backup(directory, copy)
+        assert backup.backup(directory, copy)[0].tree_size == scribe.log.size
+        check_log(copy)
+
+
 def test_a_backup_of_another_history_is_not_completed_from_the_archive(tmp_path: Path) -> None:
     """What it holds of an archived segment is compared, too, before anything is replaced."""
     scribe = overtaken(tmp_path)

@@ -23,7 +23,7 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def archive(
     `window_s` is [idempotency] window_s. `needed_from`: the first segment that a governed node's start reads; None: the
     caller does not know, and segments of a governed node are refused with Invalid GOVERNED.
     """
-    with _alone(directory):
+    with alone(directory):
         standing = look(directory)
         name, number = identity(directory)
         archived = listed(directory) or Archived(name=name, log_number=number, sealed_size=0, governed=False, parts=())
@@ -155,7 +155,7 @@ def bring_back(directory: Path, source: Path | None = None) -> list[int]:
 
     Invalid ARCHIVE_MISSING or ARCHIVE_DAMAGED.
     """
-    with _alone(directory):
+    with alone(directory):
         archived = listed(directory)
         if archived is None:
             return []
@@ -219,6 +219,30 @@ def unmoved(directory: Path) -> Iterator[None]:
             stack.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_SH)
         yield
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[Callable[[], None]]:
+    """One at a time; the daemon, which holds another lock, may run. What is given, once called, lets others read."""
+    try:
+        handle = os.open(directory / "journal", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Invalid(f"{directory}: no log stands here", reason="LOG_MISSING") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStart(
+                f"{directory}: it is being verified, copied or archived at the moment",
+                reason="LOG_IN_USE",
+                hint="wait for that",
+            ) from error
+        except OSError:  # a file system that knows no such locks, as of `unmoved`
+            yield lambda: None
+        else:
+            yield lambda: fcntl.flock(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
 
 
 def _view(directory: Path, absent: list[Part], source: Path | None) -> Iterator[Path]:
@@ -374,27 +398,6 @@ def _here(directory: Path, part: Part) -> bool:
 
 def _file_name(part: Part) -> str:
     return f"{segment_name(part.number)}.gz"
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """One at a time; the daemon, which holds another lock, may run."""
-    try:
-        handle = os.open(directory / "journal", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise Invalid(f"{directory}: no log stands here", reason="LOG_MISSING") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CannotStart(
-                f"{directory}: it is being verified, copied or archived at the moment",
-                reason="LOG_IN_USE",
-                hint="wait for that",
-            ) from error
-        yield
-    finally:
-        os.close(handle)
 
 
 def _governed(directory: Path) -> Invalid:

@@ -7,9 +7,9 @@ sealed segments that are new, from the archive if they went there since, and the
 Guarantees: what is copied is a durable prefix of the log (standing.py); the copy is only called good, and `backup.json`
 written, after the judge of `sealpress log verify` has read all of it back; a log that is no continuation of what the
 backup holds is refused before anything is replaced, and so is a place in which a daemon writes: it would go on in files
-that nobody finds again; stopped anywhere, the next run puts it right. Does not: take the
-signer's marks along (an old mark restored beside an old log is the one thing that only a witness sees), compress, or
-decide whether a restored log is too old: at its start the signer's mark does (LOG_BEHIND_MARK).
+that nobody finds again; two backups never write into one place at once; stopped anywhere, the next run puts it right.
+Does not: take the signer's marks along (an old mark restored beside an old log is the one thing that only a witness
+sees), compress, or decide whether a restored log is too old: at its start the signer's mark does (LOG_BEHIND_MARK).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -55,42 +55,45 @@ def backup(
     `archived`: where archived segments are now, if not where they went. Invalid LOG_MISSING: no log; BACKUP_OTHER:
     another log stands in `target`; BACKUP_DIFFERS: another history of this one, or a newer state; ARCHIVE_MISSING or
     ARCHIVE_DAMAGED. Damaged COPY_DAMAGED: what was copied does not verify. CannotStart NO_ACCESS; LOG_IN_USE: a daemon
-    writes its log in `target`.
+    writes its log in `target`, or another backup its copy.
     """
-    with archive.unmoved(directory), _unused(target):
-        # First of all: a head that is published now is one of records that are there now.
-        published = _published(directory)
-        standing = look(directory)
-        name, number = archive.identity(directory)
-        make_directory(target / "journal")
-        left = _left(directory, standing)
-        held = _held(standing, left, target, archived)
-        copied = 0
-        for part in left.values():
-            if held is not None and part.number >= held.end.segment:  # it went there before we had all of it
-                put(target / "journal" / segment_name(part.number), archive.expanded(part, archived))
+    with ExitStack() as using:
+        with archive.unmoved(directory), _unused(target):
+            # First of all: a head that is published now is one of records that are there now.
+            published = _published(directory)
+            standing = look(directory)
+            name, number = archive.identity(directory)
+            make_directory(target / "journal")
+            readable = using.enter_context(archive.alone(target))
+            left = _left(directory, standing)
+            held = _held(standing, left, target, archived)
+            copied = 0
+            for part in left.values():
+                if held is not None and part.number >= held.end.segment:  # it went there before we had all of it
+                    put(target / "journal" / segment_name(part.number), archive.expanded(part, archived))
+                    copied += 1
+            begins = min(held.headers) if held is not None else 0
+            # What came back from the archive from its highest on, so that the backup has no hole at any time.
+            for segment in sorted(standing.headers, key=lambda number: (number >= begins, abs(number - begins))):
+                if held is not None and segment in held.sealed:
+                    continue
+                end = standing.end.offset if segment == standing.end.segment else None
+                size = standing.headers[segment].segment_bytes
+                put(target / "journal" / segment_name(segment), read(standing.path(segment), end), size)
                 copied += 1
-        begins = min(held.headers) if held is not None else 0
-        # What came back from the archive from its highest on, so that the backup has no hole at any time.
-        for segment in sorted(standing.headers, key=lambda number: (number >= begins, abs(number - begins))):
-            if held is not None and segment in held.sealed:
-                continue
-            end = standing.end.offset if segment == standing.end.segment else None
-            size = standing.headers[segment].segment_bytes
-            put(target / "journal" / segment_name(segment), read(standing.path(segment), end), size)
-            copied += 1
-        _copy_rest(directory, target, published)
-    report = _verified(target, name, number, progress, archived)
-    made = Backup(
-        origin=report.origin,
-        tree_size=report.tree_size,
-        root=report.root.hex(),
-        next_seq=report.next_seq,
-        last_time_ns=report.last_time_ns,
-        end_segment=standing.end.segment,
-        end_offset=standing.end.offset,
-    )
-    put(target / NAME, iter([msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n"]))
+            _copy_rest(directory, target, published)
+        readable()
+        report = _verified(target, name, number, progress, archived)
+        made = Backup(
+            origin=report.origin,
+            tree_size=report.tree_size,
+            root=report.root.hex(),
+            next_seq=report.next_seq,
+            last_time_ns=report.last_time_ns,
+            end_segment=standing.end.segment,
+            end_offset=standing.end.offset,
+        )
+        put(target / NAME, iter([msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n"]))
     return made, copied
 
 
@@ -99,28 +102,29 @@ def restore(source: Path, target: Path, progress: Progress | None = None, archiv
 
     Killed anywhere, `target` is there whole or not at all.
     """
-    look(source)
-    name, number = archive.identity(source)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(
-            f"{target}: something is there already",
-            reason="NOT_EMPTY",
-            hint="move the damaged directory aside (never delete it: it may hold records that no copy has)",
-        )
-    report = _verified(source, name, number, progress, archived)
-    half = target.with_name(f".{target.name}.restoring")
-    try:
-        shutil.rmtree(half, ignore_errors=True)
-        make_directory(half / "journal")
-        for path in sorted((source / "journal").glob("*.seg")):
-            put(half / "journal" / path.name, read(path), path.stat().st_size)
-        _copy_rest(source, half, _published(source))
-        if target.exists():
-            target.rmdir()
-        half.rename(target)
-        sync_directory(target.parent)
-    except OSError as error:
-        raise no_use(target, error) from error
+    with archive.unmoved(source):
+        look(source)
+        name, number = archive.identity(source)
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ConfigError(
+                f"{target}: something is there already",
+                reason="NOT_EMPTY",
+                hint="move the damaged directory aside (never delete it: it may hold records that no copy has)",
+            )
+        report = _verified(source, name, number, progress, archived)
+        half = target.with_name(f".{target.name}.restoring")
+        try:
+            shutil.rmtree(half, ignore_errors=True)
+            make_directory(half / "journal")
+            for path in sorted((source / "journal").glob("*.seg")):
+                put(half / "journal" / path.name, read(path), path.stat().st_size)
+            _copy_rest(source, half, _published(source))
+            if target.exists():
+                target.rmdir()
+            half.rename(target)
+            sync_directory(target.parent)
+        except OSError as error:
+            raise no_use(target, error) from error
     return report
 
 

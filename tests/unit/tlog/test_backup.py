@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import gzip
 import os
 import shutil
@@ -92,6 +94,43 @@ def test_what_root_makes_in_a_log_is_the_daemons(scribe: Scribe, tmp_path: Path)
     assert archive.bring_back(place / "ci")
     assert owners() == {NOBODY}
     assert {path.stat().st_uid for path in (tmp_path / "archive").rglob("*")} == {0}
+def test_two_backups_at_once_never_share_a_place(
+    scribe: Scribe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is refused, while the first copies and while it verifies: neither writes into the other's files."""
+    scribe.history(60)
+    directory, copy, refusals = scribe.settings.directory, tmp_path / "copy", list[str]()
+
+    def beside(real: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object) -> object:
+            with monkeypatch.context() as patch, pytest.raises(CannotStart) as refusal:
+                patch.setattr(backup, real.__name__, real)
+                backup.backup(directory, copy)
+            refusals.append(refusal.value.reason)
+            return real(*arguments)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        for step in (backup._copy_rest, backup._verified):
+            patch.setattr(backup, step.__name__, beside(step))
+        backup.backup(directory, copy)
+    assert refusals == ["LOG_IN_USE", "LOG_IN_USE"]
+    assert backup.backup(directory, copy)[0].tree_size == scribe.log.size
+
+
+def test_a_log_is_kept_where_directories_cannot_be_locked(
+    scribe: Scribe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, which locks only what is open for writing: backup and archive do without."""
+
+    def flock(_file: int, _how: int) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    scribe.history(150)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert archived(scribe, tmp_path / "cold")
+    assert backup.backup(scribe.settings.directory, tmp_path / "copy")[0].tree_size == scribe.log.size
 
 
 def test_a_batch_that_is_being_written_is_left_out(scribe: Scribe, tmp_path: Path) -> None:

@@ -266,3 +266,16 @@ def test_a_witness_that_saw_another_history_stops_the_node(mood: str, reason: st
 
         assert (done.returncode, reason in done.stderr) == (DAMAGED, True), done.stderr
         assert reason in found.node.words
+
+
+def test_a_witness_that_saw_another_root_at_our_size_ends_the_start() -> None:
+    """It answers 409 with just the size that we gave, as the protocol has it: exit 3 all the same."""
+    with watched() as found:
+        with found.node.client() as client:
+            client.sign(DIGESTS[0], line=PROOF)
+        found.node.stop("serve")
+        head = parse_note((found.node.log_directory / "checkpoint").read_bytes())
+        found.witnesses[2].heads[head.origin] = head.size, hashlib.sha256(b"another").digest()
+        done = found.node.run("serve")
+
+        assert (done.returncode, "WITNESS_DISAGREES" in done.stderr) == (DAMAGED, True), done.stderr

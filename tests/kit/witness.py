@@ -212,7 +212,9 @@ class Witness:
         known, known_root = self.heads.get(origin.decode(), (0, sha(b"")))
         if old != known:
             raise Answer(409, b"%d\n" % known, "text/x.tlog.size")
-        if (size == 0 and root != sha(b"")) or not consistent(old, size, known_root, root, proof):
+        if old == size and root != known_root:
+            raise Answer(409, b"%d\n" % known, "text/x.tlog.size")
+        if not consistent(old, size, known_root, root, proof):
             raise Answer(422)
         self.heads[origin.decode()] = size, root
         self.seen.append((origin.decode(), size, root))

@@ -223,7 +223,8 @@ class Witnesses:
                 raise Unavailable("it has cosigned a newer head of ours already", reason="WITNESS_NEWER")
             path = tree.consistency(old, made.size) if 0 < old < made.size else b""
             answer = await self._port.add_checkpoint(name, old, path, made.log_note)
-            if isinstance(answer, Inconsistent):
+            same_size = isinstance(answer, Stands) and answer.size == old == made.size  # C2SP: then roots differ
+            if same_size or isinstance(answer, Inconsistent):
                 raise Damaged(
                     f"{origin}: the witness {name} has seen another history: our head of {made.size} leaves does not "
                     f"go on from its head of {old}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,10 @@ class Checkpoint:
 class CheckpointFile:
     """Writes the file of one log. `offer` on the loop; `publish` and `flush` in a thread: they wait for the disk."""
 
-    def __init__(self, directory: Path, interval_ms: int, clock: Clock) -> None:
-        """Takes up the file that is there; an unreadable one is replaced by the next."""
+    def __init__(
+        self, directory: Path, interval_ms: int, clock: Clock, ours: Callable[[Note], bool] = lambda _: True
+    ) -> None:
+        """Takes up the file that is there; one that cannot be read, or is not `ours`, is replaced by the next."""
         self._directory = directory
         self._interval_ns = interval_ms * 1_000_000
         self._clock = clock
@@ -41,6 +44,8 @@ class CheckpointFile:
         try:
             self.newest = read(directory)
         except Invalid:
+            self.newest = None
+        if self.newest is not None and not ours(self.newest.note):
             self.newest = None
         self._written = self.newest
 

@@ -14,6 +14,7 @@ import asyncio
 import json
 import signal
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from sealpress import loop as event_loop
 from sealpress.clock import SystemClock
 from sealpress.config import Config, Listen, load, resolve
 from sealpress.core import memory, p11
+from sealpress.core.proof import Note, NoteLine
 from sealpress.core.reference import self_check
 from sealpress.entropy import SystemEntropy
-from sealpress.errors import Busy, CannotStart, ConfigError, Malformed, Refusal, SealpressError
+from sealpress.errors import Busy, CannotStart, ConfigError, Invalid, Malformed, Refusal, SealpressError
 from sealpress.flow import Flow
 from sealpress.governance.policy import compile_policy
 from sealpress.governance.snapshot import Snapshot
@@ -221,7 +223,6 @@ class Daemon:
             self._telemetry.log_opened(id_, log.size, len(found.dangling), found.torn is not None, found.tree_rebuilt)
             if found.pwrite or found.memory_only:
                 self._telemetry.log_storage(id_, pwrite=found.pwrite, memory_only=found.memory_only)
-            self._files[id_] = CheckpointFile(settings.directory, config.checkpoint.interval_ms, self._clock)
 
     async def _start_flow(self, snapshot: Snapshot) -> Flow:
         try:
@@ -307,13 +308,17 @@ class Daemon:
         head = Head(log.size, log.root(), self._clock.now_ns() // NANOSECONDS)
         state = LogState(id_, log, log.recovered.known, queue, head, vkey)
         state.witnessed = self._witnesses is not None and self._witnesses.of_logs.policy.covers(log.origin)
+        own = partial(_own_line, log, vkey)
+        interval_ms = self._config.checkpoint.interval_ms
+        self._files[id_] = CheckpointFile(
+            log.settings.directory, interval_ms, self._clock, lambda found: own(found) is not None
+        )
         published = self._files[id_].newest
-        if published is not None and published.note.origin == log.origin and published.note.size <= log.size:
-            for line in published.note.lines:
-                if vkey.startswith(f"{line.name}+{line.key_id.hex()}+"):
-                    own = note.signature_line(line.name, line.key_id, line.signature)
-                    state.signed(published.note.size, published.note.text + b"\n" + own)
-                    state.sealed_size, state.sealed_note = published.note.size, published.text
+        line = own(published.note) if published is not None else None
+        if published is not None and line is not None:
+            signed = note.signature_line(line.name, line.key_id, line.signature)
+            state.signed(published.note.size, published.note.text + b"\n" + signed)
+            state.sealed_size, state.sealed_note = published.note.size, published.text
         return state
 
     # ---- listeners ----
@@ -418,6 +423,20 @@ async def _told(flow: Flow) -> None:
         await asyncio.sleep(QUIET_S)
         if flow.shared.turned_away == before:
             return
+
+
+def _own_line(log: Log, vkey: str, found: Note) -> NoteLine | None:
+    """The log's own signature line; None if this is no head of the log, or its key did not sign it."""
+    if found.origin != log.origin or found.size > log.size or found.root != log.root(found.size):
+        return None
+    key = note.parse_vkey(vkey)
+    assert isinstance(key, note.LogKey)
+    for line in found.lines:
+        if (line.name, line.key_id) == (key.name, key.key_id):
+            with suppress(Invalid):
+                note.verify_log(key, found.text, line.signature)
+                return line
+    return None
 
 
 async def _flushed(file: CheckpointFile, log: LogState) -> None:

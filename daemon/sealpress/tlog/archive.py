@@ -34,7 +34,7 @@ from sealpress.core.names import sync_directory
 from sealpress.errors import CannotStart, Damaged, Invalid
 from sealpress.tlog import check, entry, index
 from sealpress.tlog.record import NANOSECONDS, from_frame
-from sealpress.tlog.standing import CHUNK, Standing, frames, look, make_directory, put, read
+from sealpress.tlog.standing import CHUNK, Standing, frames, look, make_directory, no_use, put, read
 from sealpress.values import RecordType
 
 NAME = "archived.json"
@@ -69,12 +69,14 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def listed(directory: Path) -> Archived | None:
-    """What was moved out of this log; None: nothing. Damaged ARCHIVE_LIST."""
+    """What was moved out of this log; None: nothing. Damaged ARCHIVE_LIST; CannotStart where we may not read it."""
     path = directory / "journal" / NAME
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Archived)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError as error:
+        raise no_use(path, error) from error
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _list_damaged(path, str(error)) from error
     if [part.number for part in found.parts] != list(range(len(found.parts))) or found.schema != 1:

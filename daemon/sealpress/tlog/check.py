@@ -38,7 +38,7 @@ from sealpress.tlog.entry import GovernanceEvent, LogCreated, Where
 from sealpress.tlog.heads import Heads
 from sealpress.tlog.reader import unreadable
 from sealpress.tlog.record import from_frame
-from sealpress.tlog.standing import segments
+from sealpress.tlog.standing import no_use, refused, segments
 from sealpress.values import RecordType
 
 Progress = Callable[[int, int], None]  # bytes done, bytes to do
@@ -270,6 +270,8 @@ class _Check:
         try:
             return Segment(path, self._heads.log_id, disk=self._disk)
         except CoreError as error:
+            if (system := refused(error)) is not None:
+                raise no_use(path, system) from error
             self._stop("HEADER", f"the segment is not of this log or not of its stated size: {error.message}")
 
     def _half_written(self, data: mmap.mmap) -> bool:

@@ -17,12 +17,12 @@ from typing import Any
 
 from sealpress.core.index import LAST_KEY, request_key
 from sealpress.core.journal import FORMAT_VERSION, Frame, Segment, SegmentHeader, segment_name
-from sealpress.errors import CoreError, Damaged, Invalid, VersionError
+from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, VersionError
 from sealpress.tlog import record
 from sealpress.tlog.entry import HEAD_STARTS, VERSION, Where
 from sealpress.tlog.index import SegmentIndexes
 from sealpress.tlog.record import Record, Stored, StoredOutcome
-from sealpress.tlog.standing import segments
+from sealpress.tlog.standing import no_use, refused, segments
 from sealpress.values import RecordType
 
 SEGMENTS_OPEN_MAX = 16
@@ -281,8 +281,10 @@ def newer_format(directory: Path, found: str, known: int) -> Damaged:
     )
 
 
-def unreadable(directory: Path, where: Where, error: Exception) -> Damaged:
+def unreadable(directory: Path, where: Where, error: Exception) -> CannotStart | Damaged:
     """The error for a record that should be there."""
+    if (system := refused(error)) is not None:
+        return no_use(directory / "journal" / segment_name(where.segment), system)
     if isinstance(error, Invalid) and error.reason == "ENTRY_VERSION":
         return newer_format(directory, f"segment {where.segment}, byte {where.offset}: {error.message}", VERSION)
     if isinstance(error, VersionError):

@@ -328,7 +328,7 @@ class _Recovery:
                 older.record(self._reader.record(Where(number, offset)))
             self._fold.older(older)
 
-    def _bad(self, where: Where, what: str) -> Damaged:
+    def _bad(self, where: Where, what: str) -> CannotStart | Damaged:
         frame = self._reader.segment(where.segment).frame(where.offset)
         if frame is not None and frame.version > entry.VERSION:
             return self._newer(where.segment)
@@ -339,7 +339,7 @@ class _Recovery:
         found = f"segment {number} holds records of version {latest}"
         return newer_format(self._settings.directory, found, entry.VERSION)
 
-    def _damaged(self, where: Where, what: str) -> Damaged:
+    def _damaged(self, where: Where, what: str) -> CannotStart | Damaged:
         return unreadable(self._settings.directory, where, Invalid(what))
 
 

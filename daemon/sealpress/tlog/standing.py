@@ -8,6 +8,7 @@ must follow one another), or judge roots (check.py does).
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from sealpress.values import RecordType
 
 NAME = re.compile(r"(\d{20})\.seg")
 CHUNK = 1 << 20
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,8 @@ def look(directory: Path) -> Standing:
             if error.name == "SP_E_CORRUPT":
                 spare = number if spare is None else spare  # or a first batch that is being written
                 continue
-            raise Damaged(
-                f"{directory}: segment {number}: {error.message}",
-                reason="LOG_DAMAGED",
-                hint="run `sealpress log verify`",
+            raise damaged(
+                directory / "journal" / segment_name(number), error, hint="run `sealpress log verify`"
             ) from error
     if not headers:
         raise Invalid(f"{directory}: no log stands here", reason="LOG_MISSING", hint="the directory is <data>/<log>")
@@ -85,9 +85,7 @@ def frames(path: Path, end: int | None = None) -> Iterator[Frame]:
         with Segment(path) as segment:
             yield from segment.frames() if end is None else segment.frames(0, end)
     except CoreError as error:
-        raise Damaged(
-            f"{path}: {error.message}", reason="LOG_DAMAGED", hint="run `sealpress log verify` on the log"
-        ) from error
+        raise damaged(path, error, hint="run `sealpress log verify` on the log") from error
 
 
 def put(target: Path, parts: Iterator[bytes], size: int | None = None) -> None:
@@ -151,6 +149,20 @@ def no_use(path: Path, error: OSError) -> CannotStart:
         reason="NO_ACCESS",
         hint="see permissions and free space; then run it again",
     )
+
+
+def refused(error: Exception) -> OSError | None:
+    """What the machine said where it did not let us read at all: nothing is known of the file then."""
+    number = error.system_errno if isinstance(error, CoreError) else 0
+    number = errno.ENOMEM if isinstance(error, CoreError) and error.name == "SP_E_MEMORY" else number
+    return OSError(number, os.strerror(number)) if number in _REFUSALS else None
+
+
+def damaged(path: Path, error: CoreError, hint: str) -> CannotStart | Damaged:
+    """The error for a file that the core did not take."""
+    if (system := refused(error)) is not None:
+        return no_use(path, system)
+    return Damaged(f"{path}: {error.message}", reason="LOG_DAMAGED", hint=hint)
 
 
 def _names(directory: Path) -> list[str]:

@@ -21,17 +21,36 @@ from kit.checkers import check_log
 from kit.disk import FaultDisk
 from kit.filesystems import tmpfs
 from kit.logs import flip, segment_path
-from kit.scribe import Scribe
+from kit.scribe import NAME, Scribe
 from sealpress.cli.app import build
 from sealpress.core.journal import FIRST_FRAME, segment_name
 from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
 from sealpress.tlog import archive, backup, checkpoint, standing
+from sealpress.tlog.check import check_log as judge
 from sealpress.tlog.log import Log
 from sealpress.tlog.record import Record
 from sealpress.tlog.standing import Standing
 from sealpress.values import Mode, RecordType
 
 NOBODY = 65534
+NOBODY = 65_534
+NOTHING_ARCHIVED = f'{{"name": "{NAME}", "log_number": 1, "sealed_size": 0, "governed": false, "parts": []}}'
+
+
+def backup_of(directory: Path) -> object:
+    """Copied."""
+    return backup.backup(directory, Path("copy"))
+
+
+def opened(directory: Path) -> object:
+    """By a daemon."""
+    return Scribe(directory, 3).open()
+
+
+def verified(directory: Path) -> object:
+    """As `log verify` does."""
+    with archive.reading(directory) as files:
+        return judge(directory, *archive.identity(directory), files=files)
 
 
 def test_a_backup_beside_an_open_log_holds_everything_durable(scribe: Scribe, tmp_path: Path) -> None:
@@ -622,6 +641,31 @@ def test_a_list_that_cannot_be_read_is_damage(tmp_path: Path, text: bytes) -> No
         with pytest.raises(Damaged) as refusal:
             use()
         assert refusal.value.reason == "ARCHIVE_LIST"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("name", [archive.NAME, segment_name(0)])
+@pytest.mark.parametrize("use", ["opened", "verified", "backup_of"])
+def test_what_we_may_not_read_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, use: str
+) -> None:
+    """A file that root left behind for nobody else: exit 4 whoever comes by, and no word of damage."""
+    scribe = Scribe(tmp_path / "log", 3)
+    scribe.open().close()
+    path = scribe.settings.directory / "journal" / name
+    if name == archive.NAME:
+        path.write_text(NOTHING_ARCHIVED)
+    for each in (tmp_path, scribe.settings.directory, *scribe.settings.directory.rglob("*")):
+        os.chown(each, NOBODY, NOBODY)
+    os.chown(path, 0, 0)
+    path.chmod(0o600)
+    monkeypatch.chdir(tmp_path)
+    os.seteuid(NOBODY)
+    try:
+        with pytest.raises(CannotStart, match=os.strerror(errno.EACCES)):
+            {"opened": opened, "verified": verified, "backup_of": backup_of}[use](Path("log"))
+    finally:
+        os.seteuid(0)
 
 
 def test_a_backup_of_an_archived_log_keeps_what_it_had(tmp_path: Path) -> None:

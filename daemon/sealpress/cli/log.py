@@ -129,7 +129,7 @@ def show(
 ) -> None:
     """Show records of a log directory, offline."""
     with reporting(as_json=as_json):
-        with whole(directory, archived) as view:
+        with whole(directory, archived, from_seq) as view:
             identity(directory)
             for record in islice(committed(view, from_seq), limit):
                 _tell_event(explaining.describe(record), as_json=as_json)

@@ -23,6 +23,7 @@ import hashlib
 import os
 import tempfile
 import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -33,8 +34,9 @@ from sealpress.core.journal import segment_name
 from sealpress.core.names import sync_directory
 from sealpress.errors import CannotStart, Damaged, Invalid
 from sealpress.tlog import check, entry, index
+from sealpress.tlog.reader import begins_behind
 from sealpress.tlog.record import NANOSECONDS, from_frame
-from sealpress.tlog.standing import CHUNK, Standing, frames, look, make_directory, no_use, put, read
+from sealpress.tlog.standing import CHUNK, Standing, frames, look, make_directory, no_use, put, read, segments
 from sealpress.values import RecordType
 
 NAME = "archived.json"
@@ -171,15 +173,17 @@ def bring_back(directory: Path, source: Path | None = None) -> list[int]:
 
 
 @contextmanager
-def whole(directory: Path, source: Path | None = None) -> Iterator[Path]:
+def whole(directory: Path, source: Path | None = None, from_seq: int = 0) -> Iterator[Path]:
     """A directory in which the whole log can be read: the log's own, or links to it beside expanded segments.
 
-    It takes as much room below TMPDIR as the archived segments had. Errors as of `bring_back`.
+    With `from_seq` without archived segments that end before it. It takes as much room below TMPDIR as those had that
+    it needs. Errors as of `bring_back`.
     """
     with unmoved(directory):
         archived = listed(directory)
         absent = [part for part in archived.parts if not _here(directory, part)] if archived is not None else []
-        if not absent:
+        absent = absent[max(0, bisect_right(absent, from_seq, key=lambda part: part.first_seq) - 1) :]
+        if not absent or any(not begins_behind(path, from_seq) for path in segments(directory)[:1]):
             yield directory
             return
         yield from _view(directory, absent, source)

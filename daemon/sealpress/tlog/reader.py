@@ -305,7 +305,7 @@ def committed(directory: Path, from_seq: int = 0) -> Iterator[Record]:
     """
     waiting: list[Record] = []
     paths = segments(directory)
-    for path in paths[max(0, bisect_left(paths, True, key=lambda path: _begins_behind(path, from_seq)) - 1) :]:
+    for path in paths[max(0, bisect_left(paths, True, key=lambda path: begins_behind(path, from_seq)) - 1) :]:
         try:
             with Segment(path) as segment:
                 for frame in segment.frames():
@@ -318,7 +318,7 @@ def committed(directory: Path, from_seq: int = 0) -> Iterator[Record]:
             return
 
 
-def _begins_behind(path: Path, seq: int) -> bool:
+def begins_behind(path: Path, seq: int) -> bool:
     """Whether all in this file is of a later seq; of one that cannot be read nothing else is known."""
     try:
         with Segment(path) as segment:

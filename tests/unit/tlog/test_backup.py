@@ -585,6 +585,23 @@ def test_no_segment_leaves_while_the_log_is_read_whole(tmp_path: Path, monkeypat
     assert archived(scribe, tmp_path / "cold")
 
 
+def test_records_are_shown_without_the_archive_of_those_before_them(tmp_path: Path) -> None:
+    """`log show --from`: only what stands from there on is expanded, or missed where the archive is away."""
+    scribe = aged(tmp_path)
+    moved = archived(scribe, tmp_path / "cold")
+    scribe.log.close()
+    for part in moved[:-1]:
+        (tmp_path / "cold" / f"{part.number:020}.seg.gz").unlink()
+    run = partial(CliRunner().invoke, build("log"))
+    last, behind = moved[-1].first_seq, standing.look(scribe.settings.directory).headers[moved[-1].number + 1].first_seq
+    show = ["log", "show", str(scribe.settings.directory), "--limit", "1", "--from"]
+    assert f"seq {last}" in run([*show, str(last)]).output
+    assert "ARCHIVE_MISSING" in run([*show, str(last - 1)]).output
+    shutil.rmtree(tmp_path / "cold")
+    assert f"seq {behind}" in run([*show, str(behind)]).output
+    assert "ARCHIVE_MISSING" in run([*show, str(behind - 1)]).output
+
+
 def test_a_damaged_archive_is_never_taken_for_the_log(tmp_path: Path) -> None:
     """Cut, exchanged or changed files are named and refused."""
     scribe = aged(tmp_path)

@@ -256,8 +256,8 @@ typedef struct sp_commit_result {
     uint64_t segment, offset;   /* where its first frame stands */
     uint64_t time_ns, write_ns, hash_ns, check_ns, sync_ns;     /* check: the second hash, and checksums after the sync */
 } sp_commit_result;
-/* Where the next batch will stand, if all before it find room, and how large it may be (sp_batch_bytes). SP_E_BUSY while
- * as many are in flight as may be. */
+/* Where the next batch will stand, if all before it find room, and how large it may be (sp_batch_bytes), in a segment
+ * after this one, too. SP_E_BUSY while as many are in flight as may be. */
 int sp_journal_position(const sp_journal *journal, uint64_t *next_seq, uint64_t *next_leaf, uint64_t *batch_bytes_max);
 /* Results come in order of submission. A batch is in flight until it is taken: SP_E_BUSY above commits_in_flight_max. first_seq
  * and first_leaf are what the caller wrote into its heads: SP_E_MISMATCH. A time before the last one is SP_E_ARGUMENT, a batch

@@ -86,7 +86,8 @@ int sp_journal_position(const sp_journal *journal, uint64_t *next_seq, uint64_t 
     if (status == SP_OK) {
         *next_seq = flights->plan.next_seq;
         *next_leaf = flights->plan.next_leaf;
-        *batch_bytes_max = sp_flight_batch_max(plan_segment(flights, &flights->plan));
+        uint64_t now = plan_segment(flights, &flights->plan), next = flights->segment_bytes;
+        *batch_bytes_max = sp_flight_batch_max(now < next ? now : next);
     }
     pthread_mutex_unlock(&flights->mutex);
     return status;

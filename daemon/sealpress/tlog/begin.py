@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from sealpress.core.journal import Journal
+from sealpress.core.journal import Journal, JournalState
 from sealpress.errors import Busy, CannotStart, CoreError, Damaged
 from sealpress.tlog.entry import GovernanceEvent, LogCreated, RecoveryEvent
 from sealpress.values import RecordType
@@ -91,6 +92,15 @@ def start(log: Log, journal: Journal, event_fd: int) -> None:
             reason="LOG_FAILED",
             hint="look at the disk and the kernel's log; nothing was signed",
         ) from error
+
+
+def end_other_size(log: Log, state: JournalState) -> None:
+    """End a segment of another size than the configured one: batches are as large as segments bear, from now on."""
+    if state.next_seq == 0 or state.sealed:
+        return
+    if log.reader.segment(state.active).header.segment_bytes != log.settings.segment_bytes:
+        with suppress(Busy):  # a full disk: it goes on in this one
+            log.seal_segment()
 
 
 def first_records(log: Log) -> None:

@@ -136,6 +136,7 @@ class Log:
         self._event_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         begin.repair(self, self._journal, self._clock.now_ns())
         begin.start(self, self._journal, self._event_fd)
+        begin.end_other_size(self, self._journal.state)
         bytes_max = min(self.settings.batch_bytes_max, self._journal.position().batch_bytes_max)
         self._batches.extend(Batch(bytes_max) for _ in range(self.settings.commits_in_flight_max))
         begin.first_records(self)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from sealpress.core.proof import parse_proof
 from sealpress.errors import CannotStart
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent
 from sealpress.tlog.log import Full, Log
+from sealpress.tlog.space import full
 from sealpress.values import DigestAlgorithm, Mode, RecordType
 
 
@@ -291,3 +293,44 @@ def test_a_log_starts_in_a_process_with_many_open_files(tmp_path: Path) -> None:
         scribe.request(3)
         log.close()
     check_log(tmp_path / "log")
+
+
+@pytest.mark.parametrize(("before", "after"), [(1 << 20, 64 << 10), (64 << 10, 1 << 20)], ids=["smaller", "larger"])
+def test_segments_of_another_size_take_batches_of_theirs(tmp_path: Path, before: int, after: int) -> None:
+    """[journal] segment_bytes was changed: from the start on a batch is as large as the new segments bear."""
+    scribe = Scribe(tmp_path / "log", segment_bytes=before)
+    scribe.open()
+    scribe.request(5)
+    scribe.log.close()
+    scribe.settings = replace(scribe.settings, segment_bytes=after)
+    scribe.open()
+    with pytest.raises(Full) if after < before else contextlib.nullcontext():
+        scribe.request(1_000)
+    for _ in range(4):
+        scribe.request(300)
+    assert scribe.log.reader.end.segment >= 1
+    scribe.reopen()
+    scribe.log.close()
+
+    assert check_log(tmp_path / "log").tree_size == scribe.log.size
+
+
+def test_a_full_disk_keeps_a_segment_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be ended then: the log goes on in it, with batches that the next one bears, too."""
+    scribe = Scribe(tmp_path / "log", segment_bytes=1 << 20)
+    scribe.open()
+    scribe.request(5)
+    scribe.log.close()
+    scribe.settings = replace(scribe.settings, segment_bytes=64 << 10)
+
+    def no_room(_log: Log) -> None:
+        raise full()
+
+    monkeypatch.setattr(Log, "seal_segment", no_room)
+    scribe.open()
+    with pytest.raises(Full):
+        scribe.request(1_000)
+    scribe.request(300)
+
+    assert scribe.log.reader.end.segment == 0
+    scribe.log.close()

@@ -22,6 +22,7 @@ KEYS = {
     "proof-rsa": ("rsa2048", "main", "proof", "tlog-proof"),
 }
 FINAL_TRY = 0x20000
+CKA_LABEL, CKA_ID, CKA_SENSITIVE, CKA_UNWRAP, CKA_SIGN = 0x3, 0x102, 0x103, 0x107, 0x108
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,20 @@ def test_a_module_is_looked_at_before_anything_is_configured(node: Node, token: 
     found = one_token(node, token, "--module", module, "--label", "kit", "--pin-file", str(node.directory / "pin"))
 
     assert [key["signature"] for key in found["keys"]] == ["good"] * len(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [(CKA_SIGN, bytes(8)), (CKA_UNWRAP, b""), (CKA_SENSITIVE, bytes(4)), (CKA_LABEL, b"\xff\xfe"), (CKA_ID, b"")],
+    ids=["sign in 8 bytes", "empty unwrap", "sensitive in 4 bytes", "label that is no text", "empty id"],
+)
+def test_an_odd_attribute_is_one_that_is_not_told(node: Node, token: shim.Shim, attribute: int, value: bytes) -> None:
+    """Whatever a token says that is no value of the attribute's type, its keys are found, described, and sign."""
+    token.inject("C_GetAttributeValue", shim.odd(attribute, value))
+    found = one_token(node, token)
+
+    assert [key["signature"] for key in found["keys"]] == ["good"] * len(KEYS)
+    assert all("sensitive" not in key["attributes"] for key in found["keys"]) == (attribute == CKA_SENSITIVE)
 
 
 def test_a_module_that_crashes_is_a_finding(node: Node, token: shim.Shim) -> None:

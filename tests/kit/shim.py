@@ -72,6 +72,7 @@ class Kind(IntEnum):
     TOKEN_FLAGS = 16
     CROWD = 17
     COUNTER = 18
+    ODD = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,11 @@ def token_flags(flags: int) -> Fault:
 def counter(attribute: int) -> Fault:
     """For C_GetAttributeValue: every object has this attribute, which says how many C_Sign succeeded."""
     return Fault(Kind.COUNTER, attribute, after=True)
+
+
+def odd(attribute: int, value: bytes) -> Fault:
+    """For C_GetAttributeValue: every object has this attribute, with this value, whatever its type is."""
+    return Fault(Kind.ODD, attribute, after=True, data=value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +248,9 @@ class Shim:
         rule = Rule(self._page, place, self._free)
         target = _ANY if function is None else self._at[function]
         chance = round(when.chance * _CERTAIN)
-        words = (0, target, fault.kind, fault.after, when.skip, when.every, chance, when.count, fault.value, 0, 0, 0)
+        words = (0, target, fault.kind, fault.after, when.skip, when.every, chance, when.count, fault.value)
         at = _HEAD.size + place * _RULE.size
-        _RULE.pack_into(self._page, at, *words, fault.data)
+        _RULE.pack_into(self._page, at, *words, 0, 0, len(fault.data), fault.data)
         self._orders += 1
         _U32.pack_into(self._page, at, self._orders)
         (used,) = _U64.unpack_from(self._page, _RULES_USED)

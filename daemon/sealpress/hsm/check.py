@@ -27,6 +27,7 @@ from sealpress.hsm import inquiry, objects
 from sealpress.hsm.mechanisms import MECHANISMS, chosen
 from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.module import PinRefused, Token, TokenName, answered, load, serial_of, tokens_of
+from sealpress.hsm.shelf import Shelf
 from sealpress.hsm.signatures import Cosigner, WrongSignature, direct_scheme
 from sealpress.values import Format, Mode
 from sealpress.verify import lattice
@@ -219,9 +220,11 @@ def _private_keys(token: Token) -> list[tuple[Any, bytes]]:
     session = token.open_session()
     try:
         found = list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.SIGN: True}))
+        public = Shelf(list(session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY})))
     except PKCS11Error as error:
         raise answered("the token's keys cannot be listed", error) from None
-    return [(private, token.spki_of(private)) for private in sorted(found, key=lambda one: objects.named(one)[::-1])]
+    named = sorted(((objects.named(one), one) for one in found), key=lambda pair: pair[0][::-1])
+    return [(private, public.spki(*name)) for name, private in named]
 
 
 def _try(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -59,6 +60,10 @@ _VENDOR = 0x8000_0000  # CKA_VENDOR_DEFINED
 _SESSIONS_UNLIMITED = frozenset({0, (1 << 64) - 1})
 
 
+class _NotTold(AttributeTypeInvalid, KeyError):
+    """The token's answer is no value of the attribute's type. To python-pkcs11, which lists objects: it has none."""
+
+
 class _Mapper(AttributeMapper):
     """A vendor's attribute is bytes; an empty answer is none: to python-pkcs11 it is a boolean that is false."""
 
@@ -66,8 +71,11 @@ class _Mapper(AttributeMapper):
         if key >= _VENDOR:
             return value
         if not value and self.attribute_types.get(key) is handle_bool:
-            raise AttributeTypeInvalid
-        return super().unpack_attributes(key, value)
+            raise _NotTold
+        try:
+            return super().unpack_attributes(key, value)
+        except (ValueError, struct.error):  # an enumeration, or text, that it is not; another size than a number's
+            raise _NotTold from None
 
 
 class PinRefused(CannotStart):
@@ -227,15 +235,6 @@ class Token:
             return list(islice(self._anchor.get_objects({Attribute.CLASS: class_}), most))
         except PKCS11Error as error:
             raise answered("the token's keys cannot be listed", error) from None
-
-    def spki_of(self, private: Any) -> bytes:
-        """Of the one public key with the id and label of a private one; empty if there is none, or several."""
-        try:
-            same = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: private.id, Attribute.LABEL: private.label}
-            public = list(islice(self._anchor.get_objects(same), 2))
-            return (public_spki(public[0]) or b"") if len(public) == 1 else b""
-        except PKCS11Error:
-            return b""
 
     def open_session(self, *, write: bool = False) -> Any:
         """A session without PIN. It shares the login of the anchor."""

@@ -45,6 +45,7 @@ enum shim_kind {
     SHIM_TOKEN_FLAGS = 16,      /* C_GetTokenInfo: these flags as well */
     SHIM_CROWD = 17,            /* `value` microseconds times the square of the calls that it keeps at the time */
     SHIM_COUNTER = 18,          /* C_GetAttributeValue, with `after`: attribute `value` is how often C_Sign succeeded */
+    SHIM_ODD = 19,              /* C_GetAttributeValue, with `after`: attribute `value` is the `bytes`, as many as `state` */
 };
 
 typedef struct shim_rule {

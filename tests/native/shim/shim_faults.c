@@ -155,10 +155,33 @@ static void spoil_token_info(const shim_rule *rule, const shim_call *call)
     }
 }
 
+enum { BUFFER_TOO_SMALL = 0x150 };
+
+typedef struct ck_attribute { ck_ulong type; void *value; ck_ulong size; } ck_attribute;
+
+/* As a token whose attribute has a value that is none of its type. */
+static ck_rv tell_odd(const shim_rule *rule, const shim_call *call, ck_rv rv)
+{
+    if (rule->kind != SHIM_ODD || call->function != SHIM_C_GetAttributeValue) {
+        return rv;
+    }
+    ck_attribute *asked = *(ck_attribute **)call->at[2];
+    ck_ulong count = *(ck_ulong *)call->at[3];
+    for (ck_ulong at = 0; at < count; at++) {
+        if (asked[at].type == rule->value) {
+            if (asked[at].value != NULL) {
+                memcpy(asked[at].value, rule->bytes, rule->state);
+            }
+            asked[at].size = rule->state;
+            rv = count == 1 || rv == BUFFER_TOO_SMALL ? CKR_OK : rv;
+        }
+    }
+    return rv;
+}
+
 /* As a token that counts: an attribute of the vendor's, asked for alone. */
 static ck_rv tell_counter(const shim_rule *rule, const shim_call *call, ck_rv rv)
 {
-    typedef struct ck_attribute { ck_ulong type; void *value; ck_ulong size; } ck_attribute;
     if (rule->kind != SHIM_COUNTER || call->function != SHIM_C_GetAttributeValue) {
         return rv;
     }
@@ -246,7 +269,7 @@ ck_rv shim_after(shim_call *call, ck_rv rv)
         if (rv == CKR_OK) {
             spoil(rule, call);
         }
-        rv = tell_counter(rule, call, rv);
+        rv = tell_odd(rule, call, tell_counter(rule, call, rv));
         rv = told != CKR_OK ? told : rv;
         rule = next_met(rule + 1, call, 1);
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from sealpress.core.merkle import frontier_root
@@ -37,10 +37,11 @@ class LogBook:
         limits: heads.HeadLimits,
         on_failure: Callable[[Damaged], None],
         quorum: Quorum | None = None,
+        keys: Collection[bytes] = (),
     ) -> None:
-        """Reads or makes the mark; Damaged if it is not whole."""
+        """Reads or makes the mark; Damaged if it is not whole. `keys`: 8 bytes of the id of each that the log has."""
         self._file = MarkFile(directory, origin)
-        self.mark: HeadMark = self._file.mark
+        self.mark: HeadMark = heads.remembered(self._file.mark, keys)
         self._check(self.mark)
         self._limits = limits
         self._growth = heads.Growth(limits.leaves_per_minute_max)

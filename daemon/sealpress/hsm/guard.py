@@ -79,7 +79,10 @@ class Guard:
         self.failure: asyncio.Future[Damaged] = asyncio.get_running_loop().create_future()
         quorum = load_quorum(config, path_of, table)
         self._books = {
-            origin: LogBook(state.directory, origin, self._limits, self._failed, quorum) for origin in table.logs
+            origin: LogBook(
+                state.directory, origin, self._limits, self._failed, quorum, {id_[:8] for id_ in table.of_log(origin)}
+            )
+            for origin in table.logs
         }
         telemetry = Telemetry(clock)
         self._accounts = Accounts(table, config.slot, state, telemetry)

@@ -1,12 +1,12 @@
 """Decides which heads of a log are accepted, and which time a cosignature carries. Rules only: no I/O, no clock.
 
 Guarantees: an accepted head is larger than the last one, consistent with it, not from the future nor stale, and within
-the growth cap; T never decreases per key. Does not: sign, or make anything durable.
+the growth cap; T never decreases per key that its log has. Does not: sign, or make anything durable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from sealpress.core.merkle import frontier_advance
 from sealpress.errors import Busy, CoreError, Malformed
-from sealpress.hsm.mark import HeadMark, Signed
+from sealpress.hsm.mark import KEYS_MAX, HeadMark, Signed
 
 _HASH = 32
 _MINUTE_S = 60
@@ -121,3 +121,13 @@ def cosign(
     time = max([now, mark.time if leaf_time is None else leaf_time, *(one.time for one in last)])
     signed.update({key: Signed(size, time) for key in names})
     return time, replace(mark, signed=MappingProxyType(signed))
+
+
+def remembered(mark: HeadMark, keys: Collection[bytes]) -> HeadMark:
+    """The mark without keys that its log no longer has, as far as they would fill it: lines are rotated for ever.
+
+    `keys`, 8 bytes each: those that it has. Of the others those that signed last stay.
+    """
+    others = sorted((key for key in mark.signed if key not in keys), key=lambda key: mark.signed[key].time)
+    gone = set(others[: max(0, len(keys) + len(others) - KEYS_MAX)])
+    return replace(mark, signed=MappingProxyType({key: one for key, one in mark.signed.items() if key not in gone}))

@@ -126,7 +126,7 @@ class _Connection(asyncio.Protocol):
         self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
-        if self not in self._others:
+        if self not in self._others or self._transport.is_closing():
             return
         try:
             for ask in self._frames.feed(data):
@@ -153,9 +153,8 @@ class _Connection(asyncio.Protocol):
         self._unsent.clear()
 
     def close(self) -> None:
-        """Hang up; what is under way comes to its end unheard."""
+        """Hang up; what is under way comes to its end unheard. It counts until the peer has read its last answer."""
         self._send()
-        self._others.discard(self)
         self._transport.close()
 
     def _may(self) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from sealpress.errors import CannotStart
 from sealpress.hsm import messages as m
 from sealpress.hsm.guard import Guard, Reply
-from sealpress.hsm.server import CALLS_MAX, GuardServer
+from sealpress.hsm.server import CALLS_MAX, CONNECTIONS_MAX, GuardServer
 
 CALLS = 3 * CALLS_MAX + 7
 
@@ -157,3 +157,23 @@ async def test_what_is_kept_for_a_seal_is_bounded(tmp_path: Path) -> None:
                 told += [one.id for one in frames.feed(await reader.read(1 << 16)) if isinstance(one, m.Done)]
 
     assert list(range(2, 3 + CALLS_MAX)) == told
+
+
+async def test_who_is_hung_up_on_and_does_not_read_has_one_connection_all_the_same(tmp_path: Path) -> None:
+    """What a front end left unread is kept for it; it is bounded by as many connections as there may be."""
+    guard = Held()
+    async with connected(guard, tmp_path):
+        writers = []
+        asks = b"".join(m.frame(m.Advance(2 + at, "log" * 150, 0, bytes(32), b"", 0)) for at in range(20_000))
+        for _ in range(CONNECTIONS_MAX + 4):
+            _, writer = await asyncio.open_unix_connection(str(tmp_path / "s.sock"), limit=1)
+            writers.append(writer)
+            writer.write(m.frame(m.Hello(m.VERSION)) + asks + b"\xff" * 8)
+            await asyncio.sleep(0.05)
+        async with asyncio.timeout(10):
+            while guard.refused["TOO_LARGE"] + guard.refused["PEER"] < len(writers):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        for writer in writers:
+            writer.transport.abort()
+
+    assert guard.refused["PEER"] == len(writers) + 1 - CONNECTIONS_MAX

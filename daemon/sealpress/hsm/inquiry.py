@@ -43,18 +43,23 @@ def ask(name: str, question: msgspec.Struct, answer: type[Answer]) -> Answer:
     if done.returncode:
         words = done.stderr.decode(errors="replace").strip().splitlines()
         raise NoAnswer(words[-1] if words else f"it ended with {done.returncode}")
-    return msgspec.json.decode(done.stdout, type=answer)
+    try:
+        return msgspec.json.decode(done.stdout, type=answer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise NoAnswer("it ended without an answer") from None
 
 
 def answer(kind: type[Question], look: Callable[[Question], Any]) -> NoReturn:
     """The process's whole life: reads the question, answers it; what keeps it from doing so is its last word."""
     p11.harden_process()
+    told = os.dup(1)
+    os.dup2(2, 1)  # what a module prints is no answer
     try:
         found = look(msgspec.json.decode(sys.stdin.buffer.read(), type=kind))
     except CannotStart as error:
         sys.stderr.write(f"{error.reason}: {error.message}\n")
         sys.stderr.flush()
         os._exit(1)
-    sys.stdout.buffer.write(msgspec.json.encode(found))
-    sys.stdout.flush()
+    with open(told, "wb") as answers:
+        answers.write(msgspec.json.encode(found))
     os._exit(0)

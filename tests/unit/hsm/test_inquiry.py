@@ -24,6 +24,10 @@ def look(ask):
             time.sleep(60)
         case "crash":
             os.abort()
+        case "leave":
+            os._exit(0)
+        case "chatter":
+            os.write(1, b"libvendor 4.2, trial licence\\n")
         case "refuse":
             raise CannotStart("no such module", reason="MODULE_MISSING", hint="")
     return [ask.word, os.getpid()]
@@ -54,9 +58,16 @@ def test_each_question_has_a_process_of_its_own(process: str) -> None:
     assert len({pid for _, pid in answers}) == 2
 
 
+def test_what_a_module_prints_is_no_part_of_the_answer(process: str) -> None:
+    """Some greet whoever loads them on standard output."""
+    word, _ = inquiry.ask(process, Ask("chatter"), tuple[str, int])
+
+    assert word == "chatter"
+
+
 @pytest.mark.parametrize(
     ("word", "why"),
-    [("refuse", "MODULE_MISSING: no such module"), ("crash", "it ended with -6"), ("hang", "within 1 s")],
+    [("refuse", "MODULE_MISSING: no such module"), ("crash", "it ended with -6"), ("hang", "within 1 s"), ("leave", "without")],
 )
 def test_no_answer_says_why(process: str, monkeypatch: pytest.MonkeyPatch, word: str, why: str) -> None:
     """A process that refuses, crashes or hangs is NoAnswer in words, never an exception of another kind."""

@@ -170,6 +170,20 @@ def test_an_odd_attribute_is_one_that_is_not_told(node: Node, token: shim.Shim, 
     assert all("sensitive" not in key["attributes"] for key in found["keys"]) == (attribute == CKA_SENSITIVE)
 
 
+def test_a_token_that_cannot_be_looked_at_hides_no_other(node: Node, token: shim.Shim) -> None:
+    """A reader with a foreign card in it, say: it has its problem, and the next token its flags and mechanisms."""
+    pins = ["--so-pin", "kit-so-pin-5512", "--pin", PIN]
+    another = ["softhsm2-util", "--init-token", "--free", "--label", "another", *pins]
+    subprocess.run(another, env=node.env, check=True, capture_output=True)
+    token.inject("C_OpenSession", shim.answer(0xE1), shim.ONCE)
+    (module,) = json.loads(run(node, token, "--module", str(shim.built()), "--json", code=1))["modules"]
+    refused, seen = module["tokens"]
+
+    assert refused["problem"].startswith("TOKEN_FAILED: the token opens no session: TokenNotRecognised")
+    assert (seen["problem"], {refused["label"], seen["label"]}) == ("", {"kit", "another"})
+    assert seen["mechanisms"]
+
+
 def test_a_module_that_crashes_is_a_finding(node: Node, token: shim.Shim) -> None:
     """Exit 1 and a sentence; so is one that is not there."""
     token.inject("C_OpenSession", shim.crash())

@@ -22,7 +22,7 @@ from pkcs11 import Attribute, Mechanism, ObjectClass, TokenFlag
 from pkcs11.exceptions import PKCS11Error
 
 from sealpress.core import p11
-from sealpress.errors import CannotStart, ConfigError, SealpressError
+from sealpress.errors import CannotStart, ConfigError, CoreError, SealpressError
 from sealpress.hsm import inquiry, objects
 from sealpress.hsm.mechanisms import MECHANISMS, chosen
 from sealpress.hsm.messages import WorkerJob
@@ -147,13 +147,14 @@ def look(ask: Ask) -> ModuleFound:
     for known in ask.known:
         try:
             tokens.append(_look_at(ask, known))
-        except CannotStart as error:
-            tokens.append(_unseen(known, error))
+        except (CannotStart, CoreError) as error:
+            tokens.append(_unseen(known.slot, known.label, known.serial, error))
     seen = {(one.serial, one.label) for one in tokens}
     for raw in tokens_of(loaded):
         label = str(raw.label).strip()
         if label and (serial_of(raw), label) not in seen:
-            tokens.append(_facts(Token(TokenName(ask.module, ask.reserved, serial_of(raw), label)), ""))
+            tokens.append(_other(ask, serial_of(raw), label))
+            seen.add((serial_of(raw), label))
     maker, description, version = _ABOUT(loaded)
     return ModuleFound(
         module=ask.module,
@@ -165,9 +166,17 @@ def look(ask: Ask) -> ModuleFound:
     )
 
 
-def _unseen(known: Known, error: SealpressError) -> TokenFound:
+def _other(ask: Ask, serial: str, label: str) -> TokenFound:
+    """A token that nobody configured: one that cannot be looked at keeps no other from being."""
+    try:
+        return _facts(Token(TokenName(ask.module, ask.reserved, serial, label)), "")
+    except (CannotStart, CoreError) as error:
+        return _unseen("", label, serial, error)
+
+
+def _unseen(slot: str, label: str, serial: str, error: SealpressError) -> TokenFound:
     return TokenFound(
-        slot=known.slot, label=known.label, serial=known.serial, maker="", model="", firmware="", flags=(),
+        slot=slot, label=label, serial=serial, maker="", model="", firmware="", flags=(),
         sessions_max=None, mechanisms=(), problem=f"{error.reason}: {error.message}: {error.hint}",
     )  # fmt: skip
 

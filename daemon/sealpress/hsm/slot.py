@@ -287,8 +287,6 @@ class Slot:
         """One worker at work at all times, as far as that can be."""
         await self._released()
         while True:
-            if len(self._children) >= CHILDREN_MAX:
-                await asyncio.wait(self._children.values(), return_when=asyncio.FIRST_COMPLETED)
             self.restarts += 1
             trips = self.breaker.trips
             child = Child(self._open_ask(), self._deadline_s, self._changed, self._stocked)
@@ -351,6 +349,8 @@ class Slot:
 
     async def _wait(self) -> None:
         """Before the next worker is started."""
+        while len(self._children) >= CHILDREN_MAX:  # first: a lie that is heard meanwhile has all of what follows
+            await asyncio.wait(self._children.values(), return_when=asyncio.FIRST_COMPLETED)
         if self._answered_well:
             self._backoff.reset()
             self._answered_well = False

@@ -25,7 +25,7 @@ from sealpress.hsm.finish import unsigned
 from sealpress.hsm.keytable import KeyTable
 from sealpress.hsm.nonces import RecentNonces
 from sealpress.hsm.probe import Probe
-from sealpress.hsm.slot import JOBS_AT_WORK_MAX, JOBS_WAITING_MAX, LASTS, Around, Slot, faded
+from sealpress.hsm.slot import CHILDREN_MAX, JOBS_AT_WORK_MAX, JOBS_WAITING_MAX, LASTS, Around, Slot, faded
 from sealpress.hsm.state import State
 from sealpress.hsm.turns import SlotLost, Turn
 from sealpress.telemetry import Telemetry
@@ -91,6 +91,24 @@ async def test_a_lie_that_is_heard_while_the_next_worker_is_waited_for_has_the_l
     await waiting
     assert bench.slot.breaker.phase is Phase.QUARANTINED
     assert asyncio.get_running_loop().time() - began >= 0.2
+
+
+async def test_a_lie_that_is_heard_while_workers_do_not_end_is_heeded(tmp_path: Path) -> None:
+    """Workers that not even SIGKILL ends: when there is room for the next one at last, a person is waited for first."""
+    bench = Bench(tmp_path / "s")
+    ended = asyncio.Event()
+    for _ in range(CHILDREN_MAX):
+        child = Child(bench._open(), 1.0, lambda: None, lambda _: None)
+        task = bench.slot._children[child] = asyncio.create_task(ended.wait())
+        task.add_done_callback(lambda task, child=child: bench.slot._gone(child, task))
+    waiting = asyncio.create_task(bench.slot._wait())
+    await asyncio.sleep(0.1)
+    bench.slot.quarantine(LASTS)
+    ended.set()
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    bench.state._quarantine("s").unlink()
+    await waiting
 
 
 async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:

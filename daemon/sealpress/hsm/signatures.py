@@ -115,7 +115,7 @@ class RsaPkcs1:
 
     def job(self, key: str, algorithm: DigestAlgorithm, digest: bytes) -> WorkerJob:
         """The token operation."""
-        return WorkerJob(key, CKM_RSA_PKCS, 0, self._public.key_size // 8, _DIGEST_INFO[algorithm] + digest)
+        return WorkerJob(key, CKM_RSA_PKCS, 0, _bytes(self._public), _DIGEST_INFO[algorithm] + digest)
 
     def finish(self, algorithm: DigestAlgorithm, digest: bytes, raw: bytes) -> bytes:
         """As it came."""
@@ -135,7 +135,7 @@ class RsaPss:
 
     def job(self, key: str, algorithm: DigestAlgorithm, digest: bytes) -> WorkerJob:
         """The token operation."""
-        return WorkerJob(key, CKM_RSA_PKCS_PSS, int(algorithm), self._public.key_size // 8, digest)
+        return WorkerJob(key, CKM_RSA_PKCS_PSS, int(algorithm), _bytes(self._public), digest)
 
     def finish(self, algorithm: DigestAlgorithm, digest: bytes, raw: bytes) -> bytes:
         """As it came."""
@@ -214,3 +214,8 @@ def _checked(public: rsa.RSAPublicKey) -> rsa.RSAPublicKey:
     if not _RSA_BITS_MIN <= public.key_size <= _RSA_BITS_MAX:
         raise ConfigError(f"RSA with {public.key_size} bits is not supported", hint="use 2048 to 4096 bits")
     return public
+
+
+def _bytes(public: rsa.RSAPublicKey) -> int:
+    """Of a signature. Not every modulus has a whole number of bytes."""
+    return (public.key_size + 7) // 8

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sealpress.errors import ConfigError
 from sealpress.hsm.mechanisms import CKM_ECDSA, chosen
 from sealpress.hsm.messages import WorkerJob
-from sealpress.hsm.signatures import Cosigner, Ecdsa, WrongSignature, direct_scheme
+from sealpress.hsm.signatures import Cosigner, Ecdsa, RsaPkcs1, RsaPss, WrongSignature, direct_scheme
 from sealpress.values import DigestAlgorithm, Format, Mode
 from sealpress.verify.curves import CURVES
 from sealpress.verify.lattice import PARAMETER_SETS, ParameterSet
@@ -66,6 +66,14 @@ def test_a_wrong_answer_of_any_kind_is_not_released() -> None:
             scheme.finish(SHA256, DIGEST, bytes(256))
     with pytest.raises(WrongSignature):
         Cosigner(spki_of(ed25519.Ed25519PrivateKey.generate())).finish(b"message", bytes(64))
+
+
+@pytest.mark.parametrize("bits", [2048, 3071])
+def test_an_rsa_signature_has_room_whatever_its_modulus(bits: int) -> None:
+    """Some tokens make moduli that are a bit shorter than was asked for: their signatures are no byte shorter."""
+    public = rsa.generate_private_key(65537, bits).public_key()
+
+    assert [scheme(public).job("k", SHA256, DIGEST).size for scheme in (RsaPkcs1, RsaPss)] == [(bits + 7) // 8] * 2
 
 
 @pytest.mark.parametrize("kind", PARAMETER_SETS, ids=lambda kind: kind.kind)

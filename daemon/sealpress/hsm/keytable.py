@@ -17,7 +17,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_private_key
 
-from sealpress.config import HELD, Config, KeySection, LogSection, ProbeKey
+from sealpress.config import HELD, Config, KeySection, LogSection, ProbeKey, SlotSection
 from sealpress.core import leaf
 from sealpress.errors import ConfigError, Invalid, Malformed
 from sealpress.hsm.mark import KEYS_MAX
@@ -137,15 +137,21 @@ def _known(config: Config, path_of: Callable[[str], Path]) -> dict[str, tuple[by
 
 def _check_slots(names: Iterable[str], config: Config) -> None:
     """A slot for each token: a second one would try a wrong PIN a second time."""
-    seen: dict[tuple[str, str, str], str] = {}
+    seen: list[str] = []
     for name in sorted(names):
-        slot = config.slot[name]
-        other = seen.setdefault((slot.module, slot.serial, slot.label), name)
-        if other != name:
+        other = next((one for one in seen if _is_same_token(config.slot[one], config.slot[name])), None)
+        if other is not None:
             raise ConfigError(
                 f"[slot.{other}] and [slot.{name}] are the same token",
                 hint="name one of them in every key's `slots`; several tokens with one label need their `serial`",
             )
+        seen.append(name)
+
+
+def _is_same_token(one: SlotSection, other: SlotSection) -> bool:
+    """A slot without a serial takes whatever token has its label."""
+    places = {(slot.module, slot.reserved, slot.label) for slot in (one, other)}
+    return len(places) == 1 and (one.serial == other.serial or not (one.serial and other.serial))
 
 
 def _is_ours(config: Config, section: LogSection, path_of: Callable[[str], Path]) -> bool:

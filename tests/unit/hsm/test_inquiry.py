@@ -67,7 +67,12 @@ def test_what_a_module_prints_is_no_part_of_the_answer(process: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "why"),
-    [("refuse", "MODULE_MISSING: no such module"), ("crash", "it ended with -6"), ("hang", "within 1 s"), ("leave", "without")],
+    [
+        ("refuse", "MODULE_MISSING: no such module"),
+        ("crash", "it ended with -6"),
+        ("hang", "within 1 s"),
+        ("leave", "without"),
+    ],
 )
 def test_no_answer_says_why(process: str, monkeypatch: pytest.MonkeyPatch, word: str, why: str) -> None:
     """A process that refuses, crashes or hangs is NoAnswer in words, never an exception of another kind."""

@@ -124,12 +124,16 @@ def test_a_half_configured_world_is_refused(directory: Path, before: str, after:
 
 
 def test_a_token_has_one_slot(directory: Path) -> None:
-    """Two sections of one token would show it a wrong PIN twice; another serial is another token."""
+    """Two sections of one token would show it a wrong PIN twice; another serial, or module's world, is another token."""
     text = TEXT.replace('slots = ["s1"]\npublic_key = "direct.pem"', 'slots = ["s1", "s2"]\npublic_key = "direct.pem"')
-    with pytest.raises(ConfigError) as caught:
-        table_of(directory, f'{text}[slot.s2]\nmodule = "m.so"\nlabel = "l"\n')
-    assert caught.value.message == "[slot.s1] and [slot.s2] are the same token"
-    assert table_of(directory, f'{text}[slot.s2]\nmodule = "m.so"\nlabel = "l"\nserial = "2"\n').keys
+    second = '[slot.s2]\nmodule = "m.so"\nlabel = "l"\n'
+    for serial in ("", 'serial = "2"\n'):
+        with pytest.raises(ConfigError) as caught:
+            table_of(directory, f"{text}{second}{serial}")
+        assert caught.value.message == "[slot.s1] and [slot.s2] are the same token"
+    first = text.replace('label = "l"\n', 'label = "l"\nserial = "1"\n')
+    assert table_of(directory, f'{first}{second}serial = "2"\n').keys
+    assert table_of(directory, f"{text}{second}reserved = \"configdir='sql:/two'\"\n").keys
 
 
 FIRMWARE = TEXT[: TEXT.index("[key.direct]")].replace('class = "test"', 'class = "firmware"')

@@ -18,6 +18,7 @@ from sealpress.errors import CannotStart
 
 KEYS = {"proof-ed25519": ("ed25519", "main", "proof", "tlog-proof")}
 FINAL_TRY, LOCKED = 0x20000, 0x40000
+PIN_LOCKED = 0xA4
 
 
 @pytest.fixture
@@ -95,3 +96,12 @@ async def test_the_guards_own_restarts_try_a_wrong_pin_once(node: Node, counters
             assert time.monotonic() < until
             await asyncio.sleep(0.05)
         assert counters["C_Login"] == 2
+
+
+async def test_a_lock_says_nothing_of_the_pin(node: Node, counters: shim.Shim) -> None:
+    """Others' wrong PINs locked the token, and no flag told: when it is open again, the PIN that is right works."""
+    rule = counters.inject("C_Login", shim.answer(PIN_LOCKED))
+    assert await started(node) == "TOKEN_LOCKED"
+
+    rule.remove()
+    assert await started(node) == ""

@@ -34,8 +34,9 @@ from sealpress.verify import note
 from sealpress.verify.curves import CURVES
 from sealpress.verify.lattice import PARAMETER_SETS
 
-# What a token answers when the PIN it was shown is not its PIN: incorrect, invalid, length, expired, locked.
-PIN_ANSWERS = frozenset({0xA0, 0xA1, 0xA2, 0xA3, 0xA4})
+# What a token answers when the PIN it was shown is not its PIN: incorrect, invalid, length, expired.
+PIN_ANSWERS = frozenset({0xA0, 0xA1, 0xA2, 0xA3})
+_PIN_LOCKED = 0xA4  # by whomever; says nothing of the PIN, which may be the right one
 
 # Reasons after which the next try would end the same way: a person has to do something.
 LASTING = frozenset(
@@ -310,7 +311,7 @@ def login(session: int, pin_file: str, tag_key: bytes, rejected: tuple[bytes, ..
             raise PinRefused("the token rejected the PIN", tag=error.tag, hint=hint) from None
         if error.name == "SP_E_PIN_REJECTED":
             raise PinRefused(error.message, tag=error.tag, hint=hint) from None
-        if error.name == "SP_E_TOKEN_LOCKED":
+        if error.name == "SP_E_TOKEN_LOCKED" or (error.name == "SP_E_TOKEN" and error.rv == _PIN_LOCKED):
             raise CannotStart(
                 error.message, reason="TOKEN_LOCKED", hint="have the PIN reset, or log in once by hand"
             ) from None

@@ -105,3 +105,12 @@ async def test_a_lock_says_nothing_of_the_pin(node: Node, counters: shim.Shim) -
 
     rule.remove()
     assert await started(node) == ""
+
+
+async def test_a_pipe_for_a_pin_file_is_told(node: Node, counters: shim.Shim) -> None:
+    """Nobody waits for whoever might write into it: a login is done again whenever it is lost."""
+    (node.directory / "pin").unlink()
+    os.mkfifo(node.directory / "pin")
+    async with asyncio.timeout(20):
+        assert await started(node) == "PIN_FILE"
+    assert counters["C_Login"] == 0

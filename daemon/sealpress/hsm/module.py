@@ -298,7 +298,7 @@ class Token:
 def login(session: int, pin_file: str, tag_key: bytes, rejected: tuple[bytes, ...] = ()) -> None:
     """Log the process in. PinRefused, or CannotStart: PIN_FILE, TOKEN_LOCKED, TOKEN_FAILED."""
     try:
-        descriptor = os.open(pin_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        descriptor = os.open(pin_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as error:
         raise CannotStart(
             f"{pin_file}: {error.strerror}", reason="PIN_FILE", hint="`pin_file` holds the PIN, readable by the signer"

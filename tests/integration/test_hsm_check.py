@@ -115,6 +115,19 @@ def test_a_rejected_pin_is_tried_once(node: Node, token: shim.Shim) -> None:
     assert token["C_Login"] == 1
 
 
+def test_a_token_of_two_slots_sees_a_pin_once(node: Node, token: shim.Shim) -> None:
+    """The signer would not start with them; whoever looks before that must not pay for it with two wrong tries."""
+    text = node.config.read_text()
+    slot = text[text.index("[slot.s1]") :].split("\n\n")[0].split("\n[key")[0]
+    node.config.write_text(text + "\n" + slot.replace("[slot.s1]", "[slot.s2]") + "\n")
+    (node.directory / "pin").write_text("not-the-pin")
+    (module,) = json.loads(run(node, token, "--config", str(node.config), "--json", code=1))["modules"]
+
+    assert [one["slot"] for one in module["tokens"]] == ["s1", "s2"]
+    assert "this is the token of [slot.s1]" in module["tokens"][1]["problem"]
+    assert token["C_Login"] == 1
+
+
 def test_the_last_try_is_a_persons(node: Node, token: shim.Shim) -> None:
     """With USER_PIN_FINAL_TRY set nothing is tried, and the advice says so."""
     token.inject("C_GetTokenInfo", shim.token_flags(FINAL_TRY))

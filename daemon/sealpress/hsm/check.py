@@ -144,9 +144,10 @@ def look(ask: Ask) -> ModuleFound:
     """Every configured token, then every other one that the module shows."""
     tokens: list[TokenFound] = []
     loaded = load(TokenName(ask.module, ask.reserved, "", ""))
+    slots: dict[tuple[str, str], str] = {}
     for known in ask.known:
         try:
-            tokens.append(_look_at(ask, known))
+            tokens.append(_look_at(ask, known, slots))
         except (CannotStart, CoreError) as error:
             tokens.append(_unseen(known.slot, known.label, known.serial, error))
     seen = {(one.serial, one.label) for one in tokens}
@@ -200,9 +201,13 @@ def _facts(token: Token, slot: str) -> TokenFound:
     )
 
 
-def _look_at(ask: Ask, known: Known) -> TokenFound:
+def _look_at(ask: Ask, known: Known, slots: dict[tuple[str, str], str]) -> TokenFound:
+    """`slots`: those that were looked at before, by their token."""
     token = Token(TokenName(ask.module, ask.reserved, known.serial, known.label))
     found = _facts(token, known.slot)
+    first = slots.setdefault((found.serial, found.label), known.slot)
+    if first != known.slot:
+        return msgspec.structs.replace(found, problem=f"this is the token of [slot.{first}]: a token has one slot")
     if not known.pin_file:
         return msgspec.structs.replace(found, problem="no PIN file is given: private keys cannot be seen")
     try:

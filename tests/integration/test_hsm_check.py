@@ -197,6 +197,13 @@ def test_a_token_that_cannot_be_looked_at_hides_no_other(node: Node, token: shim
     assert seen["mechanisms"]
 
 
+def test_a_mechanism_that_is_not_described_is_not_offered(node: Node, token: shim.Shim) -> None:
+    """Some tokens list what they know nothing of: the keys of other mechanisms sign all the same."""
+    token.inject("C_GetMechanismInfo", shim.answer(0x70))
+
+    assert [key["signature"] for key in one_token(node, token)["keys"]] == ["good"] * len(KEYS)
+
+
 def test_a_module_that_crashes_is_a_finding(node: Node, token: shim.Shim) -> None:
     """Exit 1 and a sentence; so is one that is not there."""
     token.inject("C_OpenSession", shim.crash())

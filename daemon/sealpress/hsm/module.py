@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute, KeyType, ObjectClass
 from pkcs11.attributes import AttributeMapper, handle_bool
 from pkcs11.constants import DEFAULT
-from pkcs11.exceptions import AttributeTypeInvalid, PKCS11Error
+from pkcs11.exceptions import AttributeTypeInvalid, MechanismInvalid, PKCS11Error
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, TokenError
@@ -215,11 +215,7 @@ class Token:
         slot = self._token.slot
         try:
             offered = {int(one) for one in slot.get_mechanisms()} & MECHANISMS.keys()
-            return frozenset(
-                one
-                for one in offered
-                if pkcs11.MechanismFlag.SIGN in slot.get_mechanism_info(pkcs11.Mechanism(one)).flags
-            )
+            return frozenset(one for one in offered if _signs(slot, one))
         except PKCS11Error as error:
             raise answered("the token does not list its mechanisms", error) from None
 
@@ -293,6 +289,13 @@ class Token:
                 hint="the PEM in `public_key` must be the public half of the token's key with this id and label",
             )
         return int(private[0].handle)
+
+
+def _signs(slot: Any, mechanism: int) -> bool:
+    try:
+        return pkcs11.MechanismFlag.SIGN in slot.get_mechanism_info(pkcs11.Mechanism(mechanism)).flags
+    except MechanismInvalid:
+        return False  # it was listed, and the token does not know it
 
 
 def login(session: int, pin_file: str, tag_key: bytes, rejected: tuple[bytes, ...] = ()) -> None:

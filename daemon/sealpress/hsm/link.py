@@ -300,8 +300,18 @@ class SignerLink:
         return _directed(calls, [len(part) for part in parts])
 
     async def stop(self, key: str | None) -> None:
-        """No more signatures with this key (None: with any); durable when this returns."""
-        await self._call(m.Stop(self._id(), key), m.Done)
+        """No more signatures with this key (None: with any); durable when this returns.
+
+        On a connection of its own: on ours it would wait behind calls that a token which hangs does not answer.
+        """
+        if not self.connected:
+            raise _lost(self._path)
+        passing = SignerLink(Path(self._path), round(1000 * self._deadline_s))
+        try:
+            await passing.connect()
+            await passing._call(m.Stop(passing._id(), key), m.Done)
+        finally:
+            await passing.close()
 
     async def lift(self, key: str | None, evidence: Evidence) -> None:
         """End a stop; the guard judges the evidence: a change record of kind key.resume and its approvals."""

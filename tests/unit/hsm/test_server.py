@@ -15,6 +15,7 @@ import pytest
 from sealpress.errors import CannotStart
 from sealpress.hsm import messages as m
 from sealpress.hsm.guard import Guard, Reply
+from sealpress.hsm.link import SignerLink
 from sealpress.hsm.server import CALLS_MAX, CONNECTIONS_MAX, GuardServer
 
 CALLS = 3 * CALLS_MAX + 7
@@ -47,6 +48,9 @@ class Held:
         if isinstance(ask, m.Advance):
             # Its mark is durable before the token has signed.
             asyncio.get_running_loop().call_soon(reply, m.Done(ask.id))
+            return
+        if isinstance(ask, m.Stop):
+            reply(m.Done(ask.id))
             return
         self.at_once += 1
         self.at_once_max = max(self.at_once_max, self.at_once)
@@ -177,3 +181,18 @@ async def test_who_is_hung_up_on_and_does_not_read_has_one_connection_all_the_sa
             writer.transport.abort()
 
     assert guard.refused["PEER"] == len(writers) + 1 - CONNECTIONS_MAX
+
+
+async def test_a_stop_passes_calls_that_a_token_does_not_answer(tmp_path: Path) -> None:
+    """A front end has more under way than are begun at a time, and all hang: a key is stopped all the same, at once."""
+    guard = Held()
+    async with connected(guard, tmp_path):
+        link = SignerLink(tmp_path / "s.sock", 3_000)
+        await link.connect()
+        calls = [asyncio.create_task(link.probe()) for _ in range(CALLS_MAX + 1)]
+        async with asyncio.timeout(1):
+            while len(guard.begun) < CALLS_MAX:  # noqa: ASYNC110  # another task's list
+                await asyncio.sleep(0.001)
+            await link.stop("key")
+        await link.close()
+        await asyncio.gather(*calls, return_exceptions=True)

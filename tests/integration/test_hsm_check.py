@@ -105,6 +105,15 @@ def test_people_get_a_table(node: Node, token: shim.Shim) -> None:
     assert "for development and tests" in said
 
 
+def test_a_label_does_not_drive_the_terminal(node: Node, token: shim.Shim) -> None:
+    """Whoever made a key on the token named it as he liked: what is shown is text."""
+    token.inject("C_GetAttributeValue", shim.odd(CKA_LABEL, b"\x1b]0;root\x1b[2J"))
+    shown = run(node, token)
+
+    assert "\x1b" not in shown
+    assert "\\x1b]0;root" in shown
+
+
 def test_a_rejected_pin_is_tried_once(node: Node, token: shim.Shim) -> None:
     """However often it is run; the signer does not try it either."""
     (node.directory / "signer").mkdir()

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sealpress.cli.output import REFUSED, JsonFlag, console, emit, reporting
+from sealpress.cli.output import REFUSED, JsonFlag, console, emit, printable, reporting
 from sealpress.errors import ConfigError
 from sealpress.hsm.check import KeyFound, TokenFound
 from sealpress.hsm.mechanisms import MECHANISMS
@@ -83,24 +83,27 @@ def _document(one: Checked) -> dict[str, Any]:
 def _tell(one: Checked) -> None:
     terminal = console()
     found = one.found
-    terminal.print(f"{found.module}: {found.maker} {found.description} {found.version}".rstrip(), markup=False)
-    for told in one.advice:
-        terminal.print(f"  ! {told}", markup=False, soft_wrap=True)
+    about = f"{found.module}: {found.maker} {found.description} {found.version}".rstrip()
+    terminal.print(printable(about), markup=False)
+    _advise(terminal, one.advice)
     for token, advice in zip(found.tokens, one.tokens, strict=True):
         _tell_token(terminal, token)
-        for told in advice:
-            terminal.print(f"  ! {told}", markup=False, soft_wrap=True)
+        _advise(terminal, advice)
+
+
+def _advise(terminal: Console, advice: list[str]) -> None:
+    for told in advice:
+        terminal.print(f"  ! {printable(told)}", markup=False, soft_wrap=True)
 
 
 def _tell_token(terminal: Console, token: TokenFound) -> None:
     limit = "any number of" if token.sessions_max is None else str(token.sessions_max)
-    terminal.print(
-        f"\ntoken {token.label!r}, serial {token.serial}" + (f", [slot.{token.slot}]" if token.slot else ""),
-        markup=False,
-    )
+    where = f", [slot.{token.slot}]" if token.slot else ""
+    terminal.print(f"\ntoken {token.label!r}, serial {printable(token.serial)}{where}", markup=False)
     if token.model:
         able = [name for name in token.mechanisms if name in MECHANISMS.values()]
-        terminal.print(f"  {token.maker} {token.model}, firmware {token.firmware}; {limit} sessions", markup=False)
+        about = printable(f"{token.maker} {token.model}, firmware {token.firmware}; {limit} sessions")
+        terminal.print(f"  {about}", markup=False)
         terminal.print(f"  flags: {', '.join(token.flags).lower()}", markup=False, soft_wrap=True)
         terminal.print(f"  {len(token.mechanisms)} mechanisms; to sign: {', '.join(able) or 'none that we use'}")
     if token.keys:
@@ -116,4 +119,5 @@ def _tell_token(terminal: Console, token: TokenFound) -> None:
 
 def _row(key: KeyFound) -> tuple[str, ...]:
     took = f"{key.latency_us / 1000:.1f}" if key.latency_us else ""
-    return key.key or "-", key.label, key.cka_id, key.kind, key.deviation or "no", key.mechanism, key.signature, took
+    label = printable(key.label)
+    return key.key or "-", label, key.cka_id, key.kind, key.deviation or "no", key.mechanism, key.signature, took

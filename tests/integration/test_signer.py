@@ -268,6 +268,28 @@ def test_what_is_missing_is_named(node: Node, counters: shim.Shim, before: str, 
     assert counters["C_Sign"] == 0
 
 
+async def test_a_replica_that_is_gone_at_the_start_costs_speed_only(node: Node, counters: shim.Shim) -> None:
+    """A dead token keeps no signer down whose keys another has; one key on it alone does, by the token's name."""
+    text = node.config.read_text().replace('slots = ["s1"]', 'slots = ["gone", "s1"]')
+    gone = '[slot.gone]\nmodule = "{}"\nlabel = "gone"\npin_file = "pin"\n'.format(shim.built())
+    node.config.write_text(text + gone)
+    signer = Signer(node, counters.env)
+    signer.wait_ready()
+    link = SignerLink(node.socket, 5_000)
+    await link.connect()
+    status = await link.status()
+    await link.close()
+    assert signer.stop() == 0
+
+    assert all(key.ready and key.slot == "s1" for key in status.keys.values())
+    assert (status.slots["gone"].up, status.slots["gone"].reason) == (False, "TOKEN_NOT_FOUND")
+
+    node.config.write_text(node.config.read_text().replace('slots = ["gone", "s1"]', 'slots = ["gone"]', 1))
+    code, told = Signer(node, counters.env).fails()
+    assert code == 4
+    assert "TOKEN_NOT_FOUND: slot gone" in told
+
+
 def test_another_key_behind_the_label_is_refused(node: Node, counters: shim.Shim) -> None:
     """The token's key is not the pinned one: it signs nothing."""
     other = Ed25519PrivateKey.generate().public_key()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sealpress.config import Config
-from sealpress.errors import Damaged
+from sealpress.errors import CannotStart, Damaged
 from sealpress.hsm import messages as m
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.direct import Opened
@@ -55,7 +55,8 @@ class Tokens:
         self._nonces = RecentNonces()
         backoff_ms = (config.signer.worker_backoff_ms, config.signer.worker_backoff_ms_max)
         around = Around(state, clock, telemetry, accounts, backoff_ms, on_change, on_failure, self._homeless)
-        used = {slot for key in table.keys.values() if key.active for slot in key.slots}
+        self._keys = [key for key in table.keys.values() if key.active]
+        used = {slot for key in self._keys for slot in key.slots}
         self._wait_s = {
             name: QUEUE_DEADLINES * section.deadline_ms / 1000 for name, section in config.slot.items() if name in used
         }
@@ -71,8 +72,23 @@ class Tokens:
         }
 
     async def start(self) -> None:
-        """Every slot has a worker, or will have; CannotStart if a person has to do something first."""
-        await asyncio.gather(*(slot.start() for slot in self._slots.values()))
+        """Every key has a slot with a worker, or that will have one; CannotStart if a person has to do something first.
+
+        A slot that a person has to do something about goes on trying, where other tokens have its keys.
+        """
+        slots = list(self._slots.values())
+        outcomes = await asyncio.gather(*(slot.start() for slot in slots), return_exceptions=True)
+        failed: dict[str, CannotStart] = {}
+        for slot, outcome in zip(slots, outcomes, strict=True):
+            if isinstance(outcome, CannotStart):
+                failed[slot.name] = outcome
+            elif outcome is not None:
+                raise outcome
+        for key in self._keys:
+            if failed.keys() >= set(key.slots):
+                raise failed[key.slots[0]]
+        for name, failure in failed.items():
+            self._telemetry.slot_failed(name, failure.reason, failure.message, failure.hint)
 
     async def close(self) -> None:
         """Kill the workers."""

@@ -271,7 +271,7 @@ def test_what_is_missing_is_named(node: Node, counters: shim.Shim, before: str, 
 async def test_a_replica_that_is_gone_at_the_start_costs_speed_only(node: Node, counters: shim.Shim) -> None:
     """A dead token keeps no signer down whose keys another has; one key on it alone does, by the token's name."""
     text = node.config.read_text().replace('slots = ["s1"]', 'slots = ["gone", "s1"]')
-    gone = '[slot.gone]\nmodule = "{}"\nlabel = "gone"\npin_file = "pin"\n'.format(shim.built())
+    gone = f'[slot.gone]\nmodule = "{shim.built()}"\nlabel = "gone"\npin_file = "pin"\n'
     node.config.write_text(text + gone)
     signer = Signer(node, counters.env)
     signer.wait_ready()

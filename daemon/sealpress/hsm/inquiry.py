@@ -60,6 +60,6 @@ def answer(kind: type[Question], look: Callable[[Question], Any]) -> NoReturn:
         sys.stderr.write(f"{error.reason}: {error.message}\n")
         sys.stderr.flush()
         os._exit(1)
-    with open(told, "wb") as answers:
+    with os.fdopen(told, "wb") as answers:
         answers.write(msgspec.json.encode(found))
     os._exit(0)

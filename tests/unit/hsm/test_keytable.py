@@ -124,7 +124,7 @@ def test_a_half_configured_world_is_refused(directory: Path, before: str, after:
 
 
 def test_a_token_has_one_slot(directory: Path) -> None:
-    """Two sections of one token would show it a wrong PIN twice; another serial, or module's world, is another token."""
+    """Two sections of one token would show it a wrong PIN twice; another serial, or `reserved`, is another token."""
     text = TEXT.replace('slots = ["s1"]\npublic_key = "direct.pem"', 'slots = ["s1", "s2"]\npublic_key = "direct.pem"')
     second = '[slot.s2]\nmodule = "m.so"\nlabel = "l"\n'
     for serial in ("", 'serial = "2"\n'):

@@ -9,7 +9,7 @@ ask who may see it (rpc).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -137,7 +137,8 @@ def describe(record: Record, digest: bytes | None = None) -> dict[str, Any]:
         "event": event,
     }
     if digest is not None and isinstance(record.head.event, RequestEvent):
-        told["items"] = [_item(record, position) for position in matching_items(record, digest)]
+        names = entry.unpack_names(record.names) if record.names else []
+        told["items"] = [_item(record, names, position) for position in matching_items(record, digest)]
     return told
 
 
@@ -224,14 +225,14 @@ def _ref_at(event: OutcomeEvent, position: int) -> RequestRef | None:
     return None
 
 
-def _item(record: Record, position: int) -> dict[str, Any]:
+def _item(record: Record, names: Sequence[tuple[int, str]], position: int) -> dict[str, Any]:
     size = record.head.event.algorithm.size
     item: dict[str, Any] = {
         "leaf_index": record.head.first_leaf + position,
         "digest": record.digests[position * size : (position + 1) * size].hex(),
     }
-    if record.names:
-        item["size"], name = entry.unpack_names(record.names)[position]
+    if names:
+        item["size"], name = names[position]
         item["name"] = escape(name)
     return item
 

@@ -315,7 +315,7 @@ class Daemon:
         )
         published = self._files[id_].newest
         line = own(published.note) if published is not None else None
-        if published is not None and line is not None:
+        if published is not None and line is not None and _stands(log, published.note):
             signed = note.signature_line(line.name, line.key_id, line.signature)
             state.signed(published.note.size, published.note.text + b"\n" + signed)
             state.sealed_size, state.sealed_note = published.note.size, published.text
@@ -426,8 +426,11 @@ async def _told(flow: Flow) -> None:
 
 
 def _own_line(log: Log, vkey: str, found: Note) -> NoteLine | None:
-    """The log's own signature line; None if this is no head of the log, or its key did not sign it."""
-    if found.origin != log.origin or found.size > log.size or found.root != log.root(found.size):
+    """The log's own signature line; None if its key did not sign this head.
+
+    One that it signed and that is none of this log is left where it is: `sealpress log verify` tells of it.
+    """
+    if found.origin != log.origin:
         return None
     key = note.parse_vkey(vkey)
     assert isinstance(key, note.LogKey)
@@ -437,6 +440,11 @@ def _own_line(log: Log, vkey: str, found: Note) -> NoteLine | None:
                 note.verify_log(key, found.text, line.signature)
                 return line
     return None
+
+
+def _stands(log: Log, found: Note) -> bool:
+    """Whether this is a head of the log."""
+    return found.size <= log.size and found.root == log.root(found.size)
 
 
 async def _flushed(file: CheckpointFile, log: LogState) -> None:

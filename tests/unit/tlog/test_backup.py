@@ -113,6 +113,8 @@ def test_what_root_makes_in_a_log_is_the_daemons(scribe: Scribe, tmp_path: Path)
     assert archive.bring_back(place / "ci")
     assert owners() == {NOBODY}
     assert {path.stat().st_uid for path in (tmp_path / "archive").rglob("*")} == {0}
+
+
 def test_two_backups_at_once_never_share_a_place(
     scribe: Scribe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

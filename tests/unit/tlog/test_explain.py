@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.scribe import LINES, NAME, Act, Scribe
-from sealpress.tlog import explain
+from sealpress.tlog import entry, explain
 from sealpress.tlog.entry import OutcomeStatus
 from sealpress.tlog.record import Record
 from sealpress.values import Mode
@@ -52,6 +53,19 @@ def test_bytes_that_only_look_like_the_digest_are_no_hit(scribe: Scribe) -> None
     assert [] == seqs(explain.by_digest(scribe.log.reader, across))
     assert [] == seqs(explain.by_digest(scribe.log.reader, act.event.same))
     assert [] == seqs(explain.by_event_id(scribe.log.reader, act.event.same[:16]))
+
+
+def test_names_are_read_once_a_record(scribe: Scribe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build farm signs one image under many names: each item of the answer does not cost a look at all names."""
+    digest, read = scribe.digests(1), list[int]()
+    scribe.digests = lambda count: digest * count  # type: ignore[method-assign]
+    scribe.request(9, names=True)
+    real = entry.unpack_names
+    monkeypatch.setattr(entry, "unpack_names", lambda names: read.append(len(names)) or real(names))
+    (told,) = explain.story(scribe.log.reader, explain.by_digest(scribe.log.reader, digest), digest)
+
+    assert [item["name"] for item in told["items"]] == [f"f{number}" for number in range(9)]
+    assert len(read) == 1
 
 
 def test_lapses_and_second_attempts_belong_to_the_story(scribe: Scribe) -> None:

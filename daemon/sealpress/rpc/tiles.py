@@ -30,6 +30,7 @@ WIDTH = 256  # hashes of a full tile
 HEIGHT = 8  # levels of the tree in one of a tile
 THREADS_MAX = 2  # reading mapped files may wait for the disk; a pool of their own, so that nobody else waits for them
 IMMUTABLE = "public, max-age=31536000, immutable"
+NOT_YET = {"Cache-Control": "no-store"}  # it may be there in a moment: a cache that kept the 404 would hide it
 _TILE = re.compile(r"tile/([0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII)
 
 
@@ -69,11 +70,11 @@ class Tiles:
         published = self._logs[request.path[1 : -len(resource) - 1]]
         if resource == "checkpoint":
             if not published.sealed_note:
-                raise web.HTTPNotFound(text="no head is signed yet\n")
+                raise web.HTTPNotFound(text="no head is signed yet\n", headers=NOT_YET)
             return _answer(request, published.sealed_note, "text/plain", "no-cache")
         place = parse_tile(resource)
         if place is None or not _covered(published.sealed_size, *place):
-            raise web.HTTPNotFound(text="no such tile\n")
+            raise web.HTTPNotFound(text="no such tile\n", headers=NOT_YET)
         level, index, width = place
         read = published.log.tree.nodes
         running = asyncio.get_running_loop()

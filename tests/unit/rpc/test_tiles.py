@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import urllib.error
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ async def test_nothing_beyond_the_published_head_is_shown(scribe: Scribe) -> Non
 
 
 async def test_headers_say_what_may_be_cached(scribe: Scribe) -> None:
-    """Tiles for ever, the checkpoint not at all; a known ETag is answered without the body."""
+    """Tiles for ever; the checkpoint, and that one is not there yet, not at all; a known ETag needs no body."""
 
     def check(client: TileClient) -> None:
         tile, headers = client.get(tile_path(0, 2))
@@ -131,6 +132,9 @@ async def test_headers_say_what_may_be_cached(scribe: Scribe) -> None:
         assert 304 == client.status("checkpoint", headers={"If-None-Match": headers["etag"]})
         assert 200 == client.status(tile_path(0, 2), "HEAD")
         assert 405 == client.status(tile_path(0, 2), "POST")
+        with pytest.raises(urllib.error.HTTPError, match="404") as missing:
+            client.get(tile_path(0, 3))
+        assert "no-store" == missing.value.headers["cache-control"]
 
     async with served(head_at(scribe, 1_000)) as client:
         await asyncio.to_thread(check, client)

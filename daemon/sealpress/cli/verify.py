@@ -97,6 +97,9 @@ class Part:
             text = files.read_answer(answer, ANSWER_BYTES_MAX + 1)
             return self._judge.algorithm(text), text
         except OSError as error:
+            if path.is_dir():  # files.meant
+                return Invalid("a link to a directory elsewhere, whose files are not verified: give it as a PATH, too",
+                               reason="NO_ANSWER")  # fmt: skip
             return Invalid(f"{files.told(answer)}: {error.strerror}", reason="NO_ANSWER", hint="sign it first")
         except Invalid as error:
             return error

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
@@ -78,6 +78,19 @@ async def _all(client: AsyncClient) -> None:
         pass
 
 
+async def asked_of(servicer: Any, ask: Callable[[AsyncClient], Awaitable[Any]], **options: Any) -> Any:
+    """What a client has of such a daemon: its answer, or the error."""
+    server = grpc.aio.server()
+    signing_pb2_grpc.add_SigningServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with AsyncClient(ClientConfig(signing=f"127.0.0.1:{port}", ca=""), **options) as client:
+        client._lines[LINE.line] = LINE
+        (found,) = await asyncio.gather(ask(client), return_exceptions=True)
+    await server.stop(None)
+    return found
+
+
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
@@ -90,21 +103,9 @@ async def _all(client: AsyncClient) -> None:
 )
 def test_what_answers_another_question_is_refused(ask: Any, words: str) -> None:
     """A key of another line, an answer to another request, and a stream that ends too early are not taken."""
+    error = asyncio.run(asked_of(Confused(), ask))
 
-    async def scenario() -> Invalid:
-        server = grpc.aio.server()
-        signing_pb2_grpc.add_SigningServiceServicer_to_server(Confused(), server)  # type: ignore[no-untyped-call]
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with AsyncClient(ClientConfig(signing=f"127.0.0.1:{port}", ca="")) as client:
-            client._lines[LINE.line] = LINE
-            with pytest.raises(Invalid) as caught:
-                await ask(client)
-        await server.stop(None)
-        return caught.value
-
-    error = asyncio.run(scenario())
-
+    assert isinstance(error, Invalid)
     assert error.reason == "ANSWER"
     assert words in error.message
 
@@ -122,18 +123,9 @@ def test_a_signature_that_takes_long_is_waited_for(monkeypatch: pytest.MonkeyPat
                 await asyncio.sleep(20)
             return pb.SignBatchResponse(request_id=request.request_id)
 
-    async def scenario() -> Any:
-        server = grpc.aio.server()
-        signing_pb2_grpc.add_SigningServiceServicer_to_server(Slow(), server)  # type: ignore[no-untyped-call]
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with AsyncClient(ClientConfig(signing=f"127.0.0.1:{port}", ca=""), timeout_s=0.5) as client:
-            client._lines[LINE.line] = LINE
-            (found,) = await asyncio.gather(client.sign_batch(bytes(32), line=LINE.line), return_exceptions=True)
-        await server.stop(None)
-        return getattr(found, "reason", found)
+    found = asyncio.run(asked_of(Slow(), lambda client: client.sign_batch(bytes(32), line=LINE.line), timeout_s=0.5))
 
-    assert asyncio.run(scenario()) == ("signed" if slow < asked else "DEADLINE")
+    assert getattr(found, "reason", found) == ("signed" if slow < asked else "DEADLINE")
     assert (len(came), len(set(came))) == (asked, 1)
 
 
@@ -145,19 +137,8 @@ def test_an_answer_to_a_part_of_the_content_is_refused(monkeypatch: pytest.Monke
         async def SignContent(self, parts: Any, context: Any) -> pb.SignResponse:  # noqa: N802
             return pb.SignResponse(request_id=(await anext(parts)).header.request_id)
 
-    async def scenario() -> BaseException | None:
-        server = grpc.aio.server()
-        signing_pb2_grpc.add_SigningServiceServicer_to_server(Hasty(), server)  # type: ignore[no-untyped-call]
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with AsyncClient(ClientConfig(signing=f"127.0.0.1:{port}", ca="")) as client:
-            client._lines[LINE.line] = LINE
-            asked = client.sign_content(itertools.repeat(bytes(1 << 20), 64), line=LINE.line)
-            (found,) = await asyncio.gather(asked, return_exceptions=True)
-        await server.stop(None)
-        return found
-
-    error = asyncio.run(scenario())
+    content = itertools.repeat(bytes(1 << 20), 64)
+    error = asyncio.run(asked_of(Hasty(), lambda client: client.sign_content(content, line=LINE.line)))
 
     assert isinstance(error, Invalid)
     assert "all of the content" in error.message

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from kit.invariants import apart
+from kit.world import apart
 from sealpress.governance.roles import CONFLICTS, PLANE_OF, Plane, Role, conflict, strict
 from sealpress.values import KeyClass
 

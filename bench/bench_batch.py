@@ -28,7 +28,7 @@ import pytest
 
 from bench.bench_calls import empty_server
 from bench.harness import Target
-from kit.governed import govern
+from kit.governing import govern
 from kit.node import PROOF, Node
 from sealpress.client import load_client
 from sealpress.client.answers import check_batch, line_info

@@ -27,7 +27,9 @@ import pytest
 
 from bench.harness import Target
 from bench.usage import anonymous_bytes, cpu_s
-from kit.governed import LOW, RELEASE, TEST, Governed, ask, caller, digest, govern
+from kit.acme import LOW, RELEASE, TEST, ask, caller, digest
+from kit.governed import Governed
+from kit.governing import govern
 from kit.node import PROOF, Node
 from kit.policies import token
 from sealpress.client import load_client

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import base64
 import hashlib
-import json
 import subprocess
 import sys
 import time
@@ -24,95 +23,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import structs
 
 from kit.approving import Person
-from kit.firmware import DEPLOYMENT, GOVERNANCE_LOG, LINE, Office
-from kit.signer import Node, make_node
+from kit.custody import OPERATOR, OTHER_LINE, Custody, bundle, key_change
+from kit.firmware import LINE, Office
+from kit.signer import make_node
 from sealpress.governance.facts import KeyCertified, KeyGenerated
 from sealpress.hsm.certify import Certified
 from sealpress.hsm.custodian import Generated
 from sealpress.values import KeyKind
 from sealpress.verify import origin
-from sealpress.verify.change import ChangeRecord, encode
-from sealpress.verify.evidence import Evidence
+from sealpress.verify.change import encode
 
-OPERATOR = "person:ida"
-OTHER_LINE = "dev/kit/local/test/other"
 NOT_OFFERED = ("mldsa44", "mldsa65", "mldsa87")  # by SoftHSM 2.6: it is of before PKCS#11 3.2
-
-
-def key_change(kind: str, key: str, line: str = OTHER_LINE, change_id: str = "", **asked: Any) -> ChangeRecord:
-    """A change about a key, proposed by Ida."""
-    office = Office(int(time.time()))
-    request = {"key": key, "line": line}
-    if kind in ("key.issue", "key.adopt"):
-        request |= {"class": "test", "algorithm": "p256", "slot": "s1"}
-    names = {"deployment": DEPLOYMENT, "log": GOVERNANCE_LOG, "requester_person": OPERATOR}
-    return office.release(
-        kind=kind, line=line, change_id=change_id or f"{kind}-{key}", request=json.dumps(request | asked), **names
-    )
-
-
-def bundle(evidence: Evidence) -> str:
-    """The change and its approvals as one file."""
-    approvals = [{"statement": s.decode(), "signature": signature} for s, signature in evidence.approvals]
-    return json.dumps({"change": evidence.change.decode(), "approvals": approvals})
-
-
-class Custody:
-    """A node whose custodian is asked things."""
-
-    def __init__(self, node: Node) -> None:
-        """Its configuration is the node's."""
-        self.node = node
-
-    def run(self, command: str, change: ChangeRecord | str, *more: str) -> tuple[int, dict[str, Any]]:
-        """Exit code and document."""
-        path = self.node.directory / "change.json"
-        path.write_text(change if isinstance(change, str) else encode(change).decode())
-        files = ["--config", str(self.node.config), "--change", str(path), "--operator", OPERATOR, "--json"]
-        done = subprocess.run(
-            [sys.executable, "-m", "sealpress", "custodian", command, *files, *more],
-            env=self.node.env, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.stdout, done.stderr
-        document: dict[str, Any] = json.loads(done.stdout)
-        return done.returncode, document
-
-    def refused(self, command: str, change: ChangeRecord | str, *more: str) -> str:
-        """The reason."""
-        code, document = self.run(command, change, *more)
-        assert code != 0
-        return str(document["error"]["reason"])
-
-    def add(self, key: str, made: dict[str, Any], **other: Any) -> None:
-        """Put the key into the configuration, as its operators would."""
-        (self.node.directory / "keys" / f"{key}.pem").write_text(made["public_key"])
-        config = tomllib.loads(self.node.config.read_text())
-        config["key"][key] = {
-            "log": "main", "slots": ["s1"], "public_key": f"keys/{key}.pem", "line": made["line"], "mode": "direct",
-            "format": "ecdsa-der", "class": "test", "cka_id": made["cka_id"], "cka_label": made["cka_label"], **other,
-        }  # fmt: skip
-        self.node.config.write_text(tomli_w.dumps(config))
-
-    def at_token(self, script: str, *arguments: str) -> str:
-        """What a stranger with the PIN is told: `session` writes on the token, `sys.argv[2:]` are the arguments."""
-        opened = (
-            "import sys\nfrom pkcs11 import Attribute, KeyType, ObjectClass\nfrom sealpress.hsm import module\n"
-            "token = module.Token(module.TokenName('/usr/lib/softhsm/libsofthsm2.so', '', '', 'kit'))\n"
-            "token.login(sys.argv[1], bytes(32), ())\nsession = token.open_session(write=True)\n"
-        )
-        command = [sys.executable, "-c", opened + script, str(self.node.directory / "pin"), *arguments]
-        return subprocess.run(command, env=self.node.env, capture_output=True, text=True, check=True).stdout
-
-    def second_token(self, label: str) -> None:
-        """Beside the node's, with the same PIN and no keys."""
-        pin = (self.node.directory / "pin").read_text().strip()
-        command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", "5678-5678"]
-        subprocess.run(command, env=self.node.env, capture_output=True, check=True)
-
-    def objects(self) -> list[tuple[str, str]]:
-        """Class and label of every object on the token."""
-        told = self.at_token("for one in session.get_objects(): print(one.object_class.name, one.label)\n")
-        return sorted((line.split()[0], line.split()[1]) for line in told.splitlines())
 
 
 @pytest.fixture
@@ -292,89 +213,6 @@ except CannotStart as error: print(error.reason)
 
     assert told == "TOKEN_FAILED\n"
     assert custody.objects() == before
-
-
-def test_a_key_is_destroyed_and_searched_for(custody: Custody) -> None:
-    """Both objects go, every slot is searched, and the proof says what was looked at."""
-    _, made = custody.run("generate", key_change("key.issue", "k1"))
-    custody.add("k1", made)
-    assert len(custody.objects()) == 4
-    code, document = custody.run("destroy", key_change("key.destroy", "k1"), "--key", "k1")
-    proof = document["report"]
-
-    assert code == 0
-    assert custody.objects() == [("PRIVATE_KEY", "old"), ("PUBLIC_KEY", "old")]
-    assert (proof["destroyed"], proof["key_id"], proof["change_id"]) == (2, made["report"]["key_id"], "key.destroy-k1")
-    assert [(one["slot"], one["logged_in"], one["found"]) for one in proof["slots"]] == [("s1", True, 0)]
-    assert custody.refused("destroy", key_change("key.destroy", "k1"), "--key", "k1") == "KEY_NOT_FOUND"
-
-
-def test_an_interrupted_destruction_is_carried_on(custody: Custody) -> None:
-    """The private half is gone, the public one is not: the same command takes the rest, and proves that all is gone."""
-    _, made = custody.run("generate", key_change("key.issue", "k1"))
-    custody.add("k1", made)
-    custody.at_token("""
-(private,) = session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: "k1"})
-private.destroy()
-""")
-    code, document = custody.run("destroy", key_change("key.destroy", "k1"), "--key", "k1")
-
-    assert (code, document["report"]["destroyed"]) == (0, 1)
-    assert custody.objects() == [("PRIVATE_KEY", "old"), ("PUBLIC_KEY", "old")]
-
-
-def test_a_destruction_over_two_slots_is_carried_on(custody: Custody) -> None:
-    """One token gave up the key and the other did not answer: the next run does not stop at the first."""
-    _, made = custody.run("generate", key_change("key.issue", "k1"))
-    config = tomllib.loads(custody.node.config.read_text())
-    config["slot"]["s2"] = config["slot"]["s1"] | {"label": "second"}
-    custody.node.config.write_text(tomli_w.dumps(config))
-    custody.second_token("second")
-    custody.add("k1", made, slots=["s2", "s1"])
-    code, document = custody.run("destroy", key_change("key.destroy", "k1"), "--key", "k1")
-
-    assert (code, document["report"]["destroyed"]) == (0, 2)
-    assert {(one["slot"], one["found"]) for one in document["report"]["slots"]} == {("s1", 0), ("s2", 0)}
-
-
-def test_nothing_is_destroyed_while_a_slot_cannot_be_searched(custody: Custody) -> None:
-    """A configured token is not plugged in: nobody could say that the key is gone, so it stays."""
-    _, made = custody.run("generate", key_change("key.issue", "k1"))
-    config = tomllib.loads(custody.node.config.read_text())
-    config["slot"]["s2"] = config["slot"]["s1"] | {"label": "elsewhere"}
-    custody.node.config.write_text(tomli_w.dumps(config))
-    custody.add("k1", made)
-
-    assert custody.refused("destroy", key_change("key.destroy", "k1"), "--key", "k1") == "SEARCH_FAILED"
-    assert len(custody.objects()) == 4
-
-
-def test_without_login_half_a_key_is_not_taken_for_a_rest(custody: Custody) -> None:
-    """Private objects cannot be seen then: the public one is no sign that nothing else is there."""
-    _, made = custody.run("generate", key_change("key.issue", "k1"))
-    custody.add("k1", made)
-    config = tomllib.loads(custody.node.config.read_text())
-    del config["slot"]["s1"]["pin_file"]
-    custody.node.config.write_text(tomli_w.dumps(config))
-
-    assert custody.refused("destroy", key_change("key.destroy", "k1"), "--key", "k1") == "KEY_NOT_FOUND"
-    assert len(custody.objects()) == 4
-
-
-def test_what_remains_of_a_key_is_found(custody: Custody) -> None:
-    """A second object with the key's label: the destruction is not reported as done."""
-    _, made = custody.run("generate", key_change("key.issue", "k1"))
-    custody.add("k1", made)
-    custody.at_token('module.generate(session, "p256", b"another", "k1")')
-    assert custody.refused("destroy", key_change("key.destroy", "k1"), "--key", "k1") == "KEY_REMAINS"
-
-
-def test_another_key_than_the_pinned_one_is_not_destroyed(custody: Custody) -> None:
-    """The configuration's public key decides."""
-    _, made = custody.run("generate", key_change("key.issue", "k1"))
-    custody.add("k1", made | {"cka_id": "a0", "cka_label": "old"})
-    assert custody.refused("destroy", key_change("key.destroy", "k1"), "--key", "k1") == "KEY_MISMATCH"
-    assert len(custody.objects()) == 4
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kit.acme import CI, LOW, RELEASE, TEST, ask, caller, digest
 from kit.disk import FaultDisk
-from kit.governed import CI, LOW, RELEASE, TEST, Governed, ask, caller, digest
+from kit.governed import Governed
 from sealpress.errors import Busy, Malformed, Refusal, Unavailable
 from sealpress.governance import facts as f
 from sealpress.governance import state, stops

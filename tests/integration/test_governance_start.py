@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from kit.governed import CI, LOW, OLGA_NAME, RELEASE, Governed, ask, caller, digest
+from kit.acme import CI, LOW, OLGA_NAME, RELEASE, ask, caller, digest
+from kit.governed import Governed
 from sealpress.errors import CannotStart, Damaged
 from sealpress.governance import facts as f
 from sealpress.governance.state import encode

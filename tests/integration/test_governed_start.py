@@ -11,7 +11,7 @@ import pytest
 import tomli_w
 from msgspec.structs import replace
 
-from kit.governed import OLGA, OLGA_NAME
+from kit.acme import OLGA, OLGA_NAME
 from kit.node import PROOF, Node
 from kit.softkeys import SoftKey
 from sealpress.errors import NotPermitted

@@ -13,8 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from kit.acme import LOW, ask, digest
 from kit.checkers import check_log
-from kit.governed import LOW, Governed, ask, digest
+from kit.governed import Governed
 from kit.node import DIRECT, PROOF, Node
 from sealpress.cli import log
 from sealpress.errors import CannotStart, Invalid

@@ -18,7 +18,8 @@ import pytest
 
 from independent.verifier import verify as independent_verify
 from kit.matrix import Matrix
-from kit.modules import KINDS, MODULES, PIN, LineKind, Module, ModuleNode
+from kit.module_node import ModuleNode
+from kit.modules import KINDS, MODULES, PIN, LineKind, Module
 from sealpress.client import Client
 from sealpress.errors import NotPermitted, SealpressError, Unavailable
 from sealpress.values import DigestAlgorithm, Mode

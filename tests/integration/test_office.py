@@ -11,25 +11,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kit.acme import ALL, CI, DEPLOYMENT, FIRMWARE, LOW, OLGA, RELEASE, TEST, ask, caller, digest, policy_text
 from kit.disk import FaultDisk
-from kit.governed import (
-    CI,
-    DEPLOYMENT,
-    FIRMWARE,
-    LOW,
-    OLGA,
-    RELEASE,
-    TEST,
-    Governed,
-    ask,
-    caller,
-    digest,
-    policy_text,
-    until,
-)
+from kit.governed import Governed, alerts, refused, until
 from sealpress.config import GovernanceSection
 from sealpress.core.journal import segment_name
-from sealpress.errors import Busy, CannotStart, Internal, Malformed, NotPermitted, Precondition, Refusal
+from sealpress.errors import Busy, CannotStart, Internal, Malformed, NotPermitted, Precondition
 from sealpress.governance import evidence_chain, stops
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk
@@ -42,15 +29,7 @@ from sealpress.verify.anchors import NAMESPACE
 from sealpress.verify.change import encode
 from sealpress.wiring.governed import adopt_anchors
 
-ALL = {TEST: KeyClass.TEST, LOW: KeyClass.LOW, RELEASE: KeyClass.RELEASE}
 MIN = ", min_groups = 2"
-
-
-async def refused(node: Governed, *arguments: Any) -> Refusal:
-    """Why a request was not signed."""
-    with pytest.raises(Refusal) as caught:
-        await node.sign(*arguments)
-    return caught.value
 
 
 async def test_a_governed_node_signs_what_the_log_allows(tmp_path: Path) -> None:
@@ -139,92 +118,6 @@ async def test_higher_classes_say_what_must_happen_first(tmp_path: Path) -> None
         await node.write(f.GatePassed(grant=waiting.grant, gate="release.promote", person=OLGA, actor="a"))
         await node.sign(ask(RELEASE, digest(3), request_id="again", grant_id=waiting.grant))
         assert node.refusals() == ["HELD"]
-
-
-async def test_a_flood_of_preconditions_shares_one_record(tmp_path: Path) -> None:
-    """The first twenty a minute have a record each; the rest are told one event id, and their number is written."""
-    async with Governed(tmp_path, lines=ALL) as node:
-        await node.begin()
-        told = [await refused(node, ask(RELEASE, digest(number))) for number in range(50)]
-        assert len({refusal.event_id for refusal in told}) == 21
-        node.flow.refusals.flush()
-        await asyncio.sleep(0.05)
-        events = [record.head.event for record in node.records(RecordType.REFUSAL)]
-        assert [event.suppressed for event in events] == [0] * 20 + [30]
-        assert explain.ulid_text(events[-1].event_id) == told[-1].event_id
-
-
-async def test_a_flood_that_is_dropped_in_the_commit_step_shares_it_too(tmp_path: Path) -> None:
-    """Requests that were admitted and lose their grant before the append are counted with all others."""
-    async with Governed(tmp_path, lines=ALL) as node:
-        await node.begin()
-        grant = node.grant(RELEASE, 1)
-        await node.write(grant)
-        asked = [node.sign(ask(RELEASE, digest(number), grant_id=grant.grant)) for number in range(60)]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        assert sum(not isinstance(answer, Refusal) for answer in answers) == 1
-        assert len(node.records(RecordType.REFUSAL)) <= 20
-
-
-async def test_a_job_has_one_grant_however_many_ask(tmp_path: Path) -> None:
-    """A hundred requests at once cost one GrantIssued; another credential of the same name gets its own."""
-    async with Governed(tmp_path) as node:
-        await node.begin()
-        await asyncio.gather(*(node.sign(ask(LOW, digest(number))) for number in range(100)))
-        assert len(node.office.state.grants) == 1
-        await node.sign(ask(LOW, digest("x")), caller(certificate_sha256=bytes(range(32))))
-        assert len(node.office.state.grants) == 2
-
-
-async def test_a_job_has_its_grant_while_the_clock_is_behind_the_log(tmp_path: Path) -> None:
-    """The log's times stand still when the clock goes back: requests are decided on at them, as grants are issued."""
-    async with Governed(tmp_path) as node:
-        await node.begin()
-        node.clock.step(-600)
-        await node.sign(ask(LOW, digest(1)))
-        await node.sign(ask(LOW, digest(2)))
-        assert len(node.office.state.grants) == 1
-
-
-async def test_a_revoked_job_gets_no_second_grant(tmp_path: Path) -> None:
-    """What one person stopped does not start again by itself, not even for requests that wait in the queue."""
-    async with Governed(tmp_path) as node:
-        await node.begin()
-        await node.sign(ask(LOW, digest(1)))
-        (grant,) = node.office.state.grants
-        await node.stop(lambda desk: stops.revoke_grant(desk, node.olga, grant, "stolen"))
-        assert (await refused(node, ask(LOW, digest(2)))).reason == "GRANT_REVOKED"
-        assert (await refused(node, ask(LOW, digest(1)))).reason == "GRANT_REVOKED"  # a known id, too
-        assert len(node.office.state.grants) == 1
-
-
-async def test_a_used_up_job_is_not_renewed(tmp_path: Path) -> None:
-    """max_uses of the rule bounds the job, not each of a row of grants."""
-    rules = f'[line."{TEST}"]\nclass = "test"\nmode = "proof"\nformat = "tlog-proof"\n'
-    async with Governed(tmp_path, rules=rules) as node:
-        await node.begin()
-        text = policy_text(node.lines).replace(f'identities = ["{CI}"]', f'identities = ["{CI}"]\ngrant.max_uses = 3')
-        await node.write(f.PolicyInForce(body=text))
-        answers = await asyncio.gather(
-            *(node.sign(ask(LOW, digest(number))) for number in range(10)), return_exceptions=True
-        )
-        assert sum(not isinstance(answer, Refusal) for answer in answers) == 3
-        assert {answer.reason for answer in answers if isinstance(answer, Refusal)} == {"GRANT_EXHAUSTED"}
-
-
-async def test_a_known_request_is_admitted_again_without_a_use(tmp_path: Path) -> None:
-    """Same id, same fields: the same leaf, no second use, even where the grant is used up; never after a stop."""
-    async with Governed(tmp_path, lines=ALL) as node:
-        await node.begin()
-        grant = node.grant(RELEASE, 1)
-        await node.write(grant)
-        request = ask(RELEASE, digest(1), grant_id=grant.grant)
-        first = await node.sign(request)
-        again = await node.sign(request)
-        assert again.act.seq == first.act.seq
-        assert node.office.ledger.grants[grant.grant] == 1
-        await node.move("k-app", "suspend")
-        assert (await refused(node, request)).reason == "KEY_NOT_ACTIVE"
 
 
 async def test_a_successor_signs_and_the_old_leaves_are_sealed_by_the_old_key(tmp_path: Path) -> None:
@@ -425,10 +318,3 @@ async def test_a_log_that_fills_up_is_an_alert_in_the_log(tmp_path: Path) -> Non
         await asyncio.sleep(1.2)
         assert alerts(node) == ["alert.log.space"]
         disk.heal("allocate")
-
-
-def alerts(node: Governed) -> list[str]:
-    """Names of the alerts in the governance log."""
-    facts = [f.decode(one.event.kind, one.event.body) for one in node.records(RecordType.GOVERNANCE)
-             if one.event.kind == "alert"]  # fmt: skip
-    return [fact.name for fact in facts if isinstance(fact, f.AlertRaised)]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.governed import CI, DEPLOYMENT, GOVERNANCE_LOG, RELEASE, Governed, ask, digest
+from kit.acme import CI, DEPLOYMENT, GOVERNANCE_LOG, RELEASE, ask, digest
+from kit.governed import Governed
 from sealpress.errors import Precondition
 from sealpress.governance import evidence_chain
 from sealpress.governance import facts as f

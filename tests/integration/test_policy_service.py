@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kit.governed import OLGA_NAME, RELEASE, Governed, caller, policy_text
+from kit.acme import OLGA_NAME, RELEASE, caller, policy_text
+from kit.governed import Governed
 from sealpress.rpc.policy import PolicyService
 from sealpress.steps._state import Caller
 from sealpress.v1.policy_pb2 import DiffPolicyRequest, ValidatePolicyRequest

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.governed import AUDIENCE, ISSUER, LOW, RELEASE, Governed, ask, digest
+from kit.acme import AUDIENCE, ISSUER, LOW, RELEASE, ask, digest
+from kit.governed import Governed
 from sealpress.errors import Refusal
 from sealpress.governance import stops
 from sealpress.steps._state import Caller

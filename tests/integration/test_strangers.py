@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from kit import shim
-from kit.governed import LOW, Governed, ask, digest
+from kit.acme import LOW, ask, digest
+from kit.governed import Governed
 from kit.node import DIRECT, PROOF, Node
 from kit.tokens import import_key
 from sealpress.client import Client

@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from kit.governed import LOW, Governed, ask, caller, digest, until
+from kit.acme import LOW, ask, caller, digest
+from kit.governed import Governed, until
 from sealpress.flow import Flow
 from sealpress.governance import facts as f
 from sealpress.governance import stops

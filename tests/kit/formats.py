@@ -21,8 +21,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from kit.acme import LOW, ask, digest
 from kit.clock import VirtualClock
-from kit.governed import LOW, Governed, ask, digest
+from kit.governed import Governed
 from kit.scribe import KEY_IDS, Scribe
 from sealpress.governance.state import encode
 from sealpress.hsm.mark import HeadMark, MarkFile, Signed

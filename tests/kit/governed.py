@@ -12,222 +12,43 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from msgspec import structs
 
+from kit.acme import CI, DEPLOYMENT, GOVERNANCE_LOG, LOW, OLGA, OLGA_NAME, ask, caller, digest, issuer, policy_text
 from kit.clock import VirtualClock
 from kit.entropy import SeededEntropy
+from kit.soft_signer import SoftSigner, spki
 from kit.softkeys import SoftKey
 from sealpress.config import KeySection, Limits
 from sealpress.core import leaf
+from sealpress.errors import Refusal
 from sealpress.flow import Flow
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.policy import compile_policy
 from sealpress.governance.snapshot import Snapshot
-from sealpress.hsm.link import DirectItem, DirectResult, Mark, Openings, Sealed, SealedLine, SignerStatus
 from sealpress.steps import _archive
 from sealpress.steps._office import NO_POLICY, Office
 from sealpress.steps._state import NANOSECONDS, Caller, Head, Line, LogState, Settled, Shared
 from sealpress.steps.batch import Queue
 from sealpress.telemetry import Telemetry
+from sealpress.tlog.entry import OutcomeStatus
 from sealpress.tlog.log import Log, LogSettings
 from sealpress.tlog.record import Record
-from sealpress.values import Artifact, DigestAlgorithm, Format, Identity, KeyClass, Mode, RecordType, SignAsk
+from sealpress.values import Format, KeyClass, Mode, RecordType, SignAsk
 from sealpress.verify import note
 from sealpress.verify.anchors import NAMESPACE, AnchorKey, Officer, TrustAnchors
 from sealpress.verify.change import encode
-from sealpress.verify.evidence import Evidence
-from sealpress.verify.witness import Cosignature
 
-GOVERNANCE_LOG = "sign.example/ci"
-DEPLOYMENT = "test.sign.example"
-TEST = "acme/router/eu/test/ci"
-LOW = "acme/router/eu/prod/nightly"
-RELEASE = "acme/router/eu/prod/app"
-FIRMWARE = "acme/router/eu/prod/firmware"
-CI = "uri:spiffe://acme/ci"
-OLGA = "person:olga"
-OLGA_NAME = "uri:spiffe://acme/olga"
-ISSUER = "https://token.actions.githubusercontent.com"
-AUDIENCE = "https://sign.example"
 YEAR_S = 365 * 86_400
 HOUR_S = 3_600
-
-APPROVALS = """
-[line."{line}".approvals]
-issuance   = {{ quorum = 3, groups = ["key-officers"] }}
-signing    = {{ quorum = 2, groups = ["release-approvers", "product-security"], min_groups = 2 }}
-retirement = {{ quorum = 2, groups = ["retirement-officers"] }}
-exception  = {{ quorum = 2, groups = ["release-approvers", "security-officers"], must_include = ["security-officers"] }}
-"""  # TOML wants an inline table on one line
-
-
-def policy_text(lines: dict[str, KeyClass], rules: str = "") -> str:
-    """A policy in which CI, by certificate, may ask for every line; `rules` is appended."""
-    text = "schema = 1\n"
-    for line, class_ in lines.items():
-        isolation = 'isolation = "hsm"\n' if class_ in (KeyClass.FIRMWARE, KeyClass.ROOT) else ""
-        text += f"""
-[line."{line}"]
-class = "{class_}"
-mode = "proof"
-format = "tlog-proof"
-digest_algs = ["sha256"]
-owner = "person:olga"
-backup_owner = "person:otto"
-{isolation}
-[line."{line}".rule.ci]
-action = "sign"
-identities = ["{CI}"]
-"""
-        if class_ in (KeyClass.RELEASE, KeyClass.FIRMWARE, KeyClass.ROOT):
-            text += APPROVALS.format(line=line)
-    return text + rules
-
-
-class SoftSigner:
-    """Signs what a guard would, with keys in memory; counts, can be held, and remembers what was stopped."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        """No keys yet."""
-        self.clock = clock
-        self.keys: dict[str, tuple[Ed25519PrivateKey, str]] = {}  # by id: key, cosigner's name
-        self.logs: dict[str, Ed25519PrivateKey] = {}
-        self.heads: dict[str, tuple[int, bytes]] = {}
-        self.stopped: set[str] = set()
-        self.barred: dict[str, str] = {}  # keys that are not ready, and why
-        self.signed: dict[str, int] = {}  # heads by key
-        self.told: list[str] = []
-        self.gate = asyncio.Event()  # cleared: no seal comes back
-        self.gate.set()
-
-    def ready(self, key: str) -> bool:
-        """As the real link says it."""
-        return key in self.keys and key not in self.stopped and key not in self.barred
-
-    def why(self, key: str) -> str:
-        """As the real link says it."""
-        return self.barred.get(key, "")
-
-    async def advance(
-        self,
-        origin: str,
-        size: int,
-        root: bytes,
-        consistency: bytes,
-        newest_leaf_time: int,
-        opened: Openings | None = None,
-    ) -> None:
-        """The mark."""
-        self.heads[origin] = (size, root)
-
-    async def seal(self, origin: str, size: int, keys: list[str], *, hold: bool = False) -> Sealed:
-        """Signature lines of log and keys; nobody holds here."""
-        assert not hold
-        await self.gate.wait()
-        size, root = self.heads[origin]
-        text = note.checkpoint_text(origin, size, root)
-        time = self.clock.now_ns() // NANOSECONDS
-        of_log = self.logs[origin]
-        log_id = note.log_key(origin, of_log.public_key().public_bytes_raw()).key_id
-        lines = {}
-        for key in keys:
-            if key in self.stopped:
-                lines[key] = SealedLine(b"", 0, 0, "", "STOPPED")
-                continue
-            private, name = self.keys[key]
-            raw = time.to_bytes(8, "big") + private.sign(note.cosignature_message(text, time))
-            lines[key] = SealedLine(
-                note.signature_line(name, note.line_key(name, spki(private)).key_id, raw), 0, 9, "a"
-            )
-            self.signed[key] = self.signed.get(key, 0) + 1
-        return Sealed(size, time, note.signature_line(origin, log_id, of_log.sign(text)), lines)
-
-    async def cosigned(self, origin: str, size: int, cosignatures: Sequence[Cosignature]) -> None:
-        """Never asked."""
-        raise NotImplementedError
-
-    async def direct(self, key: str, items: list[DirectItem], size: int) -> list[DirectResult]:
-        """A stand-in for a signature for each leaf."""
-        private, _ = self.keys[key]
-        return [DirectResult(private.sign(item.digest), 0, 9, "a") for item in items]
-
-    async def mark(self, origin: str) -> Mark | None:
-        """Of one log."""
-        return (await self.status()).logs.get(origin)
-
-    async def status(self) -> SignerStatus:
-        """Marks only."""
-        return SignerStatus("", {name: Mark(size, root, 0) for name, (size, root) in self.heads.items()}, {}, {}, {})
-
-    async def stop(self, key: str) -> None:
-        """As the guard's."""
-        self.stopped.add(key)
-        self.told.append(f"stop {key}")
-
-    async def lift(self, key: str, evidence: Evidence) -> None:
-        """Believes everything."""
-        self.stopped.discard(key)
-        self.told.append(f"lift {key}")
-
-
-def govern(node: Any, line: str, name: str, uses: int) -> str:
-    """Make a provisioned, unstarted kit.node.Node a governed one: its log begins as if all had been approved.
-
-    `name` may have `line` signed, and holds a grant of so many uses; its id.
-    """
-    from sealpress.clock import SystemClock
-    from sealpress.config import load
-    from sealpress.governance.state import State
-    from sealpress.steps._office import _events
-    from sealpress.wiring import dev
-
-    maker = Governed(node.directory / "unused", lines={line: KeyClass.TEST}, clock=SystemClock())
-    document = structs.replace(maker.document(), log=dev.LOG_NAME)
-    raw = encode(document)
-    (node.directory / "anchors.json").write_bytes(raw)
-    armors = tuple(key.sign(raw, NAMESPACE) for key in maker.officers)
-    (node.directory / "anchors.sig").write_text("".join(armors))
-    keys = {key: {"state": "governed"} for key in load(node.config).key}
-    node.configure({"governance": {"deployment": DEPLOYMENT, "signatures": ["anchors.sig"]}, "key": keys})
-    id_, section = next((id_, key) for id_, key in load(node.config).key.items() if key.line == line)
-    public = note.canonical_spki((node.directory / section.public_key).read_bytes())
-    of_line = SimpleNamespace(
-        key=id_, name=line, section=section, mode=section.mode, spki=public, key_id=leaf.key_id(public)
-    )
-    maker.office = SimpleNamespace(state=State(), desk=lambda: SimpleNamespace(new_id=lambda: "G" * 26))  # type: ignore[assignment]
-    facts = [
-        f.AnchorsAdopted(document=raw.decode(), signatures=armors),
-        f.PolicyInForce(body=policy_text({line: KeyClass.TEST}).replace(CI, name)),
-        maker.enrolled("workload:builder", name),
-        *maker.key_facts(of_line, max_signatures=max(uses, 100_000_000)),  # type: ignore[arg-type]
-        maker.moved(id_, "activate"),
-        grant := maker.grant(line, uses, identity=name, policy_sha256="0" * 64),
-    ]
-    log = Log.open(
-        LogSettings(node.log_directory, dev.LOG_NAME, 1, write="auto", governance=True), maker.clock, SeededEntropy()
-    )
-    log.start(None)
-    draft = log.draft()
-    for event in _events(facts, document.profile):
-        draft.event(RecordType.GOVERNANCE, event)
-    log.commit_now(draft)
-    log.close()
-    return grant.grant
-
-
-def spki(private: Ed25519PrivateKey) -> bytes:
-    """DER of its public half."""
-    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 async def until(true: Callable[[], bool], timeout_s: float = 10.0) -> None:
@@ -235,17 +56,6 @@ async def until(true: Callable[[], bool], timeout_s: float = 10.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not true():  # noqa: ASYNC110 - the test knows nobody who would set an event
             await asyncio.sleep(0.001)
-
-
-def ask(line: str, *digests: bytes, request_id: str = "", **other: Any) -> SignAsk:
-    """A request for these SHA-256 digests."""
-    name = request_id or f"r-{hashlib.sha256(b''.join(digests)).hexdigest()[:16]}"
-    return SignAsk(name, line, DigestAlgorithm.SHA256, b"".join(digests), batch=len(digests) > 1, **other)
-
-
-def digest(number: object) -> bytes:
-    """Some digest."""
-    return hashlib.sha256(str(number).encode()).digest()
 
 
 @dataclass
@@ -489,16 +299,31 @@ class _Nowhere:
         pass
 
 
-def issuer() -> f.IssuerRegistered:
-    """The CI's tokens are read."""
-    return f.IssuerRegistered(issuer=ISSUER, kind="github", audience=AUDIENCE, owner=OLGA, change_id="c")
+async def grant_for(node: Governed, line: str, uses: int = 1_000) -> str:
+    """A right to sign: a grant of class release, or none yet for class low."""
+    if line == LOW:
+        await node.sign(ask(line, digest("first job")))
+        return ""
+    grant = node.grant(line, uses)
+    await node.write(grant)
+    return grant.grant
 
 
-def caller(name: str = CI, **other: Any) -> Caller:
-    """Somebody with a certificate of his own."""
-    certificate = hashlib.sha256(name.encode()).digest()
-    fields: dict[str, Any] = {"id": name, "certificate_sha256": certificate, "not_after": 1 << 40}
-    return Caller(Identity(**(fields | other)), "ipv4:127.0.0.1:4000")
+def sealed(node: Governed) -> set[int]:
+    """Requests whose leaves have a signed head, by what the log says."""
+    outcomes = [record.head.event for record in node.records(RecordType.OUTCOME)]
+    return {ref.seq for event in outcomes if event.status is OutcomeStatus.SEALED for ref in event.requests}
 
 
-ARTIFACT = Artifact("router.bin", "1.2.0", 4_096, "application/octet-stream")
+def alerts(node: Governed) -> list[str]:
+    """Names of the alerts in the governance log."""
+    facts = [f.decode(one.event.kind, one.event.body) for one in node.records(RecordType.GOVERNANCE)
+             if one.event.kind == "alert"]  # fmt: skip
+    return [fact.name for fact in facts if isinstance(fact, f.AlertRaised)]
+
+
+async def refused(node: Governed, *arguments: Any) -> Refusal:
+    """Why a request was not signed."""
+    with pytest.raises(Refusal) as caught:
+        await node.sign(*arguments)
+    return caught.value

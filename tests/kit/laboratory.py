@@ -16,20 +16,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from kit.vitals import children
 from sealpress.cli.demo_people import People
 from sealpress.cli.governing import sign_with
 from sealpress.client import Client, load_client
 from sealpress.client.control import Item
+from sealpress.governance import changes as c
 from sealpress.values import DigestAlgorithm
 from sealpress.verify import anchors
 from sealpress.verify.policy import TrustPolicy, load_policy
 from sealpress.wiring import laboratory
+from sealpress.wiring.laboratory import FIRMWARE
 from sealpress.wiring.pair import Process
 
 SHA256 = DigestAlgorithm.SHA256
@@ -171,3 +178,42 @@ class Lab:
         if released:
             self.people.of("lena").release(change.grant_id)
         return str(change.grant_id)
+
+
+NO_GRANT = "01JD8W6Q2N0K3M7T9V5X1Z4B6C"
+
+
+def told(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
+    """Reason and metadata."""
+    info = error_details_pb2.ErrorInfo()
+    status = rpc_status.from_call(error)
+    assert status is not None and status.details[0].Unpack(info)
+    return info
+
+
+def enrolment(name: str) -> c.EnrolRequest:
+    """Of somebody new."""
+    return c.EnrolRequest(identity=f"person:{name}", kind="person", names=(f"uri:spiffe://lab.localhost/{name}",))
+
+
+def laboratory_texts() -> Any:
+    """Why."""
+    from sealpress.client.control import Texts
+
+    return Texts("a test")
+
+
+def wait_until(holds: Any, seconds: float = 10) -> None:
+    """Fails if it does not come true."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def need_firmware_key(lab: Lab) -> None:
+    """The firmware key, active; made by the first test that wants it."""
+    if not (lab.directory / "keys" / "fw-1.pem").exists():
+        lab.people.issue_key("fw-1", FIRMWARE, "p384")
+        lab.restart()
+        lab.people.activate_key("fw-1", FIRMWARE)

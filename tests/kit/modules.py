@@ -1,11 +1,7 @@
-"""PKCS#11 modules of other makers, each on a token of its own, and a node whose keys are on it.
-
-    with ModuleNode(Remoting) as node:
-        for kind in node.lines: ...
+"""PKCS#11 modules of other makers, each on a token of its own.
 
 What a token is asked for is what it lists: a line whose mechanism the module does not list for a key of that size is
-not in `lines`,
-nor is one that it lists and gets wrong (`Module.broken`).
+not in `lines` of its node (kit/module_node.py), nor is one that it lists and gets wrong (`Module.broken`).
 
 Guarantees: tokens, databases and daemons live below the directory that is given and end with the context; no key or
 token of this machine is seen. Does not: stand in for hardware: a TPM here is swtpm.
@@ -21,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,13 +24,9 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-import tomli_w
-
-from kit.node import Node
 from kit.pins import new_pin
 from sealpress.hsm.provision import softhsm_conf
 from sealpress.values import Format, Mode
-from sealpress.verify.note import canonical_spki, line_key
 from sealpress.wiring import dev
 
 START_S = 20.0
@@ -353,65 +344,3 @@ class Nss(Module):
 
 
 MODULES: tuple[type[Module], ...] = (SoftHsm, Proxy, Remoting, Tpm, Nss)
-
-
-class ModuleNode(Node):
-    """A development node whose only slot is a token of another module, with a line for each key on it."""
-
-    def __init__(self, kind: type[Module]) -> None:
-        """Signer and daemon run when this returns."""
-        super().__init__(start=False)
-        self._stack = ExitStack()
-        place = self.directory / "token"  # where a development node has its SoftHSM token and SOFTHSM2_CONF points
-        shutil.rmtree(place)
-        place.mkdir()
-        try:
-            self.module = self._stack.enter_context(kind(place))
-            self._environment |= self.module.env
-            self._write()
-        except BaseException:
-            self.close()
-            raise
-        self.start_all()
-
-    @property
-    def lines(self) -> list[LineKind]:
-        """The lines that the module signs for."""
-        return [kind for kind in KINDS if kind.name in self.module.keys]
-
-    def close(self) -> None:
-        """First who signs, then what they sign with."""
-        for command in ("serve", "signer"):
-            if command in self.children:
-                self.stop(command)
-        self._stack.close()
-        super().close()
-
-    def _write(self) -> None:
-        """Slot, keys, lines and trust of this token, instead of those of the development node."""
-        module = self.module
-        slot = {"module": module.path(), "label": module.label, "pin_file": "token/pin", "sessions": 4}
-        config = tomllib.loads(self.config.read_text())
-        config["slot"] = {"token": slot | ({"reserved": module.reserved} if module.reserved else {})}
-        config["key"] = {}
-        policy = tomllib.loads((self.directory / "policy.toml").read_text())
-        (rule, *_) = (line["rule"] for line in policy["line"].values())
-        policy["line"] = {}
-        for number, kind in enumerate(KINDS, start=1):
-            if kind in self.lines:
-                self.public_key(kind.line).write_text(module.keys[kind.name])
-                signs = {"mode": kind.mode.value, "format": kind.format.value, "class": "test"}
-                names = {"cka_id": f"{number:02x}", "cka_label": kind.name}
-                where = {"log": "ci", "slots": ["token"], "line": kind.line}
-                config["key"][kind.name] = signs | where | names | {"public_key": str(self.public_key(kind.line))}
-                policy["line"][kind.line] = signs | {"digest_algs": [kind.digest], "rule": rule}
-                self._trust(kind)
-        self.config.write_text(tomli_w.dumps(config))
-        (self.directory / "policy.toml").write_text(tomli_w.dumps(policy))
-
-    def _trust(self, kind: LineKind) -> None:
-        if kind.mode is Mode.PROOF:
-            log = self.trust_file().read_text().split()[1]
-            spki = canonical_spki(self.module.keys[kind.name].encode())
-            line = line_key(f"{dev.LOG_NAME}/{kind.line}", spki)
-            self.trust_file(kind.line).write_text(f"log {log}\nwitness line {line.vkey}\nquorum line\n")

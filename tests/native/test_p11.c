@@ -1,7 +1,4 @@
 /* Does the signing loop do each job once, on a session that no other thread is in, whatever fails and whoever asks? */
-#include <dlfcn.h>
-#include <libgen.h>
-#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,7 +6,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "fake_token.h"
+#include "fake_open.h"
 #include "sp.h"
 
 enum { SEATS = 4, CALLERS = 6, JOBS = 40, ROUNDS = 50, SIZE = 16 };
@@ -27,25 +24,6 @@ static uint64_t now_ns(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void open_token(void)
-{
-    char path[PATH_MAX];
-    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
-    EXPECT(size > 0);
-    path[size] = '\0';
-    char *directory = dirname(path);
-    EXPECT(strlen(directory) + sizeof "/fake_token.so" <= sizeof path);
-    strcat(directory, "/fake_token.so");
-    EXPECT(sp_p11_open(directory, NULL) == SP_OK);
-    EXPECT(sp_p11_initialize(NULL) == SP_OK);
-    void *library = dlopen(directory, RTLD_NOW);
-    EXPECT(library != NULL);
-    void *symbol = dlsym(library, "fake_token_of");
-    fake_token *(*of)(void);
-    memcpy(&of, &symbol, sizeof of);
-    token = of();
 }
 
 static sp_p11_pool *new_pool(void)
@@ -461,7 +439,7 @@ static void test_the_desk(void)
 
 int main(void)
 {
-    open_token();
+    token = fake_token_open();
     test_a_crowd();
     test_deadlines();
     test_sessions_that_hang();

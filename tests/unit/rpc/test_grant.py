@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kit.governed import RELEASE, Governed, caller, digest
+from kit.acme import RELEASE, caller, digest
+from kit.governed import Governed
 from kit.issuer import AUDIENCE, URLS
 from kit.token_desk import HOME, Desk
 from sealpress.config import Limits

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kit.governed import CI, RELEASE, TEST, Governed, caller
+from kit.acme import CI, RELEASE, TEST, caller
+from kit.governed import Governed
 from sealpress.config import Limits
 from sealpress.governance import facts as f
 from sealpress.rpc.signing import SigningService

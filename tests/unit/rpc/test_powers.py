@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kit.governed import CI, Governed, caller
+from kit.acme import CI, caller
+from kit.governed import Governed
 from sealpress.errors import NotPermitted
 from sealpress.rpc.approval import ApprovalService
 from sealpress.rpc.retirement import RetirementService

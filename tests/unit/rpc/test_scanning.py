@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from kit.governed import Governed, caller
+from kit.acme import caller
+from kit.governed import Governed
 from sealpress.flow import Flow
 from sealpress.rpc import audit
 from sealpress.rpc.audit import EXPLAINS_MAX, AuditService

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from kit.governed import Governed, ask, digest, until
+from kit.acme import ask, digest
+from kit.governed import Governed, until
 from sealpress.clock import SystemClock
 from sealpress.config import Limits
 from sealpress.errors import Busy

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.governed import TEST, Governed, ask, caller, digest
+from kit.acme import TEST, ask, caller, digest
+from kit.governed import Governed
 from sealpress.errors import Refusal
 from sealpress.steps import admit
 from sealpress.steps._state import Ticket

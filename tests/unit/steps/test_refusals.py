@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.governed import TEST, Governed, ask, caller, digest, until
+from kit.acme import TEST, ask, caller, digest
+from kit.governed import Governed, until
 from sealpress.config import Limits
 from sealpress.errors import NotPermitted
 from sealpress.steps import _refusals

@@ -25,7 +25,7 @@ static struct {
     pthread_mutex_t lock;
     pid_t owner;                        /* 0: nothing opened */
     char path[PATH_MAX_BYTES], reserved[RESERVED_MAX_BYTES], error[ERROR_MAX_BYTES];
-    const ck_function_list *own;        /* the vendor's table */
+    ck_function_list own;               /* the vendor's table, whole */
     const ck_function_list *vendor;     /* the same, or in_turn in front of it */
     ck_function_list table;             /* vendor, with our entries */
     int initialized, single_threaded;
@@ -58,6 +58,26 @@ void sp_p11_hold(int change)
     atomic_fetch_add(&module.held, change);
 }
 
+/* What a vendor left out of his table, where every function has to stand: an answer, and no jump to nowhere. */
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#define ABSENT(name, parameters, arguments)             \
+    static ck_rv absent_##name parameters               \
+    {                                                   \
+        return CKR_FUNCTION_NOT_SUPPORTED;              \
+    }
+CK_FUNCTIONS(ABSENT)
+#undef ABSENT
+#pragma GCC diagnostic pop
+
+static void make_whole(ck_function_list *table)
+{
+#define FILL(name, parameters, arguments) table->name = table->name != NULL ? table->name : absent_##name;
+    CK_FUNCTIONS(FILL)
+#undef FILL
+}
+
 /* The way into a module that has no locks. */
 
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
@@ -66,7 +86,7 @@ static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
     static ck_rv in_turn_##name parameters              \
     {                                                   \
         pthread_mutex_lock(&turn);                      \
-        ck_rv rv = module.own->name arguments;          \
+        ck_rv rv = module.own.name arguments;           \
         pthread_mutex_unlock(&turn);                    \
         return rv;                                      \
     }
@@ -210,8 +230,9 @@ static int load(const char *path)
     if (list->version.major != 2) {
         return fail("its function list is not of version 2");
     }
-    module.own = list;
-    lay_table(list);
+    module.own = *list;
+    make_whole(&module.own);
+    lay_table(&module.own);
     return SP_OK;
 }
 

@@ -19,6 +19,7 @@ typedef ck_ulong ck_rv, ck_flags, ck_slot, ck_session, ck_object;
 #define CKR_CANT_LOCK 0xAUL
 #define CKR_DEVICE_ERROR 0x30UL
 #define CKR_FUNCTION_CANCELED 0x50UL
+#define CKR_FUNCTION_NOT_SUPPORTED 0x54UL
 #define CKR_OPERATION_NOT_INITIALIZED 0x91UL
 #define CKR_SESSION_CLOSED 0xB0UL
 #define CKR_SESSION_HANDLE_INVALID 0xB3UL

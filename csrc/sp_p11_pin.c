@@ -14,7 +14,8 @@
 #include "sp_hmac.h"
 #include "sp_p11.h"
 
-enum { PIN_PAGE = 4096, PIN_MAX = 256, LABEL_SIZE = 32, STACK_SCRUB = 16384 };
+/* Of a file that goes on after the longest PIN and its newline, one byte is seen. */
+enum { PIN_PAGE = 4096, PIN_MAX = 256, READ_MAX = PIN_MAX + 2, LABEL_SIZE = 32, STACK_SCRUB = 16384 };
 
 typedef struct locked_pin {
     uint8_t *page;
@@ -24,8 +25,8 @@ typedef struct locked_pin {
 static int pin_read(int fd, locked_pin *pin)
 {
     size_t size = 0;
-    while (size <= PIN_MAX) {
-        ssize_t got = pread(fd, pin->page + size, PIN_MAX + 1 - size, (off_t)size);
+    while (size < READ_MAX) {
+        ssize_t got = pread(fd, pin->page + size, READ_MAX - size, (off_t)size);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -38,8 +39,10 @@ static int pin_read(int fd, locked_pin *pin)
     if (size > 0 && pin->page[size - 1] == '\n') {
         size--;
     }
-    SP_ENSURE(size > 0 && size <= PIN_MAX, SP_E_PIN_FILE);
+    errno = size == 0 ? ENODATA : EFBIG;        /* said with SP_E_PIN_FILE */
+    SP_ENSURE(size > 0, SP_E_PIN_FILE);
     SP_ENSURE(memchr(pin->page, '\n', size) == NULL && memchr(pin->page, '\r', size) == NULL, SP_E_PIN_LINES);
+    SP_ENSURE(size <= PIN_MAX, SP_E_PIN_FILE);
     pin->size = size;
     return SP_OK;
 }

@@ -123,7 +123,7 @@ static int send_answer(int fd, const desk_ask *ask, const sp_p11_job *job, uint8
 static int deal(sp_p11_desk *desk, int fd, uint64_t margin_ns, const desk_ask *ask, sp_p11_job *job, int *answered)
 {
     uint8_t answer[SP_P11_ANSWER_BYTES + SP_P11_DESK_SIGNATURE];
-    uint64_t deadline_ns = ask->deadline_ns > margin_ns ? ask->deadline_ns - margin_ns : 0;
+    uint64_t deadline_ns = ask->deadline_ns > margin_ns ? ask->deadline_ns - margin_ns : ask->deadline_ns != 0;
     job->signature = answer + SP_P11_ANSWER_BYTES;
     int status = sp_p11_pool_try(desk->pool, ask->generation, deadline_ns, job);
     job->signature = NULL;              /* it stands in this call only */

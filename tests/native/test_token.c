@@ -1,9 +1,14 @@
-/* Does the core take no harm from a table with holes and a PIN that is not the only line? */
+/* Does the core take no harm from a table with holes, a PIN that is not the only line, and a deadline that is long over? */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "fake_open.h"
+
+enum { SIZE = 16, KEY = 1000 };
+
+static fake_token *token;
 
 static void test_a_table_with_holes(void)
 {
@@ -41,10 +46,46 @@ static void test_a_pin_is_the_only_line(void)
     EXPECT(login(0, "\n", &rv) == SP_E_PIN_FILE && errno == ENODATA);
 }
 
+static size_t ask(uint8_t *packet, uint64_t deadline_ns)
+{
+    const uint64_t numbers[] = {7, deadline_ns, 1, 0};
+    const uint32_t sizes[] = {0, 0, SIZE, SIZE, 0, 0};
+    memcpy(packet, "SPASK\0\0\1", 8);
+    memcpy(packet + 8, numbers, sizeof numbers);
+    memcpy(packet + 40, sizes, sizeof sizes);
+    memset(packet + SP_P11_ASK_BYTES, 'd', SIZE);
+    return SP_P11_ASK_BYTES + SIZE;
+}
+
+/* Earlier than the margin after this machine's start: it is over, and does not turn into none. */
+static void test_the_first_deadline_that_there_is(void)
+{
+    const uint64_t session = 1, key = KEY;
+    sp_p11_pool *pool;
+    sp_p11_desk *desk;
+    int sockets[2];
+    EXPECT(sp_p11_pool_new(&session, 1, &pool) == SP_OK);
+    EXPECT(sp_p11_desk_new(pool, &session, 0, &desk) == SP_OK && sp_p11_desk_keys(desk, 0, &key, 1) == SP_OK);
+    EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets) == 0);
+    uint8_t packet[SP_P11_ASK_BYTES + SIZE];
+    size_t size = ask(packet, 1000);
+    EXPECT(send(sockets[0], packet, size, 0) == (ssize_t)size);
+    shutdown(sockets[0], SHUT_WR);
+    sp_p11_job job;
+    uint64_t generation;
+    EXPECT(sp_p11_desk_serve(desk, sockets[1], 1000, packet, sizeof packet, &size, &job, &generation) == SP_OK);
+    EXPECT(size == sizeof packet && job.rv == CKR_FUNCTION_CANCELED && job.session == UINT32_MAX && token->signs == 0);
+    close(sockets[0]);
+    close(sockets[1]);
+    sp_p11_desk_free(desk);
+    sp_p11_pool_free(pool);
+}
+
 int main(void)
 {
-    (void)fake_token_open();
+    token = fake_token_open();
     test_a_table_with_holes();
     test_a_pin_is_the_only_line();
+    test_the_first_deadline_that_there_is();
     return check_done();
 }

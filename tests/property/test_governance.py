@@ -1,7 +1,7 @@
 """Do the rules of governance keep the invariants of GOVERNANCE 3.3, whatever anybody tries, in whatever order?
 
 One state machine of Hypothesis: a town (kit/town.py) in which people and pipelines do everything that governance knows,
-rightly and wrongly (kit/life.py). After each step all of I1-I8, I11-I13, I15, I17-I19 are checked (kit/invariants.py);
+rightly and wrongly (kit/verbs.py). After each step all of I1-I8, I11-I13, I15, I17-I19 are checked (kit/invariants.py);
 a refusal must leave the state as it was, to the byte, and at the end the facts alone must give the state once more.
 
 `make governance-soak` runs it for longer: SEALPRESS_GOVERNANCE_HISTORIES histories, from the seed that it prints
@@ -25,8 +25,9 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from msgspec import structs
 
 from kit.invariants import INVARIANTS, BrokenError, Watch
-from kit.life import VERBS, Life
+from kit.life import Life
 from kit.town import Town
+from kit.verbs import VERBS, do
 from sealpress.errors import Invalid
 from sealpress.governance import (
     birth,
@@ -73,7 +74,7 @@ class Governance(RuleBasedStateMachine):
     @rule(verb=st.sampled_from(VERBS), number=st.integers(0, (1 << 48) - 1))
     def live(self, verb: str, number: int) -> None:
         """One deed; the watch looks after each fact and leaf."""
-        self.life.do(self.focus.get(verb, verb), number)
+        do(self.life, self.focus.get(verb, verb), number)
 
     def teardown(self) -> None:
         """The facts alone give the state once more, and it survives its encoding."""

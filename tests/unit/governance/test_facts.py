@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 import pytest
 
-from kit.life import VERBS, Life
+from kit.life import Life
 from kit.town import Leaf, Town
+from kit.verbs import VERBS, do
 from sealpress.errors import Invalid
 from sealpress.governance import changes as c
 from sealpress.governance import facts as f
@@ -110,7 +111,7 @@ def test_what_the_rules_say_survives() -> None:
     """So does everything that happens in a busy town; every fact is a value that can be hashed or compared."""
     life = Life(Town())
     for number in range(300):
-        life.do(VERBS[number % len(VERBS)], number * 7_919)
+        do(life, VERBS[number % len(VERBS)], number * 7_919)
 
     said = [fact for fact in life.town.history if not isinstance(fact, Leaf)]
     assert said == [decode(kind_of(fact), body_of(fact)) for fact in said]

@@ -15,6 +15,9 @@ import typer
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "daemon" / "sealpress"
 FUNCTION_LINES_MAX = 70
+PYTHON_LINES_MAX = 400
+C_LINES_MAX = 500
+SHORT = ("csrc", "tests/kit", "tests/native", "tests/tidy", "tests/integration", "tests/independent", "tests/fuzz")
 
 GENERATED = PACKAGE / "v1"
 
@@ -84,26 +87,42 @@ def c_functions(text: str) -> Iterator[tuple[str, int]]:
 
 def test_python_functions_are_short() -> None:
     """No Python function is longer than 70 lines."""
-    too_long = [
+    wordy = [
         f"{shown(path)}:{node.lineno} {node.name} has {node.end_lineno - node.lineno + 1} lines"
         for path in python_files("daemon", "tests", "bench", "csrc")
         for node in functions(tree_of(path))
         if node.end_lineno is not None and node.end_lineno - node.lineno + 1 > FUNCTION_LINES_MAX
     ]
 
-    assert too_long == []
+    assert wordy == []
 
 
 def test_c_functions_are_short() -> None:
     """No C function is longer than 70 lines."""
-    too_long = [
+    wordy = [
         f"{shown(path)} {head} has {length} lines"
         for path in c_files()
         for head, length in c_functions(path.read_text())
         if length > FUNCTION_LINES_MAX
     ]
 
-    assert too_long == []
+    assert wordy == []
+
+
+def too_long(paths: list[Path], most: int) -> list[str]:
+    """Those with more lines, and what to do: several things that one can think of alone are a file each."""
+    lengths = {path: len(path.read_text().splitlines()) for path in paths}
+    return [f"{shown(path)} has {lines} lines: split it by concept" for path, lines in lengths.items() if lines > most]
+
+
+def test_python_files_are_short() -> None:
+    """No Python file that a person wrote is longer than 400 lines: it is split by concept."""
+    assert too_long(python_files(*SHORT), PYTHON_LINES_MAX) == []
+
+
+def test_c_files_are_short() -> None:
+    """No C file is longer than 500 lines: it is split by concept."""
+    assert too_long(c_files(), C_LINES_MAX) == []
 
 
 def test_every_test_is_one_promise() -> None:

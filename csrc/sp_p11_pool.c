@@ -113,8 +113,9 @@ uint64_t sp_p11_pool_retire(sp_p11_pool *pool)
 
 void sp_p11_pool_free(sp_p11_pool *pool)
 {
-    if (pool == NULL) {
-        return;
+    const ck_function_list *table;
+    if (pool == NULL || sp_p11_table(&table) == SP_E_FORKED) {
+        return;                         /* in a child of fork: the threads are the parent's, and so is what they hold */
     }
     pthread_mutex_lock(&pool->lock);
     pool->stopping = 1;

@@ -1,8 +1,12 @@
-/* Does the core take no harm from a table with holes, a PIN that is not the only line, and a deadline that is long over? */
+/* Does the core take no harm from a table with holes, a PIN that is not the only line, a deadline
+ * that is long over, and a fork? */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "fake_open.h"
 
@@ -81,11 +85,45 @@ static void test_the_first_deadline_that_there_is(void)
     sp_p11_pool_free(pool);
 }
 
+static void *sign_main(void *argument)
+{
+    uint8_t data[SIZE] = {0}, signature[SIZE];
+    sp_p11_job job = {.key = KEY, .data = data, .data_size = SIZE, .signature = signature, .signature_capacity = SIZE};
+    EXPECT(sp_p11_pool_sign(argument, 0, 0, &job, 1) == SP_OK && job.rv == CKR_OK);
+    return NULL;
+}
+
+/* Its threads, and who waits for them, are the parent's: whoever waited for these would wait for ever. */
+static void test_a_child_leaves_a_pool_alone(void)
+{
+    const uint64_t session = KEY;
+    sp_p11_pool *pool;
+    pthread_t caller;
+    EXPECT(sp_p11_pool_new(&session, 1, &pool) == SP_OK);
+    __atomic_store_n(&token->hang, 1, __ATOMIC_RELEASE);
+    EXPECT(pthread_create(&caller, NULL, sign_main, pool) == 0);
+    while (__atomic_load_n(&token->signs, __ATOMIC_RELAXED) == 0) {
+        sched_yield();
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(5);
+        sp_p11_pool_free(pool);
+        _exit(0);
+    }
+    int status = -1;
+    EXPECT(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    __atomic_store_n(&token->hang, 0, __ATOMIC_RELEASE);
+    pthread_join(caller, NULL);
+    sp_p11_pool_free(pool);
+}
+
 int main(void)
 {
     token = fake_token_open();
     test_a_table_with_holes();
     test_a_pin_is_the_only_line();
     test_the_first_deadline_that_there_is();
+    test_a_child_leaves_a_pool_alone();
     return check_done();
 }

@@ -18,22 +18,17 @@ from typing import Any
 
 from sealpress.errors import Busy, Damaged, NotPermitted, Precondition, Refusal, TimedOut
 from sealpress.governance.snapshot import Snapshot
-from sealpress.steps import _reopen, _witnesses, admit, commit, seal, settle
+from sealpress.steps import _hold, _reopen, admit, commit, seal, settle
+from sealpress.steps._head import Witnessed
+from sealpress.steps._pace import MILLISECONDS
 from sealpress.steps._refusals import Refusals
-from sealpress.steps._state import (
-    MILLISECONDS,
-    NANOSECONDS,
-    Caller,
-    Line,
-    LogState,
-    Phase,
-    Settled,
-    Shared,
-    Ticket,
-    Waiter,
-)
+from sealpress.steps._request import Caller, Phase, Settled, Waiter
+from sealpress.steps._shared import Shared
+from sealpress.steps._ticket import Line, LogState, Ticket
 from sealpress.steps._upkeep import Upkeep
+from sealpress.steps.batch import Served
 from sealpress.tlog.entry import RefusalEvent
+from sealpress.tlog.record import NANOSECONDS
 from sealpress.values import Mode, SignAsk
 from sealpress.verify.evidence import Evidence
 
@@ -133,7 +128,7 @@ class Flow:
             async with line.next:
                 await self._durable(line)
             try:
-                held = await _witnesses.wait(self.shared, heads, self._signer, line) if line.held else None
+                held = await _hold.wait(self.shared, heads, self._signer, line) if line.held else None
                 # Stop here: witnesses may have cosigned a head of the log; the line key has signed nothing.
                 if line.mode is Mode.PROOF:
                     await self._seal_proof(heads, line, held)
@@ -150,7 +145,7 @@ class Flow:
                 await self._again(line, wait_ms)
                 wait_ms = min(2 * wait_ms, RETRY_MS_MAX)
 
-    async def _seal_proof(self, heads: seal.Heads, line: Line, held: seal.Witnessed | None) -> None:
+    async def _seal_proof(self, heads: seal.Heads, line: Line, held: Witnessed | None) -> None:
         """One token operation for everything durable; answers are settled in the order in which they were asked for."""
         before, mine = line.turn()
         try:
@@ -164,7 +159,7 @@ class Flow:
         finally:
             mine.set()
 
-    async def _sign_direct(self, heads: seal.Heads, line: Line, held: seal.Witnessed | None) -> None:
+    async def _sign_direct(self, heads: seal.Heads, line: Line, held: Witnessed | None) -> None:
         """One token operation per leaf, in rounds; while one is signed, another is sent, verified or settled."""
         # Leaves that came while the witnesses looked are in none of the heads that they cosigned.
         batches = [batch for batch in line.durable if held is None or batch.end <= held.size]
@@ -232,7 +227,7 @@ class Flow:
                 for _ in range(1 if alone else self.shared.limits.seals_per_line_max):
                     self._spawn(f"seals {line.name} {line.key}", log, partial(self._seals, line))
             if log.witnessed:
-                self._spawn(f"witnesses {log.id}", log, partial(_witnesses.show, self.shared, log))
+                self._spawn(f"witnesses {log.id}", log, partial(_hold.show, self.shared, log))
         if self.shared.office is not None:
             self._spawn("ticks", self.shared.governance, self._upkeep.ticks)
 
@@ -369,7 +364,7 @@ class Flow:
         finally:
             gather.waiting = False
 
-    def _blocked(self, line: Line) -> bool:
+    def _blocked(self, line: Served) -> bool:
         """Whether a line's requests must wait; not where they would be refused."""
         shared = self.shared
         if shared.snapshot.governed and line.name not in shared.snapshot.keys:

@@ -19,7 +19,8 @@ from sealpress.governance import facts as f
 from sealpress.governance import state, stops
 from sealpress.governance.facts import GrantIssued
 from sealpress.steps import _office, admit
-from sealpress.steps._state import Caller, Ticket
+from sealpress.steps._request import Caller
+from sealpress.steps._ticket import Ticket
 from sealpress.values import KeyClass, RecordType
 
 JOBS = 200

@@ -20,7 +20,7 @@ from sealpress.errors import Busy, CannotStart, Internal, Malformed, NotPermitte
 from sealpress.governance import evidence_chain, stops
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk
-from sealpress.steps._state import Line
+from sealpress.steps._ticket import Line
 from sealpress.tlog import explain
 from sealpress.tlog.entry import OutcomeStatus
 from sealpress.tlog.space import Level

@@ -21,7 +21,8 @@ from sealpress.core import leaf
 from sealpress.errors import Damaged, NotPermitted, Unavailable
 from sealpress.hsm.link import SignerLink
 from sealpress.steps import seal
-from sealpress.steps._state import Head, Line, LogState
+from sealpress.steps._head import Head
+from sealpress.steps._ticket import Line, LogState
 from sealpress.steps.batch import Queue
 from sealpress.tlog.entry import RecoveryEvent, RequestEvent
 from sealpress.tlog.log import Log, LogSettings

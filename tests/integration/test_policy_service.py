@@ -7,7 +7,7 @@ from pathlib import Path
 from kit.acme import OLGA_NAME, RELEASE, caller, policy_text
 from kit.governed import Governed
 from sealpress.rpc.policy import PolicyService
-from sealpress.steps._state import Caller
+from sealpress.steps._request import Caller
 from sealpress.v1.policy_pb2 import DiffPolicyRequest, ValidatePolicyRequest
 from sealpress.values import KeyClass
 

@@ -19,7 +19,7 @@ from kit.acme import AUDIENCE, ISSUER, LOW, RELEASE, ask, digest
 from kit.governed import Governed
 from sealpress.errors import Refusal
 from sealpress.governance import stops
-from sealpress.steps._state import Caller
+from sealpress.steps._request import Caller
 from sealpress.values import Artifact, DigestAlgorithm, Identity, KeyClass, RecordType, SignAsk
 
 OTHER_LINE = "acme/router/eu/prod/other"

@@ -19,7 +19,7 @@ from sealpress.client.aio import StreamItem
 from sealpress.client.tls import credentials
 from sealpress.core.answer import Answers
 from sealpress.rpc.streaming import Stream, Streams
-from sealpress.steps._state import Caller
+from sealpress.steps._request import Caller
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc, types_pb2
 from sealpress.values import Identity

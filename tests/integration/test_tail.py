@@ -17,7 +17,7 @@ from sealpress.governance import facts as f
 from sealpress.governance import stops
 from sealpress.rpc import audit
 from sealpress.rpc.audit import AuditService
-from sealpress.steps._state import Caller
+from sealpress.steps._request import Caller
 from sealpress.tlog import record
 from sealpress.v1.audit_pb2 import ExplainRequest, ListEventsRequest, TailRequest, TailResponse
 from sealpress.v1.types_pb2 import Digest

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from sealpress.governance import facts as f
-from sealpress.steps._state import Caller
+from sealpress.steps._request import Caller
 from sealpress.values import Artifact, DigestAlgorithm, Identity, KeyClass, SignAsk
 
 GOVERNANCE_LOG = "sign.example/ci"

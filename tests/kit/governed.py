@@ -35,13 +35,16 @@ from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.policy import compile_policy
 from sealpress.governance.snapshot import Snapshot
 from sealpress.steps import _archive
+from sealpress.steps._head import Head
 from sealpress.steps._office import NO_POLICY, Office
-from sealpress.steps._state import NANOSECONDS, Caller, Head, Line, LogState, Settled, Shared
+from sealpress.steps._request import Caller, Settled
+from sealpress.steps._shared import Shared
+from sealpress.steps._ticket import Line, LogState, Ticket
 from sealpress.steps.batch import Queue
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import OutcomeStatus
 from sealpress.tlog.log import Log, LogSettings
-from sealpress.tlog.record import Record
+from sealpress.tlog.record import NANOSECONDS, Record
 from sealpress.values import Format, KeyClass, Mode, RecordType, SignAsk
 from sealpress.verify import note
 from sealpress.verify.anchors import NAMESPACE, AnchorKey, Officer, TrustAnchors
@@ -257,7 +260,7 @@ class Governed:
     def _shared(self) -> Shared:
         states: dict[str, LogState] = {}
         for id_, log in self.logs.items():
-            queue = Queue(self.limits)
+            queue: Queue[Ticket] = Queue(self.limits)
             head = Head(log.size, log.root(), self.now)
             vkey = note.log_key(log.origin, self._secret(f"log {id_}").public_key().public_bytes_raw()).vkey
             states[id_] = LogState(id_, log, log.recovered.known, queue, head, vkey)

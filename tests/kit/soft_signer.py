@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kit.clock import VirtualClock
 from sealpress.hsm.link import DirectItem, DirectResult, Mark, Openings, Sealed, SealedLine, SignerStatus
-from sealpress.steps._state import NANOSECONDS
+from sealpress.tlog.record import NANOSECONDS
 from sealpress.verify import note
 from sealpress.verify.evidence import Evidence
 from sealpress.verify.witness import Cosignature

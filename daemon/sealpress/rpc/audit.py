@@ -24,7 +24,7 @@ from sealpress.rpc import convert, views
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.scanning import Scans
 from sealpress.steps._office import Office
-from sealpress.steps._state import LogState
+from sealpress.steps._ticket import LogState
 from sealpress.telemetry import Telemetry
 from sealpress.tlog import explain
 from sealpress.tlog.entry import GovernanceEvent, RequestEvent, Where

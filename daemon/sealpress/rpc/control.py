@@ -24,7 +24,7 @@ from sealpress.governance.roles import Role
 from sealpress.rpc.interceptors import Callers, Context
 from sealpress.steps import admit
 from sealpress.steps._office import Office
-from sealpress.steps._state import Caller
+from sealpress.steps._request import Caller
 from sealpress.telemetry import Telemetry
 from sealpress.v1 import governance_pb2 as pb
 from sealpress.verify.change import REQUEST_BYTES_MAX, TEXT_MAX, ChangeRecord

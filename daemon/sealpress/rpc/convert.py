@@ -14,7 +14,8 @@ from sealpress.errors import Malformed, Refusal
 from sealpress.rpc import status
 from sealpress.steps import settle
 from sealpress.steps._refusals import ulid_text
-from sealpress.steps._state import Line, Settled
+from sealpress.steps._request import Settled
+from sealpress.steps._ticket import Line
 from sealpress.v1 import signing_pb2, types_pb2
 from sealpress.values import NO_ARTIFACT, Artifact, DigestAlgorithm, SignAsk, check_line, check_request_id
 

@@ -25,7 +25,7 @@ from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.watching import Watchers
 from sealpress.steps import admit
 from sealpress.steps._office import Office
-from sealpress.steps._state import Caller
+from sealpress.steps._request import Caller
 from sealpress.telemetry import Telemetry
 from sealpress.v1 import grant_pb2 as pb
 from sealpress.v1 import grant_pb2_grpc

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealpress.errors import NotPermitted
 from sealpress.ports import Clock
-from sealpress.steps._state import Caller
+from sealpress.steps._request import Caller
 from sealpress.values import Identity
 
 CACHE_MAX = 4_096

@@ -25,7 +25,7 @@ from sealpress.rpc import status
 from sealpress.rpc.identity import EXPIRED, NANOSECONDS, Identities
 from sealpress.rpc.tokens import EXPIRED as TOKEN_EXPIRED
 from sealpress.rpc.tokens import REPLAYED, Tokens, bearer
-from sealpress.steps._state import Caller
+from sealpress.steps._request import Caller
 from sealpress.telemetry import Telemetry
 
 CONNECTIONS_SEEN_MAX = 16_384

@@ -21,7 +21,7 @@ from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.scanning import Scans
 from sealpress.steps._office import Office
 from sealpress.steps._refusals import ulid_text
-from sealpress.steps._state import LogState
+from sealpress.steps._ticket import LogState
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import RequestEvent, unpack_names
 from sealpress.tlog.record import Record

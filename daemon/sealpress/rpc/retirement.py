@@ -22,7 +22,7 @@ from sealpress.rpc.issuance import key_of, of_kind
 from sealpress.rpc.scanning import Scans
 from sealpress.steps._office import Office
 from sealpress.steps._refusals import ulid_text
-from sealpress.steps._state import LogState
+from sealpress.steps._ticket import LogState
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import RequestEvent
 from sealpress.v1 import governance_pb2, grant_pb2, retirement_pb2_grpc

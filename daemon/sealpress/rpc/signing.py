@@ -23,7 +23,8 @@ from sealpress.rpc import buffering, convert
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.streaming import Stream, Streams, ended_whole
 from sealpress.steps import settle
-from sealpress.steps._state import Line, Settled, Ticket
+from sealpress.steps._request import Settled
+from sealpress.steps._ticket import Line, Ticket
 from sealpress.telemetry import Telemetry
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc, types_pb2
@@ -32,7 +33,7 @@ HASH_INLINE_MAX = 32 << 10  # bytes; larger chunks are hashed in a thread
 
 
 class _Call:
-    """A Sign that waits for its ticket (steps/_state.py `Waiter`): its answer is made with those of the same batch.
+    """A Sign that waits for its ticket (steps/_request.py `Waiter`): its answer is made with those of the same batch.
 
     Made by each call's own task, between the system calls that send the others, it would cost twice as much.
     """

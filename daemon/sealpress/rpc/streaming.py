@@ -27,7 +27,8 @@ from sealpress.flow import Flow
 from sealpress.rpc import convert, status
 from sealpress.rpc.buffering import buffer_next
 from sealpress.rpc.interceptors import Context
-from sealpress.steps._state import Caller, Settled, Ticket
+from sealpress.steps._request import Caller, Settled
+from sealpress.steps._ticket import Ticket
 from sealpress.telemetry import Telemetry
 from sealpress.v1 import signing_pb2 as pb
 
@@ -46,7 +47,7 @@ async def ended_whole(context: Context) -> None:
 
 
 class _Item:
-    """A request of the stream that waits for its ticket (steps/_state.py `Waiter`)."""
+    """A request of the stream that waits for its ticket (steps/_request.py `Waiter`)."""
 
     __slots__ = ("_stream", "answer", "request_id", "ticket")
 

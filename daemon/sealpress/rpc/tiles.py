@@ -35,7 +35,7 @@ _TILE = re.compile(r"tile/([0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,6}[0-9]{3}
 
 
 class Published(Protocol):
-    """A log as far as its newest signed head; steps/_state.py keeps it."""
+    """A log as far as its newest signed head; steps/_ticket.py keeps it."""
 
     log: Log
     sealed_size: int

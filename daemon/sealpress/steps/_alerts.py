@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from sealpress.errors import SealpressError
 from sealpress.governance import facts as f
-from sealpress.steps._state import FactGroup, Shared
+from sealpress.steps._pending import FactGroup
+from sealpress.steps._shared import Shared
 from sealpress.tlog.entry import GovernanceEvent
 
 

@@ -29,12 +29,13 @@ from sealpress.governance import facts as f
 from sealpress.governance.fold import apply
 from sealpress.governance.state import Grant, State, without_tables
 from sealpress.governance.usage import Ledger
-from sealpress.steps._state import NANOSECONDS, Shared, Use
+from sealpress.steps._pending import Use
+from sealpress.steps._shared import Shared
 from sealpress.tlog import archive
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, OutcomeStatus, RequestEvent, Where
 from sealpress.tlog.log import Log
 from sealpress.tlog.reader import LogReader, unreadable
-from sealpress.tlog.record import Record
+from sealpress.tlog.record import NANOSECONDS, Record
 from sealpress.values import RecordType
 
 MAGIC = b"SPGOVS\0\2"

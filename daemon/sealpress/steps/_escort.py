@@ -19,7 +19,7 @@ from sealpress.errors import Refusal, Unavailable
 from sealpress.governance import facts as f
 from sealpress.governance.facts import Fact
 from sealpress.governance.state import Key, State
-from sealpress.steps._state import Shared
+from sealpress.steps._shared import Shared
 from sealpress.verify.evidence import Evidence
 
 STOPPED = "STOPPED"

@@ -35,12 +35,16 @@ from sealpress.governance.usage import Denied, Ledger
 from sealpress.steps import _archive
 from sealpress.steps._escort import Escort, Guard
 from sealpress.steps._ids import new_event_id
+from sealpress.steps._pending import FactGroup
 from sealpress.steps._recorded import Recorded
 from sealpress.steps._refusals import ulid_text
-from sealpress.steps._state import NANOSECONDS, Caller, FactGroup, Line, LogState, Shared
+from sealpress.steps._request import Caller
+from sealpress.steps._shared import Shared
+from sealpress.steps._ticket import Line, LogState
 from sealpress.steps.admit import identity_refusal, key_stopped
 from sealpress.tlog.entry import GovernanceEvent
 from sealpress.tlog.log import Committed, Placed
+from sealpress.tlog.record import NANOSECONDS
 from sealpress.values import Identity
 from sealpress.verify.change import encode as encode_change
 from sealpress.verify.evidence import Evidence

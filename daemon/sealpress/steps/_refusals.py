@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from sealpress.errors import Refusal, SealpressError
 from sealpress.steps import commit
 from sealpress.steps._ids import new_event_id
-from sealpress.steps._state import NANOSECONDS, Caller, PendingEvent, Shared
+from sealpress.steps._pending import PendingEvent
+from sealpress.steps._request import Caller
+from sealpress.steps._shared import Shared
 from sealpress.tlog.entry import FieldEvent, RefusalEvent, Where
 from sealpress.tlog.log import Placed
+from sealpress.tlog.record import NANOSECONDS
 from sealpress.tlog.space import REFUSALS_SHARE
 from sealpress.values import Identity, RecordType, SignAsk
 

@@ -13,23 +13,15 @@ from collections.abc import Sequence
 from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision
 from sealpress.steps import settle
-from sealpress.steps._state import (
-    NANOSECONDS,
-    Caller,
-    Durable,
-    FactGroup,
-    Line,
-    LogState,
-    Phase,
-    Settled,
-    Shared,
-    Ticket,
-)
+from sealpress.steps._pending import FactGroup
+from sealpress.steps._request import Caller, Phase, Settled
+from sealpress.steps._shared import Shared
+from sealpress.steps._ticket import Durable, Line, LogState, Ticket
 from sealpress.steps.admit import Replay, slot_down
 from sealpress.tlog.entry import GovernanceEvent, OutcomeStatus
 from sealpress.tlog.known import State
 from sealpress.tlog.log import Committed, Placed
-from sealpress.tlog.record import Stored, ref_of
+from sealpress.tlog.record import NANOSECONDS, Stored, ref_of
 from sealpress.values import Identity, Mode, SignAsk
 
 

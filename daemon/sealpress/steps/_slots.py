@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sealpress.errors import Damaged, SealpressError
 from sealpress.steps import _alerts
-from sealpress.steps._state import Shared
+from sealpress.steps._shared import Shared
 from sealpress.steps._strangers import Strangers
 from sealpress.telemetry import SlotSeen
 

@@ -20,7 +20,7 @@ import msgspec
 from sealpress.core.names import sync_directory
 from sealpress.errors import SealpressError
 from sealpress.steps import _alerts
-from sealpress.steps._state import Shared
+from sealpress.steps._shared import Shared
 from sealpress.telemetry import SlotSeen
 
 UNMANAGED = "key.unmanaged"

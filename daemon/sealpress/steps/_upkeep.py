@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from sealpress.errors import Damaged, Refusal
 from sealpress.steps import seal
-from sealpress.steps._office import Office
-from sealpress.steps._state import LogState, Shared
+from sealpress.steps._shared import Governing, Shared
+from sealpress.steps._ticket import LogState
 from sealpress.tlog.space import Level
 
 TICK_S = 1.0
@@ -67,7 +67,7 @@ class Upkeep:
         except (TimeoutError, OSError, Refusal, Damaged) as error:
             self._shared.telemetry.tick_failed("SNAPSHOT", str(error))
 
-    async def _alert(self, office: Office, log: LogState, share: float) -> None:
+    async def _alert(self, office: Governing, log: LogState, share: float) -> None:
         try:
             await office.alert("alert.log.space", log.id, f"{share:.0%} of the log's space are used")
         except Refusal as error:

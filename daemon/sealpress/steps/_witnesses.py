@@ -23,17 +23,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sealpress.core.merkle import Tree
-from sealpress.errors import Damaged, Invalid, SealpressError, TimedOut, Unavailable
+from sealpress.errors import Damaged, Invalid, SealpressError, Unavailable
 from sealpress.ports import Clock
 from sealpress.steps import seal
-from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Line, LogState, Shared
+from sealpress.steps._head import Witnessed
+from sealpress.steps._ticket import LogState
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.log import Log
+from sealpress.tlog.record import NANOSECONDS
 from sealpress.verify.note import checkpoint_text
 from sealpress.verify.policy import WitnessPolicy
 from sealpress.verify.witness import Cosignature, check_cosignature, cosignature_line, read_cosignatures
 
-TICK_S = 0.5  # how late HOLD_TIMEOUT may be
 TRIES = 3  # of one witness in one round: its size is learned from its first answer
 HINT = (
     "nothing is signed any more: this directory or the signer's state may be an older copy, or another machine signs "
@@ -119,7 +120,7 @@ class Witnesses:
         async with turn:
             await self._round(log, log.signed_size, log.signed_note)
 
-    async def hold(self, heads: seal.Heads, signer: seal.Signer, log: LogState, least: int) -> seal.Witnessed:
+    async def hold(self, heads: seal.Heads, signer: seal.Signer, log: LogState, least: int) -> Witnessed:
         """A head of at least this size that the quorum has cosigned, as the signer knows.
 
         Unavailable NOT_COSIGNED if it cannot be had now.
@@ -145,8 +146,8 @@ class Witnesses:
         """The signer does not know what it was told: the next hold begins anew."""
         self._held.pop(log.log.origin, None)
 
-    def _witnessed(self, made: Round) -> seal.Witnessed:
-        return seal.Witnessed(made.size, made.text, self._lines(made))
+    def _witnessed(self, made: Round) -> Witnessed:
+        return Witnessed(made.size, made.text, self._lines(made))
 
     def _lines(self, made: Round) -> bytes:
         """The signature lines of those who cosigned so far, in the order of the policy."""
@@ -248,43 +249,6 @@ class Witnesses:
                 )
             self._stands[place] = answer.size
         raise Unavailable("it does not stand where it says", reason="WITNESS_REFUSED")
-
-
-async def wait(shared: Shared, heads: seal.Heads, signer: seal.Signer, line: Line) -> seal.Witnessed:
-    """A head with the oldest leaves of a held line that the quorum has cosigned; until then its key rests.
-
-    Callers who wait too long are told HOLD_TIMEOUT; their leaves stay, and a retry with the same id joins them.
-    """
-    assert shared.witnesses is not None
-    hold = shared.witnesses.hold(heads, signer, line.log, line.durable[0].end)
-    work = asyncio.get_running_loop().create_task(hold, name=f"holds {line.name}")
-    try:
-        while True:
-            await asyncio.wait({work}, timeout=TICK_S)
-            if work.done() and not work.exception():
-                return work.result()
-            now_ns = shared.clock.monotonic_ns()
-            line.turn_away(now_ns, now_ns - shared.hold_ms_max * MILLISECONDS, _hold_timeout())
-            if work.done():
-                return work.result()
-    finally:
-        work.cancel()
-
-
-async def show(shared: Shared, log: LogState) -> None:
-    """Have the log's newest head cosigned, once per interval; no answer waits for it."""
-    assert shared.witnesses is not None
-    while True:
-        await asyncio.sleep(shared.witness_interval_ms / 1000)
-        await shared.witnesses.show(log)
-
-
-def _hold_timeout() -> TimedOut:
-    return TimedOut(
-        "the request is recorded, but its head was not cosigned by enough witnesses in time; nothing is signed",
-        reason="HOLD_TIMEOUT",
-        hint="ask again with the same request_id: it gets the proof if they cosign soon, a new leaf after that",
-    )
 
 
 def _raise_first(done: Iterable[asyncio.Task[None]]) -> None:

@@ -20,8 +20,12 @@ from sealpress.core import leaf
 from sealpress.errors import Busy, Conflict, NotPermitted, OutcomeUnknown, Precondition, Refusal, Unavailable
 from sealpress.governance import usage
 from sealpress.governance.usage import Decision
-from sealpress.steps._state import MILLISECONDS, NANOSECONDS, Caller, Line, LogState, Phase, Shared, Ticket
+from sealpress.steps._pace import MILLISECONDS
+from sealpress.steps._request import Caller, Phase
+from sealpress.steps._shared import Shared
+from sealpress.steps._ticket import Line, LogState, Ticket
 from sealpress.tlog.known import KnownRequest, State
+from sealpress.tlog.record import NANOSECONDS
 from sealpress.values import LINES_REMEMBERED, NO_ARTIFACT, Artifact, DigestAlgorithm, Mode, SignAsk
 
 SLOT_RETRY_MS = 1_000

@@ -14,11 +14,14 @@ how long they stay. Does not: decide, record or time out.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
+from typing import Generic, Protocol, TypeVar
 
 from sealpress.config import Limits
 from sealpress.errors import Busy
-from sealpress.steps._state import Line, Phase, Ticket
+from sealpress.steps._pace import Pace
+from sealpress.steps._request import Phase
+from sealpress.values import SignAsk
 
 QUANTUM_BYTES = 64 << 10
 RETRY_MS_MIN = 50
@@ -27,7 +30,64 @@ BYTES_PER_MS = 128 << 10
 DIGESTS_AS_ONE = 128  # a commit takes some 20 us for as many, and as long for one request more
 
 
-class _Tenant:
+class Served(Protocol):
+    """A line, as a queue sees it, and those who ask whether it may be cut."""
+
+    @property
+    def name(self) -> str:
+        """Of the line."""
+        ...
+
+    @property
+    def tenant(self) -> str:
+        """Whose requests are served in turn with those of others."""
+        ...
+
+    @property
+    def pace(self) -> Pace:
+        """How fast its key works."""
+        ...
+
+    @property
+    def durable(self) -> Sized:
+        """What waits for that key already."""
+        ...
+
+
+class Queued(Protocol):
+    """A request, as a queue sees it (_ticket.py `Ticket`)."""
+
+    phase: Phase
+
+    @property
+    def ask(self) -> SignAsk:
+        """What is asked for: `count` digests."""
+        ...
+
+    @property
+    def line(self) -> Served:
+        """Where it goes from here."""
+        ...
+
+    @property
+    def cost(self) -> int:
+        """Bytes that it will take of the journal, about."""
+        ...
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it is an item of a stream."""
+        ...
+
+    def wanted(self, now_ns: int) -> bool:
+        """Whether anybody still waits for it."""
+        ...
+
+
+T = TypeVar("T", bound=Queued)
+
+
+class _Tenant(Generic[T]):
     """One tenant's lines, each with its requests in order."""
 
     __slots__ = ("bytes", "credit", "lines")
@@ -35,16 +95,16 @@ class _Tenant:
     def __init__(self) -> None:
         self.bytes = 0  # that its requests will take of the journal
         self.credit = 0
-        self.lines: OrderedDict[str, deque[Ticket]] = OrderedDict()
+        self.lines: OrderedDict[str, deque[T]] = OrderedDict()
 
 
-class Queue:
+class Queue(Generic[T]):
     """The requests of one log that are admitted and not yet committed."""
 
     def __init__(self, limits: Limits) -> None:
         """Empty; bounded by `requests_pending_…`, and each cut by `batch_…`."""
         self._limits = limits
-        self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
+        self._tenants: OrderedDict[str, _Tenant[T]] = OrderedDict()
         self._size = 0
         self._bytes = 0
         self.work = 0  # requests, where one of many digests counts as one more for each DIGESTS_AS_ONE
@@ -59,7 +119,7 @@ class Queue:
         if self._size >= self._limits.requests_pending_max:
             raise self._full()
 
-    def put(self, ticket: Ticket, *, blocked: bool = False) -> None:
+    def put(self, ticket: T, *, blocked: bool = False) -> None:
         """At the end of its tenant's and line's row. Busy QUEUE_FULL; `blocked`: already where half of it is taken."""
         self.check_room()
         tenant, bytes_max = self._tenants.get(ticket.line.tenant), self._limits.requests_pending_bytes_max
@@ -75,7 +135,7 @@ class Queue:
         self._row(tenant, ticket).append(ticket)
         self._count(tenant, ticket, 1)
 
-    def put_back(self, tickets: list[Ticket]) -> None:
+    def put_back(self, tickets: list[T]) -> None:
         """Cut too many: they stand first again, in their order."""
         for ticket in reversed(tickets):
             ticket.phase = Phase.QUEUED
@@ -83,18 +143,18 @@ class Queue:
             self._row(tenant, ticket).appendleft(ticket)
             self._count(tenant, ticket, 1)
 
-    def has_work(self, blocked: Callable[[Line], bool]) -> bool:
+    def has_work(self, blocked: Callable[[Served], bool]) -> bool:
         """Whether a cut now could take anything."""
         return self._size > 0 and any(not blocked(line) for line in self.lines())
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Served]:
         """Those that requests wait for."""
         return (row[0].line for tenant in self._tenants.values() for row in tenant.lines.values() if row)
 
-    def cut(self, now_ns: int, blocked: Callable[[Line], bool]) -> tuple[list[Ticket], list[Ticket]]:
+    def cut(self, now_ns: int, blocked: Callable[[Served], bool]) -> tuple[list[T], list[T]]:
         """Take the next batch: (tickets, dropped because nobody waits for them any more)."""
-        taken: list[Ticket] = []
-        dropped: list[Ticket] = []
+        taken: list[T] = []
+        dropped: list[T] = []
         items_max, bytes_max = self._limits.batch_items_max, self._limits.batch_bytes_max
         items = size = 0
         idle = 0  # tenants in a row that had nothing to give
@@ -134,7 +194,7 @@ class Queue:
                 del self._tenants[name]
         return taken, dropped
 
-    def drain(self) -> list[Ticket]:
+    def drain(self) -> list[T]:
         """Take out everything, when the node stops."""
         tickets = [ticket for tenant in self._tenants.values() for row in tenant.lines.values() for ticket in row]
         self._tenants.clear()
@@ -148,7 +208,7 @@ class Queue:
             retry_after_ms=RETRY_MS_MIN + self._size // REQUESTS_PER_MS + self._bytes // BYTES_PER_MS,
         )
 
-    def _count(self, tenant: _Tenant, ticket: Ticket, sign: int) -> None:
+    def _count(self, tenant: _Tenant[T], ticket: T, sign: int) -> None:
         cost = sign * ticket.cost
         self._size += sign
         self._bytes += cost
@@ -156,13 +216,13 @@ class Queue:
         self.work += sign * (1 + ticket.ask.count // DIGESTS_AS_ONE)
         self.items += sign * ticket.streamed
 
-    def _tenant(self, ticket: Ticket) -> _Tenant:
+    def _tenant(self, ticket: T) -> _Tenant[T]:
         tenant = self._tenants.get(ticket.line.tenant)
         if tenant is None:
             tenant = self._tenants[ticket.line.tenant] = _Tenant()
         return tenant
 
-    def _row(self, tenant: _Tenant, ticket: Ticket) -> deque[Ticket]:
+    def _row(self, tenant: _Tenant[T], ticket: T) -> deque[T]:
         row = tenant.lines.get(ticket.line.name)
         if row is None:
             row = tenant.lines[ticket.line.name] = deque()
@@ -170,14 +230,14 @@ class Queue:
 
     def _next(
         self,
-        tenant: _Tenant,
+        tenant: _Tenant[T],
         now_ns: int,
-        blocked: Callable[[Line], bool],
+        blocked: Callable[[Served], bool],
         open_: dict[str, bool],
-        dropped: list[Ticket],
-    ) -> deque[Ticket] | None:
+        dropped: list[T],
+    ) -> deque[T] | None:
         """The row whose first request is next; those that nobody waits for are thrown away on the way."""
-        found: deque[Ticket] | None = None
+        found: deque[T] | None = None
         emptied: list[str] = []
         for name, row in tenant.lines.items():
             while row and not row[0].wanted(now_ns):

@@ -22,24 +22,16 @@ from sealpress.core.leaf import LeafSpec
 from sealpress.errors import Busy, Damaged, Malformed, Refusal, SealpressError
 from sealpress.governance.rules import Field
 from sealpress.governance.snapshot import Snapshot
+from sealpress.steps._head import Head
 from sealpress.steps._ids import ID_BYTES, id_begin
-from sealpress.steps._state import (
-    NANOSECONDS,
-    Durable,
-    FactGroup,
-    Head,
-    Line,
-    LogState,
-    PendingEvent,
-    Phase,
-    Shared,
-    Ticket,
-    Use,
-)
+from sealpress.steps._pending import FactGroup, PendingEvent, Use
+from sealpress.steps._request import Phase
+from sealpress.steps._shared import Shared
+from sealpress.steps._ticket import Durable, Line, LogState, Ticket
 from sealpress.tlog.draft import Form
 from sealpress.tlog.entry import NONCE_BYTES, ArtifactEvent, FieldEvent, RefusalEvent, RequestEvent
 from sealpress.tlog.log import Committed, Draft, Full, Placed
-from sealpress.tlog.record import Stored
+from sealpress.tlog.record import NANOSECONDS, Stored
 from sealpress.values import Mode, RecordType
 
 SEED_BYTES = 32

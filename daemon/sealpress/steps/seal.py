@@ -25,8 +25,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol, TypeVar
 
-import msgspec
-
 from sealpress.core import leaf
 from sealpress.core.leaf import OPENING_SHARED_SIZE, SALT_SIZE
 from sealpress.core.proof import is_note_of
@@ -43,7 +41,8 @@ from sealpress.hsm.link import (
     advance_path,
 )
 from sealpress.hsm.messages import EVIDENCE_BYTES_MAX, EVIDENCE_MAX
-from sealpress.steps._state import Head, Line, LogState, Ticket
+from sealpress.steps._head import Head, SignedHead, Witnessed
+from sealpress.steps._ticket import Line, LogState, Ticket
 from sealpress.tlog.entry import RequestEvent, Where
 from sealpress.tlog.log import Log
 from sealpress.tlog.record import NANOSECONDS, Record, Stored
@@ -89,28 +88,6 @@ class Signer(Protocol):
     async def mark(self, origin: str) -> Mark | None:
         """What the log's signer knows of it now."""
         ...
-
-
-class SignedHead(msgspec.Struct, frozen=True):
-    """A head under the signatures of the log and one line."""
-
-    size: int
-    time: int  # T of the line's cosignature
-    log_note: bytes  # text and the log's signature
-    own_checkpoint: bytes  # the same and the line's
-    checkpoint: bytes  # the same and those of witnesses, if they have cosigned it
-    rv: int
-    latency_us: int
-    slot: str
-
-
-@dataclass(frozen=True, slots=True)
-class Witnessed:
-    """A head that the quorum of witnesses has cosigned, as the signer knows."""
-
-    size: int
-    text: bytes  # of the checkpoint
-    cosignatures: bytes  # signature lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING
 from sealpress.core import proof
 from sealpress.core.merkle import Range
 from sealpress.errors import Busy, OutcomeUnknown, SealpressError, Unavailable
+from sealpress.steps._head import SignedHead
 from sealpress.steps._left import Rest
-from sealpress.steps._state import Durable, Line, LogState, PendingEvent, Phase, Settled, Shared, Ticket, Use
-from sealpress.steps.seal import DirectPart, SignedHead
+from sealpress.steps._pending import PendingEvent, Use
+from sealpress.steps._request import Phase, Settled
+from sealpress.steps._shared import Shared
+from sealpress.steps._ticket import Durable, Line, LogState, Ticket
+from sealpress.steps.seal import DirectPart
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, RequestRef, Where
 from sealpress.tlog.known import KnownRequest
 from sealpress.values import Mode, RecordType

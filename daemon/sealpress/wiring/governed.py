@@ -20,7 +20,7 @@ from sealpress.hsm.pinned import split_armors
 from sealpress.hsm.signers import Signers
 from sealpress.steps import _archive
 from sealpress.steps._office import NO_POLICY, Office
-from sealpress.steps._state import Shared
+from sealpress.steps._shared import Shared
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.log import Log
 from sealpress.values import KeyClass

@@ -15,7 +15,7 @@ from sealpress.config import HELD, Config, KeySection
 from sealpress.core import leaf
 from sealpress.errors import CannotStart, ConfigError, Invalid
 from sealpress.hsm.link import SignerStatus
-from sealpress.steps._state import Line, LogState
+from sealpress.steps._ticket import Line, LogState
 from sealpress.telemetry import Telemetry
 from sealpress.values import Mode
 from sealpress.verify import note

@@ -38,13 +38,16 @@ from sealpress.rpc.server import Listener
 from sealpress.rpc.tls import TlsFiles, TlsPaths
 from sealpress.rpc.tokens import Tokens
 from sealpress.rpc.webhook import Webhook
+from sealpress.steps._head import Head
 from sealpress.steps._office import Office
+from sealpress.steps._shared import Shared
 from sealpress.steps._slots import Slots
-from sealpress.steps._state import NANOSECONDS, Head, LogState, Shared
+from sealpress.steps._ticket import LogState, Ticket
 from sealpress.steps.batch import Queue
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.checkpoint import CheckpointFile
 from sealpress.tlog.log import Log, LogSettings
+from sealpress.tlog.record import NANOSECONDS
 from sealpress.verify import note
 from sealpress.wiring import consistency, governed, issuers, services, witnesses
 from sealpress.wiring.keys import NodeKeys
@@ -303,7 +306,7 @@ class Daemon:
         )
 
     def _log_state(self, id_: str, log: Log) -> LogState:
-        queue = Queue(self._config.limits)
+        queue: Queue[Ticket] = Queue(self._config.limits)
         vkey = self._keys.log_vkey(id_)
         head = Head(log.size, log.root(), self._clock.now_ns() // NANOSECONDS)
         state = LogState(id_, log, log.recovered.known, queue, head, vkey)

@@ -15,7 +15,7 @@ from sealpress.errors import Damaged, Internal, Malformed, NotPermitted, Outcome
 from sealpress.hsm import messages as m
 from sealpress.hsm.link import DirectItem, SignerLink, SignerStatus
 from sealpress.steps import seal
-from sealpress.steps._state import Head
+from sealpress.steps._head import Head
 
 VIEW = m.StatusView(
     0,

@@ -12,9 +12,9 @@ import pytest
 from sealpress import flow
 from sealpress.clock import SystemClock
 from sealpress.flow import Flow
-from sealpress.steps import seal
+from sealpress.steps._head import Witnessed
 from sealpress.steps._pace import Pace
-from sealpress.steps._state import Durable, Line, Ticket
+from sealpress.steps._ticket import Durable, Line, Ticket
 
 
 class _Line(Line):
@@ -90,7 +90,7 @@ async def test_a_held_line_signs_no_leaf_that_its_witnesses_have_not_seen(monkey
     monkeypatch.setattr(flow.settle, "settle_direct", lambda *_: None)
     heads: Any = None
     for size in (5, 5, 6):
-        await _Flow()._sign_direct(heads, line, seal.Witnessed(size, b"", b""))
+        await _Flow()._sign_direct(heads, line, Witnessed(size, b"", b""))
         if size == 5:
             assert (signed, list(line.durable)) == (["seen"], [unseen])
 

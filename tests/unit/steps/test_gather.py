@@ -11,7 +11,7 @@ from kit.clock import VirtualClock
 from sealpress.errors import Busy
 from sealpress.steps._gather import ENOUGH, FORGET_NS, GATHER_NS_MAX, QUIET_NS, SLOW_NS, Gather
 from sealpress.steps._pace import SAMPLE_MIN, Pace
-from sealpress.steps._state import Ticket
+from sealpress.steps._ticket import Ticket
 
 SECOND = 1_000_000_000
 

@@ -14,7 +14,8 @@ from sealpress.flow import Flow
 from sealpress.hsm.link import DirectResult, Sealed, SealedLine
 from sealpress.steps import seal, settle
 from sealpress.steps._left import Left
-from sealpress.steps._state import PendingEvent, Phase
+from sealpress.steps._pending import PendingEvent
+from sealpress.steps._request import Phase
 from sealpress.steps.seal import DirectPart
 from sealpress.tlog.entry import OutcomeStatus, Where
 

@@ -16,8 +16,8 @@ from sealpress.clock import SystemClock
 from sealpress.config import Limits
 from sealpress.errors import Busy
 from sealpress.steps._gather import ENOUGH
-from sealpress.steps._state import Line, Ticket
-from sealpress.steps.batch import Queue
+from sealpress.steps._ticket import Ticket
+from sealpress.steps.batch import Queue, Served
 from sealpress.values import KeyClass
 
 
@@ -39,7 +39,7 @@ class _Ticket(Ticket):
         return self._wanted
 
 
-def _free(_line: Line) -> bool:
+def _free(_line: Served) -> bool:
     return False
 
 

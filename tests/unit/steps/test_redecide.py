@@ -10,7 +10,7 @@ from kit.acme import TEST, ask, caller, digest
 from kit.governed import Governed
 from sealpress.errors import Refusal
 from sealpress.steps import admit
-from sealpress.steps._state import Ticket
+from sealpress.steps._ticket import Ticket
 from sealpress.values import KeyClass
 
 

@@ -1,91 +1,35 @@
-"""What the steps hand to one another: callers, tickets, lines, logs, and what they share.
+"""A request on its way: its ticket, and the two places where it waits, its log until it is durable, then its line.
 
-Guarantees: a ticket is in one state at a time and leaves `live` only when its outcome is durable or it never will have
-one. Everything here is owned by the event loop's thread. Does not: decide anything.
+Guarantees: a ticket is in one phase at a time; whoever joins it is told once. Everything here is owned by the event
+loop's thread. Does not: decide anything, or say when a place is left (flow does).
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
-from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from collections import deque
+from dataclasses import dataclass
 
 import msgspec
 
-from sealpress.config import HELD, KeySection, Limits
-from sealpress.errors import Damaged, SealpressError
+from sealpress.config import HELD, KeySection
+from sealpress.errors import SealpressError
 from sealpress.governance.snapshot import Snapshot
-from sealpress.governance.usage import Decision, Ledger
-from sealpress.ports import Clock, Entropy
+from sealpress.governance.usage import Decision
 from sealpress.steps._gather import GATHER_NS_MAX, Gather
+from sealpress.steps._head import Head, SignedHead
 from sealpress.steps._left import Left
 from sealpress.steps._pace import Pace
-from sealpress.telemetry import Telemetry
-from sealpress.tlog.entry import Event, GovernanceEvent, RequestRef, Where
+from sealpress.steps._pending import Pending
+from sealpress.steps._request import Caller, Phase, Settled, Waiter
+from sealpress.steps.batch import Queue
+from sealpress.tlog.entry import RequestRef
+from sealpress.tlog.known import Known
+from sealpress.tlog.log import Log
 from sealpress.tlog.record import Stored
-from sealpress.values import Identity, LeafKind, Mode, RecordType, SignAsk, tenant_of
-from sealpress.verify.evidence import Evidence, no_evidence
+from sealpress.values import LeafKind, Mode, SignAsk, tenant_of
 
-if TYPE_CHECKING:
-    from sealpress.steps._office import Office
-    from sealpress.steps._witnesses import Witnesses
-    from sealpress.steps.batch import Queue
-    from sealpress.steps.seal import SignedHead
-    from sealpress.tlog.known import Known
-    from sealpress.tlog.log import Committed, Log, Placed
-
-NANOSECONDS = 1_000_000_000
-MILLISECONDS = 1_000_000
-FORMER_KEYS_MAX = 16  # of a line, told to who asks for its key
 MERGED_BYTES_MAX = 4 << 20  # of commits that wait for a token as one
-
-
-class Caller(msgspec.Struct, frozen=True, gc=False):
-    """Who asks, from where, and until when he waits."""
-
-    identity: Identity
-    source: str  # address of the peer; recorded
-    expires_ns: int = 0  # monotonic; 0: he waits for ever
-    flaw: str = ""  # IDENTITY_AMBIGUOUS, CREDENTIAL_EXPIRED: why this identity counts for nothing
-
-
-class Phase(enum.IntEnum):
-    """How far a ticket came."""
-
-    QUEUED = 1  # nothing is recorded
-    COMMITTING = 2  # may or may not be in the log
-    DURABLE = 3  # its leaves are in the log
-    DONE = 4  # settled or failed; the outcome may still be on its way into the log
-
-
-class Settled(msgspec.Struct, frozen=True, gc=False):
-    """A signed act: all that any answer about it is made of."""
-
-    log: Log
-    act: Stored
-    tree_size: int
-    checkpoint: bytes = b""  # proof: signed note with the lines of the log and the line key
-    signatures: tuple[bytes, ...] = ()  # direct: one for each leaf
-
-
-class Waiter(Protocol):
-    """Who waits for a ticket: a future, or what does without a turn of the loop for each answer."""
-
-    def done(self) -> bool:
-        """Whether he was told already, or waits no more."""
-        ...
-
-    def set_result(self, settled: Settled, /) -> None:
-        """The answer."""
-        ...
-
-    def set_exception(self, error: SealpressError, /) -> None:
-        """There is none."""
-        ...
 
 
 class Ticket:
@@ -288,68 +232,19 @@ class Line:
         self.asked = max(self.asking, default=0)
 
 
-class OnDurable(Protocol):
-    """Called when a pending event is in the log."""
-
-    def __call__(self, placed: Placed, where: Where) -> None:
-        """`where` it stands."""
-        ...
-
-
-@dataclass(slots=True)
-class PendingEvent:
-    """An event that waits for the next commit."""
-
-    type: RecordType
-    event: Event
-    on_durable: OnDurable
-    on_failed: Callable[[SealpressError], None]
-
-
-@dataclass(frozen=True, slots=True)
-class FactGroup:
-    """The facts of one act of governance: a batch of their own, all or none."""
-
-    events: Sequence[GovernanceEvent]
-    stop: bool  # it may use the room that is kept for stops
-    on_durable: Callable[[Sequence[Placed], Committed], None]
-    on_failed: Callable[[SealpressError], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """What a request spends."""
-
-    grant: str
-    key: str
-    count: int
-
-
-class Head(msgspec.Struct, frozen=True):
-    """A committed head."""
-
-    size: int
-    root: bytes
-    time: int  # of the newest leaf, Unix seconds
-
-
-class LogState:
+class LogState(Pending):
     """One log: its queue, the events that wait for a commit, and its newest heads."""
 
-    def __init__(self, id_: str, log: Log, known: Known, queue: Queue, head: Head, log_vkey: str) -> None:
+    def __init__(self, id_: str, log: Log, known: Known, queue: Queue[Ticket], head: Head, log_vkey: str) -> None:
         """`known` is fed by commit and settle alone."""
+        super().__init__(log)
         self.id = id_
-        self.log = log
         self.origin = log.origin.encode()
         self.known = known
         self.queue = queue
         self.head = head
         self.log_vkey = log_vkey
         self.lines: list[Line] = []
-        self.facts: deque[FactGroup] = deque()
-        self.events: deque[PendingEvent] = deque()
-        self.urgent = False  # an event must not wait for company
-        self.changed = asyncio.Event()
         self.gather = Gather()
         self.grown = asyncio.Condition()  # notified after each commit, for Tail
         self.signed_size = 0  # newest head with the log's signature ...
@@ -359,12 +254,6 @@ class LogState:
         self.quorum = False  # whether enough of them cosigned it
         self.witnessed = False  # whether there are any
         self.facts_size = 0  # of the tree with the newest fact of governance
-        self.taken: list[Use] = []  # of the commit under way
-        self.told = (log.next_seq, log.reader.end)  # everything before it is accounted for
-        self._flight: asyncio.Event | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._look_s = 0.0  # when it rings
-        self._due_s = 0.0  # until when the oldest event may wait; counts while there is one
 
     def signed(self, size: int, note: bytes) -> None:
         """A head has the log's signature: readers are shown it now, or after its witnesses were asked."""
@@ -382,139 +271,3 @@ class LogState:
             if line.sealed is not None and line.sealed.size == size:
                 checkpoint = line.sealed.own_checkpoint + cosignatures
                 line.cosigned = msgspec.structs.replace(line.sealed, checkpoint=checkpoint)
-
-    def record(self, pending: PendingEvent, delay_ms: int = 0) -> None:
-        """Have an event written: with the next commit, at the latest after `delay_ms`."""
-        first = not self.events
-        self.events.append(pending)
-        if delay_ms == 0:
-            self.hurry()
-        elif first:
-            loop = asyncio.get_running_loop()
-            self._due_s = loop.time() + delay_ms / 1000
-            if self._timer is not None and self._look_s > self._due_s:
-                self._timer.cancel()
-                self._timer = None
-            if self._timer is None:
-                self._wake(loop)
-
-    def hurry(self) -> None:
-        """Write what waits, alone if need be."""
-        self.urgent = True
-        self.changed.set()
-
-    def _look(self) -> None:
-        """Whether the oldest event has waited for long enough: one timer serves many, for most ride with a commit."""
-        self._timer, loop = None, asyncio.get_running_loop()
-        if self.events and loop.time() >= self._due_s:
-            self.hurry()
-        elif self.events:
-            self._wake(loop)
-
-    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._look_s = self._due_s
-        self._timer = loop.call_at(self._look_s, self._look)
-
-    def propose(self, group: FactGroup) -> None:
-        """Have an act of governance written."""
-        self.facts.append(group)
-        self.changed.set()
-
-    def begin(self) -> None:
-        """A commit is under way."""
-        self._flight = asyncio.Event()
-
-    def end(self) -> None:
-        """It is durable and accounted for, or it failed."""
-        self.taken.clear()
-        self.told = (self.log.next_seq, self.log.reader.end)
-        if self._flight is not None:
-            self._flight.set()
-            self._flight = None
-
-    async def landed(self) -> None:
-        """Until what is being committed now, if anything, has come to its end."""
-        if self._flight is not None:
-            await self._flight.wait()
-
-    def take_events(self) -> deque[PendingEvent]:
-        """All that wait; the caller puts back what did not fit."""
-        events, self.events = self.events, deque()
-        self.urgent = False
-        return events
-
-
-@dataclass(slots=True)
-class Shared:
-    """What every step sees of the node."""
-
-    clock: Clock
-    entropy: Entropy
-    limits: Limits
-    telemetry: Telemetry
-    snapshot: Snapshot
-    logs: dict[str, LogState]
-    governance: LogState
-    lines: dict[str, Line]
-    ready: Callable[[str], bool]  # whether a key can sign now
-    why: Callable[[str], str]  # ... and by what reason of the signer's it cannot
-    leaf_age_s_max: int
-    outcome_delay_ms: int
-    release_outcome: bool
-    slot_deadline_ms: int = 10_000
-    leaves_per_advance_max: int = 2_048
-    evidence: Callable[[str], Evidence | None] = no_evidence  # approvals of a change, for the signer's own check
-    keys: list[Line] = field(default_factory=list)  # every key; `lines` has the one that counts now
-    ledger: Ledger = field(default_factory=Ledger)
-    office: Office | None = None  # of a governed node
-    witnesses: Witnesses | None = None
-    witness_interval_ms: int = 1_000
-    hold_ms_max: int = 240_000  # a caller waits so long for witnesses
-    veto: Callable[[Mapping[str, Any]], str] | None = None  # [governance] veto
-    live: dict[tuple[str, str], Ticket] = field(default_factory=dict)  # (identity, request id): see `forget`
-    failed: Damaged | None = None
-    draining: bool = False
-    turned_away: int = 0  # calls and items that came meanwhile
-    _by_key_id: dict[bytes, Line] = field(init=False)
-    _by_name: defaultdict[str, list[Line]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """A public key stands once in an installation, so its id says whose it is."""
-        self._by_key_id = {line.key_id: line for line in self.keys}
-        self._by_name = defaultdict(list)
-        for line in self.keys:
-            self._by_name[line.name].append(line)
-
-    def line_of(self, name: str, key_id: bytes) -> Line | None:
-        """The line with that very key, whichever counts now."""
-        line = self._by_key_id.get(key_id)
-        return line if line is not None and line.name == name else None
-
-    def former(self, line: Line) -> list[Line]:
-        """The same line with keys that it had and whose signatures still hold; the last of the configuration first."""
-        office = self.office
-        if office is None:
-            return []
-        keys = office.state.keys
-        mine = (one for one in reversed(self._by_name[line.name]) if one is not line and office.usable(one))
-        return list(islice((one for one in mine if keys[one.key].public_state == "verify_only"), FORMER_KEYS_MAX))
-
-    def key_state(self, line: Line) -> str:
-        """The state of a line's key; without governance every key is active."""
-        found = self.office.state.keys.get(line.key) if self.office is not None else None
-        if self.office is None:
-            return "active"
-        return found.state if found is not None else "unknown"
-
-    def may_audit(self, caller: Caller) -> bool:
-        """Whether he may read the logs now."""
-        return self.snapshot.may_audit(caller.identity.id, self.second())
-
-    def second(self) -> int:
-        """Unix seconds; never behind the records of governance, whose grants begin at them."""
-        return max(self.clock.now_ns() // NANOSECONDS, self.governance.head.time)
-
-    def forget(self, ticket: Ticket) -> None:
-        """From now on the log answers for it."""
-        if self.live.get(ticket.key) is ticket:
-            del self.live[ticket.key]

@@ -18,7 +18,7 @@ from typing import Any
 
 from sealpress.errors import Busy, Damaged, NotPermitted, Precondition, Refusal, TimedOut
 from sealpress.governance.snapshot import Snapshot
-from sealpress.steps import _hold, _reopen, admit, commit, seal, settle
+from sealpress.steps import _grounds, _hold, _reopen, admit, commit, seal, settle
 from sealpress.steps._head import Witnessed
 from sealpress.steps._pace import MILLISECONDS
 from sealpress.steps._refusals import Refusals
@@ -203,7 +203,7 @@ class Flow:
     async def permit_audit(self, caller: Caller, method: str) -> None:
         """Whether he has the role of [audit]; the refusal is recorded."""
         if caller.flaw:
-            raise await self.refusals.refused(admit.identity_refusal(caller.flaw), caller, f"[audit] {method}")
+            raise await self.refusals.refused(_grounds.identity_refusal(caller.flaw), caller, f"[audit] {method}")
         if not self.shared.may_audit(caller):
             refusal = NotPermitted("this identity may not audit", hint="the policy's [audit] names who may")
             raise await self.refusals.refused(refusal, caller, f"[audit] {method}")
@@ -263,7 +263,7 @@ class Flow:
         for log in self.shared.logs.values():
             for ticket in log.queue.drain():
                 self.shared.forget(ticket)
-                ticket.fail(admit.unavailable_log())
+                ticket.fail(_grounds.unavailable_log())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -380,7 +380,7 @@ class Flow:
             refusal, key = admit.redecide(shared, ticket, now), ticket.line.key
             if refusal is None and key not in ready:
                 ready[key] = shared.ready(key)
-            return admit.cannot_sign(shared, key) if refusal is None and not ready[key] else refusal
+            return _grounds.cannot_sign(shared, key) if refusal is None and not ready[key] else refusal
 
         return recheck
 
@@ -402,7 +402,7 @@ class Flow:
                 continue
             if self._held(line):
                 for ticket in [ticket for durable in line.durable for ticket in durable.tickets]:
-                    ticket.turn_away(admit.key_stopped())
+                    ticket.turn_away(_grounds.key_stopped())
             timer: asyncio.TimerHandle | None = None
             if spare_ns and line.unasked:
                 timer = asyncio.get_running_loop().call_later(spare_ns / NANOSECONDS, line.changed.set)
@@ -429,7 +429,7 @@ class Flow:
             self.shared.witnesses.forget(line.log)
         elif error.reason != "NOT_COSIGNED":
             now_ns = self.shared.clock.monotonic_ns()
-            told = admit.slot_full() if error.reason == seal.SLOT_FULL else admit.slot_down()
+            told = _grounds.slot_full() if error.reason == seal.SLOT_FULL else _grounds.slot_down()
             line.turn_away(now_ns, now_ns - self.shared.slot_deadline_ms * MILLISECONDS, told)
 
     async def _again(self, line: Line, wait_ms: int) -> None:
@@ -482,7 +482,7 @@ class Flow:
         shared.telemetry.log_failed(log.id, error.message)
         for ticket in list(shared.live.values()):
             if ticket.phase is not Phase.DONE:
-                ticket.fail(admit.outcome_unknown())
+                ticket.fail(_grounds.outcome_unknown())
         for other in shared.logs.values():
             for pending in other.take_events():
                 pending.on_failed(error)

@@ -21,7 +21,7 @@ from sealpress.rpc import views
 from sealpress.rpc.control import Control, bounded, holds
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.watching import Watchers
-from sealpress.steps import admit
+from sealpress.steps import _grounds
 from sealpress.steps._office import Office
 from sealpress.telemetry import Telemetry
 from sealpress.v1 import approval_pb2 as pb
@@ -93,7 +93,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
 
         def rule(desk: Desk) -> tuple[str, list[f.Fact]]:
             if caller.flaw:
-                raise admit.identity_refusal(caller.flaw)
+                raise _grounds.identity_refusal(caller.flaw)
             signature = bounded(request.signature, "signature", SIGNATURE_CHARACTERS_MAX)
             return counting.submit(desk, request.statement, signature, control.office.seen)
 

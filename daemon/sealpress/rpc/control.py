@@ -22,7 +22,7 @@ from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.proposals import Texts
 from sealpress.governance.roles import Role
 from sealpress.rpc.interceptors import Callers, Context
-from sealpress.steps import admit
+from sealpress.steps import _grounds
 from sealpress.steps._office import Office
 from sealpress.steps._request import Caller
 from sealpress.telemetry import Telemetry
@@ -112,7 +112,7 @@ class Control:
 def admitted(desk: Desk, caller: Caller, roles: frozenset[Role]) -> Actor:
     """The person behind the caller, if he holds one of these roles on any line; NotPermitted otherwise."""
     if caller.flaw:
-        raise admit.identity_refusal(caller.flaw)
+        raise _grounds.identity_refusal(caller.flaw)
     actor = desk.actor(caller.identity.id)
     if not actor.person or not holds(desk, actor.identity, roles):
         raise NotPermitted(

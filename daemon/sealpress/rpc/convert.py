@@ -13,7 +13,7 @@ from sealpress.core.answer import Answers
 from sealpress.errors import Malformed, Refusal
 from sealpress.rpc import status
 from sealpress.steps import settle
-from sealpress.steps._refusals import ulid_text
+from sealpress.steps._ids import ulid_text
 from sealpress.steps._request import Settled
 from sealpress.steps._ticket import Line
 from sealpress.v1 import signing_pb2, types_pb2

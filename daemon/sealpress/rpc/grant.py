@@ -23,7 +23,7 @@ from sealpress.rpc.control import POWERS, Control, admitted, bounded
 from sealpress.rpc.convert import algorithm_of, line_name
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.watching import Watchers
-from sealpress.steps import admit
+from sealpress.steps import _grounds
 from sealpress.steps._office import Office
 from sealpress.steps._request import Caller
 from sealpress.telemetry import Telemetry
@@ -189,12 +189,12 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         def judged(desk: Desk) -> tuple[T, list[f.Fact]]:
             nonlocal taken
             if caller.flaw:
-                raise admit.identity_refusal(caller.flaw)
+                raise _grounds.identity_refusal(caller.flaw)
             found = rule(desk, caller)
             # Only what is about to be granted costs the token its one use.
             spent = control.callers.consumed(caller) if once else caller
             if spent.flaw:
-                raise admit.identity_refusal(spent.flaw)
+                raise _grounds.identity_refusal(spent.flaw)
             taken = once
             return found
 
@@ -214,7 +214,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         desk = self._control.office.desk()
         try:
             if caller.flaw:
-                raise admit.identity_refusal(caller.flaw)
+                raise _grounds.identity_refusal(caller.flaw)
             owner, line = views.grantee(desk, id_)
             if not owner or owner != caller.identity.id:
                 _check_concerned(desk, caller, line)

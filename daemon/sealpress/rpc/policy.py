@@ -19,8 +19,8 @@ from sealpress.rpc import views
 from sealpress.rpc.control import Control, utf8
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.scanning import Scans
+from sealpress.steps._ids import ulid_text
 from sealpress.steps._office import Office
-from sealpress.steps._refusals import ulid_text
 from sealpress.steps._ticket import LogState
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import RequestEvent, unpack_names

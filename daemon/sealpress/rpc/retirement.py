@@ -20,8 +20,8 @@ from sealpress.rpc.control import Control, bounded
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.issuance import key_of, of_kind
 from sealpress.rpc.scanning import Scans
+from sealpress.steps._ids import ulid_text
 from sealpress.steps._office import Office
-from sealpress.steps._refusals import ulid_text
 from sealpress.steps._ticket import LogState
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import RequestEvent

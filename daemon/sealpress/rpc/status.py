@@ -17,7 +17,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from sealpress import errors
-from sealpress.steps.admit import SHUTTING_DOWN, outcome_unknown
+from sealpress.steps._grounds import SHUTTING_DOWN, outcome_unknown
 
 DOMAIN = "sealpress"
 DETAILS_KEY = "grpc-status-details-bin"

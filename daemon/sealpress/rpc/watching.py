@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from sealpress.errors import Busy, Unavailable
 from sealpress.flow import Flow
-from sealpress.steps import admit
+from sealpress.steps import _grounds
 
 WATCHERS_MAX = 256
 LOOK_S = 0.2
@@ -51,9 +51,9 @@ class Watchers:
         seen = None
         for look in range(1, HEARTBEATS_MAX * beat + 1):
             if shared.failed is not None:
-                raise admit.unavailable_log()
+                raise _grounds.unavailable_log()
             if shared.draining:
-                raise admit.stopping()
+                raise _grounds.stopping()
             if shared.snapshot is not seen:
                 seen = shared.snapshot
                 yield False

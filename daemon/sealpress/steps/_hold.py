@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from sealpress.errors import TimedOut
 from sealpress.steps import seal
+from sealpress.steps._grounds import hold_timeout
 from sealpress.steps._head import Witnessed
 from sealpress.steps._pace import MILLISECONDS
 from sealpress.steps._shared import Shared
@@ -32,7 +32,7 @@ async def wait(shared: Shared, heads: seal.Heads, signer: seal.Signer, line: Lin
             if work.done() and not work.exception():
                 return work.result()
             now_ns = shared.clock.monotonic_ns()
-            line.turn_away(now_ns, now_ns - shared.hold_ms_max * MILLISECONDS, _hold_timeout())
+            line.turn_away(now_ns, now_ns - shared.hold_ms_max * MILLISECONDS, hold_timeout())
             if work.done():
                 return work.result()
     finally:
@@ -45,11 +45,3 @@ async def show(shared: Shared, log: LogState) -> None:
     while True:
         await asyncio.sleep(shared.witness_interval_ms / 1000)
         await shared.witnesses.show(log)
-
-
-def _hold_timeout() -> TimedOut:
-    return TimedOut(
-        "the request is recorded, but its head was not cosigned by enough witnesses in time; nothing is signed",
-        reason="HOLD_TIMEOUT",
-        hint="ask again with the same request_id: it gets the proof if they cosign soon, a new leaf after that",
-    )

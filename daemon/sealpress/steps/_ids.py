@@ -17,3 +17,14 @@ def id_begin(now_ns: int) -> bytes:
 def new_event_id(now_ns: int, entropy: bytes) -> bytes:
     """A whole one, of ID_BYTES random bytes."""
     return id_begin(now_ns) + entropy
+
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]  # by ten bits
+_SHIFTS = range(120, -1, -10)
+
+
+def ulid_text(raw: bytes) -> str:
+    """The 26 characters of a 16-byte ULID."""
+    number = int.from_bytes(raw, "big")
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

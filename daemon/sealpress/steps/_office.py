@@ -31,17 +31,16 @@ from sealpress.governance.open_grants import OpenGrants
 from sealpress.governance.policy import Policy, compile_policy
 from sealpress.governance.snapshot import UNSEEN, snapshot_of
 from sealpress.governance.state import State, copy
-from sealpress.governance.usage import Denied, Ledger
+from sealpress.governance.usage import Ledger
 from sealpress.steps import _archive
 from sealpress.steps._escort import Escort, Guard
-from sealpress.steps._ids import new_event_id
+from sealpress.steps._grounds import identity_refusal, key_stopped, revoked
+from sealpress.steps._ids import new_event_id, ulid_text
 from sealpress.steps._pending import FactGroup
 from sealpress.steps._recorded import Recorded
-from sealpress.steps._refusals import ulid_text
 from sealpress.steps._request import Caller
 from sealpress.steps._shared import Shared
 from sealpress.steps._ticket import Line, LogState
-from sealpress.steps.admit import identity_refusal, key_stopped
 from sealpress.tlog.entry import GovernanceEvent
 from sealpress.tlog.log import Committed, Placed
 from sealpress.tlog.record import NANOSECONDS
@@ -185,7 +184,7 @@ class Office:
         if found is None or (found.issued.identity, found.issued.line) != (identity, line):
             return None
         if found.state == "revoked":
-            return _revoked()
+            return revoked()
         if found.state == "expired":
             return Precondition("the grant is over", reason="GRANT_EXPIRED", hint="request a new one")
         return None
@@ -194,7 +193,7 @@ class Office:
         """Refuse what was permitted once, if its grant was revoked or its key stopped since then."""
         found, of_key = self.state.grants.get(grant), self.state.keys.get(key)
         if found is not None and found.state == "revoked":
-            raise _revoked()
+            raise revoked()
         if of_key is not None and of_key.state in KEY_STOPPED:
             raise key_stopped()
 
@@ -399,10 +398,6 @@ class _Job:
         if not self.grant.done():
             self.grant.set_exception(error)
             self.grant.exception()  # nobody may be waiting any more
-
-
-def _revoked() -> Denied:
-    return Denied("the grant was revoked", reason="GRANT_REVOKED", hint="ask the line's owner why, before a new one")
 
 
 def policy_of(state: State) -> Policy | None:

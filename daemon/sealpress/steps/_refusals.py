@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sealpress.errors import Refusal, SealpressError
 from sealpress.steps import commit
-from sealpress.steps._ids import new_event_id
+from sealpress.steps._ids import new_event_id, ulid_text
 from sealpress.steps._pending import PendingEvent
 from sealpress.steps._request import Caller
 from sealpress.steps._shared import Shared
@@ -160,17 +160,6 @@ class Refusals:
 def escape(text: str) -> str:
     """ASCII without control characters."""
     return text.encode("unicode_escape").decode("ascii")
-
-
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]  # by ten bits
-_SHIFTS = range(120, -1, -10)
-
-
-def ulid_text(raw: bytes) -> str:
-    """The 26 characters of a 16-byte ULID."""
-    number = int.from_bytes(raw, "big")
-    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def _ignore_placed(placed: Placed, where: Where) -> None:

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision
-from sealpress.steps import settle
+from sealpress.steps import _grounds, settle
+from sealpress.steps._grounds import slot_down
 from sealpress.steps._pending import FactGroup
 from sealpress.steps._request import Caller, Phase, Settled
 from sealpress.steps._shared import Shared
 from sealpress.steps._ticket import Durable, Line, LogState, Ticket
-from sealpress.steps.admit import Replay, slot_down
+from sealpress.steps.admit import Replay
 from sealpress.tlog.entry import GovernanceEvent, OutcomeStatus
 from sealpress.tlog.known import State
 from sealpress.tlog.log import Committed, Placed
@@ -60,7 +61,7 @@ async def replay(shared: Shared, found: Replay, ask: SignAsk, caller: Caller) ->
         raise slot_down()  # its key is no longer here
     rest, oldest = line.left.take(act.seq), shared.clock.now_ns() // NANOSECONDS - shared.leaf_age_s_max
     if rest is None and line.mode is Mode.DIRECT and act.spec.time < oldest:
-        raise settle.lapsed()  # while it was read, perhaps: it is recorded so once, and gives its uses back once
+        raise _grounds.lapsed()  # while it was read, perhaps: it is recorded so once, and gives its uses back once
     ticket = _take_up(shared, line, act, signatures)
     ticket.ours = rest is not None
     return ticket

@@ -11,27 +11,22 @@ spend a grant (commit.py does), or wait.
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from dataclasses import dataclass
-from functools import lru_cache
 
 from sealpress.core import leaf
-from sealpress.errors import Busy, Conflict, NotPermitted, OutcomeUnknown, Precondition, Refusal, Unavailable
+from sealpress.errors import Busy, NotPermitted, OutcomeUnknown, Precondition, Refusal, Unavailable
 from sealpress.governance import usage
 from sealpress.governance.usage import Decision
+from sealpress.steps._grounds import cannot_sign, identity_refusal, reused, slot_down, stopping, unavailable_log
 from sealpress.steps._pace import MILLISECONDS
 from sealpress.steps._request import Caller, Phase
+from sealpress.steps._sameness import sameness
 from sealpress.steps._shared import Shared
 from sealpress.steps._ticket import Line, LogState, Ticket
 from sealpress.tlog.known import KnownRequest, State
 from sealpress.tlog.record import NANOSECONDS
-from sealpress.values import LINES_REMEMBERED, NO_ARTIFACT, Artifact, DigestAlgorithm, Mode, SignAsk
+from sealpress.values import Mode, SignAsk
 
-SLOT_RETRY_MS = 1_000
-KEY_ATTRIBUTES = "KEY_ATTRIBUTES"  # the signer's word for a key that is not as its class demands, on any of its tokens
-DRAIN_RETRY_MS = 2_000
-SHUTTING_DOWN = "SHUTTING_DOWN"
 SKEW_S = 60  # how long a credential that was good on arrival counts beyond its end
 
 
@@ -131,25 +126,6 @@ def redecide(shared: Shared, ticket: Ticket, now: int) -> Refusal | None:
     return None
 
 
-def identity_refusal(flaw: str) -> NotPermitted:
-    """Why an authenticated certificate or token counts for nothing."""
-    if flaw == "CREDENTIAL_EXPIRED":
-        return NotPermitted("the client certificate has expired", reason=flaw, hint="renew it and connect again")
-    if flaw == "TOKEN_EXPIRED":
-        return NotPermitted("the token has expired", reason=flaw, hint="begin a new call with a fresh token of the CI")
-    if flaw == "TOKEN_REPLAYED":
-        return NotPermitted(
-            "the token's jti was used before, by another token or for the same purpose",
-            reason=flaw,
-            hint="get a fresh token from the CI; if it goes on, somebody else has your token",
-        )
-    return NotPermitted(
-        "the client certificate has several URI names, so it names nobody",
-        reason=flaw,
-        hint="use a certificate with exactly one URI SAN, or with none",
-    )
-
-
 def check_ready(shared: Shared, line: Line) -> None:
     """Unavailable SLOT_DOWN, or Precondition, unless the line can sign now, and is not too far behind."""
     if shared.failed is not None:
@@ -180,116 +156,6 @@ def _check_wait(shared: Shared, line: Line, caller: Caller) -> None:
             hint="come back after the delay, with the same request_id",
             retry_after_ms=wait_ms,
         )
-
-
-def cannot_sign(shared: Shared, key: str) -> Refusal:
-    """Why the key, which is not ready or behind, does not sign: a wait helps, or its owner must do something."""
-    if shared.why(key) == KEY_ATTRIBUTES:
-        return Precondition(
-            "the key is not as its class demands on any of its tokens: nothing is signed with it",
-            reason="KEY_NOT_ACTIVE",
-            hint="its owner issues a new one; the signer's log says key_not_used and why",
-        )
-    return slot_down()
-
-
-def slot_down() -> Unavailable:
-    """The key cannot sign at the moment."""
-    return Unavailable(
-        "the key cannot sign at the moment: its token or the signer is down, or it is behind",
-        hint="ask again after the delay, with the same request_id; `sealpress status` shows the slots",
-        retry_after_ms=SLOT_RETRY_MS,
-    )
-
-
-def slot_full() -> Busy:
-    """The key's token is up, and has more to sign than may wait for it."""
-    return Busy(
-        "the key's token has more to sign than may wait for it",
-        reason="SLOT_FULL",
-        hint="come back after the delay, with the same request_id",
-        retry_after_ms=SLOT_RETRY_MS,
-    )
-
-
-def key_stopped() -> Precondition:
-    """The key was stopped after the request was permitted, or recorded."""
-    return Precondition("the key was stopped", reason="KEY_NOT_ACTIVE", hint="GetKey shows its state")
-
-
-def stopping() -> Unavailable:
-    """The daemon got SIGTERM: it takes nothing new."""
-    return Unavailable("the daemon is stopping", reason=SHUTTING_DOWN, hint="ask again", retry_after_ms=DRAIN_RETRY_MS)
-
-
-def unavailable_log() -> Unavailable:
-    """The log has failed: this process signs nothing any more."""
-    return Unavailable(
-        "the log cannot be written: this node signs nothing until it was started again",
-        reason="LOG_UNAVAILABLE",
-        hint="ask again later with the same request_id",
-        retry_after_ms=5_000,
-    )
-
-
-def outcome_unknown() -> Unavailable:
-    """The log failed while a request was under way: it may be recorded or not, and the next start finds out."""
-    return Unavailable(
-        "the log failed under this request: its outcome is unknown, and this node signs nothing any more",
-        reason="LOG_UNAVAILABLE",
-        hint="ask again by request_id when the node is back: what is recorded is answered as it was recorded",
-        retry_after_ms=5_000,
-    )
-
-
-def sameness(ask: SignAsk, names: bytes) -> bytes:
-    """SHA-256 over the length-prefixed fields that make two requests the same (DESIGN 6)."""
-    if ask.count == 1 and ask.artifact is NO_ARTIFACT and not (names or ask.security_version or ask.grant_id):
-        return hashlib.sha256(_begin_one(ask.line, ask.algorithm.label) + ask.digests + _END_ONE).digest()
-    digests, grant_id = ask.digests, ask.grant_id.encode()
-    begin = _begin(ask.line, ask.algorithm.label) + _LENGTH(len(digests))
-    named = _named(ask) if names else _NOT_NAMED
-    artifact = _NO_ARTIFACT_FIELDS if ask.artifact is NO_ARTIFACT else _artifact_fields(ask.artifact)
-    end = _LAST(4, ask.security_version, len(grant_id))
-    if len(digests) <= _ONE_DIGEST:
-        return hashlib.sha256(begin + digests + named + artifact + end + grant_id).digest()
-    digest = hashlib.sha256(begin)
-    digest.update(digests)  # never copied
-    digest.update(named + artifact + end + grant_id)
-    return digest.digest()
-
-
-@lru_cache(maxsize=LINES_REMEMBERED)
-def _begin(line: str, algorithm: str) -> bytes:
-    return _prefixed(line.encode()) + _prefixed(algorithm.encode())
-
-
-@lru_cache(maxsize=LINES_REMEMBERED)
-def _begin_one(line: str, algorithm: str) -> bytes:
-    """Up to the only digest."""
-    return _begin(line, algorithm) + _LENGTH(DigestAlgorithm.parse(algorithm).size)
-
-
-def _named(ask: SignAsk) -> bytes:
-    names = b"".join([_prefixed(name.encode()) for name in ask.names])
-    return _prefixed(names) + _prefixed(struct.pack(f">{len(ask.sizes)}Q", *ask.sizes))
-
-
-def _prefixed(field: bytes) -> bytes:
-    return _LENGTH(len(field)) + field
-
-
-def _artifact_fields(artifact: Artifact) -> bytes:
-    texts = artifact.name.encode(), artifact.version.encode(), struct.pack(">Q", artifact.size)
-    return b"".join(map(_prefixed, (*texts, artifact.media_type.encode())))
-
-
-_LENGTH = struct.Struct(">Q").pack
-_LAST = struct.Struct(">QIQ").pack  # security_version as a field, and the length of the last one
-_ONE_DIGEST = 64  # bytes of the longest
-_NOT_NAMED = bytes(16)  # two fields of no length
-_NO_ARTIFACT_FIELDS = _artifact_fields(NO_ARTIFACT)
-_END_ONE = _NOT_NAMED + _NO_ARTIFACT_FIELDS + _LAST(4, 0, 0)  # after a digest of which nothing more is said
 
 
 def _check_caller(caller: Caller, now: int) -> None:
@@ -331,7 +197,7 @@ def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes, now_ns: in
     live = shared.live.get((caller.identity.id, ask.request_id))
     if live is not None:
         if live.same != same:
-            raise _reused()
+            raise reused()
         if shared.office is not None:
             shared.office.check_again(live.decision.grant, live.line.key)
         if live.phase is not Phase.DONE or live.settled is not None:
@@ -344,7 +210,7 @@ def _known(shared: Shared, ask: SignAsk, caller: Caller, same: bytes, now_ns: in
         if known is None:
             continue
         if not known.is_same(same):
-            raise _reused()
+            raise reused()
         return _judge(shared, Replay(log, shared.lines[ask.line], known))
     return None
 
@@ -367,10 +233,3 @@ def _judge(shared: Shared, replay: Replay) -> Replay | None:
         raise slot_down()
     check_ready(shared, replay.line)
     return replay
-
-
-def _reused() -> Conflict:
-    return Conflict(
-        "this request_id was used for a request with other fields",
-        hint="use a new request_id for another request; repeat a request with exactly the same fields",
-    )

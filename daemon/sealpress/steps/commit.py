@@ -19,9 +19,10 @@ from typing import Any
 
 from sealpress.core.known import Row, who_asked
 from sealpress.core.leaf import LeafSpec
-from sealpress.errors import Busy, Damaged, Malformed, Refusal, SealpressError
+from sealpress.errors import Busy, Damaged, Refusal, SealpressError
 from sealpress.governance.rules import Field
 from sealpress.governance.snapshot import Snapshot
+from sealpress.steps._grounds import too_large
 from sealpress.steps._head import Head
 from sealpress.steps._ids import ID_BYTES, id_begin
 from sealpress.steps._pending import FactGroup, PendingEvent, Use
@@ -99,7 +100,7 @@ async def commit_facts(shared: Shared, log: LogState, group: FactGroup) -> None:
     try:
         placed = [draft.event(RecordType.GOVERNANCE, event) for event in group.events]
     except Full:
-        group.on_failed(_too_large("act of governance", "say it in fewer words or parts"))
+        group.on_failed(too_large("act of governance", "say it in fewer words or parts"))
         return
     if group.stop:
         draft.use_reserve()
@@ -189,7 +190,7 @@ def _draft_requests(
             )  # fmt: skip
         except Full as full:
             if full.alone:
-                drafted.dropped.append((ticket, _too_large("request", "send fewer digests or shorter names at a time")))
+                drafted.dropped.append((ticket, too_large("request", "send fewer digests or shorter names at a time")))
                 continue
             log.queue.put_back(tickets[position:])
             log.changed.set()
@@ -308,11 +309,3 @@ def _drop(shared: Shared, drafted: _Drafted) -> None:
     for ticket, refusal in drafted.dropped:
         shared.forget(ticket)
         ticket.fail(refusal)
-
-
-def _too_large(what: str, hint: str) -> Malformed:
-    return Malformed(
-        f"the {what} does not fit into one batch of this log",
-        reason="TOO_LARGE",
-        hint=f"{hint}; [journal] segment_bytes / 4 is the largest batch",
-    )

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from sealpress.core import proof
 from sealpress.core.merkle import Range
-from sealpress.errors import Busy, OutcomeUnknown, SealpressError, Unavailable
+from sealpress.errors import Busy, SealpressError
+from sealpress.steps._grounds import lapsed, nobody_knows, unfinished
 from sealpress.steps._head import SignedHead
 from sealpress.steps._left import Rest
 from sealpress.steps._pending import PendingEvent, Use
@@ -110,7 +111,7 @@ def settle_direct(shared: Shared, line: Line, ticket: Ticket, parts: Sequence[Di
         answer = nobody_knows()
     else:
         status = OutcomeStatus.PARTIAL
-        answer = _partial(act.count - len(ticket.signatures), act.count)
+        answer = unfinished(act.count - len(ticket.signatures), act.count)
         if ticket.ours:
             line.left.put(Rest(act.event, _unsigned(ticket, act), act.spec.time))
     events = list(_direct_events(shared, line, ticket, parts, status))
@@ -147,21 +148,6 @@ def lapse_left(shared: Shared, line: Line, oldest: int) -> None:
     close(shared, line.log, line.name, line.key_id, ended, OutcomeStatus.LAPSED)
     if rests:
         shared.telemetry.lapsed(line.name, len(rests))
-
-
-def lapsed() -> Unavailable:
-    """What their callers are told."""
-    return Unavailable(
-        "the request was recorded, but could not be signed in time",
-        reason="LAPSED",
-        hint="ask again with the same request_id: it gets a new leaf",
-        retry_after_ms=1_000,
-    )
-
-
-def nobody_knows() -> OutcomeUnknown:
-    """The same for leaves of which nobody knows."""
-    return OutcomeUnknown("the token may have signed, and nobody knows", hint="ask again with a new request_id")
 
 
 def close(
@@ -360,12 +346,3 @@ def _unsigned(ticket: Ticket, act: Stored) -> tuple[RequestRef, ...]:
 
 def _event_bytes_max(log: LogState) -> int:
     return min(EVENT_BYTES_MAX, log.log.settings.segment_bytes // 16)
-
-
-def _partial(failed: int, count: int) -> Unavailable:
-    return Unavailable(
-        f"{failed} of {count} signatures could not be made; the others are recorded",
-        reason="PARTIAL",
-        hint="ask again with the same request_id: only what failed is signed again",
-        retry_after_ms=1_000,
-    )

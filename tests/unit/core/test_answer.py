@@ -13,7 +13,7 @@ from sealpress.core.answer import Answers
 from sealpress.core.leaf import LeafSpec
 from sealpress.core.merkle import Tree
 from sealpress.errors import CoreError
-from sealpress.steps._refusals import ulid_text
+from sealpress.steps._ids import ulid_text
 from sealpress.v1 import signing_pb2 as pb
 
 LEAVES = 300

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealpress.core import leaf
-from sealpress.steps.admit import sameness
+from sealpress.steps._sameness import sameness
 from sealpress.values import Artifact, DigestAlgorithm, SignAsk
 
 TEXT = st.text(max_size=12)

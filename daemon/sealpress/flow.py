@@ -24,6 +24,7 @@ from sealpress.steps._pace import MILLISECONDS
 from sealpress.steps._refusals import Refusals
 from sealpress.steps._request import Caller, Phase, Settled, Waiter
 from sealpress.steps._shared import Shared
+from sealpress.steps._signer import Heads, Signer
 from sealpress.steps._ticket import Line, LogState, Ticket
 from sealpress.steps._upkeep import Upkeep
 from sealpress.steps.batch import Served
@@ -42,13 +43,13 @@ RECORDED = (NotPermitted, Precondition)  # lack of right, or of what must happen
 class Flow:
     """The node at work. Owned by one event loop."""
 
-    def __init__(self, shared: Shared, signer: seal.Signer, marks: dict[str, int]) -> None:
+    def __init__(self, shared: Shared, signer: Signer, marks: dict[str, int]) -> None:
         """`marks`: by log id, the size that the signer's mark stands at."""
         self.shared = shared
         self.refusals = Refusals(shared)
         self._signer = signer
         self._heads = {
-            log.id: seal.Heads(log, signer, marks[log.id], self._evidence, shared.leaves_per_advance_max)
+            log.id: Heads(log, signer, marks[log.id], self._evidence, shared.leaves_per_advance_max)
             for log in shared.logs.values()
         }
         self._upkeep = Upkeep(shared, self._heads, signer)
@@ -145,7 +146,7 @@ class Flow:
                 await self._again(line, wait_ms)
                 wait_ms = min(2 * wait_ms, RETRY_MS_MAX)
 
-    async def _seal_proof(self, heads: seal.Heads, line: Line, held: Witnessed | None) -> None:
+    async def _seal_proof(self, heads: Heads, line: Line, held: Witnessed | None) -> None:
         """One token operation for everything durable; answers are settled in the order in which they were asked for."""
         before, mine = line.turn()
         try:
@@ -159,7 +160,7 @@ class Flow:
         finally:
             mine.set()
 
-    async def _sign_direct(self, heads: seal.Heads, line: Line, held: Witnessed | None) -> None:
+    async def _sign_direct(self, heads: Heads, line: Line, held: Witnessed | None) -> None:
         """One token operation per leaf, in rounds; while one is signed, another is sent, verified or settled."""
         # Leaves that came while the witnesses looked are in none of the heads that they cosigned.
         batches = [batch for batch in line.durable if held is None or batch.end <= held.size]

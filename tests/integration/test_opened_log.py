@@ -20,8 +20,9 @@ from sealpress.config import Limits, load
 from sealpress.core import leaf
 from sealpress.errors import Damaged, NotPermitted, Unavailable
 from sealpress.hsm.link import SignerLink
-from sealpress.steps import seal
+from sealpress.steps import _opened, seal
 from sealpress.steps._head import Head
+from sealpress.steps._signer import Heads
 from sealpress.steps._ticket import Line, LogState
 from sealpress.steps.batch import Queue
 from sealpress.tlog.entry import RecoveryEvent, RequestEvent
@@ -50,9 +51,9 @@ class Front:
     parts: list[tuple[int, int, int]] = field(default_factory=list)  # told: size, leaves, change records
     serial: int = 0
 
-    def heads(self, mark_size: int = 0, leaves_max: int = 64) -> seal.Heads:
+    def heads(self, mark_size: int = 0, leaves_max: int = 64) -> Heads:
         """As after a start of the daemon."""
-        return seal.Heads(self.state, self, mark_size, self.evidence.get, leaves_max)
+        return Heads(self.state, self, mark_size, self.evidence.get, leaves_max)
 
     async def advance(self, *fields: Any) -> None:
         """Pass on, and remember."""
@@ -211,13 +212,13 @@ async def test_many_change_records_are_spread_over_messages(front: Front, monkey
     """As many as fit by number and by size, and never less than one."""
     for _ in range(10):
         front.commit(1)
-    monkeypatch.setattr(seal, "EVIDENCE_MAX", 4)
+    monkeypatch.setattr(_opened, "EVIDENCE_MAX", 4)
     assert (await seal.seal_proof(front.heads(), front, front.line)).size == 11
     assert [evidence for _, _, evidence in front.parts] == [4, 4, 2]
     front.parts.clear()
     for _ in range(3):
         front.commit(1)
-    monkeypatch.setattr(seal, "EVIDENCE_BYTES_MAX", 10)
+    monkeypatch.setattr(_opened, "EVIDENCE_BYTES_MAX", 10)
     assert (await seal.seal_proof(front.heads(11), front, front.line)).size == 14
     assert front.parts == [(12, 1, 1), (13, 1, 1), (14, 1, 1)]
 

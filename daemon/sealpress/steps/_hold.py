@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 
-from sealpress.steps import seal
 from sealpress.steps._grounds import hold_timeout
 from sealpress.steps._head import Witnessed
 from sealpress.steps._pace import MILLISECONDS
 from sealpress.steps._shared import Shared
+from sealpress.steps._signer import Heads, Signer
 from sealpress.steps._ticket import Line, LogState
 
 TICK_S = 0.5  # how late HOLD_TIMEOUT may be
 
 
-async def wait(shared: Shared, heads: seal.Heads, signer: seal.Signer, line: Line) -> Witnessed:
+async def wait(shared: Shared, heads: Heads, signer: Signer, line: Line) -> Witnessed:
     """A head with the oldest leaves of a held line that the quorum has cosigned; until then its key rests.
 
     Callers who wait too long are told HOLD_TIMEOUT; their leaves stay, and a retry with the same id joins them.

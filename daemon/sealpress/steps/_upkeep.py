@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from sealpress.errors import Damaged, Refusal
 from sealpress.steps import seal
 from sealpress.steps._shared import Governing, Shared
+from sealpress.steps._signer import Heads, Signer
 from sealpress.steps._ticket import LogState
 from sealpress.tlog.space import Level
 
@@ -20,7 +21,7 @@ TICK_S = 1.0
 class Upkeep:
     """Of one node. Owned by the event loop."""
 
-    def __init__(self, shared: Shared, heads: Mapping[str, seal.Heads], signer: seal.Signer) -> None:
+    def __init__(self, shared: Shared, heads: Mapping[str, Heads], signer: Signer) -> None:
         """`heads`: by log id."""
         self._shared = shared
         self._heads = heads

@@ -27,6 +27,7 @@ from sealpress.errors import Damaged, Invalid, SealpressError, Unavailable
 from sealpress.ports import Clock
 from sealpress.steps import seal
 from sealpress.steps._head import Witnessed
+from sealpress.steps._signer import Heads, Signer
 from sealpress.steps._ticket import LogState
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.log import Log
@@ -120,7 +121,7 @@ class Witnesses:
         async with turn:
             await self._round(log, log.signed_size, log.signed_note)
 
-    async def hold(self, heads: seal.Heads, signer: seal.Signer, log: LogState, least: int) -> Witnessed:
+    async def hold(self, heads: Heads, signer: Signer, log: LogState, least: int) -> Witnessed:
         """A head of at least this size that the quorum has cosigned, as the signer knows.
 
         Unavailable NOT_COSIGNED if it cannot be had now.

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from sealpress.errors import Damaged, Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
 from sealpress.hsm import messages as m
 from sealpress.hsm.link import DirectItem, SignerLink, SignerStatus
-from sealpress.steps import seal
 from sealpress.steps._head import Head
+from sealpress.steps._signer import Heads
 
 VIEW = m.StatusView(
     0,
@@ -138,7 +138,7 @@ async def test_a_direct_call_that_went_out_with_its_head_is_unknown_when_both_ar
         nonlocal refused
         tree: Any = SimpleNamespace(growth=lambda old, new: b"")
         log: Any = SimpleNamespace(lines=(), head=Head(6, bytes(32), 8), log=SimpleNamespace(origin="a/b/1", tree=tree))
-        heads = seal.Heads(log, link, 5)
+        heads = Heads(log, link, 5)
         for reason, *answers in (
             ("OUTCOME_UNKNOWN",),
             ("GROWTH_CAP", "GROWTH_CAP", "HEAD_NOT_ACCEPTED"),
@@ -170,7 +170,7 @@ async def test_a_seal_of_another_log_of_that_size_is_none_of_ours(tmp_path: Path
         own: Any = SimpleNamespace(origin="a/b/1", tree=tree, size=6, root=lambda size: bytes(32))
         log: Any = SimpleNamespace(id="ci", lines=(), head=Head(6, bytes(32), 8), log=own)
         with pytest.raises(Damaged) as caught:
-            await seal.Heads(log, link, 5).under_newest(lambda size: link.seal("a/b/1", size, ["k"]))
+            await Heads(log, link, 5).under_newest(lambda size: link.seal("a/b/1", size, ["k"]))
         assert caught.value.reason == "LOG_DIFFERS_FROM_MARK"
 
     await with_guard(tmp_path / "s", answering, work)

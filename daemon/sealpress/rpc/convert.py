@@ -12,7 +12,7 @@ from sealpress.config import Limits
 from sealpress.core.answer import Answers
 from sealpress.errors import Malformed, Refusal
 from sealpress.rpc import status
-from sealpress.steps import settle
+from sealpress.steps import _answers
 from sealpress.steps._ids import ulid_text
 from sealpress.steps._request import Settled
 from sealpress.steps._ticket import Line
@@ -111,7 +111,7 @@ def error_response(request_id: str, refusal: Refusal, limits: Limits) -> bytes:
 
 def batch_response(request_id: str, settled: Settled, proofs: Sequence[bytes]) -> signing_pb2.SignBatchResponse:
     """SignBatch's answer."""
-    answer, act = settle.batch(settled), settled.act
+    answer, act = _answers.batch(settled), settled.act
     return signing_pb2.SignBatchResponse(
         request_id=request_id,
         event_id=ulid_text(act.event_id),

@@ -22,7 +22,7 @@ from sealpress.flow import Flow
 from sealpress.rpc import buffering, convert
 from sealpress.rpc.interceptors import Callers, Context, guarded
 from sealpress.rpc.streaming import Stream, Streams, ended_whole
-from sealpress.steps import settle
+from sealpress.steps import _answers
 from sealpress.steps._request import Settled
 from sealpress.steps._ticket import Line, Ticket
 from sealpress.telemetry import Telemetry
@@ -91,7 +91,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         settled = await self._flow.sign(ask, caller)
         proofs: list[bytes] = []
         if request.expand and not settled.signatures:
-            proofs = await asyncio.get_running_loop().run_in_executor(None, settle.expand, settled)
+            proofs = await asyncio.get_running_loop().run_in_executor(None, _answers.expand, settled)
         return convert.batch_response(request.request_id, settled, proofs)
 
     @guarded

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision
-from sealpress.steps import _grounds, settle
+from sealpress.steps import _answers, _grounds, settle
 from sealpress.steps._grounds import slot_down
 from sealpress.steps._pending import FactGroup
 from sealpress.steps._request import Caller, Phase, Settled
@@ -48,11 +48,11 @@ async def replay(shared: Shared, found: Replay, ask: SignAsk, caller: Caller) ->
     if shared.office is not None:
         shared.office.check_again(act.event.grant_id, shared.office.state.key_ids.get(act.event.key_id.hex(), ""))
     if found.known.state is State.DONE:
-        settled = await loop.run_in_executor(None, settle.stored_answer, log, found.known)
+        settled = await loop.run_in_executor(None, _answers.stored_answer, log, found.known)
         if settled.signatures:
             return settled
-        return settle.with_cosignatures(shared, shared.line_of(act.event.line, act.event.key_id), settled)
-    signatures = await loop.run_in_executor(None, settle.stored_signatures, log, found.known)
+        return _answers.with_cosignatures(shared, shared.line_of(act.event.line, act.event.key_id), settled)
+    signatures = await loop.run_in_executor(None, _answers.stored_signatures, log, found.known)
     live = shared.live.get((caller.identity.id, ask.request_id))
     if live is not None:
         return live

@@ -4,8 +4,7 @@ A ticket is settled when a signed head of its line covers its leaves, whichever 
 goes into the log with the next commit; callers of a line with release = "outcome" wait for that, the others do not.
 
 Guarantees: no answer whose leaf is older than its head by more than the age allowed (it is recorded `lapsed` instead);
-an OUTCOME never outgrows a batch; what a caller gets is made of the same bytes whether fresh, joined, or read back
-from the log. Does not: talk to the signer.
+an OUTCOME never outgrows a batch. Does not: talk to the signer, or make an answer (_answers.py).
 """
 
 from __future__ import annotations
@@ -13,10 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
-from sealpress.core import proof
-from sealpress.core.merkle import Range
 from sealpress.errors import Busy, SealpressError
 from sealpress.steps._grounds import lapsed, nobody_knows, unfinished
 from sealpress.steps._head import SignedHead
@@ -27,12 +23,9 @@ from sealpress.steps._shared import Shared
 from sealpress.steps._ticket import Durable, Line, LogState, Ticket
 from sealpress.steps.seal import DirectPart
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, RequestRef, Where
-from sealpress.tlog.known import KnownRequest
-from sealpress.values import Mode, RecordType
-
-if TYPE_CHECKING:
-    from sealpress.tlog.log import Log, Placed
-    from sealpress.tlog.record import Stored
+from sealpress.tlog.log import Placed
+from sealpress.tlog.record import Stored
+from sealpress.values import RecordType
 
 EVENT_BYTES_MAX = 1 << 20  # of one OUTCOME; a sixteenth of a segment where that is less
 REF_BYTES = 32
@@ -44,15 +37,6 @@ MAY_BE_SIGNED = frozenset({"OUTCOME_UNKNOWN", "ALREADY_SIGNED", "IN_FLIGHT", "IN
 
 
 Answer = Settled | SealpressError
-
-
-@dataclass(frozen=True, slots=True)
-class BatchAnswer:
-    """What SignBatch hands out besides the checkpoint."""
-
-    opening: bytes
-    left: bytes
-    right: bytes
 
 
 def settle_proof(shared: Shared, line: Line, head: SignedHead) -> None:
@@ -176,55 +160,6 @@ def use_of(shared: Shared, event: RequestEvent, count: int) -> Use:
     """What so many leaves of a recorded request spent."""
     key = shared.office.state.key_ids.get(event.key_id.hex(), "") if shared.office is not None else ""
     return Use(event.grant_id, key, count)
-
-
-def batch(settled: Settled) -> BatchAnswer:
-    """SignBatch's answer: one range proof whatever N is."""
-    act = settled.act
-    if settled.signatures:
-        return BatchAnswer(act.opening, b"", b"")
-    left, right = settled.log.tree.range(act.first_leaf, act.count, settled.tree_size)
-    return BatchAnswer(act.opening, left, right)
-
-
-def expand(settled: Settled) -> list[bytes]:
-    """N whole proofs, made in C; up to a second, so not on the loop."""
-    act, tree = settled.act, settled.log.tree
-    left, right = tree.range(act.first_leaf, act.count, settled.tree_size)
-    root = tree.root(settled.tree_size)
-    paths = Range(act.leaf_hashes(), act.first_leaf, settled.tree_size, left, right, root)
-    return proof.write_proofs(paths, act.opening, act.salt_seed, settled.checkpoint)
-
-
-def stored_answer(log: Log, known: KnownRequest) -> Settled:
-    """The answer of a request that the log holds, read back; not on the loop."""
-    act = log.stored(known.where)
-    outcomes = [log.outcome(where).event for where in known.outcomes]
-    if known.mode is Mode.PROOF:
-        sealed = next(event for event in outcomes if event.status is OutcomeStatus.SEALED)
-        return Settled(log, act, sealed.tree_size, sealed.checkpoint)
-    signatures = stored_signatures(log, known)
-    whole = tuple([signatures[position] for position in range(act.count)])
-    return Settled(log, act, max(event.tree_size for event in outcomes), b"", whole)
-
-
-def with_cosignatures(shared: Shared, line: Line | None, settled: Settled) -> Settled:
-    """The same leaves under a head of their line that witnesses cosigned meanwhile, where there is one."""
-    head, act = line.cosigned if line is not None else None, settled.act
-    if head is None or head.size < act.first_leaf + act.count:
-        return settled
-    if head.time - act.spec.time > shared.leaf_age_s_max:
-        return settled
-    return Settled(settled.log, act, head.size, head.checkpoint)
-
-
-def stored_signatures(log: Log, known: KnownRequest) -> dict[int, bytes]:
-    """Direct signatures recorded so far, by position; not on the loop."""
-    found: dict[int, bytes] = {}
-    for where in known.outcomes:
-        by_leaf = log.outcome(where).signatures_of(known.seq)
-        found.update((index - known.first_leaf, signature) for index, signature in by_leaf.items())
-    return found
 
 
 def _act(ticket: Ticket) -> Stored:

@@ -9,9 +9,9 @@ import pytest
 
 from sealpress.errors import Unavailable
 from sealpress.governance.policy import compile_policy
+from sealpress.steps._answers import with_cosignatures
 from sealpress.steps._head import SignedHead
 from sealpress.steps.admit import check_ready
-from sealpress.steps.settle import with_cosignatures
 
 NOW = 1_800_000_000
 

@@ -301,7 +301,7 @@ class Flow:
         """Admitted with a grant for its job, which is issued first."""
         assert self.shared.office is not None
         for _ in range(JOB_GRANTS_MAX):
-            await self.shared.office.job(caller.identity, ask.line, wanted.rule)
+            await self.shared.office.jobs.grant(caller.identity, ask.line, wanted.rule)
             found = admit.admit(self.shared, ask, caller)
             if not isinstance(found, admit.JobWanted):
                 return found

@@ -18,7 +18,7 @@ from sealpress.errors import Busy, Malformed, Refusal, Unavailable
 from sealpress.governance import facts as f
 from sealpress.governance import state, stops
 from sealpress.governance.facts import GrantIssued
-from sealpress.steps import _office, admit
+from sealpress.steps import _jobs, admit
 from sealpress.steps._request import Caller
 from sealpress.steps._ticket import Ticket
 from sealpress.values import KeyClass, RecordType
@@ -34,8 +34,8 @@ def job(number: object, name: str = CI) -> Caller:
 
 def monkeypatched(patch: pytest.MonkeyPatch, other: Callable[..., Any]) -> Callable[..., Any]:
     """What the office asks for the grant of a job, now replaced."""
-    found = _office.grants.job
-    patch.setattr(_office.grants, "job", other)
+    found = _jobs.grants.job
+    patch.setattr(_jobs.grants, "job", other)
     return found
 
 
@@ -60,7 +60,7 @@ async def test_grants_of_many_jobs_share_a_commit(tmp_path: Path) -> None:
 
     assert JOBS == len({one.holder for one in issued}) == len(issued)
     assert {one.grant for one in issued} == {event.grant_id for event in requests}
-    assert len(batches) <= JOBS // _office.JOBS_MAX + 2
+    assert len(batches) <= JOBS // _jobs.JOBS_MAX + 2
 
 
 async def test_a_job_that_may_not_is_refused_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ async def test_a_job_that_may_not_is_refused_alone(tmp_path: Path, monkeypatch: 
 
         of_job = monkeypatched(monkeypatch, named)
         numbers = ["revoked", "long", *range(20)]
-        asked = [node.office.job(job(number).identity, LOW, "ci") for number in numbers]
+        asked = [node.office.jobs.grant(job(number).identity, LOW, "ci") for number in numbers]
         answers = dict(zip(numbers, await asyncio.gather(*asked, return_exceptions=True), strict=True))
 
     refused = {number: answer for number, answer in answers.items() if isinstance(answer, Refusal)}
@@ -132,7 +132,9 @@ async def test_a_credential_has_one_grant_under_whichever_rule(tmp_path: Path) -
     async with Governed(tmp_path) as node:
         await node.begin()
         one = job(1).identity
-        first, second = await asyncio.gather(node.office.job(one, LOW, "ci"), node.office.job(one, LOW, "other"))
+        first, second = await asyncio.gather(
+            node.office.jobs.grant(one, LOW, "ci"), node.office.jobs.grant(one, LOW, "other")
+        )
 
     assert first == second
     assert 1 == len(grants(node))

@@ -27,7 +27,7 @@ def govern(node: Any, line: str, name: str, uses: int) -> str:
     from sealpress.clock import SystemClock
     from sealpress.config import load
     from sealpress.governance.state import State
-    from sealpress.steps._office import _events
+    from sealpress.steps._acts import events_of
     from sealpress.wiring import dev
 
     maker = Governed(node.directory / "unused", lines={line: KeyClass.TEST}, clock=SystemClock())
@@ -57,7 +57,7 @@ def govern(node: Any, line: str, name: str, uses: int) -> str:
     )
     log.start(None)
     draft = log.draft()
-    for event in _events(facts, document.profile):
+    for event in events_of(facts, document.profile):
         draft.event(RecordType.GOVERNANCE, event)
     log.commit_now(draft)
     log.close()

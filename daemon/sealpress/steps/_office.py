@@ -14,15 +14,13 @@ signer is repeated until it is done. Does not: judge (governance/ does), know th
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from sealpress.errors import Damaged, Internal, Invalid, Malformed, Precondition, Refusal, SealpressError
-from sealpress.governance import clockwork, grants
+from sealpress.errors import Damaged, Internal, Malformed, Precondition, Refusal, SealpressError
+from sealpress.governance import clockwork
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.facts import Fact
@@ -33,37 +31,26 @@ from sealpress.governance.snapshot import UNSEEN, snapshot_of
 from sealpress.governance.state import State, copy
 from sealpress.governance.usage import Ledger
 from sealpress.steps import _archive
+from sealpress.steps._acts import Rule, T, events_of, readable, stops
 from sealpress.steps._escort import Escort, Guard
 from sealpress.steps._grounds import identity_refusal, key_stopped, revoked
 from sealpress.steps._ids import new_event_id, ulid_text
+from sealpress.steps._jobs import Jobs
 from sealpress.steps._pending import FactGroup
 from sealpress.steps._recorded import Recorded
 from sealpress.steps._request import Caller
 from sealpress.steps._shared import Shared
 from sealpress.steps._ticket import Line, LogState
-from sealpress.tlog.entry import GovernanceEvent
 from sealpress.tlog.log import Committed, Placed
 from sealpress.tlog.record import NANOSECONDS
-from sealpress.values import Identity
 from sealpress.verify.change import encode as encode_change
 from sealpress.verify.evidence import Evidence
 
-T = TypeVar("T")
-Rule = Callable[[Desk], tuple[T, Sequence[Fact]]]
-
 LOOKS_MAX = 8  # of one tick
-JOBS_MAX = 64  # whose grants are written together
 SNAPSHOT_FACTS = 10_000
 SNAPSHOT_RECORDS = 100_000  # a start counts the uses of what is younger, some 20 µs each
 NO_POLICY = Policy(b"", bytes(32), {}, frozenset(), {})
 KEY_STOPPED = frozenset({"suspended", "compromised", "destroyed", "destroyed_compromised"})
-STOPPING: dict[type[Fact], frozenset[str]] = {
-    f.KeyMoved: frozenset({"suspend", "deactivate", "mark_compromised"}),
-    f.GrantMoved: frozenset({"revoke", "expire"}),
-    f.IdentityMoved: frozenset({"suspend", "offboard"}),
-    f.BindingMoved: frozenset({"suspend", "revoke", "expire"}),
-    f.ApprovalEnded: frozenset({"revoke", "expire", "invalidate"}),
-}
 
 
 class Office:
@@ -81,8 +68,7 @@ class Office:
         self._file = snapshot_file
         self._copy: State | None = None  # always one act ahead, never behind
         self._lock = asyncio.Lock()
-        self._jobs: dict[tuple[bytes, str], _Job] = {}  # that wait for a grant, by credential and line
-        self._issuing: asyncio.Task[None] | None = None
+        self.jobs = Jobs(self._act)
         self._kept = (folded.snapshot_seq, 0)  # of the newest snapshot file: governance seq, records of all logs
         shared.ledger = folded.ledger
         shared.ledger.open = OpenGrants.of(folded.state)
@@ -148,16 +134,6 @@ class Office:
         """
         return await asyncio.shield(_spawn(self._act(rule)))
 
-    async def job(self, identity: Identity, line: str, rule: str) -> str:
-        """The grant of this job on a line of class low: the one that it has, or a new one (DECISIONS/0011)."""
-        key = (identity.credential, line)
-        job = self._jobs.get(key)
-        if job is None:
-            job = self._jobs[key] = _Job(identity, line, rule, asyncio.get_running_loop().create_future())
-        if self._issuing is None:
-            self._issuing = _spawn(self._issue())
-        return await asyncio.shield(job.grant)
-
     async def alert(self, name: str, subject: str, text: str) -> None:
         """Write that something needs looking after; nothing at all before the first trust anchors."""
         if self.state.anchors is not None:
@@ -220,46 +196,6 @@ class Office:
             await self.escort.go()  # others do not wait for signers: the next tick tells what is still owed
         return answer
 
-    async def _issue(self) -> None:
-        """Grants of jobs, as many in one act as wait for one."""
-        try:
-            while self._jobs:
-                jobs = list(islice(self._jobs.items(), JOBS_MAX))
-                await self._issue_together([job for _, job in jobs])
-                for key, _ in jobs:
-                    del self._jobs[key]
-        finally:
-            self._issuing = None
-
-    async def _issue_together(self, jobs: list[_Job]) -> None:
-        """Each gets its grant, or what stands against it."""
-        names: dict[int, str] = {}
-
-        def issue(desk: Desk) -> tuple[None, list[Fact]]:
-            facts: list[Fact] = []
-            for number, job in enumerate(jobs):
-                try:
-                    names[number], found = job.issue(desk)
-                    _readable(found)
-                except SealpressError as error:
-                    job.fail(error)
-                else:
-                    facts += found
-            return None, facts
-
-        try:
-            await self._act(issue)
-        except Exception as error:  # whoever waits must hear of it, whatever it is
-            if isinstance(error, Malformed) and len(jobs) > 1:  # together they are too long for a short segment
-                for job in jobs:
-                    await self._issue_together([job])
-                return
-            for job in jobs:
-                job.fail(error)
-        for number, job in enumerate(jobs):
-            if not job.grant.done():
-                job.grant.set_result(names[number])
-
     async def _write(self, facts: Sequence[Fact]) -> Committed:
         """One batch of facts, in force when this returns. The lock is held."""
         self._try(facts)
@@ -274,7 +210,7 @@ class Office:
             done.set_result(committed)
 
         profile = self.state.anchors.profile if self.state.anchors is not None else ""
-        self._log.propose(FactGroup(_events(facts, profile), _stops(facts), durable, done.set_exception))
+        self._log.propose(FactGroup(events_of(facts, profile), stops(facts), durable, done.set_exception))
         try:
             committed = await done
         except SealpressError:
@@ -287,7 +223,7 @@ class Office:
 
     def _try(self, facts: Sequence[Fact]) -> None:
         """Read them back and fold them into the copy: what does not fold makes a log that nobody can start from."""
-        _readable(facts)
+        readable(facts)
         if self._copy is None:
             self._copy = copy(self.state)
         try:
@@ -378,59 +314,12 @@ class Office:
         return ulid_text(new_event_id(self._shared.clock.now_ns(), self._shared.entropy.bytes(10)))
 
 
-class _Job:
-    """The first requests of a credential on a line, which wait for one grant."""
-
-    __slots__ = ("_identity", "_line", "_rule", "grant")
-
-    def __init__(self, identity: Identity, line: str, rule: str, grant: asyncio.Future[str]) -> None:
-        self._identity, self._line, self._rule = identity, line, rule
-        self.grant = grant
-
-    def issue(self, desk: Desk) -> tuple[str, list[Fact]]:
-        """Under the rule that the first of them was admitted by, if there is still one of that name."""
-        first = grants.matched(desk, self._identity, self._line)
-        known = desk.rules(self._line).rule(self._rule) or first
-        return grants.job(desk, self._identity, self._line, known, min(known.ttl_s_max, grants.HOUR_S))
-
-    def fail(self, error: Exception) -> None:
-        """Tell all of them, unless they know already."""
-        if not self.grant.done():
-            self.grant.set_exception(error)
-            self.grant.exception()  # nobody may be waiting any more
-
-
 def policy_of(state: State) -> Policy | None:
     """The policy in force, compiled; None before the first."""
     if not state.policy or state.anchors is None:
         return None
     name = f"the policy in force ({state.policy_sha256[:12]})"
     return compile_policy(state.policy.encode(), name, governed=True, profile=state.anchors.profile)
-
-
-def _events(facts: Sequence[Fact], profile: str) -> list[GovernanceEvent]:
-    """The records of facts; each says in which profile it was written."""
-    events = []
-    for fact in facts:
-        body = f.body_of(fact)
-        events.append(GovernanceEvent(f.kind_of(fact), body, hashlib.sha256(body).digest(), profile))
-    return events
-
-
-def _readable(facts: Sequence[Fact]) -> None:
-    """A struct checks its fields only when it is read."""
-    try:
-        for fact in facts:
-            f.decode(f.kind_of(fact), f.body_of(fact))
-    except (Invalid, UnicodeError) as error:
-        raise Malformed(f"a text or number in it is out of bounds: {error}", hint="shorten it") from error
-
-
-def _stops(facts: Sequence[Fact]) -> bool:
-    return any(
-        isinstance(fact, f.CredentialRevoked) or getattr(fact, "verb", "") in STOPPING.get(type(fact), ())
-        for fact in facts
-    )
 
 
 def _spawn(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

@@ -18,12 +18,12 @@ from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.state import State
 from sealpress.governance.usage import Ledger
 from sealpress.ports import Clock, Entropy
+from sealpress.steps._jobs import Jobs
 from sealpress.steps._request import Caller
 from sealpress.steps._ticket import Line, LogState, Ticket
 from sealpress.steps._witnesses import Witnesses
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.record import NANOSECONDS
-from sealpress.values import Identity
 from sealpress.verify.evidence import Evidence, no_evidence
 
 FORMER_KEYS_MAX = 16  # of a line, told to who asks for its key
@@ -33,6 +33,7 @@ class Governing(Protocol):
     """What the steps need of the office of a governed node (_office.py)."""
 
     state: State
+    jobs: Jobs
 
     def usable(self, line: Line) -> bool:
         """Whether the log knows this key of our configuration, and as the same."""
@@ -48,10 +49,6 @@ class Governing(Protocol):
 
     def check_again(self, grant: str, key: str) -> None:
         """Refuse what was permitted once, if its grant was revoked or its key stopped since then."""
-        ...
-
-    async def job(self, identity: Identity, line: str, rule: str) -> str:
-        """The grant of this job on a line of class low."""
         ...
 
     async def alert(self, name: str, subject: str, text: str) -> None:

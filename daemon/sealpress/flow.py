@@ -18,18 +18,16 @@ from typing import Any
 
 from sealpress.errors import Busy, Damaged, NotPermitted, Precondition, Refusal, TimedOut
 from sealpress.governance.snapshot import Snapshot
-from sealpress.steps import _grounds, _hold, _reopen, admit, commit, seal, settle
+from sealpress.steps import _cutting, _ending, _grounds, _hold, _reopen, _turn, admit, commit, seal, settle
+from sealpress.steps._cutting import blocked
 from sealpress.steps._head import Witnessed
-from sealpress.steps._pace import MILLISECONDS
 from sealpress.steps._refusals import Refusals
-from sealpress.steps._request import Caller, Phase, Settled, Waiter
+from sealpress.steps._request import Caller, Settled, Waiter
 from sealpress.steps._shared import Shared
 from sealpress.steps._signer import Heads, Signer
 from sealpress.steps._ticket import Line, LogState, Ticket
 from sealpress.steps._upkeep import Upkeep
-from sealpress.steps.batch import Served
 from sealpress.tlog.entry import RefusalEvent
-from sealpress.tlog.record import NANOSECONDS
 from sealpress.values import Mode, SignAsk
 from sealpress.verify.evidence import Evidence
 
@@ -55,7 +53,7 @@ class Flow:
         self._upkeep = Upkeep(shared, self._heads, signer)
         self._marks = marks
         self._tasks: list[asyncio.Task[None]] = []
-        self._replays: dict[tuple[str, str], asyncio.Task[Settled | Ticket]] = {}
+        self._replays = _reopen.Replays(shared)
         self.stopped: asyncio.Future[Damaged] | None = None  # done when the node may sign no more
 
     # ------------------------------------------------------------------ the life of a request
@@ -88,17 +86,17 @@ class Flow:
 
     async def _commits(self, log: LogState) -> None:
         """A log's own pace: while one fdatasync runs, the next batch fills."""
-        turn = False
+        turn, held_back = False, partial(blocked, self.shared)
         while True:
-            await self._work(log)
-            await self._gathered(log)
-            turn = bool(log.facts) and (not turn or not log.queue.has_work(self._blocked))
+            await _cutting.work(log, held_back)
+            await _cutting.gathered(log, held_back, self.shared.clock)
+            turn = bool(log.facts) and (not turn or not log.queue.has_work(held_back))
             if turn:
                 await commit.commit_facts(self.shared, log, log.facts.popleft())
                 # Stop here: all facts of the act are durable or none; the next start folds what is there.
                 await _notify(log)
                 continue
-            tickets, dropped = log.queue.cut(self.shared.clock.monotonic_ns(), self._blocked)
+            tickets, dropped = log.queue.cut(self.shared.clock.monotonic_ns(), held_back)
             for ticket in dropped:
                 self.shared.forget(ticket)
                 ticket.fail(TimedOut("the deadline passed before the request was recorded", hint="ask again"))
@@ -107,7 +105,7 @@ class Flow:
             begun_ns = self.shared.clock.monotonic_ns()
             try:
                 durable = await commit.commit(
-                    self.shared, log, tickets, log.take_events(), self._recheck(), self._explain
+                    self.shared, log, tickets, log.take_events(), admit.recheck(self.shared), self._explain
                 )
             except Busy as full:
                 self.shared.telemetry.disk_full(log.id, full.message)
@@ -127,7 +125,7 @@ class Flow:
             if line.next.locked() and line.unasked:
                 line.changed.set()  # the one that waits need not wait for the token any more
             async with line.next:
-                await self._durable(line)
+                await _turn.durable(self.shared, line)
             try:
                 held = await _hold.wait(self.shared, heads, self._signer, line) if line.held else None
                 # Stop here: witnesses may have cosigned a head of the log; the line key has signed nothing.
@@ -142,8 +140,8 @@ class Flow:
                 line.ask_again()
                 if not isinstance(error, Refusal):
                     raise
-                self._seal_failed(line, error)
-                await self._again(line, wait_ms)
+                _turn.failed(self.shared, line, error)
+                await _turn.again(self.shared, line, wait_ms)
                 wait_ms = min(2 * wait_ms, RETRY_MS_MAX)
 
     async def _seal_proof(self, heads: Heads, line: Line, held: Witnessed | None) -> None:
@@ -173,7 +171,7 @@ class Flow:
 
         async def work() -> None:
             for tickets in rounds:
-                if self._held(line):
+                if _turn.held(self.shared, line):
                     return
                 signed = await seal.sign_round(heads, self._signer, line, tickets, held)
                 # Stop here: signatures may exist that nobody has and no record names: the next start says `unknown`.
@@ -233,20 +231,8 @@ class Flow:
             self._spawn("ticks", self.shared.governance, self._upkeep.ticks)
 
     async def show(self) -> None:
-        """At start: a head for readers, where the signer has signed newer ones than the published file holds.
-
-        A process killed before it wrote the file leaves proofs with heads that nobody else could be shown. And a log
-        that is new here shows its first head to witnesses before it signs for anybody: they may know it.
-        """
-        for log in self.shared.logs.values():
-            new = log.witnessed and not self._marks[log.id]
-            if (new or self._marks[log.id] > log.signed_size) and not self._heads[log.id].opens:
-                try:
-                    await seal.seal_log(self._heads[log.id], self._signer, log)
-                    if new and self.shared.witnesses is not None:
-                        await self.shared.witnesses.show(log)
-                except Refusal as error:
-                    self.shared.telemetry.seal_failed(log.id, error.reason, error.message)
+        """At start: a head for readers, where the signer has signed newer ones than the published file holds."""
+        await _reopen.show(self.shared, self._heads, self._signer, self._marks)
 
     def signer_changed(self) -> None:
         """Keys became ready or not: queues may go on."""
@@ -259,7 +245,7 @@ class Flow:
         """Admit no more, finish what is under way; whether all of it was."""
         self.shared.draining = True
         self.refusals.flush()
-        done = await self._quiet(wait_ms_max)
+        done = await _ending.quiet(self.shared, wait_ms_max)
         await self._upkeep.keep(wait_ms_max)
         for log in self.shared.logs.values():
             for ticket in log.queue.drain():
@@ -292,7 +278,8 @@ class Flow:
             if isinstance(admitted, Ticket):
                 answer: Settled | Ticket = self._enqueue(admitted)
             else:
-                answer = await self._replay(admitted, ask, caller)  # a ticket: its leaf still wants its signature
+                # A ticket: its leaf still wants its signature.
+                answer = await self._replays.answer(admitted, ask, caller)
         except RECORDED as refusal:
             raise await self.refusals.refused(refusal, caller, ask.line, ask) from None
         return await self._settled(answer) if isinstance(answer, Ticket) else answer
@@ -317,12 +304,13 @@ class Flow:
 
     def _enqueue(self, ticket: Ticket, streamed: bool = False) -> Ticket:
         """At the end of the queue; one that is under way already stays where it is."""
-        live, key = self.shared.live, ticket.key
+        shared, key = self.shared, ticket.key
+        live = shared.live
         if live.get(key) is ticket:
             return ticket
         line, log, now_ns = ticket.line, ticket.line.log, ticket.started_ns
         ticket.streamed = streamed
-        log.queue.put(ticket, blocked=self._blocked(line))
+        log.queue.put(ticket, blocked=blocked(shared, line))
         ticket.enter(now_ns)
         live[key] = ticket
         gather, pace, queue = log.gather, line.pace, log.queue
@@ -330,137 +318,10 @@ class Flow:
             log.changed.set()
         return ticket
 
-    async def _replay(self, replay: admit.Replay, ask: SignAsk, caller: Caller) -> Settled | Ticket:
-        """The answer of a known request, read back once for all who ask at the same time."""
-        key = (caller.identity.id, ask.request_id)
-        task = self._replays.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(_reopen.replay(self.shared, replay, ask, caller))
-            self._replays[key] = task
-            task.add_done_callback(lambda _: self._replays.pop(key, None))
-        return await asyncio.shield(task)
-
-    async def _work(self, log: LogState) -> None:
-        """Until there is something to commit."""
-        while not log.facts and not (log.events and log.urgent) and not log.queue.has_work(self._blocked):
-            log.changed.clear()
-            await log.changed.wait()
-
-    async def _gathered(self, log: LogState) -> None:
-        """Until it is time to cut (_gather.py). Facts of governance and urgent records wait for nobody."""
-        gather, clock, queue = log.gather, self.shared.clock, log.queue
-
-        def wait_ns() -> int:
-            if log.facts or (log.events and log.urgent):
-                return 0
-            paces = [line.pace for line in log.queue.lines() if not self._blocked(line)]
-            free_ns, each_ns = min([(pace.due_ns, pace.each_ns) for pace in paces], default=(0, 0))
-            return gather.wait_ns(clock.monotonic_ns(), queue.work, free_ns, each_ns, queue.items)
-
-        gather.waiting = True
-        try:
-            while wait_ns() > 0:
-                log.changed.clear()
-                await _changed(log.changed, wait_ns)
-        finally:
-            gather.waiting = False
-
-    def _blocked(self, line: Served) -> bool:
-        """Whether a line's requests must wait; not where they would be refused."""
-        shared = self.shared
-        if shared.snapshot.governed and line.name not in shared.snapshot.keys:
-            return False
-        return len(shared.lines.get(line.name, line).durable) >= shared.limits.seal_pending_max
-
-    def _recheck(self) -> commit.Recheck:
-        """Decides again, immediately before the append (DESIGN L2); of one batch, drafted without a pause."""
-        shared = self.shared
-        ready: dict[str, bool] = {}
-
-        def recheck(ticket: Ticket, now: int) -> Refusal | None:
-            refusal, key = admit.redecide(shared, ticket, now), ticket.line.key
-            if refusal is None and key not in ready:
-                ready[key] = shared.ready(key)
-            return _grounds.cannot_sign(shared, key) if refusal is None and not ready[key] else refusal
-
-        return recheck
-
     def _explain(self, refusal: Refusal, ticket: Ticket) -> RefusalEvent | None:
         if not isinstance(refusal, RECORDED):
             return None
         return self.refusals.event_of(refusal, ticket.caller, ticket.ask)
-
-    async def _durable(self, line: Line) -> None:
-        """Until the line has leaves that can still be signed; those that cannot are recorded as lapsed."""
-        while True:
-            self._lapse(line)
-            spare_ns = line.pace.spare_ns(self.shared.clock.monotonic_ns())
-            if line.unasked and not self._held(line) and spare_ns == 0:
-                return
-            line.changed.clear()
-            if not line.durable:
-                await line.changed.wait()
-                continue
-            if self._held(line):
-                for ticket in [ticket for durable in line.durable for ticket in durable.tickets]:
-                    ticket.turn_away(_grounds.key_stopped())
-            timer: asyncio.TimerHandle | None = None
-            if spare_ns and line.unasked:
-                timer = asyncio.get_running_loop().call_later(spare_ns / NANOSECONDS, line.changed.set)
-            try:
-                await line.changed.wait()  # at a tick (_upkeep.py), its leaves may be too old to be signed
-            finally:
-                if timer is not None:
-                    timer.cancel()
-
-    def _held(self, line: Line) -> bool:
-        return self.shared.office is not None and self.shared.office.held(line.key)
-
-    def _lapse(self, line: Line) -> None:
-        oldest = self.shared.clock.now_ns() // NANOSECONDS - self.shared.leaf_age_s_max
-        while line.durable and line.durable[0].time < oldest and line.durable[0].end > line.asked:
-            settle.lapse(self.shared, line, line.durable.popleft())
-            line.log.changed.set()
-        settle.lapse_left(self.shared, line, oldest)
-
-    def _seal_failed(self, line: Line, error: Refusal) -> None:
-        """Tell those who have waited long; their leaves stay, and a retry with the same id joins them."""
-        self.shared.telemetry.seal_failed(line.name, error.reason, error.message)
-        if error.reason == "NOT_WITNESSED" and self.shared.witnesses is not None:
-            self.shared.witnesses.forget(line.log)
-        elif error.reason != "NOT_COSIGNED":
-            now_ns = self.shared.clock.monotonic_ns()
-            told = _grounds.slot_full() if error.reason == seal.SLOT_FULL else _grounds.slot_down()
-            line.turn_away(now_ns, now_ns - self.shared.slot_deadline_ms * MILLISECONDS, told)
-
-    async def _again(self, line: Line, wait_ms: int) -> None:
-        """Until the next try: the delay, or as soon as the signer says that the key is ready again."""
-        if self.shared.ready(line.key):
-            await asyncio.sleep(wait_ms / 1000)
-            return
-        line.changed.clear()
-        try:
-            async with asyncio.timeout(wait_ms / 1000):
-                await line.changed.wait()
-        except TimeoutError:
-            return
-
-    async def _quiet(self, wait_ms_max: int) -> bool:
-        try:
-            async with asyncio.timeout(wait_ms_max / 1000):
-                while self._under_way():
-                    for log in self.shared.logs.values():
-                        log.hurry()
-                    await asyncio.sleep(0.005)
-        except TimeoutError:
-            return False
-        return True
-
-    def _under_way(self) -> bool:
-        """Whether anything can still come to its end; not what waits under a stopped key."""
-        if any(log.events or log.facts for log in self.shared.logs.values()):
-            return True
-        return any(not self._held(ticket.line) for ticket in self.shared.live.values())
 
     async def _guarded(self, name: str, log: LogState, work: Callable[[], Awaitable[None]]) -> None:
         """Run a loop; Damaged ends the node, any other error is a bug of ours: told, and the loop goes on."""
@@ -475,44 +336,12 @@ class Flow:
                 await asyncio.sleep(RETRY_MS_MAX / 1000)
 
     def _fail(self, log: LogState, error: Damaged) -> None:
-        """Nothing more is signed by this process (DESIGN L10)."""
-        shared = self.shared
-        if shared.failed is not None:
+        if self.shared.failed is not None:
             return
-        shared.failed = error
-        shared.telemetry.log_failed(log.id, error.message)
-        for ticket in list(shared.live.values()):
-            if ticket.phase is not Phase.DONE:
-                ticket.fail(_grounds.outcome_unknown())
-        for other in shared.logs.values():
-            for pending in other.take_events():
-                pending.on_failed(error)
-            while other.facts:
-                other.facts.popleft().on_failed(error)
+        _ending.fail(self.shared, log, error)
         assert self.stopped is not None
         if not self.stopped.done():
             self.stopped.set_result(error)
-
-
-async def _changed(event: asyncio.Event, wait_ns: Callable[[], int]) -> None:
-    """Until it is set, or nothing is left to wait for: which is asked again each time without a turn of the task."""
-    loop = asyncio.get_running_loop()
-    timer: asyncio.TimerHandle | None = None
-
-    def look() -> None:
-        nonlocal timer
-        left_ns = wait_ns()
-        if left_ns > 0:
-            timer = loop.call_later(left_ns / NANOSECONDS, look)
-        else:
-            event.set()
-
-    look()
-    try:
-        await event.wait()
-    finally:
-        if timer is not None:
-            timer.cancel()
 
 
 async def _notify(log: LogState) -> None:

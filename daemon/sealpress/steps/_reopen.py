@@ -8,15 +8,17 @@ count. Does not: wait for a signature.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from sealpress.errors import Refusal
 from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision
-from sealpress.steps import _answers, _grounds, settle
+from sealpress.steps import _answers, _grounds, seal, settle
 from sealpress.steps._grounds import slot_down
 from sealpress.steps._pending import FactGroup
 from sealpress.steps._request import Caller, Phase, Settled
 from sealpress.steps._shared import Shared
+from sealpress.steps._signer import Heads, Signer
 from sealpress.steps._ticket import Durable, Line, LogState, Ticket
 from sealpress.steps.admit import Replay
 from sealpress.tlog.entry import GovernanceEvent, OutcomeStatus
@@ -65,6 +67,42 @@ async def replay(shared: Shared, found: Replay, ask: SignAsk, caller: Caller) ->
     ticket = _take_up(shared, line, act, signatures)
     ticket.ours = rest is not None
     return ticket
+
+
+class Replays:
+    """Answers of known requests that are being read back."""
+
+    def __init__(self, shared: Shared) -> None:
+        """None is yet."""
+        self._shared = shared
+        self._replays: dict[tuple[str, str], asyncio.Task[Settled | Ticket]] = {}
+
+    async def answer(self, found: Replay, ask: SignAsk, caller: Caller) -> Settled | Ticket:
+        """The answer of a known request, read back once for all who ask at the same time."""
+        key = (caller.identity.id, ask.request_id)
+        task = self._replays.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(replay(self._shared, found, ask, caller))
+            self._replays[key] = task
+            task.add_done_callback(lambda _: self._replays.pop(key, None))
+        return await asyncio.shield(task)
+
+
+async def show(shared: Shared, heads: Mapping[str, Heads], signer: Signer, marks: Mapping[str, int]) -> None:
+    """At start: a head for readers, where the signer has signed newer ones than the published file holds.
+
+    A process killed before it wrote the file leaves proofs with heads that nobody else could be shown. And a log
+    that is new here shows its first head to witnesses before it signs for anybody: they may know it.
+    """
+    for log in shared.logs.values():
+        new = log.witnessed and not marks[log.id]
+        if (new or marks[log.id] > log.signed_size) and not heads[log.id].opens:
+            try:
+                await seal.seal_log(heads[log.id], signer, log)
+                if new and shared.witnesses is not None:
+                    await shared.witnesses.show(log)
+            except Refusal as error:
+                shared.telemetry.seal_failed(log.id, error.reason, error.message)
 
 
 async def record_policy(shared: Shared, snapshot: Snapshot) -> Snapshot:

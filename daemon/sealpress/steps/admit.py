@@ -11,6 +11,7 @@ spend a grant (commit.py does), or wait.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sealpress.core import leaf
@@ -124,6 +125,19 @@ def redecide(shared: Shared, ticket: Ticket, now: int) -> Refusal | None:
     ticket.decision, ticket.snapshot, ticket.decided = decision, snapshot, now
     ticket.line = shared.lines[ticket.ask.line]  # its key may have a successor by now
     return None
+
+
+def recheck(shared: Shared) -> Callable[[Ticket, int], Refusal | None]:
+    """Decides again, immediately before the append (DESIGN L2); of one batch, drafted without a pause."""
+    ready: dict[str, bool] = {}
+
+    def of(ticket: Ticket, now: int) -> Refusal | None:
+        refusal, key = redecide(shared, ticket, now), ticket.line.key
+        if refusal is None and key not in ready:
+            ready[key] = shared.ready(key)
+        return cannot_sign(shared, key) if refusal is None and not ready[key] else refusal
+
+    return of
 
 
 def check_ready(shared: Shared, line: Line) -> None:

@@ -42,11 +42,8 @@ class _Flow(Flow):
     """A flow with nothing but the one loop's turn."""
 
     def __init__(self) -> None:
-        self.shared: Any = SimpleNamespace(clock=SystemClock())
+        self.shared: Any = SimpleNamespace(clock=SystemClock(), office=None)
         self._signer: Any = None
-
-    def _held(self, line: Line) -> bool:
-        return False
 
 
 async def test_leaves_offered_again_while_the_token_works_are_signed_next(monkeypatch: pytest.MonkeyPatch) -> None:

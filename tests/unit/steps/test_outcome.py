@@ -10,9 +10,8 @@ import pytest
 
 from sealpress.clock import SystemClock
 from sealpress.errors import Busy, OutcomeUnknown, Refusal, Unavailable
-from sealpress.flow import Flow
 from sealpress.hsm.link import DirectResult, Sealed, SealedLine
-from sealpress.steps import seal, settle
+from sealpress.steps import _turn, seal, settle
 from sealpress.steps._left import Left
 from sealpress.steps._pending import PendingEvent
 from sealpress.steps._request import Phase
@@ -97,11 +96,10 @@ def test_those_who_waited_long_hear_whether_the_slot_is_down_or_full(reason: str
     line: Any = SimpleNamespace(key="k", name="a/b/c/d/e", turn_away=lambda _now, _before, error: told.append(error))
     with pytest.raises(Refusal) as caught:
         seal._signed_head(line, 1, b"", Sealed(1, 0, b"", {"k": SealedLine(b"", 0, 0, "s", reason)}), b"")
-    flow = Flow.__new__(Flow)
-    flow.shared = SimpleNamespace(  # type: ignore[assignment]
+    shared: Any = SimpleNamespace(
         clock=SystemClock(), slot_deadline_ms=1, witnesses=None, telemetry=SimpleNamespace(seal_failed=lambda *_: None)
     )
-    flow._seal_failed(line, caught.value)
+    _turn.failed(shared, line, caught.value)
     for one in (caught.value, *told):
         assert (kind, reason, True) == (type(one), one.reason, one.retry_after_ms > 0)
     assert len(told) == 1

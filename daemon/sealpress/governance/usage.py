@@ -17,7 +17,7 @@ from itertools import chain
 
 import msgspec
 
-from sealpress.errors import Busy, NotPermitted, Precondition, Refusal
+from sealpress.errors import Busy, Malformed, NotPermitted, Precondition, Refusal
 from sealpress.governance.open_grants import GrantView, OpenGrants
 from sealpress.governance.rules import Field, Match, Rule
 from sealpress.governance.snapshot import KeyView, Snapshot
@@ -116,9 +116,14 @@ class Ledger:
 def decide(
     snapshot: Snapshot, ledger: Ledger, identity: Identity, ask: SignAsk, now: int, found: Admitted | None = None
 ) -> Decision:
-    """What the request rests on; Denied, Precondition or Busy if it may not be. `found` just now by `again`."""
+    """What the request rests on; Denied, Malformed, Precondition or Busy if it may not be. `found` by `again`."""
     match, rule = found if found is not None else _admitted(snapshot, identity, ask, now)
     rate, count = rule.max_per_minute, ask.count
+    if 0 < rate < count:
+        raise Malformed(
+            f"{count} digests are more than the line's policy lets this identity have signed in a whole minute",
+            reason="TOO_LARGE", hint="part it into several requests; the rule's owner knows its max_per_minute",
+        )  # fmt: skip
     if rate and ledger.rate(ask.line, rule.id, now) + count > rate:
         raise Busy(
             "more than this identity may have signed in a minute", reason="RATE_EXCEEDED", hint="come back later",

@@ -256,7 +256,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         caller = self._callers.caller(context)
         seq, at = request.from_seq, None
         while True:
-            await self._flow.permit_audit(self._callers.still(caller), "Tail")
+            await self._flow.permit_audit(self._callers.still(caller, context), "Tail")
             part, more = await self._parts.next(log, seq, at)
             answers, at, _ = part.reading.result()
             for answer in answers:

@@ -97,7 +97,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         last = None
         with self._watchers.watching() as watch:
             async for beat in watch:
-                grant = await self._shown(self._control.callers.still(caller), "WatchGrant", request.id)
+                grant = await self._shown(self._control.callers.still(caller, context), "WatchGrant", request.id)
                 if grant != last:
                     await context.write(pb.WatchGrantResponse(grant=grant))
                     last = grant

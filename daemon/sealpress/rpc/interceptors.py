@@ -78,13 +78,18 @@ class Callers:
         if self._tokens is not None and caller.identity.token_sha256:
             self._tokens.give_back(caller.identity)
 
-    def still(self, caller: Caller) -> Caller:
-        """The caller later in a long call: with a flaw once his certificate or token has ended."""
+    def still(self, caller: Caller, context: Context) -> Caller:
+        """The caller later in a long call: with a flaw once his certificate or token has ended.
+
+        A token whose issuer's keys are others by now is verified again; an error if it counts for nothing any more.
+        """
         token = bool(caller.identity.token_sha256)
         skew_s = self._tokens.skew_s if token and self._tokens is not None else 0
-        if caller.flaw or self._clock.now_ns() < (caller.identity.not_after + skew_s) * NANOSECONDS:
-            return caller
-        return msgspec.structs.replace(caller, flaw=TOKEN_EXPIRED if token else EXPIRED)
+        if not caller.flaw and self._clock.now_ns() >= (caller.identity.not_after + skew_s) * NANOSECONDS:
+            return msgspec.structs.replace(caller, flaw=TOKEN_EXPIRED if token else EXPIRED)
+        if token and self._tokens is not None and not self._tokens.stands(caller.identity):
+            self._tokens.identify(bearer(context.invocation_metadata()), caller.source)
+        return caller
 
 
 class Guarded(Protocol):

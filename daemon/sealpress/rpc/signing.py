@@ -99,7 +99,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
         """Answers in the order of completion; a failed item does not end the stream."""
         caller = self._callers.caller(context)
         stream = Stream(self._flow, self._answers, self._streams, self.telemetry, context)
-        await stream.run(lambda: self._callers.still(caller))
+        await stream.run(lambda: self._callers.still(caller, context))
 
     @guarded
     async def SignContent(self, parts: AsyncIterator[pb.SignContentRequest], context: Context) -> bytes:
@@ -124,7 +124,7 @@ class SigningService(signing_pb2_grpc.SigningServiceServicer):
                 await asyncio.get_running_loop().run_in_executor(None, hasher.update, part.chunk)
         await ended_whole(context)
         ask = convert.content_ask(header, algorithm, hasher.final(), size, self._limits)
-        settled = await self._flow.sign(ask, self._callers.still(caller))
+        settled = await self._flow.sign(ask, self._callers.still(caller, context))
         return convert.sign_response(settled, self._answers)
 
     @guarded

@@ -145,6 +145,11 @@ class Tokens:
         known = self._verified.get(sha256(token.encode()).digest())
         return known is not None and self._still(known)
 
+    def stands(self, identity: Identity) -> bool:
+        """Whether its token was verified with the keys that its issuer has now."""
+        known = self._verified.get(identity.token_sha256)
+        return known is not None and known.generation == known.issuer.keys.generation
+
     def consume(self, identity: Identity) -> bool:
         """The one use of a token for what may be had once; False if it was had."""
         return self._uses.consume(_use(identity.issuer, identity.jti, identity.signed_sha256))

@@ -68,11 +68,29 @@ def test_callers_of_a_token_listener() -> None:
     assert (caller.identity.issuer, caller.source, caller.flaw) == (URLS["github"], HOME, "")
     assert [callers.caller(call, once=True).flaw for _ in range(3)] == ["", "TOKEN_REPLAYED", "TOKEN_REPLAYED"]
     assert callers.caller(call).flaw == ""
-    assert callers.still(caller) is caller
+    assert callers.still(caller, call) is caller
     desk.clock.advance(361)
-    assert callers.still(caller).flaw == "TOKEN_EXPIRED"
+    assert callers.still(caller, call).flaw == "TOKEN_EXPIRED"
     with pytest.raises(NotPermitted):
         callers.caller(Call())
+
+
+def test_a_withdrawn_key_ends_its_tokens_in_a_long_call() -> None:
+    """Its issuer has other keys: the token is verified with those, and counts for nothing once its own is gone."""
+    desk = Desk()
+    callers = Callers(desk.clock, Telemetry(desk.clock), desk.tokens)
+    call = Call(("authorization", f"Bearer {desk.github.token()}"))
+    caller = callers.caller(call)
+    desk.keys["github"].again()
+    assert callers.still(caller, call) is caller
+
+    del desk.github.keys[desk.github.kid]
+    desk.github.rotate()
+    desk.keys["github"].again()
+    for _ in range(2):
+        with pytest.raises(NotPermitted) as caught:
+            callers.still(caller, call)
+        assert "TOKEN_INVALID" == caught.value.reason
 
 
 def test_a_certificate_decides_where_there_is_one() -> None:

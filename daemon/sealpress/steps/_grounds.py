@@ -8,6 +8,7 @@ from __future__ import annotations
 from sealpress.errors import (
     Busy,
     Conflict,
+    Internal,
     Malformed,
     NotPermitted,
     OutcomeUnknown,
@@ -152,4 +153,12 @@ def too_large(what: str, hint: str) -> Malformed:
         f"the {what} does not fit into one batch of this log",
         reason="TOO_LARGE",
         hint=f"{hint}; [journal] segment_bytes / 4 is the largest batch",
+    )
+
+
+def bug(what: str) -> Internal:
+    """Something of ours failed over it before anything was recorded; others are not touched."""
+    return Internal(
+        f"a bug of ours met this {what}: nothing of it is recorded",
+        hint="the daemon's log has the details; tell its operator",
     )

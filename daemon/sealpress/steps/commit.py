@@ -22,7 +22,7 @@ from sealpress.core.leaf import LeafSpec
 from sealpress.errors import Busy, Damaged, Refusal, SealpressError
 from sealpress.governance.rules import Field
 from sealpress.governance.snapshot import Snapshot
-from sealpress.steps._grounds import too_large
+from sealpress.steps._grounds import bug, too_large
 from sealpress.steps._head import Head
 from sealpress.steps._ids import ID_BYTES, id_begin
 from sealpress.steps._pending import FactGroup, PendingEvent, Use
@@ -65,7 +65,7 @@ async def commit(
     """Make them durable; per line what is to be signed now. What does not fit stands first in its queue again."""
     draft = log.log.draft()
     drafted = _Drafted([], [], [])
-    _draft_events(log, draft, events, drafted)
+    _draft_events(log, draft, events, drafted, shared)
     tickets = _with_room(log, tickets, drafted)
     _draft_requests(log, draft, tickets, drafted, shared, recheck, explain)
     if not draft.frames:
@@ -101,6 +101,10 @@ async def commit_facts(shared: Shared, log: LogState, group: FactGroup) -> None:
         placed = [draft.event(RecordType.GOVERNANCE, event) for event in group.events]
     except Full:
         group.on_failed(too_large("act of governance", "say it in fewer words or parts"))
+        return
+    except Exception as error:  # its owner must not wait for ever, and holds the pen
+        shared.telemetry.internal("commit", error)
+        group.on_failed(bug("act of governance"))
         return
     if group.stop:
         draft.use_reserve()
@@ -145,7 +149,7 @@ def _with_room(log: LogState, tickets: list[Ticket], drafted: _Drafted) -> list[
     return tickets
 
 
-def _draft_events(log: LogState, draft: Draft, events: deque[PendingEvent], drafted: _Drafted) -> None:
+def _draft_events(log: LogState, draft: Draft, events: deque[PendingEvent], drafted: _Drafted, shared: Shared) -> None:
     while events:
         try:
             placed = draft.event(events[0].type, events[0].event)
@@ -154,6 +158,10 @@ def _draft_events(log: LogState, draft: Draft, events: deque[PendingEvent], draf
                 events.popleft().on_failed(full)
                 continue
             break
+        except Exception as error:  # the others must not wait for ever because of this one
+            shared.telemetry.internal("commit", error)
+            events.popleft().on_failed(bug("record"))
+            continue
         drafted.events.append((events.popleft(), placed))
     if events:
         log.events.extendleft(reversed(events))
@@ -172,8 +180,8 @@ def _draft_requests(
     fresh, now = shared.entropy.bytes(FRESH_BYTES * len(tickets)) if tickets else b"", draft.time
     id_ = id_begin(draft.time_ns)
     for position, ticket in enumerate(tickets):
-        refusal = recheck(ticket, now)
         try:
+            refusal = recheck(ticket, now)
             if refusal is not None:
                 record = explain(refusal, ticket)
                 if record is not None:
@@ -195,6 +203,10 @@ def _draft_requests(
             log.queue.put_back(tickets[position:])
             log.changed.set()
             return
+        except Exception as error:  # the others must not wait for ever because of this one
+            shared.telemetry.internal("commit", error)
+            drafted.dropped.append((ticket, bug("request")))
+            continue
         _take(shared, log, ticket, placed.count, now)
         drafted.requests.append((ticket, placed, form, seed))
 

@@ -250,7 +250,7 @@ class Flow:
         for log in self.shared.logs.values():
             for ticket in log.queue.drain():
                 self.shared.forget(ticket)
-                ticket.fail(_grounds.unavailable_log())
+                ticket.fail(_grounds.stopping())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

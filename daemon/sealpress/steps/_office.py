@@ -198,6 +198,8 @@ class Office:
 
     async def _write(self, facts: Sequence[Fact]) -> Committed:
         """One batch of facts, in force when this returns. The lock is held."""
+        if self._shared.failed is not None:
+            raise self._shared.failed  # nobody would ever write them
         self._try(facts)
         done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
 

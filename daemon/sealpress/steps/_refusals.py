@@ -86,7 +86,7 @@ class Refusals:
             minute = self._minutes.setdefault(counted.identity.id, _Minute(counted))
         minute.reason, minute.line = refusal.reason, line
         shared.telemetry.refused(refusal.reason)
-        if shared.governance.log.space.room().share() >= REFUSALS_SHARE:
+        if shared.failed is not None or shared.governance.log.space.room().share() >= REFUSALS_SHARE:
             return b""  # no record, so no id
         if minute.recorded < shared.limits.refusals_per_minute_max:
             minute.recorded += 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from sealpress.errors import Refusal
+from sealpress.errors import Refusal, SealpressError
 from sealpress.governance.snapshot import Snapshot
 from sealpress.governance.usage import Decision
 from sealpress.steps import _answers, _grounds, seal, settle
@@ -111,10 +111,15 @@ async def record_policy(shared: Shared, snapshot: Snapshot) -> Snapshot:
 
     def durable(placed: Sequence[Placed], committed: Committed) -> None:
         shared.snapshot = snapshot.at(placed[0].seq)
-        recorded.set_result(shared.snapshot)
+        if not recorded.done():  # whoever wanted it may have gone
+            recorded.set_result(shared.snapshot)
+
+    def failed(error: SealpressError) -> None:
+        if not recorded.done():
+            recorded.set_exception(error)
 
     event = GovernanceEvent("policy", snapshot.body, snapshot.sha256)
-    shared.governance.propose(FactGroup([event], False, durable, recorded.set_exception))
+    shared.governance.propose(FactGroup([event], False, durable, failed))
     return await recorded
 
 

@@ -129,6 +129,8 @@ class Flow:
             try:
                 held = await _hold.wait(self.shared, heads, self._signer, line) if line.held else None
                 # Stop here: witnesses may have cosigned a head of the log; the line key has signed nothing.
+                if held is not None and _turn.held(self.shared, line):
+                    continue  # the key was stopped while they looked
                 if line.mode is Mode.PROOF:
                     await self._seal_proof(heads, line, held)
                 else:

@@ -17,8 +17,8 @@ from typing import Any
 
 from kit.townsfolk import GENESIS, birth, compiled, digest, founding, genesis, key_of, person, proved, uri
 from sealpress.errors import Precondition, Refusal
+from sealpress.governance import approvals, clockwork, execution, grants, proposals, releases, stops, usage
 from sealpress.governance import changes as c
-from sealpress.governance import clockwork, counting, execution, grants, proposals, stops, usage
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.fold import apply
@@ -197,7 +197,7 @@ class Town:
         """What the person would sign now; `other` fields replace these."""
         desk = self.desk()
         head = (len(self.heads) - 1, self.heads[-1])
-        said = counting.ask(desk, change_id, person(name), head, self.nonce())
+        said = approvals.ask(desk, change_id, person(name), head, self.nonce())
         return replaced(said, **other)
 
     def approve(self, change_id: str, name: str) -> None:
@@ -211,7 +211,7 @@ class Town:
     def present(self, text: bytes, signature: str) -> None:
         """Statement and signature, by whatever channel."""
         self.approvals.append((text, signature))
-        self.act(lambda desk: counting.submit(desk, text, signature, self.seen))
+        self.act(lambda desk: approvals.submit(desk, text, signature, self.seen))
 
     def pass_(self, change_id: str, *names: str) -> str:
         """All of them approve, one after another; the change's id."""
@@ -240,7 +240,7 @@ class Town:
 
     def take_back(self, change_id: str, name: str) -> None:
         """A person takes his approval back."""
-        self.act(lambda desk: counting.withdraw(desk, desk.actor(uri(name)), change_id, "not so fast"))
+        self.act(lambda desk: approvals.withdraw(desk, desk.actor(uri(name)), change_id, "not so fast"))
 
     def stop(self, name: str, what: str, subject: str, reason: str = "an incident") -> None:
         """One person stops a key, grant, identity, binding or credential."""
@@ -266,7 +266,7 @@ class Town:
 
     def release(self, grant: str, name: str) -> None:
         """A releaser lets it go."""
-        self.act(lambda desk: grants.release(desk, desk.actor(uri(name)), grant))
+        self.act(lambda desk: releases.release(desk, desk.actor(uri(name)), grant))
 
     # ---- what pipelines do ----
 

@@ -20,9 +20,9 @@ from kit.town import Town
 from kit.townsfolk import FIRMWARE, certificate, person, policy_text, resident
 from kit.townsfolk import key_request as key_spec
 from sealpress.errors import Invalid, Refusal
+from sealpress.governance import access_requests
 from sealpress.governance import changes as c
 from sealpress.governance import facts as f
-from sealpress.governance import proposals
 from sealpress.governance.roles import Role
 
 ACTS = (
@@ -101,7 +101,7 @@ def bind(town: Town, name: str, role: str, group: str) -> None:
     if any((b.identity, b.role, b.group) == (person(name), role, group) for b in town.state.bindings.values()):
         return
     asked = c.BindRequest(identity=person(name), role=Role(role), line=FIRMWARE, group=group)
-    proposals.check_binding(town.desk(), asked)
+    access_requests.check_binding(town.desk(), asked)
     binding = f"{name} {role} {group}"
     town.declare(
         f.BindingMade(

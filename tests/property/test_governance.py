@@ -30,18 +30,20 @@ from kit.town import Town
 from kit.verbs import VERBS, do
 from sealpress.errors import Invalid
 from sealpress.governance import (
+    access_requests,
     birth,
     counting,
-    execution,
     fold,
     grants,
+    key_requests,
     paths,
     policy,
-    proposals,
+    requests,
     roles,
     snapshot,
     state,
     stops,
+    succession,
     usage,
 )
 from sealpress.governance import facts as f
@@ -176,7 +178,7 @@ def line_of_class_test_in_production(patch: pytest.MonkeyPatch) -> None:
 
 def a_key_of_two_persons(patch: pytest.MonkeyPatch) -> None:
     """Neither rule nor fold looks whose it is."""
-    patch.setattr(proposals, "_check_credential", lambda *_: None)
+    patch.setattr(access_requests, "check_credential", lambda *_: None)
     enrolled = fold._credential
     patch.setitem(
         fold._FOLDS,
@@ -223,7 +225,7 @@ def stopped_identities_ask(patch: pytest.MonkeyPatch) -> None:
 
 def shares_for_one(patch: pytest.MonkeyPatch) -> None:
     """All shares may be needed, and one person may hold them."""
-    patch.setattr(proposals, "_check_shares", lambda *_: None)
+    patch.setattr(key_requests, "check_shares", lambda *_: None)
 
 
 def a_public_key_twice(patch: pytest.MonkeyPatch) -> None:
@@ -237,9 +239,9 @@ def _made(key: Any, fact: Any) -> None:
 
 def policies_overtake(patch: pytest.MonkeyPatch) -> None:
     """A policy enters into force although another came between, against which it loosens."""
-    patch.setattr(proposals, "_check_alone", lambda _: None)
+    patch.setattr(requests, "_check_alone", lambda _: None)
     patch.setitem(fold._FOLDS, f.PolicyInForce, _policy_beside_others)
-    patch.setattr(execution, "_judged_otherwise", lambda *_: False)
+    patch.setattr(succession, "_judged_otherwise", lambda *_: False)
 
 
 def _policy_beside_others(found: State, fact: Any, seq: int) -> None:

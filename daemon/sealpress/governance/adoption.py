@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sealpress.errors import Invalid, Precondition, SealpressError
+from sealpress.governance import belief, endings, releases, succession
 from sealpress.governance import changes as c
-from sealpress.governance import execution, grants, proposals
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk
 from sealpress.governance.fold import apply
@@ -45,7 +45,7 @@ def _parted(desk: Desk, adopted: f.AnchorsAdopted) -> list[f.Fact]:
     """Roles that a new officer may not have beside his: else he could do nothing at all, not even as an officer."""
     after = copy(desk.state)
     apply(after, adopted, after.seq + 1, desk.now)
-    return execution.parted(replace(desk, state=after), desk.policy)
+    return succession.parted(replace(desk, state=after), desk.policy)
 
 
 def _policies(desk: Desk) -> Iterator[str]:
@@ -61,18 +61,18 @@ def _below_quorum(desk: Desk, anchors: TrustAnchors) -> Iterator[f.Fact]:
     for change_id in desk.state.open_changes:
         required = desk.state.changes[change_id].record.required
         if required.path == "root" and required.quorum < anchors.root_threshold:
-            yield from proposals.end(desk, change_id, "void", None, REASON)
+            yield from endings.end(desk, change_id, "void", None, REASON)
 
 
 def _disbelieved(desk: Desk, anchors: TrustAnchors) -> Iterator[f.Fact]:
     for grant_id in desk.state.open_grants:
         issued = desk.state.grants[grant_id].issued
         change = desk.state.changes.get(issued.change_id)
-        if change is None or desk.class_of(issued.line) not in grants.QUORUM_CLASSES:
+        if change is None or desk.class_of(issued.line) not in releases.QUORUM_CLASSES:
             continue
         have = [given for given in change.approvals.values() if given.state == "consumed"]
         try:
-            until = grants.believed_until(anchors, change, have, desk.now)
+            until = belief.believed_until(anchors, change, have, desk.now)
         except Precondition:
             until = 0
         if until < issued.not_after:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sealpress.governance import changes as c
-from sealpress.governance import counting, execution, proposals
+from sealpress.governance import counting, endings, pending, succession
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk
 from sealpress.governance.state import Change, Key
@@ -39,16 +39,16 @@ def _due(desk: Desk, signed: dict[str, int]) -> Iterator[list[f.Fact]]:
     for change_id in desk.state.open_changes:
         change = desk.state.changes[change_id]
         if desk.now >= change.record.expires:
-            yield proposals.end(desk, change_id, "expire", None, "nobody decided in time")
+            yield endings.end(desk, change_id, "expire", None, "nobody decided in time")
             continue
-        requester = desk.state.identities.get(proposals.requester_of(desk, change_id))
+        requester = desk.state.identities.get(pending.requester_of(desk, change_id))
         if requester is not None and not desk.state.acts(requester):
-            yield proposals.desert(desk, change_id)
+            yield endings.desert(desk, change_id)
             continue
         for given in change.approvals.values():
             if given.state == "counted" and desk.now >= given.expires:
                 why = "an approval was over before the change was carried out"
-                yield proposals.end_approval(desk, change, given.person, "expire", None, why)
+                yield endings.end_approval(desk, change, given.person, "expire", None, why)
                 if change.state == "approved":
                     break  # and with it the change is over
     for grant in desk.state.over_at(desk.now):
@@ -66,7 +66,7 @@ def _policy(desk: Desk, change: Change) -> Iterator[list[f.Fact]]:
         return
     asked = c.request_of(change.record)
     assert isinstance(asked, c.PolicyRequest)
-    yield from execution.in_force(desk, asked.policy, change.record.change_id)
+    yield from succession.in_force(desk, asked.policy, change.record.change_id)
 
 
 def _key(desk: Desk, name: str, key: Key, signed: int) -> list[f.Fact]:

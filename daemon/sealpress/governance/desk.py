@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sealpress.errors import NotPermitted, Precondition
+from sealpress.errors import Malformed, NotPermitted, Precondition
 from sealpress.governance.policy import LineRules, Policy
 from sealpress.governance.roles import Role, conflict, strict
 from sealpress.governance.state import EVERY_LINE, Binding, Key, State
@@ -130,3 +130,16 @@ def person_of(actor: Actor, act: str) -> str:
             f"only a person may {act}", reason="PERSON_REQUIRED", hint="machines and agents may ask only"
         )
     return actor.person
+
+
+def check_owners(desk: Desk, *owners: str) -> None:
+    """Malformed OWNER_UNKNOWN unless each is an active person."""
+    for owner in owners:
+        if not is_person(desk, owner):
+            raise Malformed(f"{owner or 'nobody'} is no active person", reason="OWNER_UNKNOWN", hint="name two persons")
+
+
+def is_person(desk: Desk, id_: str) -> bool:
+    """Whether this is an active person."""
+    known = desk.state.identities.get(id_)
+    return known is not None and (known.kind, known.state) == ("person", "active")

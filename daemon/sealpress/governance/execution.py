@@ -7,22 +7,17 @@ what the custodian did arrives as a report, and what it says is compared with wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
 from typing import Literal
 
 from sealpress.errors import NotPermitted, Precondition
-from sealpress.governance import birth, counting, grants, paths, proposals, separation
+from sealpress.governance import belief, birth, counting, paths, releases, requests, separation, succession
 from sealpress.governance import changes as c
 from sealpress.governance import facts as f
-from sealpress.governance.desk import Actor, Desk, clash, person_of
-from sealpress.governance.policy import Policy
-from sealpress.governance.roles import Plane
+from sealpress.governance.desk import Actor, Desk, person_of
 from sealpress.governance.state import Approval, Change
 from sealpress.verify import sshsig
 from sealpress.verify.change import ReleaseRequest
 
-POLICY_DELAY_S = 900  # between the approval of a policy and its force (GR-35)
 WITNESSES_MIN = 2
 RESUME_AFTER_S = 300  # DESIGN L2: nothing stopped is revived
 
@@ -85,7 +80,7 @@ def _effects(
     have: list[Approval],
 ) -> list[f.Fact]:
     record = change.record
-    proposals.check(desk, record.kind, asked, record.change_id)
+    requests.check(desk, record.kind, asked, record.change_id)
     match asked:
         case c.KeyRequest():
             assert actor is not None
@@ -102,9 +97,9 @@ def _effects(
             moved = _key(key, "mark_compromised", None, record.change_id, record.reason)
             return [_with(moved, since=since)]
         case c.PolicyRequest(policy=text):
-            return _policy(desk, change, text)
+            return succession.scheduled(desk, change, text)
         case ReleaseRequest():
-            return grants.of_release(desk, change, asked, have)
+            return releases.of_release(desk, change, asked, have)
         case c.SharesRequest():
             shares = f.SharesRecorded(
                 key=asked.key, set_id=asked.set_id, m=asked.m, n=asked.n, custodians=asked.custodians,
@@ -144,68 +139,6 @@ def _access(desk: Desk, change_id: str, asked: c.Request) -> list[f.Fact]:
             return [f.IssuerRegistered(**fields, change_id=change_id)]
         case _:
             raise AssertionError(f"no effect of {type(asked).__name__}")
-
-
-def _policy(desk: Desk, change: Change, text: str) -> list[f.Fact]:
-    policy = paths.compiled(desk, text)
-    delay = POLICY_DELAY_S if desk.policy is not None and desk.anchors.profile != "lab" else 0
-    scheduled = f.PolicyScheduled(
-        change_id=change.record.change_id, policy_sha256=policy.sha256.hex(), effective=desk.now + delay
-    )
-    return [scheduled] if delay else [scheduled, *chain.from_iterable(in_force(desk, text, change.record.change_id))]
-
-
-def in_force(desk: Desk, text: str, by_change: str) -> Iterator[list[f.Fact]]:
-    """The policy decides from here on; what rested on rules that it changes ends before it (GR-35).
-
-    Each time what makes sense only together, the policy last: so much may end that it takes several acts.
-    """
-    new = paths.compiled(desk, text)
-    for change_id in desk.state.open_changes:
-        if change_id != by_change and _judged_otherwise(desk, new, desk.state.changes[change_id]):
-            yield proposals.end(desk, change_id, "void", None, "the policy changed")
-    for grant_id in desk.state.open_grants:
-        if _granted_otherwise(desk, new, desk.state.grants[grant_id].issued):
-            reason = "the policy of the line changed"
-            yield [f.GrantMoved(grant=grant_id, verb="expire", actor="", reason=reason)]
-    yield [*parted(desk, new), f.PolicyInForce(body=text)]
-
-
-def _judged_otherwise(desk: Desk, new: Policy, change: Change) -> bool:
-    """Whether an open change is void under the new policy: approvers see the policy that they approve under."""
-    record = change.record
-    if record.kind == "policy.change":
-        return True  # what it loosens was judged against the former policy (GR-36)
-    access = paths.kind_of(record.kind).plane is Plane.ACCESS
-    if access and desk.policy is not None and desk.policy.approvals["access"] != new.approvals["access"]:
-        return True
-    if not record.line:
-        return False
-    old = desk.policy.lines.get(record.line) if desk.policy is not None else None
-    return change.state == "in_review" or old != new.lines.get(record.line)
-
-
-def _granted_otherwise(desk: Desk, new: Policy, issued: f.GrantIssued) -> bool:
-    """Whether the class, the signing path or the rule that a grant rests on is another one."""
-    old, now = desk.rules(issued.line), new.lines.get(issued.line)
-    return now is None or (old.class_, old.approvals.get("signing"), old.rule(issued.rule)) != (
-        now.class_, now.approvals.get("signing"), now.rule(issued.rule)
-    )  # fmt: skip
-
-
-def parted(desk: Desk, new: Policy | None) -> list[f.Fact]:
-    """Bindings that do not go together under the new classes are suspended, all but what the anchors say."""
-    found: list[f.Fact] = []
-    for ids in desk.state.bindings_of.values():
-        held = [desk.state.bindings[id_] for id_ in ids if desk.state.bindings[id_].lasts(desk.now)]
-        while (apart := clash(held, new)) is not None:
-            ends = [b for b in held if b.role in apart[:2] and not b.id.startswith("anchors/")]
-            held = [b for b in held if b not in ends]
-            reason = f"{apart[0]} and {apart[1]} of {apart[2]} do not go together"
-            found += [f.BindingMoved(binding=b.id, verb="suspend", actor="", reason=reason) for b in ends]
-            if not ends:
-                break
-    return found
 
 
 # ---- keys ------------------------------------------------------------------------------------------------------------
@@ -251,7 +184,7 @@ def _key_act(
             hint=f"a suspension lasts {RESUME_AFTER_S} s at least: approve again after that",
         )
     if verb == "resume" and asked.line in desk.anchors.lines:
-        grants.check_believed_lift(desk.anchors, change, have, asked.key, desk.now)
+        belief.check_believed_lift(desk.anchors, change, have, asked.key, desk.now)
     if verb == "activate":
         if desk.now >= key.not_after or desk.now < key.proposed.not_before:
             raise Precondition("the key's dates do not cover this moment", reason="KEY_DATES")

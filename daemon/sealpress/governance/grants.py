@@ -5,36 +5,25 @@ class low       a job grant, issued by itself when a rule matches, until the tok
 class release   a change `sign.release` that approvers count for; then its gates
 firmware, root  the same over exact digests; uses = digests; a releaser is always needed
 
-Guarantees: a grant never outlives its class's limit and is never renewed; creator, approvers and releaser are
-different persons (GR-30). Does not: count uses (usage.py).
+Guarantees: nobody asks for a line without a rule; a job has one grant at a time, never renewed. Does not: issue what
+takes approvals (releases.py), or count uses (usage.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sealpress.errors import Invalid, Malformed, NotPermitted, Precondition
+from sealpress.errors import Malformed, NotPermitted, Precondition
 from sealpress.governance import facts as f
-from sealpress.governance import paths, proposals, separation
-from sealpress.governance.desk import Actor, Desk, person_of
+from sealpress.governance import paths, proposals
+from sealpress.governance.desk import Actor, Desk
+from sealpress.governance.releases import HOUR_S, PROMOTE, QUORUM_CLASSES, TTL_S_MAX
 from sealpress.governance.roles import Role
 from sealpress.governance.rules import Rule
-from sealpress.governance.state import Approval, Change, Grant
 from sealpress.values import DigestAlgorithm, Identity, KeyClass
-from sealpress.verify.anchors import TrustAnchors, check_lift, open_release
 from sealpress.verify.change import ReleaseItem, ReleaseRequest, encode, manifest_sha256
 
-HOUR_S = 3_600
-TTL_S_MAX = {
-    KeyClass.TEST: 24 * HOUR_S,
-    KeyClass.LOW: HOUR_S,
-    KeyClass.RELEASE: 24 * HOUR_S,
-    KeyClass.FIRMWARE: 72 * HOUR_S,
-    KeyClass.ROOT: 72 * HOUR_S,
-}
 TTL_S = 8 * HOUR_S
-QUORUM_CLASSES = frozenset({KeyClass.FIRMWARE, KeyClass.ROOT})
-PROMOTE = "release.promote"
 JOB_USES_MAX = 1_000_000
 
 
@@ -146,100 +135,6 @@ def gates_of(class_: KeyClass, rule: Rule) -> tuple[str, ...]:
     """The checkpoints of a release; firmware and root always have a releaser."""
     gates = tuple(rule.gates)
     return gates if PROMOTE in gates or class_ not in QUORUM_CLASSES else (*gates, PROMOTE)
-
-
-def of_release(desk: Desk, change: Change, asked: ReleaseRequest, have: list[Approval]) -> list[f.Fact]:
-    """The grant that an approved release brings; it ends before the first of its approvals does."""
-    person = change.record.requester_person
-    if person and not desk.bindings(person, asked.line, {Role.REQUESTER}):
-        raise Precondition(
-            f"{person}, who asked for it, may not request on this line any more",
-            reason="REQUESTER_GONE",
-            hint="reject it; another requester asks again",
-        )
-    class_ = desk.rules(asked.line).class_
-    ends = [desk.now + min(asked.ttl_s, TTL_S_MAX[class_]), *(given.expires for given in have)]
-    if class_ in QUORUM_CLASSES:
-        ends.append(believed_until(desk.anchors, change, have, desk.now))
-    grant = f.GrantIssued(
-        grant=desk.new_id(), change_id=change.record.change_id, identity=asked.identity, holder="", line=asked.line,
-        rule=asked.rule, policy_sha256=desk.state.policy_sha256, constraint="exact-digests", algorithm=asked.algorithm,
-        digests=tuple(item.digest for item in asked.items), manifest_sha256=asked.manifest_sha256, name="", version="",
-        max_uses=len(asked.items), not_before=desk.now,
-        not_after=min(ends),
-        gates=tuple(gate for gate in asked.gates if gate == PROMOTE),
-        creator_person=change.record.creator_person, security_version=asked.security_version,
-    )  # fmt: skip
-    return [grant]
-
-
-def believed_until(anchors: TrustAnchors, change: Change, have: list[Approval], now: int) -> int:
-    """How long the signer will believe these approvals of a release; Precondition if it does not.
-
-    It judges each leaf of such a line by the trust anchors alone, and a leaf that it does not believe would end the
-    log: so nothing is granted here that would not pass there.
-    """
-    try:
-        found = open_release(anchors, encode(change.record), _given(have), change.record.line, now)
-    except (Invalid, Malformed) as error:
-        raise _disbelieved(error) from None
-    return min(found.expires, anchors.expires)
-
-
-def check_believed_lift(anchors: TrustAnchors, change: Change, have: list[Approval], key: str, now: int) -> None:
-    """Precondition unless the signer will believe that this key may sign again: else it would be active here only."""
-    try:
-        check_lift(anchors, encode(change.record), _given(have), key, change.record.line, now)
-    except (Invalid, Malformed) as error:
-        raise _disbelieved(error) from None
-
-
-def _given(have: list[Approval]) -> list[tuple[bytes, str]]:
-    return [(given.statement.encode(), given.signature) for given in have]
-
-
-def _disbelieved(error: Invalid | Malformed) -> Precondition:
-    return Precondition(
-        f"the signer of this line would not believe these approvals: {error.message}",
-        reason="ANCHORS_QUORUM",
-        hint="approvers of such a line stand in the trust anchors too, with the same keys; its quorum is theirs",
-    )
-
-
-def release(desk: Desk, actor: Actor, grant_id: str) -> list[f.Fact]:
-    """A releaser lets the release go: the last gate of its grant."""
-    person = person_of(actor, "release")
-    grant = desk.state.grants.get(grant_id)
-    if grant is None:
-        raise Precondition(f"there is no grant {grant_id}", reason="NO_SUCH_GRANT", hint="`sealpress grant show`")
-    issued = grant.issued
-    desk.need(actor, issued.line, {Role.RELEASER})
-    if grant.state != "active" or desk.now >= issued.not_after:
-        raise Precondition("the grant is over", reason="GRANT_OVER", hint="request a new one")
-    if PROMOTE not in issued.gates or PROMOTE in grant.passed:
-        raise Precondition("this release has no gate to pass", reason="ILLEGAL_MOVE")
-    if person in involved(desk, grant):
-        raise NotPermitted(
-            "creator, requester and approvers of a release do not release it",
-            reason="DUTIES_CONFLICT",
-            hint="another person with the role releaser does (GR-30)",
-        )
-    key = desk.state.key_of(issued.line)
-    waiver: list[f.Fact] = []
-    if key is not None:
-        change = desk.state.changes.get(issued.change_id)
-        waiver = separation.check(desk, issued.line, key, "release", person, change)
-    return [*waiver, f.GatePassed(grant=grant_id, gate=PROMOTE, person=person, actor=actor.name)]
-
-
-def involved(desk: Desk, grant: Grant) -> set[str]:
-    """The persons who have a part in a release already."""
-    change = desk.state.changes.get(grant.issued.change_id)
-    persons = {grant.issued.creator_person}
-    if change is not None:
-        persons |= {change.record.requester_person, change.record.creator_person}
-        persons |= {given.person for given in change.approvals.values() if given.state in ("counted", "consumed")}
-    return persons - {""}
 
 
 def creator_of(desk: Desk, identity: Identity) -> str:

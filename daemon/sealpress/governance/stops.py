@@ -10,8 +10,8 @@ from itertools import islice
 
 from sealpress.errors import Malformed, Precondition
 from sealpress.governance import changes as c
+from sealpress.governance import endings, pending, tables
 from sealpress.governance import facts as f
-from sealpress.governance import proposals, tables
 from sealpress.governance.desk import Actor, Desk, person_of
 from sealpress.governance.roles import Role
 
@@ -95,7 +95,7 @@ def invalidated(desk: Desk, person: str, reason: str, credential: str = "") -> l
         given = change.approvals.get(person)
         if given is None or given.state != "counted" or (credential and given.credential != credential):
             continue
-        facts += proposals.end_approval(desk, change, person, "invalidate", None, reason)
+        facts += endings.end_approval(desk, change, person, "invalidate", None, reason)
     return facts
 
 
@@ -105,18 +105,18 @@ def _outdated(desk: Desk, kind: str, subject: str) -> list[f.Fact]:
     for change_id in desk.state.open_changes:
         record = desk.state.changes[change_id].record
         if record.kind == kind and subject in (getattr(c.request_of(record), name, "") for name in ("key", "id")):
-            facts += proposals.end(desk, change_id, "void", None, "stopped once more")
+            facts += endings.end(desk, change_id, "void", None, "stopped once more")
     return facts
 
 
 def _deserted(desk: Desk, identity: str) -> list[f.Fact]:
     """What it asked for, as much as a stop can always record; what is left is void a moment later (clockwork)."""
-    theirs = (id_ for id_ in desk.state.open_changes if proposals.requester_of(desk, id_) == identity)
-    ended = (proposals.desert(desk, change_id) for change_id in islice(theirs, AT_ONCE_MAX))
+    theirs = (id_ for id_ in desk.state.open_changes if pending.requester_of(desk, id_) == identity)
+    ended = (endings.desert(desk, change_id) for change_id in islice(theirs, AT_ONCE_MAX))
     return [fact for facts in ended for fact in facts]
 
 
 def _said(reason: str) -> str:
     if not reason:
         raise Malformed("a stop needs a reason", reason="REASON_MISSING", hint="say why, in a few words")
-    return proposals.said(reason)
+    return endings.said(reason)

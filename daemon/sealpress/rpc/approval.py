@@ -12,7 +12,7 @@ from itertools import islice
 
 from sealpress.errors import NotPermitted, Precondition
 from sealpress.flow import Flow
-from sealpress.governance import counting, paths, proposals
+from sealpress.governance import approvals, paths, proposals
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.roles import Role
@@ -80,7 +80,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
 
         def view(desk: Desk, actor: Actor) -> bytes:
             note = bounded(request.note, "note", statement.NOTE_MAX)
-            said = counting.ask(desk, request.change_id, actor.person, office.head(), nonce, note)
+            said = approvals.ask(desk, request.change_id, actor.person, office.head(), nonce, note)
             return statement.render(said)
 
         return pb.GetStatementResponse(statement=await self._control.look(context, "GetStatement", view))
@@ -95,7 +95,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
             if caller.flaw:
                 raise _grounds.identity_refusal(caller.flaw)
             signature = bounded(request.signature, "signature", SIGNATURE_CHARACTERS_MAX)
-            return counting.submit(desk, request.statement, signature, control.office.seen)
+            return approvals.submit(desk, request.statement, signature, control.office.seen)
 
         try:
             change_id = await control.office.act(rule)
@@ -111,7 +111,7 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
             reason = bounded(request.reason, "reason")
             if desk.state.change(request.change_id).record.requester == actor.name:
                 return None, proposals.withdraw(desk, actor, request.change_id, reason)
-            return None, counting.withdraw(desk, actor, request.change_id, reason)
+            return None, approvals.withdraw(desk, actor, request.change_id, reason)
 
         await self._control.act(context, "Withdraw", rule)
         return pb.WithdrawResponse(change=self._change(request.change_id), recorded=self._control.recorded())

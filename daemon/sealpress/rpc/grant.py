@@ -14,7 +14,7 @@ from sealpress.config import Limits
 from sealpress.errors import Malformed, NotPermitted, Precondition, Refusal
 from sealpress.flow import Flow
 from sealpress.governance import facts as f
-from sealpress.governance import grants, proposals, stops, usage
+from sealpress.governance import grants, proposals, releases, stops, usage
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.grants import GrantAsk
 from sealpress.governance.roles import Role
@@ -113,7 +113,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         """The last gate, passed by a person who had no part in it."""
 
         def rule(desk: Desk, actor: Actor) -> tuple[None, list[f.Fact]]:
-            return None, grants.release(desk, actor, request.grant_id)
+            return None, releases.release(desk, actor, request.grant_id)
 
         await self._control.act(context, "ReleaseSignatures", rule)
         return pb.ReleaseSignaturesResponse(grant=self._grant(request.grant_id), recorded=self._control.recorded())

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from itertools import islice
 
 from sealpress.errors import Malformed, SealpressError
-from sealpress.governance import grants
+from sealpress.governance import grants, releases
 from sealpress.governance.desk import Desk
 from sealpress.governance.facts import Fact
 from sealpress.steps._acts import Rule, readable
@@ -93,7 +93,7 @@ class _Job:
         """Under the rule that the first of them was admitted by, if there is still one of that name."""
         first = grants.matched(desk, self._identity, self._line)
         known = desk.rules(self._line).rule(self._rule) or first
-        return grants.job(desk, self._identity, self._line, known, min(known.ttl_s_max, grants.HOUR_S))
+        return grants.job(desk, self._identity, self._line, known, min(known.ttl_s_max, releases.HOUR_S))
 
     def fail(self, error: Exception) -> None:
         """Tell all of them, unless they know already."""

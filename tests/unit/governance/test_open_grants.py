@@ -8,7 +8,7 @@ from kit.town import Town, read_again
 from kit.townsfolk import LOW, certificate
 from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import facts as f
-from sealpress.governance import grants, state
+from sealpress.governance import releases, state
 from sealpress.governance.fold import apply
 from sealpress.governance.open_grants import OpenGrants
 from sealpress.governance.state import encode
@@ -108,4 +108,4 @@ def test_time_looks_at_what_ends_now(town: Town) -> None:
     assert len(town.state.ending) >= 20
     town.wait(HOUR_S - 20 * 60, tick=False)
     assert [*town.state.over_at(town.now)] == list(town.state.open_grants)[:1]
-    assert grants.HOUR_S == HOUR_S
+    assert releases.HOUR_S == HOUR_S

@@ -11,7 +11,7 @@ from kit.townsfolk import FIRMWARE, RELEASE, TEST, certificate, key_request, per
 from sealpress.core.journal import SEGMENT_BYTES_MIN
 from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import facts as f
-from sealpress.governance import proposals, stops
+from sealpress.governance import pending, proposals, stops
 from sealpress.governance.changes import BindRequest, PolicyRequest
 from sealpress.governance.facts import body_of, kind_of
 from sealpress.governance.roles import Role
@@ -27,8 +27,8 @@ ROUTER, HELPER, FAB = (certificate(name) for name in ("ci-router", "helper", "fa
 @pytest.fixture
 def town(monkeypatch: pytest.MonkeyPatch) -> Town:
     """In which a hundred changes may be pending, and a hundred kilobytes of them."""
-    monkeypatch.setattr(proposals, "PENDING_MAX", HUNDRED)
-    monkeypatch.setattr(proposals, "PENDING_BYTES_MAX", 1_000 * HUNDRED)
+    monkeypatch.setattr(pending, "PENDING_MAX", HUNDRED)
+    monkeypatch.setattr(pending, "PENDING_BYTES_MAX", 1_000 * HUNDRED)
     return Town(strict=False)
 
 
@@ -70,7 +70,7 @@ def test_a_person_of_many_names_has_one_share(town: Town) -> None:
 
 def test_a_line_has_a_share(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three tenths: whoever has many names on one line leaves room for the others."""
-    monkeypatch.setattr(proposals, "OF_ONE", 10)
+    monkeypatch.setattr(pending, "OF_ONE", 10)
 
     assert filled(town, ROUTER, RELEASE) == 3 * HUNDRED // 10
     assert filled(town, FAB, RELEASE) == 0
@@ -79,8 +79,8 @@ def test_a_line_has_a_share(town: Town, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_pipelines_leave_room_for_persons(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a person has to change in an emergency is not kept out by machines."""
-    monkeypatch.setattr(proposals, "OF_ONE", 10)
-    monkeypatch.setattr(proposals, "OF_A_LINE", 10)
+    monkeypatch.setattr(pending, "OF_ONE", 10)
+    monkeypatch.setattr(pending, "OF_A_LINE", 10)
 
     assert filled(town, ROUTER, RELEASE) == HUNDRED - HUNDRED // 10
     town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(head="other words")))
@@ -138,7 +138,7 @@ def test_a_stop_is_small_however_much_was_asked_for(town: Town, monkeypatch: pyt
 
 def test_a_stop_fits_into_the_smallest_segment(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch is a quarter of a segment at most: no number of pending keys, two facts each, keeps a stop out."""
-    monkeypatch.setattr(proposals, "OF_ONE", 10)
+    monkeypatch.setattr(pending, "OF_ONE", 10)
     for number in range(HUNDRED // 2):
         town.propose("ines", "key.issue", key_request(f"{number:063}", TEST, town.state.time))
     reason = "r" * TEXT_MAX

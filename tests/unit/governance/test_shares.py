@@ -8,7 +8,7 @@ from kit.town import Town
 from kit.townsfolk import LINES, person
 from sealpress.errors import Malformed
 from sealpress.governance import changes as c
-from sealpress.governance import proposals
+from sealpress.governance import requests
 from sealpress.governance.desk import Desk
 
 LINE = next(line for line, class_ in LINES.items() if class_ == "firmware")
@@ -26,6 +26,6 @@ def test_one_share_is_not_given_twice() -> None:
         key="k-firmware", line=LINE, set_id="s1", m=2, n=3, custodians=people, commitments=("a", "b", "a")
     )
 
-    proposals.check(desk, "recovery.shares", request)
+    requests.check(desk, "recovery.shares", request)
     with pytest.raises(Malformed, match="shares"):
-        proposals.check(desk, "recovery.shares", twice)
+        requests.check(desk, "recovery.shares", twice)

@@ -1,0 +1,42 @@
+"""Changes that are pending: whose they are, and how many there may be.
+
+Guarantees: nobody, and no line's machines, takes the room of the others; the last of it is for persons. Does not: end
+them (endings.py).
+"""
+
+from __future__ import annotations
+
+from sealpress.errors import Precondition
+from sealpress.governance.desk import Actor, Desk
+
+PENDING_MAX, PENDING_BYTES_MAX = 10_000, 1 << 30  # changes, and their requests
+OF_ONE, OF_A_LINE, OF_MACHINES, OF_ALL = 1, 3, 9, 10  # tenths of these
+
+
+def check_room(desk: Desk, actor: Actor, line: str, size: int) -> None:
+    """Precondition CHANGES_PENDING when so many are pending that this one would leave too little room for others.
+
+    Anybody has a share. A pipeline has many names, so a line has one, too; and what persons have to change in an
+    emergency is not kept out by machines.
+    """
+    pending = [desk.state.changes[change_id].record for change_id in desk.state.open_changes]
+    whose = actor.identity or actor.name  # one who connects by many names has one share
+    own = [one for one in pending if (requester_of(desk, one.change_id) or one.requester) == whose]
+    shares = [(OF_ONE, "of this requester", own)]
+    if actor.person:
+        shares.append((OF_ALL, "in all", pending))
+    else:
+        releases = [one for one in pending if one.line == line and not one.requester_person]
+        shares += [(OF_A_LINE, "that pipelines asked for on this line", releases), (OF_MACHINES, "in all", pending)]
+    for tenths, whose, have in shares:
+        number, bytes_ = len(have) + 1, sum(len(one.request) for one in have) + size
+        if number * OF_ALL > PENDING_MAX * tenths or bytes_ * OF_ALL > PENDING_BYTES_MAX * tenths:
+            raise Precondition(
+                f"too many changes are pending {whose}", reason="CHANGES_PENDING", hint="decide or withdraw some first"
+            )
+
+
+def requester_of(desk: Desk, change_id: str) -> str:
+    """The identity that asked for it; empty where nobody has that name now."""
+    record = desk.state.changes[change_id].record
+    return record.requester_person or desk.state.names.get(record.requester, "")

@@ -217,3 +217,8 @@ def duration(seconds: int) -> str:
         if seconds % SECONDS[unit] == 0 and seconds:
             return f"{seconds // SECONDS[unit]}{unit}"
     return f"{seconds}s"
+
+
+def wrong(where: str, text: str, hint: str = HINT) -> ConfigError:
+    """What a policy file is refused with."""
+    return ConfigError(f"{where}: {text}", reason="POLICY", hint=hint)

@@ -18,7 +18,6 @@ from typing import Literal
 from sealpress.errors import Precondition
 from sealpress.governance.form import (
     ArtifactSection,
-    CalendarSection,
     Constraint,
     Hold,
     Isolation,
@@ -26,7 +25,7 @@ from sealpress.governance.form import (
     ProvenanceSection,
     Separation,
 )
-from sealpress.governance.matchers import Test, compile_matcher
+from sealpress.governance.matchers import Test
 from sealpress.values import DigestAlgorithm, Format, Identity, KeyClass, Mode, SignAsk
 from sealpress.verify.change import Required
 
@@ -254,95 +253,6 @@ class Policy:
         return self.approvals[path]
 
 
-def compile_names(identities: frozenset[str]) -> Callable[[Identity, Claims], bool]:
-    """A rule about certificates."""
-    return lambda identity, claims: identity.id in identities
-
-
-def compile_claims(issuer: str, conditions: tuple[Condition, ...]) -> Callable[[Identity, Claims], bool]:
-    """A rule about tokens: all conditions hold."""
-    demanded = tuple((condition.name, condition.test) for condition in conditions if not condition.optional)
-    optional = tuple((condition.name, condition.test) for condition in conditions if condition.optional)
-
-    def passes(identity: Identity, claims: Claims) -> bool:
-        if identity.issuer != issuer:
-            return False
-        for name, test in demanded:
-            value = claims.get(name)
-            if value is None or not test(value):
-                return False
-        return all(name not in claims or test(claims[name]) for name, test in optional)
-
-    return passes
-
-
-def class_conditions() -> tuple[Condition, ...]:
-    """What holds for every token at class `low` and above (GR-104)."""
-    triggers = tuple(
-        Condition(name, "not from a fork", lambda value: value not in FORK_TRIGGERS, optional=True) for name in TRIGGERS
-    )
-    return (
-        *triggers,
-        Condition(FORK, "= false", "false".__eq__, optional=True),
-        Condition(REF_PROTECTED, "= true", "true".__eq__, optional=True),
-    )
-
-
-def compile_admits(
-    algorithms: frozenset[DigestAlgorithm], artifact: ArtifactSection, calendar: Calendar | None, where: str
-) -> Callable[[SignAsk, int], str]:
-    """What the rule says about requests and times."""
-    # An IntEnum hashes in Python; its bits do not.
-    mask = sum(1 << algorithm for algorithm in algorithms)
-    fits = _artifact(artifact, where)
-
-    def admits(ask: SignAsk, now_s: int) -> str:
-        if not mask >> ask.algorithm & 1:
-            return "ALGORITHM_NOT_ALLOWED"
-        if fits is not None and not fits(ask):
-            return "ARTIFACT_NOT_ALLOWED"
-        if calendar is not None and not calendar.open(now_s):
-            return "OUTSIDE_CALENDAR"
-        return ""
-
-    return admits
-
-
-def compile_calendar(section: CalendarSection, closed: frozenset[int]) -> Calendar:
-    """`closed` as days since 1970."""
-    names = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-    return Calendar(
-        frozenset(names.index(day) for day in section.days), _minute(section.from_), _minute(section.until), closed
-    )
-
-
-def _artifact(artifact: ArtifactSection, where: str) -> Callable[[SignAsk], bool] | None:
-    """All that is asked about artifacts but the algorithm; None: nothing. What is asked for must have been said."""
-    kinds = None if artifact.kinds is None else frozenset(artifact.kinds)
-    size_max = artifact.max_size
-    name = None if artifact.names is None else compile_matcher(artifact.names, f"{where}: artifact.names")
-    version = None if artifact.versions is None else compile_matcher(artifact.versions, f"{where}: artifact.versions")
-    if kinds is None and size_max is None and name is None and version is None:
-        return None
-
-    def fits(ask: SignAsk) -> bool:
-        said = ask.artifact
-        if kinds is not None and said.media_type not in kinds:
-            return False
-        if version is not None and not version(said.version):
-            return False
-        if size_max is not None:
-            sizes = ask.sizes if ask.batch else (said.size,)
-            if not sizes or min(sizes) < 1 or max(sizes) > size_max:
-                return False
-        if name is not None:
-            names = ask.names if ask.batch else (said.name,)
-            return bool(names) and all(map(name, names))
-        return True
-
-    return fits
-
-
 def _closest(rules: Sequence[Rule], identity: Identity) -> tuple[str, tuple[Field, ...]]:
     """The rule that fails in the fewest fields, the first of several."""
     if not rules:
@@ -350,10 +260,6 @@ def _closest(rules: Sequence[Rule], identity: Identity) -> tuple[str, tuple[Fiel
     claims = dict(identity.claims)
     best = min(rules, key=lambda rule: rule.misses(identity, claims))
     return best.id, best.fields(identity)
-
-
-def _minute(text: str) -> int:
-    return int(text[:2]) * 60 + int(text[3:])
 
 
 def _cut(text: str) -> str:

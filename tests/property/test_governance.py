@@ -34,6 +34,7 @@ from sealpress.governance import (
     birth,
     counting,
     fold,
+    fold_access,
     grants,
     key_requests,
     paths,
@@ -179,7 +180,7 @@ def line_of_class_test_in_production(patch: pytest.MonkeyPatch) -> None:
 def a_key_of_two_persons(patch: pytest.MonkeyPatch) -> None:
     """Neither rule nor fold looks whose it is."""
     patch.setattr(access_requests, "check_credential", lambda *_: None)
-    enrolled = fold._credential
+    enrolled = fold_access.credential_enrolled
     patch.setitem(
         fold._FOLDS,
         f.CredentialEnrolled,

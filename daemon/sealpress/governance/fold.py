@@ -17,23 +17,15 @@ from msgspec.structs import replace
 
 from sealpress.errors import Precondition
 from sealpress.governance import facts as f
-from sealpress.governance import tables
-from sealpress.governance.roles import Role
+from sealpress.governance import fold_access, tables
 from sealpress.governance.state import (
-    EVERY_LINE,
-    OFFICERS,
     UNDONE,
     Approval,
-    Binding,
     Change,
-    Credential,
     Grant,
-    Identity,
     Key,
     State,
 )
-from sealpress.verify.anchors import Officer, TrustAnchors
-from sealpress.verify.change import decode
 
 NONCES_KEPT = 10_000  # from here on those of approvals that are over are dropped: these can never count again
 SKEW_S = 3_600
@@ -47,76 +39,6 @@ def apply(state: State, fact: f.Fact, seq: int, time: int) -> None:
     state.seq, state.time = seq, max(state.time, time)
     if isinstance(fact, f.KeyMoved) and fact.verb == "suspend":
         state.keys[fact.key].suspended = state.time
-
-
-def _anchors(state: State, fact: f.AnchorsAdopted, seq: int) -> None:
-    new = decode(fact.document, TrustAnchors)
-    if (state.anchors.version if state.anchors is not None else 0) + 1 != new.version:
-        raise Precondition(f"anchors version {new.version} does not follow", reason="ILLEGAL_MOVE")
-    for officer in new.officers:
-        _check_officer(state, officer)
-    if state.anchors is not None:
-        kept = {key.fingerprint for officer in new.officers for key in officer.keys}
-        for officer in state.anchors.officers:
-            for id_ in [id_ for id_ in state.bindings_of.get(officer.person, ()) if id_.startswith("anchors/")]:
-                state.bindings[id_].state = "revoked"
-            for key in officer.keys:
-                if key.fingerprint not in kept:
-                    state.credentials[key.fingerprint].revoked = True
-    former = {officer.person: officer.names for officer in state.anchors.officers} if state.anchors is not None else {}
-    state.anchors = new
-    for officer in new.officers:
-        known = state.identities.get(officer.person)
-        if known is None:
-            _enrol(state, Identity(officer.person, "person", officer.names))
-        else:
-            _rename(state, known, former.get(officer.person, ()), officer.names)
-        if known is not None and known.state == "suspended":  # else one officer could lock all others out for ever
-            known.state = tables.move(tables.IDENTITY, known.state, "restore", officer.person)
-        for key in officer.keys:
-            held = state.credentials.get(key.fingerprint)
-            if held is None:
-                state.credentials[key.fingerprint] = Credential(
-                    officer.person, key.fingerprint, key.public, key.application, 0, 0
-                )
-            else:
-                held.revoked = False
-        id_ = f"anchors/{new.version}/{officer.person}"
-        _bind(state, Binding(id_, officer.person, Role.SECURITY_OFFICER, EVERY_LINE, OFFICERS, 0))
-
-
-def _check_officer(state: State, officer: Officer) -> None:
-    known = state.identities.get(officer.person)
-    if any(state.names.get(name, officer.person) != officer.person for name in officer.names):
-        raise Precondition(f"a name of {officer.person} is taken", reason="IDENTITY_TAKEN")
-    if known is not None and (known.kind != "person" or known.state == "offboarded"):
-        raise Precondition(f"{officer.person} is no person, or offboarded for good", reason="ILLEGAL_MOVE")
-    for key in officer.keys:
-        held = state.credentials.get(key.fingerprint)
-        if held is not None and held.person != officer.person:
-            raise Precondition(f"a key of {officer.person} is {held.person}'s", reason="CREDENTIAL_TAKEN")
-
-
-def _enrol(state: State, identity: Identity) -> None:
-    if identity.id in state.identities or any(name in state.names for name in identity.names):
-        raise Precondition(f"{identity.id} or one of its names is taken", reason="IDENTITY_TAKEN")
-    state.identities[identity.id] = identity
-    for name in identity.names:
-        state.names[name] = identity.id
-
-
-def _rename(state: State, identity: Identity, former: tuple[str, ...], names: tuple[str, ...]) -> None:
-    """What the document before this one called him is no name of his any more; how else he was enrolled stays."""
-    for name in set(former).intersection(identity.names):
-        del state.names[name]
-    kept = (name for name in identity.names if name not in former)
-    identity.names = tuple(dict.fromkeys((*kept, *names)))
-    state.names.update(dict.fromkeys(identity.names, identity.id))
-
-
-def _bind(state: State, binding: Binding) -> None:
-    state.bindings[binding.id] = binding
-    state.bindings_of.setdefault(binding.identity, []).append(binding.id)
 
 
 def _policy_scheduled(state: State, fact: f.PolicyScheduled, seq: int) -> None:
@@ -181,61 +103,6 @@ def _approval_ended(state: State, fact: f.ApprovalEnded, seq: int) -> None:
         raise Precondition("there is no such approval", reason="ILLEGAL_MOVE")
     ended = replace(approval, state=tables.move(tables.APPROVAL, approval.state, fact.verb, "the approval"))
     state.changes[fact.change_id] = replace(change, approvals=change.approvals | {fact.person: ended})
-
-
-def _enrolled(state: State, fact: f.IdentityEnrolled, seq: int) -> None:
-    _enrol(
-        state,
-        Identity(
-            fact.identity, fact.kind, fact.names, fact.owner, fact.backup_owner, fact.environment, fact.line,
-            fact.on_behalf_of, fact.expires,
-        ),
-    )  # fmt: skip
-
-
-def _identity_moved(state: State, fact: f.IdentityMoved, seq: int) -> None:
-    identity = state.identities.get(fact.identity)
-    if identity is None:
-        raise Precondition("there is no such identity", reason="NO_SUCH_IDENTITY")
-    identity.state = tables.move(tables.IDENTITY, identity.state, fact.verb, fact.identity)
-    if identity.state == "offboarded":
-        for id_ in state.bindings_of.get(fact.identity, ()):
-            if state.bindings[id_].state in ("active", "suspended"):
-                state.bindings[id_].state = "revoked"
-        for credential in state.credentials.values():
-            credential.revoked = credential.revoked or credential.person == fact.identity
-
-
-def _credential(state: State, fact: f.CredentialEnrolled, seq: int) -> None:
-    if fact.fingerprint in state.credentials:
-        raise Precondition("the key is enrolled already", reason="CREDENTIAL_TAKEN")
-    state.credentials[fact.fingerprint] = Credential(
-        fact.person, fact.fingerprint, fact.public, fact.application, fact.effective, fact.expires
-    )
-
-
-def _credential_revoked(state: State, fact: f.CredentialRevoked, seq: int) -> None:
-    credential = state.credentials.get(fact.fingerprint)
-    if credential is None:
-        raise Precondition("there is no such key", reason="NO_SUCH_CREDENTIAL")
-    credential.revoked = True
-
-
-def _binding(state: State, fact: f.BindingMade, seq: int) -> None:
-    if fact.binding in state.bindings or fact.identity not in state.identities or fact.role not in set(Role):
-        raise Precondition("the binding's id is taken, or it binds nobody to nothing", reason="ILLEGAL_MOVE")
-    _bind(state, Binding(fact.binding, fact.identity, Role(fact.role), fact.line, fact.group, fact.not_after))
-
-
-def _binding_moved(state: State, fact: f.BindingMoved, seq: int) -> None:
-    binding = state.bindings.get(fact.binding)
-    if binding is None:
-        raise Precondition("there is no such binding", reason="NO_SUCH_BINDING")
-    binding.state = tables.move(tables.BINDING, binding.state, fact.verb, "the binding")
-
-
-def _issuer(state: State, fact: f.IssuerRegistered, seq: int) -> None:
-    state.issuers[fact.issuer] = fact
 
 
 def _key_proposed(state: State, fact: f.KeyProposed, seq: int) -> None:
@@ -345,20 +212,20 @@ def _snapshot(state: State, fact: f.SnapshotTaken, seq: int) -> None:
 
 
 _FOLDS: dict[type[f.Fact], Callable[[State, Any, int], None]] = {
-    f.AnchorsAdopted: _anchors,
+    f.AnchorsAdopted: fold_access.anchors_adopted,
     f.PolicyScheduled: _policy_scheduled,
     f.PolicyInForce: _policy,
     f.ChangeSubmitted: _submitted,
     f.ChangeMoved: _change_moved,
     f.ApprovalCounted: _approval,
     f.ApprovalEnded: _approval_ended,
-    f.IdentityEnrolled: _enrolled,
-    f.IdentityMoved: _identity_moved,
-    f.CredentialEnrolled: _credential,
-    f.CredentialRevoked: _credential_revoked,
-    f.BindingMade: _binding,
-    f.BindingMoved: _binding_moved,
-    f.IssuerRegistered: _issuer,
+    f.IdentityEnrolled: fold_access.identity_enrolled,
+    f.IdentityMoved: fold_access.identity_moved,
+    f.CredentialEnrolled: fold_access.credential_enrolled,
+    f.CredentialRevoked: fold_access.credential_revoked,
+    f.BindingMade: fold_access.binding_made,
+    f.BindingMoved: fold_access.binding_moved,
+    f.IssuerRegistered: fold_access.issuer_registered,
     f.KeyProposed: _key_proposed,
     f.KeyGenerated: _key_generated,
     f.KeyCertified: _key_certified,

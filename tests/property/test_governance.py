@@ -32,6 +32,7 @@ from sealpress.errors import Invalid
 from sealpress.governance import (
     access_requests,
     birth,
+    clockwork,
     counting,
     fold,
     fold_access,
@@ -140,7 +141,8 @@ def requester_may_approve(patch: pytest.MonkeyPatch) -> None:
 
 def quorum_counted_when_approved_only(patch: pytest.MonkeyPatch) -> None:
     """Whoever is stopped after he approved still counts."""
-    patch.setattr(stops, "invalidated", lambda *_, **__: [])
+    patch.setattr(stops, "_approved_by", lambda *_: iter(()))
+    patch.setattr(clockwork, "_stopped", lambda *_: False)
     patch.setattr(
         counting, "counted", lambda desk, change: [one for one in change.approvals.values() if one.state == "counted"]
     )

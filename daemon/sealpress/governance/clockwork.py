@@ -12,7 +12,7 @@ from sealpress.governance import changes as c
 from sealpress.governance import counting, endings, pending, succession
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk
-from sealpress.governance.state import Change, Key
+from sealpress.governance.state import Approval, Change, Key
 
 DAY_S = 86_400
 WARN_DAYS = (7, 30, 60, 90)
@@ -46,15 +46,27 @@ def _due(desk: Desk, signed: dict[str, int]) -> Iterator[list[f.Fact]]:
             yield endings.desert(desk, change_id)
             continue
         for given in change.approvals.values():
-            if given.state == "counted" and desk.now >= given.expires:
+            if given.state != "counted":
+                continue
+            if desk.now >= given.expires:
                 why = "an approval was over before the change was carried out"
                 yield endings.end_approval(desk, change, given.person, "expire", None, why)
-                if change.state == "approved":
-                    break  # and with it the change is over
+            elif _stopped(desk, given):
+                yield endings.outlived(desk, change, given.person)
+            else:
+                continue
+            if change.state == "approved":
+                break  # and with it the change is over
     for grant in desk.state.over_at(desk.now):
         yield [f.GrantMoved(grant=grant, verb="expire", actor="", reason="")]
     for name, key in desk.state.keys.items():
         yield _key(desk, name, key, signed.get(name, 0))
+
+
+def _stopped(desk: Desk, given: Approval) -> bool:
+    """Whether a stop left this one for later."""
+    person, credential = desk.state.identities.get(given.person), desk.state.credentials.get(given.credential)
+    return person is None or not desk.state.acts(person) or credential is None or credential.revoked
 
 
 def _policy(desk: Desk, change: Change) -> Iterator[list[f.Fact]]:

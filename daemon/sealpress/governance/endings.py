@@ -39,6 +39,11 @@ def desert(desk: Desk, change_id: str) -> list[f.Fact]:
     return end(desk, change_id, "void", None, "who asked for it was stopped")
 
 
+def outlived(desk: Desk, change: Change, person: str) -> list[f.Fact]:
+    """An approval whose person, role or credential was stopped: it does not count, and here it is told."""
+    return end_approval(desk, change, person, "invalidate", None, "who gave it was stopped, or his role or key")
+
+
 def end_approval(
     desk: Desk,
     change: Change,

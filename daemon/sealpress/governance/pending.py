@@ -7,10 +7,13 @@ them (endings.py).
 from __future__ import annotations
 
 from sealpress.errors import Precondition
+from sealpress.governance import changes as c
 from sealpress.governance.desk import Actor, Desk
 
 PENDING_MAX, PENDING_BYTES_MAX = 10_000, 1 << 30  # changes, and their requests
+RETURNS_MAX = 8  # of one key or identity: its next stop ends them all, and always has room to record that
 OF_ONE, OF_A_LINE, OF_MACHINES, OF_ALL = 1, 3, 9, 10  # tenths of these
+RETURNING = {"key.resume": "key", "access.restore": "id"}  # kinds of such changes, and what names whom they are about
 
 
 def check_room(desk: Desk, actor: Actor, line: str, size: int) -> None:
@@ -40,3 +43,19 @@ def requester_of(desk: Desk, change_id: str) -> str:
     """The identity that asked for it; empty where nobody has that name now."""
     record = desk.state.changes[change_id].record
     return record.requester_person or desk.state.names.get(record.requester, "")
+
+
+def check_returns(desk: Desk, kind: str, asked: c.Request) -> None:
+    """Precondition CHANGES_PENDING for one more change that lets the same key or identity return."""
+    if kind in RETURNING and len(returns(desk, kind, getattr(asked, RETURNING[kind]))) >= RETURNS_MAX:
+        raise Precondition(
+            f"{RETURNS_MAX} changes that let it return are pending", reason="CHANGES_PENDING",
+            hint="decide or withdraw one of them",
+        )  # fmt: skip
+
+
+def returns(desk: Desk, kind: str, subject: str) -> list[str]:
+    """The open changes of this kind by which this key or identity returns."""
+    open_ = (desk.state.changes[change_id].record for change_id in desk.state.open_changes)
+    name = RETURNING[kind]
+    return [one.change_id for one in open_ if one.kind == kind and getattr(c.request_of(one), name) == subject]

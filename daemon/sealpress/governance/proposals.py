@@ -53,6 +53,7 @@ def submit(
     """The record of a checked request, and its facts; at once approved if it needs nobody's approval."""
     anchors, line = desk.anchors, c.line_of(asked)
     pending.check_room(desk, actor, line, len(request))
+    pending.check_returns(desk, kind.name, asked)
     if not texts.reason:
         raise Malformed("a change needs a reason", reason="REASON_MISSING", hint="say why, for those who approve it")
     record = ChangeRecord(

@@ -6,18 +6,19 @@ is an error and changes nothing. Does not: resume (a change with quorum does).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 from sealpress.errors import Malformed, Precondition
-from sealpress.governance import changes as c
-from sealpress.governance import endings, pending, tables
+from sealpress.governance import endings, paths, pending, tables
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk, person_of
 from sealpress.governance.roles import Role
+from sealpress.governance.state import Binding, Change
 
 STOPPERS = frozenset({Role.INCIDENT_RESPONDER, Role.SECURITY_OFFICER, Role.RETIREMENT_OPERATOR})
 ACCESS_STOPPERS = frozenset({Role.INCIDENT_RESPONDER, Role.SECURITY_OFFICER, Role.ACCESS_ADMIN})
-AT_ONCE_MAX = 16  # changes that end with the stop itself: a batch of the smallest segment has room for them
+AT_ONCE_MAX = 16  # changes and approvals that end with the stop itself: the smallest segment has room for them
 
 
 def suspend_key(desk: Desk, actor: Actor, key: str, reason: str) -> list[f.Fact]:
@@ -48,7 +49,8 @@ def end_identity(desk: Desk, actor: Actor, identity: str, verb: str, reason: str
     """`suspend` or `offboard`: it has no right from here on.
 
     Its approvals that are not used yet are invalid, and what it asked for and nobody carried out is void: whoever stole
-    its credential may have asked.
+    its credential may have asked. They end here as many as a stop can always record; none of the others counts, and
+    they end a moment later (clockwork).
     """
     person_of(actor, f"{verb} an identity")
     if verb not in ("suspend", "offboard"):
@@ -59,8 +61,8 @@ def end_identity(desk: Desk, actor: Actor, identity: str, verb: str, reason: str
         raise Precondition(f"there is no identity {identity}", reason="NO_SUCH_IDENTITY")
     tables.move(tables.IDENTITY, found.state, verb, identity)
     facts: list[f.Fact] = [f.IdentityMoved(identity=identity, verb=verb, actor=actor.name, reason=_said(reason))]
-    facts += _outdated(desk, "access.restore", identity) + _deserted(desk, identity)
-    return facts + invalidated(desk, identity, reason)
+    outdated = _outdated(desk, "access.restore", identity)
+    return [*facts, *outdated, *_at_once(_left_by(desk, identity), len(outdated))]
 
 
 def revoke_binding(desk: Desk, actor: Actor, binding: str, reason: str) -> list[f.Fact]:
@@ -72,7 +74,8 @@ def revoke_binding(desk: Desk, actor: Actor, binding: str, reason: str) -> list[
     desk.need(actor, found.line if found.line != "*" else "", ACCESS_STOPPERS)
     tables.move(tables.BINDING, found.state, "revoke", "the binding")
     facts: list[f.Fact] = [f.BindingMoved(binding=binding, verb="revoke", actor=actor.name, reason=_said(reason))]
-    return facts + invalidated(desk, found.identity, reason)
+    resting = (change for change in _approved_by(desk, found.identity) if _rests_on(desk, change, found))
+    return [*facts, *_at_once(endings.outlived(desk, change, found.identity) for change in resting)]
 
 
 def revoke_credential(desk: Desk, actor: Actor, fingerprint: str, reason: str) -> list[f.Fact]:
@@ -84,36 +87,50 @@ def revoke_credential(desk: Desk, actor: Actor, fingerprint: str, reason: str) -
     if found.person != person:
         desk.need(actor, "", ACCESS_STOPPERS)
     facts: list[f.Fact] = [f.CredentialRevoked(fingerprint=fingerprint, actor=actor.name, reason=_said(reason))]
-    return facts + invalidated(desk, found.person, reason, credential=fingerprint)
+    with_it = (c for c in _approved_by(desk, found.person) if c.approvals[found.person].credential == fingerprint)
+    return [*facts, *_at_once(endings.outlived(desk, change, found.person) for change in with_it)]
 
 
-def invalidated(desk: Desk, person: str, reason: str, credential: str = "") -> list[f.Fact]:
-    """Its counted approvals of changes that were not carried out; what had its quorum by them is void."""
-    facts: list[f.Fact] = []
+def _approved_by(desk: Desk, person: str) -> Iterator[Change]:
+    """The open changes in which an approval of his is counted."""
     for change_id in desk.state.open_changes:
         change = desk.state.changes[change_id]
         given = change.approvals.get(person)
-        if given is None or given.state != "counted" or (credential and given.credential != credential):
-            continue
-        facts += endings.end_approval(desk, change, person, "invalidate", None, reason)
-    return facts
+        if given is not None and given.state == "counted":
+            yield change
+
+
+def _rests_on(desk: Desk, change: Change, binding: Binding) -> bool:
+    """Whether he may approve it by this role only: what he approved by another one still counts."""
+    kind = paths.kind_of(change.record.kind)
+    held = desk.bindings(binding.identity, change.record.line, kind.approvers)
+    groups = change.record.required.groups
+    return not any(one.id != binding.id and (not groups or one.group in groups) for one in held)
 
 
 def _outdated(desk: Desk, kind: str, subject: str) -> list[f.Fact]:
-    """Whoever approved a return knew an earlier stop, not this one."""
-    facts: list[f.Fact] = []
-    for change_id in desk.state.open_changes:
-        record = desk.state.changes[change_id].record
-        if record.kind == kind and subject in (getattr(c.request_of(record), name, "") for name in ("key", "id")):
-            facts += endings.end(desk, change_id, "void", None, "stopped once more")
-    return facts
-
-
-def _deserted(desk: Desk, identity: str) -> list[f.Fact]:
-    """What it asked for, as much as a stop can always record; what is left is void a moment later (clockwork)."""
-    theirs = (id_ for id_ in desk.state.open_changes if pending.requester_of(desk, id_) == identity)
-    ended = (endings.desert(desk, change_id) for change_id in islice(theirs, AT_ONCE_MAX))
+    """Whoever approved a return knew an earlier stop, not this one. There are few (pending.py): all end with it."""
+    ended = (endings.end(desk, id_, "void", None, "stopped once more") for id_ in pending.returns(desk, kind, subject))
     return [fact for facts in ended for fact in facts]
+
+
+def _left_by(desk: Desk, identity: str) -> Iterator[list[f.Fact]]:
+    """What it approved, and what it asked for: of each what ends together."""
+    for change in _approved_by(desk, identity):
+        yield endings.outlived(desk, change, identity)
+    for change_id in desk.state.open_changes:
+        if pending.requester_of(desk, change_id) == identity:
+            yield endings.desert(desk, change_id)
+
+
+def _at_once(ends: Iterator[list[f.Fact]], beside: int = 0) -> list[f.Fact]:
+    """As many of them as a stop can always record, beside so many other facts."""
+    facts: list[f.Fact] = []
+    for together in islice(ends, AT_ONCE_MAX):
+        if beside + len(facts) + len(together) > 2 * AT_ONCE_MAX:
+            break
+        facts += together
+    return facts
 
 
 def _said(reason: str) -> str:

@@ -57,6 +57,8 @@ def required(desk: Desk, kind: Kind, request: Request) -> Required:
             return Required(
                 path="compromise", quorum=1, groups=(OFFICERS, SECURITY_OFFICERS, *groups), valid_s=HOURS_72_S
             )
+        case "retirement" if desk.class_of(line_of(request)) is None:
+            return root(desk)  # no policy speaks of its line any more, and yet a key comes to its end (GR-115)
         case path:
             found = desk.rules(line_of(request)).required(path)
             if kind.name != "key.resume":

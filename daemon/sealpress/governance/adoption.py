@@ -38,7 +38,10 @@ def adopt(desk: Desk, anchors: TrustAnchors, signatures: tuple[str, ...]) -> lis
                 hint="first propose a policy that the profile takes, and wait until it is in force",
             ) from None
     adopted = f.AnchorsAdopted(document=encode(anchors).decode(), signatures=signatures)
-    return [*_parted(desk, adopted), adopted, *_below_quorum(desk, anchors), *_disbelieved(desk, anchors)]
+    returning = [officer.person for officer in anchors.officers if _suspended(desk, officer.person)]
+    before = [*_parted(desk, adopted), *_revived(desk, anchors)]
+    before += [fact for person in returning for fact in releases.outdated(desk, person)]
+    return [*before, adopted, *_below_quorum(desk, anchors), *_disbelieved(desk, anchors)]
 
 
 def _parted(desk: Desk, adopted: f.AnchorsAdopted) -> list[f.Fact]:
@@ -46,6 +49,22 @@ def _parted(desk: Desk, adopted: f.AnchorsAdopted) -> list[f.Fact]:
     after = copy(desk.state)
     apply(after, adopted, after.seq + 1, desk.now)
     return succession.parted(replace(desk, state=after), desk.policy)
+
+
+def _suspended(desk: Desk, person: str) -> bool:
+    """Whether the document lets him return."""
+    known = desk.state.identities.get(person)
+    return known is not None and known.state == "suspended"
+
+
+def _revived(desk: Desk, anchors: TrustAnchors) -> Iterator[f.Fact]:
+    """An officer's key that was revoked counts again if the document lists it: the officers decide, and all see it."""
+    for officer in anchors.officers:
+        for key in officer.keys:
+            held = desk.state.credentials.get(key.fingerprint)
+            if held is not None and held.revoked:
+                said = f"{officer.person}'s key was revoked; version {anchors.version} of the anchors lists it"
+                yield f.AlertRaised(name="alert.credential.revived", subject=key.fingerprint, text=said)
 
 
 def _policies(desk: Desk) -> Iterator[str]:

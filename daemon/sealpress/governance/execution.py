@@ -131,7 +131,8 @@ def _access(desk: Desk, change_id: str, asked: c.Request) -> list[f.Fact]:
                 )
             ]  # fmt: skip
         case c.RestoreRequest(what="identity", id=id_):
-            return [f.IdentityMoved(identity=id_, verb="restore", actor="", reason="", change_id=change_id)]
+            restored = f.IdentityMoved(identity=id_, verb="restore", actor="", reason="", change_id=change_id)
+            return [*releases.outdated(desk, id_), restored]
         case c.RestoreRequest(id=id_):
             return [f.BindingMoved(binding=id_, verb="restore", actor="", reason="", change_id=change_id)]
         case c.IssuerRequest():

@@ -87,3 +87,19 @@ def involved(desk: Desk, grant: Grant) -> set[str]:
         persons |= {change.record.requester_person, change.record.creator_person}
         persons |= {given.person for given in change.approvals.values() if given.state in ("counted", "consumed")}
     return persons - {""}
+
+
+def outdated(desk: Desk, identity: str) -> list[f.Fact]:
+    """What was granted to it before it was stopped, or to an agent of its: nothing that was stopped is revived (L2).
+
+    Job grants go on: each is of one credential, which would get another at once.
+    """
+    known = desk.state.identities.values()
+    names = {name for one in known if identity in (one.id, one.on_behalf_of) for name in one.names}
+    issued = (desk.state.grants[grant].issued for grant in desk.state.open_grants)
+    reason = "who asked for it was stopped since then"
+    return [
+        f.GrantMoved(grant=one.grant, verb="expire", actor="", reason=reason)
+        for one in issued
+        if one.change_id and one.identity in names
+    ]

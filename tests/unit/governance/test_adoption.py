@@ -100,3 +100,16 @@ def test_a_higher_root_threshold_counts_for_what_waits() -> None:
     adopt(town, root_threshold=3)
 
     assert [town.state.change(one).state for one in (change_id, other)] == ["void", "in_review"]
+
+
+def test_a_revoked_key_that_the_document_lists_is_told() -> None:
+    """Whoever wrote the next version may not have heard that it was stolen: it counts again, and all see that."""
+    town = Town()
+    stolen = key_of("otto").fingerprint
+    town.stop("iris", "credential", stolen)
+    adopt(town)
+    adopt(town)
+
+    told = [fact for fact in town.history if isinstance(fact, f.AlertRaised)]
+    assert [("alert.credential.revived", stolen)] == [(alert.name, alert.subject) for alert in told]
+    assert not town.state.credentials[stolen].revoked and town.folded_again() == town.state

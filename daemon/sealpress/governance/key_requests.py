@@ -24,6 +24,7 @@ PERIOD_S = {
 }
 EXTENSION_S_MAX = 90 * DAY_S
 SIGNATURES_MAX = 100_000_000
+FLEET_MAX = 1 << 53  # any reader of the record has such a number, and so has a snapshot of the state
 FLOOR_TRUSTS = frozenset({"firmware", "boot", "recovery_path"})
 TRUST = re.compile(r"[a-z0-9][a-z0-9._-]*")
 EXTENDABLE = frozenset({"pre_active", "active", "suspended"})
@@ -66,6 +67,8 @@ def check_key(desk: Desk, kind: str, asked: c.KeyRequest, change_id: str) -> Non
         )
     if asked.max_signatures > SIGNATURES_MAX:
         raise Malformed(f"max_signatures is at most {SIGNATURES_MAX}", reason="CAP_TOO_HIGH")
+    if asked.fleet_estimate > FLEET_MAX:
+        raise Malformed(f"fleet_estimate is at most {FLEET_MAX}", reason="BAD_REQUEST", hint="the number of devices")
     if kind == "key.adopt" and not asked.accepted_risk:
         raise Malformed(
             "nobody can prove where an adopted key was born",

@@ -10,6 +10,7 @@ from sealpress.errors import Malformed
 from sealpress.governance import facts as f
 from sealpress.governance import proposals
 from sealpress.governance.changes import CompromiseRequest
+from sealpress.governance.state import copy, encode
 
 TABLE = f'[line."{RELEASE}"]\n'
 
@@ -53,3 +54,17 @@ def test_a_key_is_trusted_at_least_as_its_line() -> None:
     with pytest.raises(Malformed, match="policy's words: ota"):
         town.propose("ines", "key.issue", key_request("k1", RELEASE, town.now, trusts=("apps",)))
     town.propose("ines", "key.issue", key_request("k1", RELEASE, town.now, trusts=("apps", "ota")))
+
+
+@pytest.mark.parametrize(("devices", "taken"), [(1 << 53, True), ((1 << 53) + 1, False), (1 << 64, False)])
+def test_no_number_of_devices_makes_a_state_that_nobody_can_write(devices: int, taken: bool) -> None:
+    """One proposer would end governance with it, stops included: what stands in a record stands in a snapshot, too."""
+    town = Town(strict=False)
+    request = key_request("k1", RELEASE, town.now, fleet_estimate=devices)
+
+    if not taken:
+        with pytest.raises(Malformed, match="at most"):
+            town.propose("ines", "key.issue", request)
+        return
+    town.propose("ines", "key.issue", request)
+    assert encode(town.state) == encode(copy(town.state))

@@ -313,7 +313,9 @@ class Office:
             self._kept = self.state.seq, self._records()
 
     def _new_id(self) -> str:
-        return ulid_text(new_event_id(self._shared.clock.now_ns(), self._shared.entropy.bytes(10)))
+        """Of the time that its record will have, also when the clock was set back: near that one it is looked for."""
+        now_ns = max(self._shared.clock.now_ns(), self.state.time * NANOSECONDS)
+        return ulid_text(new_event_id(now_ns, self._shared.entropy.bytes(10)))
 
 
 def policy_of(state: State) -> Policy | None:

@@ -20,6 +20,8 @@ from sealpress.verify import sshsig
 DAY_S = 86_400
 PARTNER_S_MAX = 365 * DAY_S
 NAME = re.compile(r"(uri|spki:sha256|oidc|actor):[\x21-\x7e]+", re.ASCII)
+GROUP = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
+ISSUER = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
 def check_enrolment(desk: Desk, asked: c.EnrolRequest) -> None:
@@ -80,6 +82,15 @@ def check_credential(desk: Desk, asked: c.CredentialRequest) -> None:
         raise Malformed("a credential lasts at most 365 days", reason="PERIOD_TOO_LONG")
 
 
+def check_issuer(desk: Desk, asked: c.IssuerRequest) -> None:
+    """A name that a token can have, as approvers read it: no other letters that look alike."""
+    if not ISSUER.fullmatch(asked.issuer):
+        raise Malformed(
+            "an issuer is a URL in ASCII, without blanks", reason="BAD_REQUEST", hint="as its tokens say in `iss`"
+        )
+    check_owners(desk, asked.owner)
+
+
 def check_binding(desk: Desk, asked: c.BindRequest) -> None:
     """Conflicts are refused before anybody approves, and once more when the change is carried out (GR-10)."""
     identity = desk.state.identities.get(asked.identity)
@@ -89,6 +100,10 @@ def check_binding(desk: Desk, asked: c.BindRequest) -> None:
         desk.rules(check_line(asked.line))
     if identity.kind != "person" and asked.role is not Role.REQUESTER and asked.role is not Role.AUDITOR:
         raise NotPermitted("machines and agents ask and read, nothing else", reason="PERSON_REQUIRED")
+    if asked.group and not GROUP.fullmatch(asked.group):
+        raise Malformed(
+            "no approval path names such a group", reason="BAD_REQUEST", hint="its name in the policy: a-z 0-9 . _ -"
+        )
     if asked.group == OFFICERS:
         raise NotPermitted("only the trust anchors make officers", reason="OFFICERS", hint="adopt a next version")
     if asked.not_after and asked.not_after <= desk.now:

@@ -9,6 +9,7 @@ escaped, so that none poses as a line of ours. Does not: judge.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +26,8 @@ from sealpress.verify.statement import needed
 
 WIDTH = 18
 SPOKEN_ITEMS_MAX = 8  # artifacts of a release whose digests are given in words, too
+BLANKS = re.compile("(?<= ) +")
+INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # printable by their names, and nothing to see
 _TIMES = {"created", "expires", "not_before", "rotate_by", "not_after", "since"}
 
 
@@ -62,12 +65,19 @@ def compare_policies(old: bytes, new: str, profile: str) -> list[str]:
 
 
 def shown(value: str) -> str:
-    """One printable line, whoever wrote it; `-` for nothing."""
-    return _escaped(value) or "-"
+    """One printable line, whoever wrote it; `-` for nothing.
+
+    Many blanks would push what follows to where the terminal begins a line, which then poses as one of ours.
+    """
+    return BLANKS.sub(lambda run: r"\x20" * len(run[0]), _escaped(value)) or "-"
 
 
 def _escaped(value: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
+    return "".join(char if _visible(char) else char.encode("unicode_escape").decode() for char in value)
+
+
+def _visible(char: str) -> bool:
+    return char.isprintable() and char not in INVISIBLE
 
 
 def _head(record: ChangeRecord) -> Iterator[str]:
@@ -103,7 +113,7 @@ def _request(asked: c.Request, items_max: int) -> Iterator[str]:
         value = getattr(asked, name)
         if isinstance(asked, c.PolicyRequest):
             for text in value.splitlines():
-                yield f"  | {shown(text) if text else ''}"
+                yield f"  | {_escaped(text)}"
         else:
             yield _line(f"  {name.rstrip('_').replace('_', ' ')}", _value(name, value))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sealpress.errors import Malformed, Precondition, SealpressError
 from sealpress.governance import access_requests, key_requests, paths, tables
 from sealpress.governance import changes as c
-from sealpress.governance.desk import Desk, check_owners
+from sealpress.governance.desk import Desk
 from sealpress.verify.change import ReleaseRequest
 
 
@@ -66,8 +66,8 @@ def check(desk: Desk, kind: str, asked: c.Request, change_id: str = "") -> None:
             key_requests.check_shares(desk, asked)
         case c.RestoreRequest():
             access_requests.check_restoration(desk, asked)
-        case c.IssuerRequest(owner=owner):
-            check_owners(desk, owner)
+        case c.IssuerRequest():
+            access_requests.check_issuer(desk, asked)
         case ReleaseRequest():
             pass
 

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.parser import text_string_to_metric_families
 
 from kit.clock import VirtualClock
-from sealpress.telemetry import COUNTS, SECONDS, Telemetry
+from sealpress.telemetry import Telemetry
+from sealpress.telemetry.series import COUNTS, SECONDS
 
 
 def test_what_does_not_change_is_said_once() -> None:

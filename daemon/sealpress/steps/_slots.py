@@ -15,7 +15,7 @@ from sealpress.errors import Damaged, SealpressError
 from sealpress.steps import _alerts
 from sealpress.steps._shared import Shared
 from sealpress.steps._strangers import Strangers
-from sealpress.telemetry import SlotSeen
+from sealpress.telemetry.slots import SlotSeen
 
 QUARANTINED = "quarantined"
 ALERT = "alert.slot"

@@ -21,7 +21,7 @@ from sealpress.core.names import sync_directory
 from sealpress.errors import SealpressError
 from sealpress.steps import _alerts
 from sealpress.steps._shared import Shared
-from sealpress.telemetry import SlotSeen
+from sealpress.telemetry.slots import SlotSeen
 
 UNMANAGED = "key.unmanaged"
 DIFFERS = "alert.operations"

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.harness import Target
-from sealpress.core.journal import Batch, Journal
+from sealpress.core.batch import Batch
+from sealpress.core.journal import Journal
 from sealpress.core.leaf import LeafSpec
 from sealpress.core.merkle import Tree
 

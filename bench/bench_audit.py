@@ -18,7 +18,8 @@ import pytest
 
 from bench.harness import Target
 from sealpress.core import leaf
-from sealpress.core.journal import Batch, Journal
+from sealpress.core.batch import Batch
+from sealpress.core.journal import Journal
 from sealpress.core.merkle import EMPTY_ROOT, Tree
 from sealpress.tlog import check, entry
 from sealpress.tlog.entry import ArtifactEvent, GovernanceEvent, Head, RequestEvent

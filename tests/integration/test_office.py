@@ -15,7 +15,7 @@ from kit.acme import ALL, CI, DEPLOYMENT, FIRMWARE, LOW, OLGA, RELEASE, TEST, as
 from kit.disk import FaultDisk
 from kit.governed import Governed, alerts, refused, until
 from sealpress.config import GovernanceSection
-from sealpress.core.journal import segment_name
+from sealpress.core.segment import segment_name
 from sealpress.errors import Busy, CannotStart, Internal, Malformed, NotPermitted, Precondition
 from sealpress.governance import evidence_chain, stops
 from sealpress.governance import facts as f

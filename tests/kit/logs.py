@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from kit import frames
-from sealpress.core.journal import Batch, CommitResult, Journal
+from sealpress.core.batch import Batch
+from sealpress.core.journal import CommitResult, Journal
 from sealpress.core.leaf import LeafSpec
 from sealpress.core.merkle import Tree
 

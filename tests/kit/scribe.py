@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from kit.clock import VirtualClock
 from kit.entropy import SeededEntropy
 from sealpress.core import leaf
-from sealpress.core.journal import segment_name
+from sealpress.core.segment import segment_name
 from sealpress.tlog.entry import (
     ArtifactEvent,
     GovernanceEvent,

@@ -17,7 +17,7 @@ from pathlib import Path
 from kit.clock import VirtualClock
 from kit.entropy import SeededEntropy
 from kit.scribe import NAME, Scribe
-from sealpress.core.journal import Segment
+from sealpress.core.segment import Segment
 from sealpress.tlog.check import Report, check_log
 from sealpress.tlog.entry import OutcomeEvent
 from sealpress.tlog.log import Log, LogSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sealpress.core._native import ffi, lib
-from sealpress.core.journal import Segment
+from sealpress.core.segment import Segment
 from sealpress.core.status import check
 
 _U64_MAX = (1 << 64) - 1

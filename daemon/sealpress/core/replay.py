@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from sealpress.core._native import ffi, lib
-from sealpress.core.journal import Segment, c_fields
+from sealpress.core.arguments import c_fields
 from sealpress.core.merkle import Tree
+from sealpress.core.segment import Segment
 from sealpress.core.status import check, statuses
 
 MORE, SEALED, END, TORN, BAD = range(5)

@@ -7,9 +7,10 @@ Does not: decide what a status means for a request; callers match on `CoreError.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from sealpress.core._native import ffi, lib
-from sealpress.errors import CoreError
+from sealpress.errors import CoreError, VersionError
 
 # The statuses after which errno says more. For all others it is whatever an earlier call left behind.
 _WITH_ERRNO = frozenset({"SP_E_SYSTEM", "SP_E_LOCKED", "SP_E_FULL", "SP_E_FAILED", "SP_E_FILESYSTEM", "SP_E_PIN_FILE"})
@@ -31,6 +32,9 @@ def statuses() -> dict[str, int]:
     return {status_name(code): code for code in codes}
 
 
+_VERSION = statuses()["SP_E_VERSION"]
+
+
 def check(status: int) -> None:
     """Raises CoreError unless `status` is SP_OK. Call it at once: errno is read here."""
     if status == 0:
@@ -41,3 +45,10 @@ def check(status: int) -> None:
     if system_errno:
         text = f"{text}: {os.strerror(system_errno)}"
     raise CoreError(status, name, text, system_errno)
+
+
+def check_version(status: int, found: Any) -> None:
+    """CoreError unless SP_OK; VersionError with what a state or header says of a later format."""
+    if status == _VERSION:
+        raise VersionError(status, status_name(status), status_text(status), int(found.version))
+    check(status)

@@ -30,8 +30,8 @@ from pathlib import Path
 
 import msgspec
 
-from sealpress.core.journal import segment_name
 from sealpress.core.names import sync_directory
+from sealpress.core.segment import segment_name
 from sealpress.errors import CannotStart, Damaged, Invalid
 from sealpress.tlog import check, entry, index
 from sealpress.tlog.reader import begins_behind

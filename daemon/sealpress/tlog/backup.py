@@ -24,8 +24,8 @@ from pathlib import Path
 
 import msgspec
 
-from sealpress.core.journal import segment_name
 from sealpress.core.names import sync_directory
+from sealpress.core.segment import segment_name
 from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
 from sealpress.tlog import archive, checkpoint
 from sealpress.tlog.check import Progress, Report, check_log

@@ -28,9 +28,9 @@ import msgspec
 
 from sealpress.core import replay
 from sealpress.core.digests import crc32c
-from sealpress.core.journal import Segment, segment_name
 from sealpress.core.merkle import EMPTY_ROOT
 from sealpress.core.replay import Replay, Step
+from sealpress.core.segment import Segment, segment_name
 from sealpress.errors import CoreError, Invalid
 from sealpress.tlog import checkpoint
 from sealpress.tlog.checkpoint import Checkpoint

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import structs
 
 from sealpress.core import leaf
-from sealpress.core.journal import Batch
+from sealpress.core.batch import Batch
 from sealpress.core.merkle import EMPTY_ROOT
 from sealpress.errors import CoreError, SealpressError
 from sealpress.ports import Entropy

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from sealpress.core.filter import Filter
 from sealpress.core.index import Index
-from sealpress.core.journal import Segment
 from sealpress.core.names import sync_directory
+from sealpress.core.segment import Segment
 from sealpress.errors import CoreError
 
 OPEN_MAX = 256  # mapped at the same time

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from sealpress.core import proof
-from sealpress.core.journal import Batch, CommitResult, Position
+from sealpress.core.batch import Batch
+from sealpress.core.journal import CommitResult, Position
 from sealpress.core.status import statuses
 from sealpress.errors import Busy, CoreError, Damaged, SealpressError
 from sealpress.ports import Clock, Entropy

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sealpress.core.index import LAST_KEY, request_key
-from sealpress.core.journal import FORMAT_VERSION, Frame, Segment, SegmentHeader, segment_name
+from sealpress.core.segment import FORMAT_VERSION, Frame, Segment, SegmentHeader, segment_name
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, VersionError
 from sealpress.tlog import record
 from sealpress.tlog.entry import HEAD_STARTS, VERSION, Where

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from sealpress.core import leaf
-from sealpress.core.journal import Frame
 from sealpress.core.leaf import LeafSpec
+from sealpress.core.segment import Frame
 from sealpress.errors import Invalid
 from sealpress.tlog import entry
 from sealpress.tlog.entry import Event, Head, OutcomeEvent, RequestEvent, RequestRef, Where

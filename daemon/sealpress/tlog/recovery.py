@@ -22,10 +22,11 @@ from typing import Any
 
 from sealpress.core import replay
 from sealpress.core.index import LAST_KEY, Index
-from sealpress.core.journal import DAMAGE_INTERIOR, DAMAGE_TORN, FORMAT_VERSION, Journal, JournalState
+from sealpress.core.journal import DAMAGE_INTERIOR, DAMAGE_TORN, Journal, JournalState
 from sealpress.core.known import SECRET_BYTES
 from sealpress.core.merkle import Tree
 from sealpress.core.replay import Replay
+from sealpress.core.segment import FORMAT_VERSION
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, VersionError
 from sealpress.ports import Clock, Entropy
 from sealpress.tlog import archive, entry

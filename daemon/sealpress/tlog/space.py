@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealpress.core.journal import segment_name
+from sealpress.core.segment import segment_name
 from sealpress.errors import Busy
 from sealpress.ports import Clock
 from sealpress.tlog.entry import Where

@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealpress.core.journal import FIRST_FRAME, Frame, Segment, SegmentHeader, segment_name
 from sealpress.core.names import sync_directory
+from sealpress.core.segment import FIRST_FRAME, Frame, Segment, SegmentHeader, segment_name
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid
 from sealpress.tlog.entry import Where
 from sealpress.values import RecordType

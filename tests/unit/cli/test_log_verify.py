@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from kit.scribe import Scribe
 from sealpress.cli.app import build
-from sealpress.core.journal import segment_name
+from sealpress.core.segment import segment_name
 
 
 @pytest.fixture

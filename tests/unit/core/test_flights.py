@@ -13,7 +13,8 @@ from kit import frames
 from kit.disk import FaultDisk
 from kit.logs import EVENT_SCOPE, Writer, judge, segment_path, segments_of
 from sealpress.core import journal as core
-from sealpress.core.journal import COMMITS_IN_FLIGHT_MAX, Batch, CommitResult
+from sealpress.core.batch import Batch
+from sealpress.core.journal import COMMITS_IN_FLIGHT_MAX, CommitResult
 from sealpress.errors import CoreError
 
 SYNC_NS = 300_000_000

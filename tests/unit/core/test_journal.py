@@ -26,9 +26,11 @@ from kit.logs import (
     segments_of,
 )
 from sealpress.core import journal as core
-from sealpress.core.journal import Batch, Journal, Segment
+from sealpress.core.batch import Batch
+from sealpress.core.journal import Journal
 from sealpress.core.leaf import LeafSpec
 from sealpress.core.merkle import EMPTY_ROOT, Tree
+from sealpress.core.segment import Segment
 from sealpress.errors import CoreError
 
 both_modes = pytest.mark.parametrize("pwrite", [False, True], ids=["map", "pwrite"])

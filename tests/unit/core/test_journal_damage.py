@@ -14,6 +14,7 @@ import pytest
 from kit import frames
 from kit.logs import SMALL, Writer, flip, judge, segment_path, segments_of
 from sealpress.core import journal as core
+from sealpress.core.segment import FIRST_FRAME, Segment
 from sealpress.errors import CoreError
 
 
@@ -122,13 +123,13 @@ def test_damage_before_a_later_commit_is_refused(short: Path) -> None:
     """Every byte of the first three batches: the range is named, repair and start refuse."""
     begin, _ = last_batch(short)
     path = segment_path(short, 0)
-    for offset in range(core.FIRST_FRAME, begin):
+    for offset in range(FIRST_FRAME, begin):
         flip(path, offset, offset % 8)
         state = found(short)
         assert state.damage == core.DAMAGE_INTERIOR, offset
-        assert core.FIRST_FRAME <= state.damage_from <= offset < state.damage_to
+        assert FIRST_FRAME <= state.damage_from <= offset < state.damage_to
         flip(path, offset, offset % 8)
-    flip(path, core.FIRST_FRAME + 50)
+    flip(path, FIRST_FRAME + 50)
     with Writer(short) as log:
         with pytest.raises(CoreError) as repaired:
             log.journal.repair("tail")
@@ -167,7 +168,7 @@ def test_whole_frames_in_the_wrong_place_never_pass(short: Path, long: Path) -> 
     assert (state.damage, state.commits, state.damage_from) == (core.DAMAGE_TORN, 4, end)
     old = segment_path(long, 0).read_bytes()
     first = commits(long, 0)[0].offset + 128
-    patch(segment_path(long, 3), core.FIRST_FRAME, old[core.FIRST_FRAME : first])
+    patch(segment_path(long, 3), FIRST_FRAME, old[FIRST_FRAME:first])
     state = found(long)
     assert (state.damage, state.damage_segment) == (core.DAMAGE_TORN, 3)
     assert state.tree_size == state.start_size
@@ -192,7 +193,7 @@ def test_anything_wrong_in_a_sealed_segment_is_refused(long: Path) -> None:
     path = segment_path(long, 1)
     whole = path.read_bytes()
     end = commits(long, 1)[-1].offset + 128
-    for offset in range(core.FIRST_FRAME, end, 7):
+    for offset in range(FIRST_FRAME, end, 7):
         flip(path, offset, offset % 8)
         state = found(long)
         assert (state.damage, state.damage_segment) == (core.DAMAGE_SEALED, 1), offset
@@ -208,7 +209,7 @@ def test_anything_wrong_in_a_sealed_segment_is_refused(long: Path) -> None:
 def test_a_scan_of_recent_segments_leaves_the_older_frames_alone(long: Path) -> None:
     """`scan_recent`: damage in the last sealed segment is found, in older ones it is left to `log verify`."""
     for number, expected in ((0, core.DAMAGE_NONE), (2, core.DAMAGE_SEALED)):
-        flip(segment_path(long, number), core.FIRST_FRAME + 40)
+        flip(segment_path(long, number), FIRST_FRAME + 40)
         with core.Journal(long, segment_header(long).log_id, bytes(32), SMALL, scan_recent=True) as journal:
             assert journal.state.damage == expected
 
@@ -242,7 +243,7 @@ def test_a_newer_format_is_refused_by_name(short: Path) -> None:
     patch(path, 8, struct.pack("<I", 2))
     assert found(short).damage == core.DAMAGE_NONE
     patch(path, 4096 + 8, struct.pack("<I", 2))
-    for opened in (lambda: Writer(short), lambda: core.Segment(path)):
+    for opened in (lambda: Writer(short), lambda: Segment(path)):
         with pytest.raises(CoreError) as caught:
             opened()
         assert caught.value.name == "SP_E_VERSION"
@@ -263,6 +264,6 @@ def test_lengths_of_a_file_are_never_trusted(short: Path) -> None:
         for frame in ends:
             path.write_bytes(whole[: frame.offset] + struct.pack("<I", length) + whole[frame.offset + 4 :])
             assert found(short).damage in (core.DAMAGE_TORN, core.DAMAGE_INTERIOR)
-            with core.Segment(path) as segment, pytest.raises(CoreError) as caught:
+            with Segment(path) as segment, pytest.raises(CoreError) as caught:
                 segment.frame(frame.offset)
             assert caught.value.name == "SP_E_CORRUPT"

@@ -16,7 +16,7 @@ from kit import frames
 from kit.disk import FaultDisk
 from kit.logs import EVENT_SCOPE, Writer, judge, segment_path, segments_of
 from sealpress.core import journal as core
-from sealpress.core.journal import Batch
+from sealpress.core.batch import Batch
 from sealpress.core.merkle import Tree
 from sealpress.errors import CoreError
 
@@ -353,7 +353,7 @@ import os, sys
 sys.path.insert(0, {str(TESTS)!r})
 from pathlib import Path
 from kit.logs import Writer, segment_path
-from sealpress.core.journal import Segment
+from sealpress.core.segment import Segment
 directory = Path({str(tmp_path / "log")!r})
 log = Writer(directory).start()
 log.commit()

@@ -10,9 +10,9 @@ import pytest
 from kit import frames
 from kit.scribe import NAME, Scribe
 from sealpress.core import reference, replay
-from sealpress.core.journal import Segment, segment_name
 from sealpress.core.merkle import Tree
 from sealpress.core.replay import Replay
+from sealpress.core.segment import Segment, segment_name
 from sealpress.errors import CoreError
 from sealpress.tlog.reader import LogReader
 from sealpress.tlog.record import Record

@@ -15,7 +15,8 @@ import pytest
 
 from kit.scribe import LINES, request_event
 from sealpress.core import leaf
-from sealpress.core.journal import Batch, CommitResult, Journal
+from sealpress.core.batch import Batch
+from sealpress.core.journal import CommitResult, Journal
 from sealpress.core.merkle import EMPTY_ROOT, Tree
 from sealpress.tlog import entry
 from sealpress.tlog.entry import GovernanceEvent, Head

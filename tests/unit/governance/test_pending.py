@@ -8,7 +8,7 @@ import pytest
 
 from kit.town import Town
 from kit.townsfolk import FIRMWARE, RELEASE, TEST, certificate, key_request, person, policy_text, resident, uri
-from sealpress.core.journal import SEGMENT_BYTES_MIN
+from sealpress.core.segment import SEGMENT_BYTES_MIN
 from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import pending, proposals, stops

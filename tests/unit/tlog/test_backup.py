@@ -23,7 +23,7 @@ from kit.filesystems import tmpfs
 from kit.logs import flip, segment_path
 from kit.scribe import NAME, Scribe
 from sealpress.cli.app import build
-from sealpress.core.journal import FIRST_FRAME, segment_name
+from sealpress.core.segment import FIRST_FRAME, segment_name
 from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
 from sealpress.tlog import archive, backup, checkpoint, standing
 from sealpress.tlog.check import check_log as judge

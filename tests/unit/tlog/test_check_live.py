@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kit.scribe import NAME, Scribe
-from sealpress.core.journal import segment_name
+from sealpress.core.segment import segment_name
 from sealpress.tlog import check
 
 COMMIT_BYTES = 128

@@ -23,9 +23,9 @@ from kit.formats import VECTORS, scribe_of
 from kit.node import Node
 from kit.scribe import NAME, Scribe, request_event
 from sealpress.core.index import Index
-from sealpress.core.journal import FORMAT_VERSION, Segment
 from sealpress.core.merkle import frontier_root
 from sealpress.core.proof import parse_note
+from sealpress.core.segment import FORMAT_VERSION, Segment
 from sealpress.errors import Damaged
 from sealpress.governance.state import encode
 from sealpress.hsm import mark

@@ -15,7 +15,7 @@ from kit.resident import mapped_kib
 from kit.scribe import Scribe
 from sealpress.core import index
 from sealpress.core.index import Index
-from sealpress.core.journal import Segment, segment_name
+from sealpress.core.segment import Segment, segment_name
 from sealpress.errors import CoreError
 from sealpress.tlog import explain
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RefusalEvent, RequestEvent

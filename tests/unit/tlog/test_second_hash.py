@@ -12,7 +12,7 @@ import pytest
 from kit.checkers import check_log
 from kit.disk import FaultDisk
 from kit.scribe import Act, Scribe
-from sealpress.core.journal import segment_name
+from sealpress.core.segment import segment_name
 from sealpress.errors import Damaged
 
 

@@ -14,7 +14,7 @@ from kit.clock import VirtualClock
 from kit.disk import FaultDisk
 from kit.filesystems import tmpfs
 from kit.scribe import Scribe
-from sealpress.core.journal import segment_name
+from sealpress.core.segment import segment_name
 from sealpress.errors import Busy
 from sealpress.tlog.entry import Where
 from sealpress.tlog.log import Draft

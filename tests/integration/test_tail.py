@@ -15,7 +15,7 @@ from kit.governed import Governed, until
 from sealpress.flow import Flow
 from sealpress.governance import facts as f
 from sealpress.governance import stops
-from sealpress.rpc import audit
+from sealpress.rpc import explaining, tailing
 from sealpress.rpc.audit import AuditService
 from sealpress.steps._request import Caller
 from sealpress.tlog import record
@@ -113,7 +113,7 @@ async def test_a_page_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.Mo
         service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]
         monkeypatch.setattr(Flow, "permit_audit", _permitted)
         whole = await service.ListEvents(ListEventsRequest(), Reading(caller()))
-        monkeypatch.setattr(audit, "PAGE_BYTES", 1, raising=False)
+        monkeypatch.setattr(explaining, "PAGE_BYTES", 1, raising=False)
         pages = [await service.ListEvents(ListEventsRequest(), Reading(caller()))]
         while pages[-1].next_seq:
             pages.append(await service.ListEvents(ListEventsRequest(from_seq=pages[-1].next_seq), Reading(caller())))
@@ -125,17 +125,17 @@ async def test_a_page_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.Mo
 
 async def test_a_reader_holds_few_bytes_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of large records fewer are read at a time, and he is told all of them in order."""
-    monkeypatch.setattr(audit, "TAIL_PART_BYTES", 1, raising=False)
+    monkeypatch.setattr(tailing, "TAIL_PART_BYTES", 1, raising=False)
     monkeypatch.setattr(Flow, "permit_audit", _permitted)
     held: list[int] = []
-    part = audit._part
+    part = tailing._part
 
     def counted(*asked: Any) -> Any:
         found = part(*asked)
         held.append(len(found[0]))
         return found
 
-    monkeypatch.setattr(audit, "_part", counted)
+    monkeypatch.setattr(tailing, "_part", counted)
     async with Governed(tmp_path) as node:
         await node.begin()
         service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]
@@ -170,8 +170,8 @@ async def test_who_asks_for_facts_does_not_pay_for_requests(tmp_path: Path, monk
 async def test_many_who_follow_are_told_what_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With each commit what is new is read and put into words for all of them, not for each; all are told all."""
     monkeypatch.setattr(Flow, "permit_audit", _permitted)
-    reads, part = [], audit._part
-    monkeypatch.setattr(audit, "_part", lambda *asked: reads.append(asked) or part(*asked))
+    reads, part = [], tailing._part
+    monkeypatch.setattr(tailing, "_part", lambda *asked: reads.append(asked) or part(*asked))
     async with Governed(tmp_path) as node:
         await node.begin()
         service = AuditService(node.flow, Readers(), node.shared.telemetry, None, node.office)  # type: ignore[arg-type]

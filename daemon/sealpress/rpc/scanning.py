@@ -27,3 +27,8 @@ class Scans:
         running = asyncio.get_running_loop().run_in_executor(None, work, *arguments)
         running.add_done_callback(lambda _: self._room.release())
         return await asyncio.shield(running)
+
+
+def threaded(work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> asyncio.Future[T]:
+    """It begins at once, whatever else runs: for pieces of a bounded size."""
+    return asyncio.get_running_loop().run_in_executor(None, work, *arguments)

@@ -10,10 +10,11 @@ from sealpress.config import Config
 from sealpress.flow import Flow
 from sealpress.rpc.access import AccessService
 from sealpress.rpc.approval import ApprovalService
-from sealpress.rpc.audit import AuditService, Node
+from sealpress.rpc.audit import AuditService
 from sealpress.rpc.grant import GrantService
 from sealpress.rpc.interceptors import Callers
 from sealpress.rpc.issuance import IssuanceService
+from sealpress.rpc.node import Node
 from sealpress.rpc.policy import PolicyService
 from sealpress.rpc.retirement import RetirementService
 from sealpress.rpc.server import Governing, Services

@@ -13,7 +13,7 @@ import pytest
 from kit.acme import caller
 from kit.governed import Governed
 from sealpress.flow import Flow
-from sealpress.rpc import audit
+from sealpress.rpc import explaining
 from sealpress.rpc.audit import EXPLAINS_MAX, AuditService
 from sealpress.v1 import audit_pb2 as pb
 
@@ -47,7 +47,7 @@ async def test_a_scan_counts_until_it_ends(tmp_path: Path, monkeypatch: pytest.M
     async def permitted(*_: Any) -> None:
         return
 
-    monkeypatch.setattr(audit, "_events", slow)
+    monkeypatch.setattr(explaining, "listed", slow)
     monkeypatch.setattr(Flow, "permit_audit", permitted)
     async with Governed(tmp_path) as node:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * CALLS))
@@ -85,7 +85,7 @@ async def test_who_may_not_audit_keeps_no_auditor_waiting(tmp_path: Path, monkey
             go_on.wait(20)
         return []
 
-    monkeypatch.setattr(audit, "_explain", explain)
+    monkeypatch.setattr(explaining, "story", explain)
     rules = '[audit]\nidentities = ["uri:auditor"]\n'
     async with Governed(tmp_path, governed=False, rules=rules) as node:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * CALLS))

@@ -39,10 +39,10 @@ from sealpress.client import load_client
 from sealpress.core.merkle import Tree
 from sealpress.governance import changes as c
 from sealpress.governance import facts as f
-from sealpress.tlog.check import Report
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, OutcomeStatus, RequestEvent
 from sealpress.tlog.explain import ulid_text
 from sealpress.tlog.reader import committed
+from sealpress.tlog.report import Report
 from sealpress.wiring import laboratory
 from sealpress.wiring.certificates import Authority, issue, make_authority, now_utc, write_authority
 from sealpress.wiring.laboratory import APP

@@ -27,6 +27,7 @@ from sealpress.client import AsyncClient
 from sealpress.errors import Busy, CannotStart, SealpressError
 from sealpress.tlog import archive
 from sealpress.tlog.reader import committed
+from sealpress.tlog.whole import whole
 from sealpress.values import DigestAlgorithm, RecordType
 from sealpress.verify.proof import verify_proof
 
@@ -148,7 +149,7 @@ async def make_room(node: Node, until: asyncio.Event) -> None:
 def check_acknowledged(node: Node, ledger: Ledger, dice: random.Random) -> None:
     """Every acknowledged digest has its leaf in a log that verifies; a sample of the proofs does, too."""
     found: dict[bytes, int] = {}
-    with archive.whole(node.log_directory) as view:
+    with whole(node.log_directory) as view:
         check_log(view)
         for record in committed(view):
             if record.type is RecordType.REQUEST:

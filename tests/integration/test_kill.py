@@ -22,10 +22,10 @@ from kit.crowd import KEPT, LINES, PROOFS, Crowd
 from kit.node import Node
 from sealpress.core.merkle import Tree
 from sealpress.tlog import checkpoint
-from sealpress.tlog.check import Report
 from sealpress.tlog.entry import OutcomeEvent, RequestEvent
 from sealpress.tlog.explain import ulid_text
 from sealpress.tlog.reader import committed
+from sealpress.tlog.report import Report
 from sealpress.wiring.dev import LOG_NAME
 
 CYCLES = int(os.environ.get("SEALPRESS_KILL_CYCLES", "100"))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sealpress.tlog import check
-from sealpress.tlog.check import Report
+from sealpress.tlog.identity import identity
+from sealpress.tlog.report import Report
 
 
 def check_log(
@@ -23,7 +24,7 @@ def check_log(
     Without name and number they are taken from its first record. `torn`: a torn tail may be there (a kill).
     """
     if name is None or number is None:
-        name, number = check.identity(directory)
+        name, number = identity(directory)
     report = check.check_log(directory, name, number, keys=keys, older=older)
     assert report.bad is None, f"{directory}: {report.bad}"
     assert torn or report.tail is None, f"{directory}: {report.tail}"

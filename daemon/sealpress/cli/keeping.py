@@ -22,6 +22,7 @@ from sealpress.errors import ConfigError
 from sealpress.steps import _archive
 from sealpress.tlog import archive as archiving
 from sealpress.tlog import backup as backing
+from sealpress.tlog.identity import identity
 from sealpress.tlog.reader import LogReader
 from sealpress.tlog.standing import look
 from sealpress.wiring.today import now_s
@@ -131,7 +132,7 @@ def progressing(what: str) -> Iterator[Told]:
 def _needed_from(directory: Path, governance: Path) -> int | None:
     """What a start of the governed node reads of this log."""
     log, chief = _reader(directory), _reader(governance)
-    name, number = archiving.identity(directory)
+    name, number = identity(directory)
     found = _archive.needed_from(governance / SNAPSHOT, chief, log, f"{name}/{number}")
     if found is None:
         raise ConfigError(
@@ -143,7 +144,7 @@ def _needed_from(directory: Path, governance: Path) -> int | None:
 
 def _reader(directory: Path) -> LogReader:
     standing = look(directory)
-    name, _ = archiving.identity(directory)
+    name, _ = identity(directory)
     reader = LogReader(directory.resolve(), name, standing.headers[standing.end.segment].log_id)
     reader.end = standing.end
     return reader

@@ -24,9 +24,11 @@ from sealpress.core.proof import parse_note, parse_proof
 from sealpress.errors import ConfigError, CoreError, Invalid
 from sealpress.reading import read_whole
 from sealpress.tlog import explain as explaining
-from sealpress.tlog.archive import identity, reading, whole
-from sealpress.tlog.check import Report, check_log
+from sealpress.tlog.check import check_log
+from sealpress.tlog.identity import identity
 from sealpress.tlog.reader import committed
+from sealpress.tlog.report import Report
+from sealpress.tlog.whole import reading, whole
 from sealpress.values import DigestAlgorithm
 from sealpress.verify.policy import load_policy
 

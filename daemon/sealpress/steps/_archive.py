@@ -31,7 +31,7 @@ from sealpress.governance.state import Grant, State, without_tables
 from sealpress.governance.usage import Ledger
 from sealpress.steps._pending import Use
 from sealpress.steps._shared import Shared
-from sealpress.tlog import archive
+from sealpress.tlog import archived
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, OutcomeStatus, RequestEvent, Where
 from sealpress.tlog.log import Log
 from sealpress.tlog.reader import LogReader, unreadable
@@ -93,8 +93,8 @@ def fold(governance: Log, logs: Iterable[Log], path: Path | None) -> Folded:
 
 def began_governed(log: Log) -> bool | None:
     """Whether the first fact of the log is a TrustAnchors document; None if it has no fact yet."""
-    archived = archive.listed(log.settings.directory)
-    if archived is not None and archived.governed:
+    moved = archived.listed(log.settings.directory)
+    if moved is not None and moved.governed:
         return True
     for record in log.reader.of_types((RecordType.GOVERNANCE,)):
         kind = record.head.event.kind
@@ -120,7 +120,7 @@ def _need(log: Log, place: Where | None) -> None:
     """CannotStart if what comes from `place` on, or from the beginning, was archived."""
     first = min(log.reader.numbers(), default=0)
     if first > (place.segment if place is not None else 0):
-        raise archive.needed(log.settings.directory, first, "the snapshot of governance that stood for them is gone")
+        raise archived.needed(log.settings.directory, first, "the snapshot of governance that stood for them is gone")
 
 
 def _read(log: Log, work: Callable[[], None]) -> None:

@@ -27,9 +27,15 @@ import msgspec
 from sealpress.core.names import sync_directory
 from sealpress.core.segment import segment_name
 from sealpress.errors import CannotStart, ConfigError, Damaged, Invalid
-from sealpress.tlog import archive, checkpoint
-from sealpress.tlog.check import Progress, Report, check_log
+from sealpress.tlog import checkpoint
+from sealpress.tlog.archived import NAME as LIST
+from sealpress.tlog.archived import Part, expanded, listed
+from sealpress.tlog.check import Progress, check_log
+from sealpress.tlog.identity import identity
+from sealpress.tlog.report import Report
 from sealpress.tlog.standing import Standing, look, make_directory, no_use, put, read
+from sealpress.tlog.turns import alone, unmoved
+from sealpress.tlog.whole import reading
 
 NAME = "backup.json"
 
@@ -58,19 +64,19 @@ def backup(
     writes its log in `target`, or another backup its copy.
     """
     with ExitStack() as using:
-        with archive.unmoved(directory), _unused(target):
+        with unmoved(directory), _unused(target):
             # First of all: a head that is published now is one of records that are there now.
             published = _published(directory)
             standing = look(directory)
-            name, number = archive.identity(directory)
+            name, number = identity(directory)
             make_directory(target / "journal")
-            readable = using.enter_context(archive.alone(target))
+            readable = using.enter_context(alone(target))
             left = _left(directory, standing)
             held = _held(standing, left, target, archived)
             copied = 0
             for part in left.values():
                 if held is not None and part.number >= held.end.segment:  # it went there before we had all of it
-                    put(target / "journal" / segment_name(part.number), archive.expanded(part, archived))
+                    put(target / "journal" / segment_name(part.number), expanded(part, archived))
                     copied += 1
             begins = min(held.headers) if held is not None else 0
             # What came back from the archive from its highest on, so that the backup has no hole at any time.
@@ -102,9 +108,9 @@ def restore(source: Path, target: Path, progress: Progress | None = None, archiv
 
     Killed anywhere, `target` is there whole or not at all.
     """
-    with archive.unmoved(source):
+    with unmoved(source):
         look(source)
-        name, number = archive.identity(source)
+        name, number = identity(source)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise ConfigError(
                 f"{target}: something is there already",
@@ -153,13 +159,13 @@ def _unused(target: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _left(directory: Path, standing: Standing) -> dict[int, archive.Part]:
+def _left(directory: Path, standing: Standing) -> dict[int, Part]:
     """What left the log, by number."""
-    found = archive.listed(directory)
+    found = listed(directory)
     return {part.number: part for part in found.parts if part.number < min(standing.headers)} if found else {}
 
 
-def _held(standing: Standing, left: Mapping[int, archive.Part], target: Path, archived: Path | None) -> Standing | None:
+def _held(standing: Standing, left: Mapping[int, Part], target: Path, archived: Path | None) -> Standing | None:
     """What the backup has already; it must be a beginning of the log."""
     try:
         held = look(target)
@@ -176,7 +182,7 @@ def _held(standing: Standing, left: Mapping[int, archive.Part], target: Path, ar
         if number in standing.headers and standing.headers[number] != header:
             raise _differs(target, f"another segment {number}")
     last, size = held.end.segment, held.end.offset
-    now = archive.expanded(left[last], archived) if last in left else read(standing.path(last), size)
+    now = expanded(left[last], archived) if last in left else read(standing.path(last), size)
     if last in {*left, *standing.headers} and _beginning(now, size) != _beginning(read(held.path(last)), size):
         raise _differs(target, f"other records in segment {last}")
     return held
@@ -212,7 +218,7 @@ def _copy_rest(source: Path, target: Path, published: bytes | None) -> None:
     """The published checkpoint, the copies of torn tails, and the list of what was archived."""
     if published is not None:
         put(target / checkpoint.NAME, iter([published]))
-    names = [f"journal/{archive.NAME}"]
+    names = [f"journal/{LIST}"]
     names += [f"broken/{path.name}" for path in sorted((source / "broken").glob("*")) if path.is_file()]
     make_directory(target / "broken")
     for name in names:
@@ -222,7 +228,7 @@ def _copy_rest(source: Path, target: Path, published: bytes | None) -> None:
 
 
 def _verified(directory: Path, name: str, number: int, progress: Progress | None, archived: Path | None) -> Report:
-    with archive.reading(directory, archived) as files:
+    with reading(directory, archived) as files:
         report = check_log(directory, name, number, progress=progress, files=files)
     bad = report.bad or report.tail
     if bad is not None:

@@ -10,19 +10,57 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
 from sealpress.core.journal import Journal, JournalState
+from sealpress.core.merkle import Tree
 from sealpress.errors import Busy, CannotStart, CoreError, Damaged
+from sealpress.tlog.draft import Committed, Draft
 from sealpress.tlog.entry import GovernanceEvent, LogCreated, RecoveryEvent
+from sealpress.tlog.reader import LogReader
+from sealpress.tlog.recovery import Recovered
+from sealpress.tlog.settings import LogSettings
 from sealpress.values import RecordType
 
-if TYPE_CHECKING:
-    from sealpress.tlog.log import Log
-
 COPY = re.compile(r"(\d{20})\.(\d+)-(\d+)\.(\d+)\.tail")
+
+
+class Log(Protocol):
+    """The log as it is between the two (log.Log)."""
+
+    settings: LogSettings
+    name: str
+    reader: LogReader
+    recovered: Recovered
+    tree: Tree
+
+    @property
+    def size(self) -> int:
+        """Committed leaves."""
+        ...
+
+    @property
+    def next_seq(self) -> int:
+        """The seq that the next record gets."""
+        ...
+
+    def root(self, size: int | None = None) -> bytes:
+        """Root of the first `size` leaves."""
+        ...
+
+    def draft(self) -> Draft:
+        """An empty draft."""
+        ...
+
+    def commit_now(self, draft: Draft) -> Committed:
+        """Make it durable, blocking."""
+        ...
+
+    def seal_segment(self) -> None:
+        """End the active segment, blocking."""
+        ...
 
 
 def check_mark(log: Log, size: int, root: bytes) -> None:

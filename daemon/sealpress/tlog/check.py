@@ -14,31 +14,28 @@ error then (`report.live`). Does not: judge decisions (governance replays those)
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import mmap
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import msgspec
-
 from sealpress.core import replay
 from sealpress.core.digests import crc32c
-from sealpress.core.merkle import EMPTY_ROOT
 from sealpress.core.replay import Replay, Step
-from sealpress.core.segment import Segment, segment_name
+from sealpress.core.segment import Segment
 from sealpress.errors import CoreError, Invalid
 from sealpress.tlog import checkpoint
 from sealpress.tlog.checkpoint import Checkpoint
-from sealpress.tlog.entry import GovernanceEvent, LogCreated, Where
+from sealpress.tlog.entry import Where
 from sealpress.tlog.heads import Heads
-from sealpress.tlog.reader import unreadable
 from sealpress.tlog.record import from_frame
-from sealpress.tlog.standing import no_use, refused, segments
+from sealpress.tlog.report import Bad, Report
+from sealpress.tlog.standing import no_use, refused
+from sealpress.tlog.whole import Files, standing_files
 from sealpress.values import RecordType
 
 Progress = Callable[[int, int], None]  # bytes done, bytes to do
@@ -50,63 +47,12 @@ F_OFD_GETLK = 36  # Linux; asks without taking
 FLOCK = struct.Struct("=hhxxxxqqixxxx")  # type, whence, start, length, pid
 
 
-@dataclass(frozen=True, slots=True)
-class Bad:
-    """The first position that is wrong."""
-
-    where: Where
-    seq: int | None
-    reason: str  # HEADER, FRAME, ORDER, RECORD, ROOT, CHAIN, STRAY, TORN_TAIL, HEAD, TREE, CHECKPOINT, CONSISTENCY
-    message: str
-
-
-@dataclass(slots=True)
-class Report:
-    """What was found."""
-
-    origin: str
-    segments: int = 0
-    frames: int = 0
-    records: dict[str, int] = field(default_factory=dict)
-    commits: int = 0
-    tree_size: int = 0
-    root: bytes = EMPTY_ROOT
-    chain: bytes = bytes(32)
-    next_seq: int = 0
-    last_time_ns: int = 0
-    heads: int = 0  # signed heads found in OUTCOMEs
-    signatures: int = 0  # verified with the keys given
-    unknown_signatures: int = 0  # of keys that were not given
-    tree_files: str = "absent"  # absent | match | differ
-    live: bool = False  # a daemon holds the log
-    bad: Bad | None = None
-    tail: Bad | None = None  # bytes behind the last COMMIT: a torn batch, or one that is being written
-    bytes_read: int = 0  # of frames
-    compressions: int = 0  # of SHA-256, that the records and the tree need
-    cpu_ns: int = 0  # processor time of the pass over the frames, all of its work included
-    kernel_ns: int = 0  # of the bare SHA-256 kernel for the same messages, measured in the same run; 0: not measured
-    heads_cpu_ns: int = 0  # beside the pass: decoding OUTCOMEs, parsing heads, verifying signatures
-
-    @property
-    def ok(self) -> bool:
-        """Nothing is wrong; a torn tail counts as wrong unless a daemon is writing."""
-        return self.bad is None and (self.tail is None or self.live)
-
-
 class _Stop(Exception):
     """Carries the first bad position."""
 
     def __init__(self, bad: Bad) -> None:
         super().__init__(bad.message)
         self.bad = bad
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The segments of a log, each to be read once, lowest first, and how long they are together."""
-
-    paths: Iterable[Path]
-    bytes: int
 
 
 @dataclass(slots=True)
@@ -135,31 +81,6 @@ def check_log(
     are, if not all are in the directory (archive.py).
     """
     return _Check(directory, name, number, keys, older, progress, measure, disk).run(files or standing_files(directory))
-
-
-def standing_files(directory: Path) -> Files:
-    """Those in the directory itself."""
-    paths = segments(directory)
-    return Files(paths, sum(path.stat().st_size for path in paths))
-
-
-def identity(directory: Path) -> tuple[str, int]:
-    """Name and number of a log as its first record tells them. Invalid LOG_MISSING: no log is there; Damaged: it is."""
-    path = directory / "journal" / segment_name(0)
-    if not path.exists():
-        raise Invalid(f"{directory}: no log stands here", reason="LOG_MISSING", hint="the directory is <data>/<log>")
-    try:
-        with Segment(path) as segment:
-            frame = segment.frame()
-            header = segment.header
-        event = from_frame(0, frame).event if frame is not None else None
-        if isinstance(event, GovernanceEvent) and event.kind == "log.created":
-            said = msgspec.json.decode(event.body, type=LogCreated)
-            if header.log_id == hashlib.sha256(f"{said.name}/{said.number}".encode()).digest():
-                return said.name, said.number
-    except (CoreError, Invalid, msgspec.DecodeError) as error:
-        raise unreadable(directory, Where(0, 0), error) from error
-    raise unreadable(directory, Where(0, 0), Invalid("the first record does not tell the log's name"))
 
 
 class _Check:

@@ -35,9 +35,11 @@ from sealpress.tlog import begin
 from sealpress.tlog.draft import Committed, Draft, Full, Placed
 from sealpress.tlog.earlier import Part
 from sealpress.tlog.entry import Where
+from sealpress.tlog.opening import Opened, open_log
 from sealpress.tlog.reader import RECORDS
 from sealpress.tlog.record import NANOSECONDS, Record, Stored, StoredOutcome
-from sealpress.tlog.recovery import LogSettings, Opened, Progress, Recovered, open_log
+from sealpress.tlog.recovery import Progress, Recovered
+from sealpress.tlog.settings import LogSettings
 from sealpress.tlog.space import Space, full
 from sealpress.values import RecordType
 

@@ -1,9 +1,8 @@
-"""Opens a log after a stop or a crash: finds the last COMMIT, takes or rebuilds the tree, finds what flow must know.
+"""What the records of a log tell after a stop or a crash: takes or rebuilds the tree, finds what flow must know.
 
-Order: lock and scan (core.journal) → refuse what is not a torn tail → refuse a clock that went back → take the stored
-tree levels if their right edge reproduces the active segment's header → replay the rest from its stored bytes,
-comparing every COMMIT's root and chain (core.replay, as `log verify`) → open or make the indexes of the segments of the
-idempotency window.
+Order, once it is locked and scanned (opening.py): take the stored tree levels if their right edge reproduces the active
+segment's header → replay the rest from its stored bytes, comparing every COMMIT's root and chain (core.replay, as
+`log verify`) → open or make the indexes of the segments of the idempotency window.
 
 Guarantees: what is returned stands on a tree that reproduces the last COMMIT; nothing on disk is changed but tree
 levels and indexes, which are derived. Does not: repair (Log.start does, after the mark has been compared: nothing at or
@@ -13,58 +12,26 @@ requests.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from sealpress.core import replay
 from sealpress.core.index import LAST_KEY, Index
-from sealpress.core.journal import DAMAGE_INTERIOR, DAMAGE_TORN, Journal, JournalState
-from sealpress.core.known import SECRET_BYTES
+from sealpress.core.journal import DAMAGE_TORN, JournalState
 from sealpress.core.merkle import Tree
 from sealpress.core.replay import Replay
-from sealpress.core.segment import FORMAT_VERSION
-from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, VersionError
-from sealpress.ports import Clock, Entropy
-from sealpress.tlog import archive, entry
+from sealpress.errors import CannotStart, CoreError, Damaged, Invalid
+from sealpress.tlog import archived, entry
 from sealpress.tlog.earlier import Earlier, Part
-from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, RefusalEvent, RequestEvent, Where
+from sealpress.tlog.entry import Where
+from sealpress.tlog.fold import Fold
 from sealpress.tlog.known import Known
 from sealpress.tlog.reader import END, LogReader, newer_format, unreadable
-from sealpress.tlog.record import NANOSECONDS, Record, Stored, stored
+from sealpress.tlog.record import NANOSECONDS, Stored, stored
+from sealpress.tlog.settings import LogSettings
+from sealpress.tlog.unopened import not_read
 
 Progress = Callable[[int, int], None]  # segments done, segments to do
-
-
-@dataclass(frozen=True, slots=True)
-class LogSettings:
-    """One log: a directory, a name, a number."""
-
-    directory: Path
-    name: str  # host/label
-    number: int
-    segment_bytes: int = 64 << 20
-    write: str = "map"  # map | pwrite | auto
-    governance: bool = False  # GOVERNANCE records of the node live here
-    batch_bytes_max: int = 16 << 20
-    window_s: int = 86_400  # [idempotency]
-    entries_max: int = 4_000_000
-    back_max_s: int = 5  # [clock]
-    space_bytes_max: int = 0  # 0: as much as the file system gives
-    commits_in_flight_max: int = 1  # 1 to 4
-
-    @property
-    def origin(self) -> str:
-        """The C2SP origin line."""
-        return f"{self.name}/{self.number}"
-
-    @property
-    def log_id(self) -> bytes:
-        """SHA-256 of the origin: stands in every segment header."""
-        return hashlib.sha256(self.origin.encode()).digest()
 
 
 @dataclass(slots=True)
@@ -84,91 +51,7 @@ class Recovered:
     memory_only: bool = False  # the file system forgets when the machine stops
 
 
-@dataclass(slots=True)
-class Opened:
-    """A log that is locked and whole, not yet started."""
-
-    journal: Journal
-    state: JournalState
-    tree: Tree
-    reader: LogReader
-    recovered: Recovered
-
-
-def open_log(settings: LogSettings, clock: Clock, entropy: Entropy, progress: Progress | None, disk: Any) -> Opened:
-    """Lock, scan, rebuild, verify, fold. CannotStart: somebody else has it, or the clock. Damaged: exit 3."""
-    try:
-        settings.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-    except OSError as error:
-        raise _no_use(settings.directory, error.strerror or str(error)) from error
-    journal = _open_journal(settings, entropy, disk)
-    tree: Tree | None = None
-    try:
-        state = journal.state
-        _refuse_damage(settings.directory, state)
-        _refuse_clock(settings, clock, state)
-        reader = LogReader(settings.directory, settings.name, settings.log_id, disk)
-        reader.end = Where(state.active, state.end_offset)
-        tree = Tree(settings.directory / "tree", disk)
-        recovered = _Recovery(
-            settings, state, reader, tree, clock.now_ns(), entropy.bytes(SECRET_BYTES), progress
-        ).run()
-        recovered.pwrite, recovered.memory_only = journal.pwrite, state.volatile_files
-        return Opened(journal, state, tree, reader, recovered)
-    except BaseException as error:
-        if tree is not None:
-            tree.close()
-        journal.close()
-        if isinstance(error, CoreError):
-            raise _not_read(settings.directory, Where(0, 0), error) from error
-        raise
-
-
-class Fold:
-    """What a start must know and a few records tell: of each segment the last ones of each kind, in order."""
-
-    def __init__(self, governance: bool) -> None:
-        """Nothing seen yet."""
-        self.sealed_size = 0
-        self.governance_seq: int | None = None
-        self.policy_sha256: bytes | None = None
-        self._governance = governance
-
-    @property
-    def complete(self) -> bool:
-        """Whether older records could add anything to the facts."""
-        known = self.governance_seq is not None and self.policy_sha256 is not None
-        return self.sealed_size > 0 and (known or not self._governance)
-
-    def record(self, record: Record) -> None:
-        """Take in the next record."""
-        event = record.head.event
-        if isinstance(event, RequestEvent | RefusalEvent):
-            self._saw(event.governance_seq, event.policy_sha256)
-        elif isinstance(event, OutcomeEvent):
-            if event.checkpoint or any(event.signatures):
-                self.sealed_size = max(self.sealed_size, event.tree_size)
-        elif isinstance(event, GovernanceEvent):
-            self.governance_seq = record.seq
-            if event.kind == "policy":
-                self.policy_sha256 = event.sha256
-
-    def older(self, fold: Fold) -> None:
-        """Take from a fold of older records what is still missing here."""
-        self.sealed_size = max(self.sealed_size, fold.sealed_size)
-        if self.governance_seq is None:
-            self.governance_seq = fold.governance_seq
-        if self.policy_sha256 is None:
-            self.policy_sha256 = fold.policy_sha256
-
-    def _saw(self, governance_seq: int, policy_sha256: bytes) -> None:
-        """A decision names the last governance record that it saw; in the governance log that is one of this log."""
-        if self._governance and (self.governance_seq is None or governance_seq >= self.governance_seq):
-            self.governance_seq = governance_seq
-            self.policy_sha256 = policy_sha256
-
-
-class _Recovery:
+class Recovery:
     """One pass over the segments that must be replayed into the tree or belong to the idempotency window."""
 
     def __init__(
@@ -195,6 +78,7 @@ class _Recovery:
         self._newest: Part | None = None  # of it
 
     def run(self) -> Recovered:
+        """The pass. CannotStart LOG_ARCHIVED; Damaged."""
         known = Known(self._settings.entries_max, self._window_ns, self._secret, self._earlier)
         recovered = Recovered(known, self._earlier)
         if self._state.damage == DAMAGE_TORN:
@@ -203,7 +87,7 @@ class _Recovery:
             recovered.created = True
             return recovered
         numbers = self._reader.numbers()
-        missing = archive.missing(self._settings.directory, numbers[0])
+        missing = archived.missing(self._settings.directory, numbers[0])
         if missing:
             raise self._damaged(Where(missing[0], 0), "the segment is missing")
         adopted = self._adopt()
@@ -233,8 +117,8 @@ class _Recovery:
         fold = self._fold
         recovered.policy_sha256 = fold.policy_sha256
         recovered.governance_seq = fold.governance_seq or 0
-        archived = archive.listed(self._settings.directory)
-        recovered.sealed_size = max(fold.sealed_size, archived.sealed_size if archived is not None else 0)
+        moved = archived.listed(self._settings.directory)
+        recovered.sealed_size = max(fold.sealed_size, moved.sealed_size if moved is not None else 0)
         for record in self._earlier.dangling():
             if record.time_ns > self._now_ns - self._window_ns:
                 recovered.known.take(record, ())
@@ -256,10 +140,10 @@ class _Recovery:
             return
         oldest_ns = self._now_ns - self._settings.window_s * NANOSECONDS
         if not adopted:
-            raise archive.needed(self._settings.directory, first, "the tree must be made again from every record")
+            raise archived.needed(self._settings.directory, first, "the tree must be made again from every record")
         if self._reader.segment(first).header.created_ns > oldest_ns:
             why = "request ids of [idempotency] window_s stand in them"
-            raise archive.needed(self._settings.directory, first, why)
+            raise archived.needed(self._settings.directory, first, why)
 
     def _first_of_window(self, numbers: range) -> int:
         """The last segment that starts before the window: everything younger stands in it or later."""
@@ -291,7 +175,7 @@ class _Recovery:
                 if step.what != replay.MORE:
                     break
         except CoreError as error:
-            raise _not_read(self._settings.directory, where, error) from error
+            raise not_read(self._settings.directory, where, error) from error
         if step.what == replay.TORN or (step.what == replay.END and not active):
             raise self._damaged(where, "frames without a COMMIT in front of others that have one")
 
@@ -317,7 +201,7 @@ class _Recovery:
     def _no_index(self, number: int, error: CoreError) -> CannotStart | Damaged:
         if error.name == "SP_E_VERSION":
             return self._newer(number)
-        return _not_read(self._settings.directory, Where(number, 0), error)
+        return not_read(self._settings.directory, Where(number, 0), error)
 
     def _search_older(self, numbers: list[int]) -> None:
         """The facts that the window does not hold: the last policy of an idle node may be old."""
@@ -342,93 +226,3 @@ class _Recovery:
 
     def _damaged(self, where: Where, what: str) -> CannotStart | Damaged:
         return unreadable(self._settings.directory, where, Invalid(what))
-
-
-def _open_journal(settings: LogSettings, entropy: Entropy, disk: Any) -> Journal:
-    pwrite = settings.write == "pwrite"
-    while True:
-        try:
-            return Journal(
-                settings.directory,
-                settings.log_id,
-                entropy.bytes(32),
-                settings.segment_bytes,
-                log_name=settings.name,  # hash every batch twice before its head may be signed
-                pwrite=pwrite,
-                scan_recent=True,  # sealed segments are read when they are replayed or indexed, and by `log verify`
-                keep_reserve=True,
-                commits_in_flight_max=settings.commits_in_flight_max,
-                disk=disk,
-            )
-        except CoreError as error:
-            if error.name == "SP_E_FILESYSTEM" and settings.write == "auto" and not pwrite:
-                pwrite = True
-                continue
-            raise _cannot_open(settings.directory, error) from error
-
-
-def _cannot_open(directory: Path, error: CoreError) -> CannotStart | Damaged:
-    if error.name == "SP_E_LOCKED":
-        return CannotStart(
-            f"{directory}: another process has this log open",
-            reason="LOG_IN_USE",
-            hint="one daemon per log directory: stop the other one, or give this one its own [node] data",
-        )
-    if error.name == "SP_E_FILESYSTEM":
-        return CannotStart(
-            f"{directory}: this file system may run out of space where space was set aside, and that would end the log",
-            reason="LOG_FILESYSTEM",
-            hint='use ext4 or xfs, or set [journal] write = "pwrite"',
-        )
-    if isinstance(error, VersionError):
-        return newer_format(directory, f"the journal has version {error.version} of its format", FORMAT_VERSION)
-    if error.name == "SP_E_MISMATCH":
-        return Damaged(
-            f"{directory}: a segment belongs to another log or stands under another number",
-            reason="LOG_DAMAGED",
-            hint="compare [log] name and number with the directory; run `sealpress log verify`",
-        )
-    return _no_use(directory, f"{error.message} ({_cause(error)})")
-
-
-def _no_use(directory: Path, why: str) -> CannotStart:
-    return CannotStart(
-        f"{directory}: the log cannot be opened: {why}",
-        reason="LOG_UNAVAILABLE",
-        hint="see [node] data and [journal], permissions and free space",
-    )
-
-
-def _not_read(directory: Path, where: Where, error: CoreError | Invalid) -> CannotStart | Damaged:
-    """Sorted by what helps: the machine (room, permissions, memory), or a copy of the log."""
-    if isinstance(error, CoreError) and error.name in ("SP_E_FULL", "SP_E_SYSTEM", "SP_E_MEMORY"):
-        return _no_use(directory, f"{error.message} ({_cause(error)})")
-    return unreadable(directory, where, error)
-
-
-def _cause(error: CoreError) -> str:
-    return os.strerror(error.system_errno) if error.system_errno else error.name
-
-
-def _refuse_damage(directory: Path, state: JournalState) -> None:
-    if state.damage <= DAMAGE_TORN:
-        return
-    what = "a valid COMMIT follows" if state.damage == DAMAGE_INTERIOR else "in a sealed segment or a header"
-    raise Damaged(
-        f"{directory}: segment {state.damage_segment} is damaged from byte {state.damage_from} "
-        f"to {state.damage_to} ({what}); nothing was changed",
-        reason="LOG_DAMAGED",
-        hint="keep the directory as it is; restore the segment from a copy that holds every record, then run "
-        "`sealpress log verify`; if there is none, close the log with the root quorum and go on with its next number; "
-        "see daemon/DAMAGED-LOG.md",
-    )
-
-
-def _refuse_clock(settings: LogSettings, clock: Clock, state: JournalState) -> None:
-    behind_ns = state.last_time_ns - clock.now_ns()
-    if behind_ns > settings.back_max_s * NANOSECONDS:
-        raise CannotStart(
-            f"{settings.directory}: the clock is {behind_ns // NANOSECONDS} s behind the last COMMIT",
-            reason="CLOCK_BEHIND",
-            hint="set the clock (NTP), or wait; [clock] back_max_s is the tolerance",
-        )

@@ -15,10 +15,11 @@ from kit.scribe import NAME, HeadSigner, Scribe
 from sealpress.core.digests import crc32c
 from sealpress.errors import Invalid
 from sealpress.tlog import check
-from sealpress.tlog.check import Report
 from sealpress.tlog.entry import OutcomeStatus
+from sealpress.tlog.identity import identity
 from sealpress.tlog.reader import LogReader
 from sealpress.tlog.record import Record
+from sealpress.tlog.report import Report
 from sealpress.values import Mode, RecordType
 
 CHUNK = 1 << 16  # leaves
@@ -55,7 +56,7 @@ def test_a_good_log_passes_with_every_signature_verified(good: Scribe) -> None:
     assert ("match", 0) == (report.tree_files, report.unknown_signatures)
     assert 2 * report.heads == report.signatures > 0
     assert (good.log.size, good.log.next_seq) == (report.tree_size, report.next_seq)
-    assert (NAME, 1) == check.identity(good.settings.directory)
+    assert (NAME, 1) == identity(good.settings.directory)
     check_log(good.settings.directory, keys=good.signer.vkeys)
 
 
@@ -264,4 +265,4 @@ def test_chunks_of_the_tree_files_fit_together(tmp_path: Path) -> None:
 def test_a_directory_without_a_log_is_said(tmp_path: Path) -> None:
     """Not a traceback."""
     with pytest.raises(Invalid):
-        check.identity(tmp_path)
+        identity(tmp_path)

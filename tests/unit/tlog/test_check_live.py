@@ -10,6 +10,7 @@ import pytest
 from kit.scribe import NAME, Scribe
 from sealpress.core.segment import segment_name
 from sealpress.tlog import check
+from sealpress.tlog.report import Report
 
 COMMIT_BYTES = 128
 SEGMENTS = 5
@@ -21,7 +22,7 @@ def test_a_log_that_grows_meanwhile_holds(tmp_path: Path, write: str) -> None:
     scribe = Scribe(tmp_path / "log", write=write)
     scribe.open()
 
-    reports: list[check.Report] = []
+    reports: list[Report] = []
 
     def write_segments() -> None:
         looked = False

@@ -12,6 +12,7 @@ ever held. Does not: discover URIs, or judge tokens.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -285,7 +286,7 @@ def from_file(path: Path) -> Read:
 
     def read_now() -> bytes | None:
         with path.open("rb") as file:
-            stat = path.stat()
+            stat = os.fstat(file.fileno())  # of what is read, not of what may have taken its place
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             if stamps == [stamp]:
                 return None

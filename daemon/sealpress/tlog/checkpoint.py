@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealpress.core.names import sync_directory
-from sealpress.core.proof import Note, parse_note
+from sealpress.core.proof import Note, NoteLine, parse_note
 from sealpress.errors import CoreError, Invalid
 from sealpress.ports import Clock
 
@@ -33,9 +33,16 @@ class CheckpointFile:
     """Writes the file of one log. `offer` on the loop; `publish` and `flush` in a thread: they wait for the disk."""
 
     def __init__(
-        self, directory: Path, interval_ms: int, clock: Clock, ours: Callable[[Note], bool] = lambda _: True
+        self,
+        directory: Path,
+        interval_ms: int,
+        clock: Clock,
+        own: Callable[[Note], NoteLine | None] | None = None,
     ) -> None:
-        """Takes up the file that is there; one that cannot be read, or is not `ours`, is replaced by the next."""
+        """Takes up the file that is there; one that cannot be read, or has no signature of ours, is replaced.
+
+        `own` finds that signature; None: whatever is there is ours.
+        """
         self._directory = directory
         self._interval_ns = interval_ms * 1_000_000
         self._clock = clock
@@ -45,7 +52,9 @@ class CheckpointFile:
             self.newest = read(directory)
         except Invalid:
             self.newest = None
-        if self.newest is not None and not ours(self.newest.note):
+        self.line = own(self.newest.note) if own is not None and self.newest is not None else None
+        """Our signature of the head that was there."""
+        if own is not None and self.line is None:
             self.newest = None
         self._written = self.newest
 

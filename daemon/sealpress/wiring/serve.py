@@ -311,13 +311,10 @@ class Daemon:
         head = Head(log.size, log.root(), self._clock.now_ns() // NANOSECONDS)
         state = LogState(id_, log, log.recovered.known, queue, head, vkey)
         state.witnessed = self._witnesses is not None and self._witnesses.of_logs.policy.covers(log.origin)
-        own = partial(_own_line, log, vkey)
-        interval_ms = self._config.checkpoint.interval_ms
-        self._files[id_] = CheckpointFile(
-            log.settings.directory, interval_ms, self._clock, lambda found: own(found) is not None
+        file = self._files[id_] = CheckpointFile(
+            log.settings.directory, self._config.checkpoint.interval_ms, self._clock, partial(_own_line, log, vkey)
         )
-        published = self._files[id_].newest
-        line = own(published.note) if published is not None else None
+        published, line = file.newest, file.line
         if published is not None and line is not None and _stands(log, published.note):
             signed = note.signature_line(line.name, line.key_id, line.signature)
             state.signed(published.note.size, published.note.text + b"\n" + signed)

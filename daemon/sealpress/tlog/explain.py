@@ -25,6 +25,7 @@ from sealpress.values import RecordType
 
 ITEMS_MAX = 100  # matching items shown of one request
 EVENTS_MAX = 1_000
+HEADS_BYTES = 16 << 20  # of the records that are told; their names and digests are not among them
 TEXT_MAX = 65_536
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -90,19 +91,24 @@ def story(
     digest: bytes | None = None,
     why: Callable[[RequestEvent], dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """What is to be told of the records found: each with its outcomes, in order of time, at most EVENTS_MAX.
+    """What is to be told of the records found: each with its outcomes, in order of time.
 
-    `why` tells what stands behind a REQUEST (governance/evidence_chain.py).
+    At most EVENTS_MAX or HEADS_BYTES. `why` tells what stands behind a REQUEST (governance/evidence_chain.py).
     """
-    told: dict[int, Record] = {}
+    told: dict[int, dict[str, Any]] = {}  # described at once: a record may have megabytes of names and digests
+    size = 0
     for record in found:
-        told[record.seq] = record
+        told[record.seq] = _with_reasons(describe(record, digest), record, why)
+        size += len(record.head_bytes)
         if record.type is RecordType.REQUEST:
             for outcome in outcomes_of(reader, record):
-                told[outcome.seq] = outcome
-        if len(told) >= EVENTS_MAX:
+                told[outcome.seq] = describe(outcome, digest)
+                size += len(outcome.head_bytes)
+                if len(told) >= EVENTS_MAX or size >= HEADS_BYTES:
+                    break
+        if len(told) >= EVENTS_MAX or size >= HEADS_BYTES:
             break
-    return [_with_reasons(describe(told[seq], digest), told[seq], why) for seq in sorted(told)]
+    return [told[seq] for seq in sorted(told)]
 
 
 def for_requester(story: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
 
     @guarded
     async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
-        """Everything recorded of a digest, an event or a signature."""
+        """Everything recorded of a digest, an event or a signature; LOG_ARCHIVED if it may be elsewhere."""
         caller = self._callers.caller(context)
         if caller.flaw:
             await self._flow.permit_audit(caller, "Explain")
@@ -99,6 +99,8 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         for log in self._flow.shared.logs.values():
             owner = caller.identity.id if own_only else None
             found += await scans.run(explaining.story, log, what, owner, self._why)
+        if not found:
+            await scans.run(explaining.look_elsewhere, tuple(self._flow.shared.logs.values()))
         return pb.ExplainResponse(events=found)
 
     @guarded

@@ -5,12 +5,12 @@ Guarantees: a list ends with the event that fills a page. Does not: ask who may,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
-from sealpress.errors import Malformed
+from sealpress.errors import Malformed, Precondition
 from sealpress.rpc import convert, views
 from sealpress.steps._ticket import LogState
 from sealpress.tlog import explain
@@ -57,6 +57,21 @@ def story(
         found = (record for record in found if getattr(record.head.event, "identity", None) == owner)
     told = explain.story(reader, found, raw if kind == "digest" else None, why if owner is None else None)
     return [_told(log, event) for event in (told if owner is None else explain.for_requester(told))]
+
+
+def look_elsewhere(logs: Iterable[LogState]) -> None:
+    """Nothing was found: Precondition LOG_ARCHIVED if records of these logs are elsewhere, so that it means little."""
+    for log in logs:
+        first = log.log.reader.numbers().start
+        if first:
+            header = log.log.reader.segment(first).header
+            raise Precondition(
+                f"nothing is recorded of it since seq {header.first_seq} of log {log.id}; the older records were "
+                "archived, and are not searched here",
+                reason="LOG_ARCHIVED",
+                hint="an operator reads them with `sealpress log show <data>/<log>`, or brings them back with "
+                "`sealpress log unarchive` while the daemon stands",
+            )
 
 
 def _told(log: LogState, event: dict[str, Any]) -> pb.LogEvent:

@@ -16,6 +16,7 @@ from sealpress.ports import Clock
 
 NANOSECONDS = 1_000_000_000
 TEXT_MAX = 2_048
+TRACE_MAX = 32_768  # its end, which names the error
 
 
 class Reporter:
@@ -31,7 +32,9 @@ class Reporter:
         seconds, rest = divmod(self._clock.now_ns(), NANOSECONDS)
         line: dict[str, Any] = {"ts": f"{seconds}.{rest // 1_000:06}", "level": level, "event": event}
         for name, value in fields.items():
-            line[name] = value[:TEXT_MAX] if isinstance(value, str) and name != "trace" else value
+            if isinstance(value, str):
+                value = value[-TRACE_MAX:] if name == "trace" else value[:TEXT_MAX]
+            line[name] = value
         try:
             self._stream.write(json.dumps(line, ensure_ascii=True) + "\n")
             self._stream.flush()

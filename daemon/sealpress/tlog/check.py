@@ -78,7 +78,7 @@ def check_log(
     """Check everything. `keys`: vkeys of the log and of lines; `older`: a checkpoint or proof text kept from before.
 
     `measure`: time the bare SHA-256 kernel too (`kernel_ns`), some tens of milliseconds. `files`: where its segments
-    are, if not all are in the directory (archive.py).
+    are, if not all are in the directory (whole.py).
     """
     return _Check(directory, name, number, keys, older, progress, measure, disk).run(files or standing_files(directory))
 

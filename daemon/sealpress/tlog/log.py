@@ -35,6 +35,7 @@ from sealpress.tlog import begin
 from sealpress.tlog.draft import Committed, Draft, Full, Placed
 from sealpress.tlog.earlier import Part
 from sealpress.tlog.entry import Where
+from sealpress.tlog.failure import failed
 from sealpress.tlog.opening import Opened, open_log
 from sealpress.tlog.reader import RECORDS
 from sealpress.tlog.record import NANOSECONDS, Record, Stored, StoredOutcome
@@ -368,22 +369,7 @@ class Log:
         """Latch: after a failed sync nothing is known of the disk, and no retry can tell."""
         if self.failure is not None:
             return self.failure
-        if differs:
-            self.failure = Damaged(
-                f"{self.settings.directory}: the stored records are not what was hashed (a bit flipped in memory or on "
-                "the way to the disk); nothing is signed any more",
-                reason="LOG_FAILED",
-                hint="test memory and disk of this machine, then start again: nobody was answered from this batch, and "
-                "recovery cuts it away",
-            )
-            return self.failure
-        cause = os.strerror(system_errno) if system_errno else "the commit thread failed"
-        self.failure = Damaged(
-            f"{self.settings.directory}: the log could not be written or synced ({cause}); nothing is signed any more",
-            reason="LOG_FAILED",
-            hint="look at the disk and the kernel's log, then start again: recovery compares what is really there; "
-            "see daemon/DAMAGED-LOG.md",
-        )
+        self.failure = failed(self.settings.directory, system_errno, differs)
         return self.failure
 
 

@@ -165,7 +165,7 @@ def _value(name: str, value: Any) -> str:
 
 
 def _line(name: str, value: str) -> str:
-    return f"{name:{WIDTH}}{value}".rstrip()
+    return f"{name:{WIDTH - 1}} {value}".rstrip()
 
 
 def _time(seconds: int) -> str:

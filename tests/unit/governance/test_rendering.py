@@ -51,6 +51,13 @@ def test_every_byte_has_a_word_of_its_own_at_each_place() -> None:
     assert [8, 8, 4] == [len(line.split()) for line in spoken(bytes(20))]
 
 
+def test_every_name_is_apart_from_its_value() -> None:
+    """An approver reads no `security version0`: a blank stands between what is told and what it is."""
+    texts = render(make_change()).splitlines()
+
+    assert [text for text in texts if text.startswith("  security version")] == ["  security version 0"]
+
+
 def test_a_release_is_told_whole() -> None:
     """Digests in hex and words, names, who built it, whose approval it takes, and the digest that is signed."""
     change = make_change()

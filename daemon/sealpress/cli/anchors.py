@@ -64,7 +64,7 @@ def register(app: typer.Typer) -> None:
 
 def make(
     draft: Annotated[Path, typer.Argument(help="draft.toml")],
-    output: Annotated[Path, typer.Option("--output")] = Path("anchors.json"),
+    output: Annotated[Path, typer.Option("--output", help="Where it goes.")] = Path("anchors.json"),
     as_json: JsonFlag = False,
 ) -> None:
     """Make the document from a draft."""

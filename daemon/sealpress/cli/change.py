@@ -36,7 +36,7 @@ def list_changes(
     line: LineOption = "",
     kind: Annotated[str, typer.Option("--kind", help="As key.issue")] = "",
     state: Annotated[str, typer.Option("--state", help="As in_review, approved, closed")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000)] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="At most so many.")] = 100,
     client: ClientFile = None,
     as_json: JsonFlag = False,
 ) -> None:

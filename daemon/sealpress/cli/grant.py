@@ -41,7 +41,12 @@ def request(
     security_version: Annotated[
         int, typer.Option("--security-version", min=0, max=0xFFFF_FFFF, help="Anti-rollback counter of the release.")
     ] = 0,
-    ttl: Annotated[int, typer.Option("--ttl", min=0, max=0xFFFF_FFFF, help="Seconds that it shall last.")] = 0,
+    ttl: Annotated[
+        int,
+        typer.Option(
+            "--ttl", min=0, max=0xFFFF_FFFF, help="Seconds that it shall last; 0: 8 hours, or less by its rule."
+        ),
+    ] = 0,
     reason: Reason = "",
     ticket: Ticket = "",
     client: ClientFile = None,

@@ -89,14 +89,16 @@ def propose_key(
     owner: Annotated[str, typer.Option("--owner", help="person:<name>")],
     backup_owner: Annotated[str, typer.Option("--backup-owner", help="person:<name>")],
     reason: Reason,
-    mode: Annotated[Mode, typer.Option("--mode")] = Mode.PROOF,
-    format_: Annotated[Format, typer.Option("--format")] = Format.TLOG_PROOF,
+    mode: Annotated[Mode, typer.Option("--mode", help="Proofs, or raw signatures.")] = Mode.PROOF,
+    format_: Annotated[Format, typer.Option("--format", help="Of what the line gives.")] = Format.TLOG_PROOF,
     trusts: Annotated[list[str] | None, typer.Option("--trusts", help="firmware, boot, recovery_path, …")] = None,
     fleet: Annotated[
         int, typer.Option("--fleet", min=0, max=(1 << 63) - 1, help="Devices that will trust it, about.")
     ] = 0,
     days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="How long it may sign.")] = 365,
-    max_signatures: Annotated[int, typer.Option("--max-signatures", min=0, max=(1 << 63) - 1)] = 1_000_000,
+    max_signatures: Annotated[
+        int, typer.Option("--max-signatures", min=0, max=(1 << 63) - 1, help="After so many it is refused.")
+    ] = 1_000_000,
     accepted_risk: Annotated[
         str, typer.Option("--adopt", help="Adopt an existing key; says why its unproved birth is accepted.")
     ] = "",

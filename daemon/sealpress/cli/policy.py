@@ -74,8 +74,8 @@ def diff(
 def simulate(
     policy: PolicyFile,
     log: Annotated[str, typer.Option("--log", help="Log id; default: all.")] = "",
-    from_seq: Annotated[int, typer.Option("--from", min=0, max=(1 << 64) - 1)] = 0,
-    limit: Annotated[int, typer.Option("--limit", min=0, max=100_000)] = 0,
+    from_seq: Annotated[int, typer.Option("--from", min=0, max=(1 << 64) - 1, help="First sequence number.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=0, max=100_000, help="At most so many; 0: 10,000.")] = 0,
     client: ClientFile = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -140,7 +140,7 @@ def _check_clash(desk: Desk, binding: Binding) -> None:
         raise Precondition(
             f"{binding.identity} would be {found[0]} and {found[1]} of {found[2]}",
             reason="DUTIES_CONFLICT",
-            hint="another person takes one of the two roles (GOVERNANCE 3.4)",
+            hint="another person takes one of the two roles (daemon/GOVERNANCE.md, Who may be what)",
         )
 
 

@@ -16,7 +16,7 @@
 | TEST_ENVIRONMENT | error | a line of class test outside of environment `test` (GR-84) |
 | PRODUCTION_CLASS | warning | a line of another class in environment `test` (GR-84) |
 | IDENTITY_REUSED | warning | a certificate name on several lines (GR-56) |
-| AUDITOR_REQUESTS | error | an auditor who may also request (GOVERNANCE 3.4) |
+| AUDITOR_REQUESTS | error | an auditor who may also request (GOVERNANCE.md) |
 | OWNER_MISSING | warning | no owner, no backup owner, or one for both (GR-55) |
 
 MUTABLE_NAMES to HUMAN_TRIGGER, IDENTITY_REUSED and OWNER_MISSING concern classes from `low` up; HUMAN_TRIGGER,

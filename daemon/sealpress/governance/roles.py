@@ -1,4 +1,4 @@
-"""Roles, the plane that each belongs to, and which two of them one person may not hold (GOVERNANCE 3.4).
+"""Roles, the plane that each belongs to, and which two of them one person may not hold (GOVERNANCE.md).
 
 Does not: know who holds what (state.py).
 """

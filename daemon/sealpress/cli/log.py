@@ -100,8 +100,10 @@ def _tell_report(report: Report, *, as_json: bool) -> None:
     if not as_json:
         seq = "" if bad.seq is None else f", seq {bad.seq}"
         where = f"segment {bad.where.segment}, offset {bad.where.offset}{seq}"
-        fail(Invalid(f"{where}: {bad.message}", reason=bad.reason, hint="keep the directory as it is; compare with a "
-                     "copy or a witness before anything else"), as_json=False, code=DAMAGED)  # fmt: skip
+        torn = "the daemon's next start repairs it: a power cut leaves this"
+        keep = "keep the directory as it is; compare with a copy or a witness before anything else"
+        hint = (keep if report.bad else torn) + "; see daemon/DAMAGED-LOG.md"
+        fail(Invalid(f"{where}: {bad.message}", reason=bad.reason, hint=hint), as_json=False, code=DAMAGED)
     raise typer.Exit(DAMAGED)
 
 

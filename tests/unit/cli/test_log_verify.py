@@ -99,3 +99,16 @@ def test_files_that_are_no_segments_are_passed_over(log: Path) -> None:
     assert done.exit_code == 0, done.output
     shown = CliRunner().invoke(build("log"), ["log", "show", str(log)])
     assert "log.created" in shown.output
+
+
+def test_a_torn_tail_is_no_cause_for_alarm(log: Path) -> None:
+    """What a power cut leaves ends with 3 as well, and the hint says that the next start repairs it."""
+    with (log / "journal" / segment_name(0)).open("r+b") as file:
+        end = len(file.read().rstrip(b"\0"))
+        file.seek(end + 64)
+        file.write(b"torn")
+    done = CliRunner().invoke(build("log"), ["log", "verify", str(log)])
+
+    assert done.exit_code == 3
+    assert "TORN_TAIL" in done.output
+    assert "next start repairs it" in done.output

@@ -1,0 +1,170 @@
+"""Do the documents and the program say the same? What a reader looks up there, taken from the program and compared."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import io
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer
+
+from kit.clock import VirtualClock
+from sealpress.client import ClientConfig
+from sealpress.config import Config
+from sealpress.telemetry import Telemetry
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "daemon" / "sealpress"
+DOCUMENTS = [ROOT / "README.md", ROOT / "protos" / "README.md", *sorted((ROOT / "daemon").glob("*.md"))]
+# gRPC's code, as in protos/README.md, of each class of errors.py that a caller is answered with
+CODES = {
+    "Malformed": "INVALID_ARGUMENT",
+    "NotPermitted": "PERMISSION_DENIED",
+    "Precondition": "FAILED_PRECONDITION",
+    "Conflict": "ALREADY_EXISTS",
+    "OutcomeUnknown": "ABORTED",
+    "Busy": "RESOURCE_EXHAUSTED",
+    "Unavailable": "UNAVAILABLE",
+    "TimedOut": "DEADLINE_EXCEEDED",
+}
+# where callers are answered, without what only witnesses, the signer or an operator hear
+ANSWERING = [*sorted((PACKAGE / "rpc").glob("*.py")), *sorted((PACKAGE / "steps").glob("*.py"))]
+ANSWERING += [*sorted((PACKAGE / "governance").glob("*.py")), PACKAGE / "flow.py"]
+NOT_ANSWERED = {"WITNESS_DOWN", "WITNESS_REFUSED", "WITNESS_NEWER", "NOT_COSIGNED", "EVIDENCE_MISSING"}
+
+
+def named(path: Path) -> str:
+    """What a document shows as code: blocks, and words between backticks."""
+    text = path.read_text()
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return "\n".join([*blocks, *re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.M))])
+
+
+@cache
+def program() -> Any:
+    """The command line, all of it."""
+    return typer.main.get_command(importlib.import_module("sealpress.cli.app").build())
+
+
+def commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that does something, with the words that lead to it."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield path, command
+    for name, one in (below or {}).items():
+        yield from commands(one, *path, name)
+
+
+def reasons() -> Iterator[tuple[str, str]]:
+    """gRPC code and reason of everything that a caller may be answered with."""
+    for path in ANSWERING:
+        for node in ast.walk(ast.parse(text)) if "reason=" in (text := path.read_text()) else ():
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CODES:
+                for keyword in node.keywords:
+                    if keyword.arg == "reason" and isinstance(value := keyword.value, ast.Constant):
+                        yield CODES[node.func.id], str(value.value)
+
+
+def test_every_metric_is_in_the_manual() -> None:
+    """Operators find each metric of `serve` in a document, and none that is not there any more."""
+    exposed = Telemetry(VirtualClock(), io.StringIO()).exposition().decode()
+    kept = {name for name in re.findall(r"^# TYPE (\S+)", exposed, re.MULTILINE) if not name.endswith("_created")}
+    told = {name for path in DOCUMENTS for name in re.findall(r"sealpress_[a-z_]+[a-z]", named(path))}
+
+    assert told == kept
+
+
+def test_every_reason_is_in_the_manual_of_the_api() -> None:
+    """Whoever decides by the reason finds it in protos/README.md, at the gRPC code with which it comes."""
+    text = (ROOT / "protos" / "README.md").read_text()
+    section = text[text.index("## Errors") : text.index("## Changes and approvals")]
+    by_code: dict[str, set[str]] = {}
+    for code, rest in re.findall(r"^\| ([A-Z_]+) \|(.*)$", section, re.MULTILINE):
+        by_code.setdefault(code, set()).update(re.findall(r"[A-Z]+(?:_[A-Z]+)*", rest))
+    absent = {(code, reason) for code, reason in reasons() if reason not in by_code[code] | NOT_ANSWERED}
+
+    assert len(set(reasons())) > 90
+    assert sorted(absent) == []
+
+
+def test_settings_that_documents_name_are_there() -> None:
+    """Each `[section] key` and `section.key` of a document is a setting of sealpress.toml."""
+    sections: dict[str, set[str]] = {}
+    for field in msgspec.structs.fields(Config):
+        for type_ in re.findall(r"sealpress\.config\.(\w+)", str(field.type)):
+            made = getattr(importlib.import_module("sealpress.config"), type_)
+            sections.setdefault(field.name, set()).update(one.encode_name for one in msgspec.structs.fields(made))
+    form = re.compile(r"\[(\w+)(?:\.<id>)?\] ([a-z_]+)|\b([a-z]+)\.([a-z]+(?:_[a-z]+)+)\b")
+    named_so = {(path.name, a or c, b or d) for path in DOCUMENTS for a, b, c, d in form.findall(named(path))}
+    wrong = {told for told in named_so if told[1] in sections and told[2] not in sections[told[1]]}
+
+    assert len(named_so) > 12
+    assert len(sections) > 12
+    assert sorted(wrong) == []
+
+
+def test_commands_and_options_that_documents_show_are_there() -> None:
+    """Each `sealpress …` of a document is a command, and its options are those of that command."""
+    known = {path: {opt for one in command.params for opt in one.opts} for path, command in commands(program())}
+    wrong = set()
+    for path in DOCUMENTS:
+        for shown in re.findall(r"(?:^|[\s/(])sealpress ([a-z][^\n|]*)", named(path), re.MULTILINE):
+            words = [word.strip("`.,;:()…") for word in shown.split("#")[0].split("&&")[0].split()]
+            found = tuple(words[:2]) if tuple(words[:2]) in known else tuple(words[:1])
+            groups = {one[0] for one in known if len(one) == 2}
+            if found not in known and not (words[0] in groups and (len(words) == 1 or not words[1].isalpha())):
+                wrong.add(f"{path.name}: sealpress {shown}")
+            options = {word.split("=")[0] for word in words if word.startswith("--")}
+            wrong |= {f"{path.name}: {found} {option}" for option in options - known.get(found, options) - {"--help"}}
+
+    assert len(known) > 60
+    assert sorted(wrong) == []
+
+
+def test_every_option_says_what_it_is() -> None:
+    """`--help` of each command has a sentence for it and a text for each argument and option."""
+    silent = [
+        f"{' '.join(path)}: {one.name}"
+        for path, command in commands(program())
+        for one in command.params
+        if one.name != "help" and not (one.help and command.help)
+    ]
+
+    assert silent == []
+
+
+def test_the_clients_file_is_in_the_readme() -> None:
+    """Who writes a client.toml finds each of its keys in README.md."""
+    text = (ROOT / "README.md").read_text()
+    keys = [field.encode_name for field in msgspec.structs.fields(ClientConfig) if field.name != "base"]
+
+    assert [key for key in keys if f"\n{key} = " not in text] == []
+
+
+def test_what_log_verify_finds_is_in_its_document() -> None:
+    """DAMAGED-LOG.md has each reason with which `log verify` stops: a person looks there first."""
+    texts = "".join(path.read_text() for path in (PACKAGE / "tlog").glob("*.py"))
+    found = re.search(r"^    reason: str  # (HEADER, [A-Z_, ]+)$", texts, re.MULTILINE)
+    document = (ROOT / "daemon" / "DAMAGED-LOG.md").read_text()
+
+    assert found is not None
+    assert [reason for reason in found[1].split(", ") if f"`{reason}`" not in document] == []
+
+
+def test_requirements_have_a_meaning() -> None:
+    """Each GR-nn of a document or of what the program says has its line in GOVERNANCE.md."""
+    texts = [path.read_text() for path in [*DOCUMENTS, PACKAGE / "config.py"]]
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(text)) if "GR-" in (text := path.read_text()) else ():
+            if isinstance(node, ast.Call):
+                texts += [str(one.value) for one in ast.walk(node) if isinstance(one, ast.Constant)]
+    used = {name for text in texts for name in re.findall(r"GR-\d+", text)}
+    told = set(re.findall(r"^\| (GR-\d+) \|", (ROOT / "daemon" / "GOVERNANCE.md").read_text(), re.MULTILINE))
+
+    assert sorted(used - told) == []

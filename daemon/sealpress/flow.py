@@ -206,7 +206,9 @@ class Flow:
         if caller.flaw:
             raise await self.refusals.refused(_grounds.identity_refusal(caller.flaw), caller, f"[audit] {method}")
         if not self.shared.may_audit(caller):
-            refusal = NotPermitted("this identity may not audit", hint="the policy's [audit] names who may")
+            refusal = NotPermitted(
+                "this identity may not audit", hint="it takes the role auditor, or [audit] of the policy"
+            )
             raise await self.refusals.refused(refusal, caller, f"[audit] {method}")
 
     async def adopt(self, snapshot: Snapshot) -> Snapshot:

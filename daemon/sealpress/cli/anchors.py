@@ -72,7 +72,7 @@ def make(
         try:
             found = msgspec.toml.decode(read(draft, "draft"), type=_Draft)
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{draft}: {error}", hint="fields as in sealpress/cli/anchors.py") from None
+            raise ConfigError(f"{draft}: {error}", hint="fields as in daemon/GOVERNANCE.md, Beginning") from None
         document = _document(found, draft.parent)
         anchoring.parse(document)
         output.write_bytes(document)

@@ -59,7 +59,7 @@ def diff(
     client: ClientFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """What a file changes by meaning: who gains and loses what, whose approval it takes."""
+    """What a file changes by meaning: who gains and loses what, and whether that takes the root quorum."""
     with reporting(as_json=as_json):
         body = read(policy, "policy")
         if old is not None:

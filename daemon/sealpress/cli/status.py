@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(client: ClientFile = None, as_json: JsonFlag = False) -> None:
-    """Slots, lines, queue, checkpoints, space, days left of the certificate."""
+    """Slots, lines, queue, checkpoints, space, days left of the certificate; 1 while a slot or line cannot sign."""
     with reporting(as_json=as_json):
         with Client(load_client(client)) as daemon:
             found = daemon.get_status()

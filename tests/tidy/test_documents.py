@@ -6,6 +6,7 @@ import ast
 import importlib
 import io
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import typer
 
 from kit.clock import VirtualClock
 from sealpress.client import ClientConfig
-from sealpress.config import Config
+from sealpress.config import Config, KeySection, Node, ProbeKey, Signer, SlotSection
 from sealpress.telemetry import Telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +35,8 @@ CODES = {
     "TimedOut": "DEADLINE_EXCEEDED",
 }
 # where callers are answered, without what only witnesses, the signer or an operator hear
-ANSWERING = [*sorted((PACKAGE / "rpc").glob("*.py")), *sorted((PACKAGE / "steps").glob("*.py"))]
-ANSWERING += [*sorted((PACKAGE / "governance").glob("*.py")), PACKAGE / "flow.py"]
+ANSWERING = [path for part in ("rpc", "steps", "governance") for path in sorted((PACKAGE / part).rglob("*.py"))]
+ANSWERING += sorted(PACKAGE.glob("flow*.py"))
 NOT_ANSWERED = {"WITNESS_DOWN", "WITNESS_REFUSED", "WITNESS_NEWER", "NOT_COSIGNED", "EVIDENCE_MISSING"}
 
 
@@ -109,6 +110,34 @@ def test_settings_that_documents_name_are_there() -> None:
     assert sorted(wrong) == []
 
 
+def test_printed_configurations_have_keys_that_are_there() -> None:
+    """What a document prints of sealpress.toml can be typed as it is, and its numbers are the defaults."""
+    printed = 0
+    for path in DOCUMENTS:
+        for block in re.findall(r"^```toml\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
+            for section, told in tomllib.loads(block).items():
+                for made, values in sections_of(section, told):
+                    fields = {one.encode_name: one for one in msgspec.structs.fields(made)}
+                    printed += 1
+                    assert sorted(set(values) - set(fields)) == [], f"{path.name}: [{section}]"
+                    numbers = {name: value for name, value in values.items() if type(value) in (int, bool)}
+                    assert {name: fields[name].default for name in numbers} == numbers, f"{path.name}: [{section}]"
+
+    assert printed >= 5
+
+
+def sections_of(section: str, told: Any) -> Iterator[tuple[type[msgspec.Struct], dict[str, Any]]]:
+    """The structs of config.py that a printed section stands for, with what it says."""
+    one = {"slot": SlotSection, "key": KeySection}.get(section)
+    if one is not None:
+        for values in told.values() if isinstance(told, dict) else ():  # client.toml has a `key`, too
+            yield one, values
+            if "probe_key" in values:
+                yield ProbeKey, values["probe_key"]
+    elif section in ("node", "signer"):
+        yield {"node": Node, "signer": Signer}[section], told
+
+
 def test_commands_and_options_that_documents_show_are_there() -> None:
     """Each `sealpress …` of a document is a command, and its options are those of that command."""
     known = {path: {opt for one in command.params for opt in one.opts} for path, command in commands(program())}
@@ -149,7 +178,7 @@ def test_the_clients_file_is_in_the_readme() -> None:
 
 def test_what_log_verify_finds_is_in_its_document() -> None:
     """DAMAGED-LOG.md has each reason with which `log verify` stops: a person looks there first."""
-    texts = "".join(path.read_text() for path in (PACKAGE / "tlog").glob("*.py"))
+    texts = "".join(path.read_text() for path in (PACKAGE / "tlog").rglob("*.py"))
     found = re.search(r"^    reason: str  # (HEADER, [A-Z_, ]+)$", texts, re.MULTILINE)
     document = (ROOT / "daemon" / "DAMAGED-LOG.md").read_text()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.harness import Target
+from bench.run import Target
 from sealpress.core.batch import Batch
 from sealpress.core.journal import Journal
 from sealpress.core.leaf import LeafSpec

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.harness import Target
+from bench.run import Target
 from sealpress.core import leaf
 from sealpress.core.batch import Batch
 from sealpress.core.journal import Journal

@@ -27,7 +27,7 @@ import grpc
 import pytest
 
 from bench.bench_calls import empty_server
-from bench.harness import Target
+from bench.run import Target
 from kit.governing import govern
 from kit.node import PROOF, Node
 from sealpress.client import load_client

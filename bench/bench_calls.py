@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 import pytest
 
-from bench.harness import Target
+from bench.run import Target
 from kit.node import PROOF, PROOF_P256, Node
 from sealpress.client import load_client
 from sealpress.client.tls import credentials

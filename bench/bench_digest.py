@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.harness import Target
+from bench.run import Target
 from sealpress.core import digests
 
 if TYPE_CHECKING:

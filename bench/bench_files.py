@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.harness import Target
+from bench.run import Target
 from kit.node import PROOF, Node
 from sealpress.values import DigestAlgorithm
 from sealpress.verify.policy import load_policy

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from bench.harness import Target
+from bench.run import Target
 from bench.usage import anonymous_bytes, cpu_s
 from kit.acme import LOW, RELEASE, TEST, ask, caller, digest
 from kit.governed import Governed

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.bench_calls import Caller, empty_server
-from bench.harness import Target, compiled
+from bench.harness import compiled
+from bench.run import Target
 from kit.node import PROOF, Node
 from sealpress.tlog.reader import committed
 from sealpress.values import RecordType

@@ -9,9 +9,9 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from bench.harness import Target
 from bench.load.plan import Plan, Result
 from bench.load.run import Running, run
+from bench.run import Target
 from bench.usage import Memory
 from kit.node import DIRECT, PROOF, Node
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.harness import Target
+from bench.run import Target
 from kit.policies import AUDIENCE, FIRMWARE, GITHUB, LINE, ask, compiled, token
 from sealpress.values import DigestAlgorithm, Identity, SignAsk
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.bench_audit import Writer
-from bench.harness import Target
 from bench.load.plan import Plan
 from bench.load.run import Running, run
+from bench.run import Target
 from bench.usage import anonymous_bytes
 from kit.node import PROOF, Node
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pkcs11
 import pytest
 
-from bench.harness import Target, compiled
+from bench.harness import compiled
+from bench.run import Target
 from kit.signer import SOFTHSM, Node, make_node
 from sealpress.core import p11
 from sealpress.hsm import module

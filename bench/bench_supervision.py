@@ -10,9 +10,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from bench.harness import Target
 from bench.load.plan import Plan
 from bench.load.run import Running
+from bench.run import Target
 from kit import shim
 from kit.node import DIRECT, PROOF, Node
 from kit.tenants import jain, offer, quantile

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.harness import Target
 from bench.load.plan import Plan, Result
 from bench.load.run import run
+from bench.run import Target
 from kit.node import PROOF, Node
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from bench.harness import Target
+from bench.run import Target
 from sealpress.core import digests, leaf, merkle
 
 if TYPE_CHECKING:

@@ -15,15 +15,16 @@ import pytest
 
 from bench import report
 from bench.harness import Ratios
+from bench.run import Run
 
 __all__ = ["Ratios"]
 
-_run = pytest.StashKey[report.Run]()
+_run = pytest.StashKey[Run]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """One collection of rows for the whole run."""
-    config.stash[_run] = report.Run()
+    config.stash[_run] = Run()
     # A benchmark may leave rows that no race made; the harness enters them itself.
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
 

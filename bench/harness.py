@@ -13,16 +13,16 @@ import subprocess
 import time
 from collections.abc import Callable
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_benchmark.stats import Metadata
 
+from bench.run import Point, Row, Run, Target
+
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
-
-    from bench.report import Run
 
 TURNS_MIN = 5
 TINY_TURNS = 2
@@ -39,60 +39,6 @@ def compiled(source: str, place: Path) -> ctypes.CDLL:
     include = f"-I{HERE.parent / 'csrc'}"
     subprocess.run(["cc", *flags, include, "-o", str(target), str(HERE / source), "-ldl"], check=True)
     return ctypes.CDLL(str(target))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What a row promises at full size: bounds of its ratio or of its value, in the row's unit."""
-
-    ratio_min: float | None = None
-    ratio_max: float | None = None
-    value_min: float | None = None
-    value_max: float | None = None
-
-    def holds(self, value: float, ratio: float) -> bool:
-        """Whether a number keeps it."""
-        bounds = ((self.ratio_min, ratio, self.ratio_max), (self.value_min, value, self.value_max))
-        return all(
-            (least is None or number >= least) and (most is None or number <= most) for least, number, most in bounds
-        )
-
-    def text(self, unit: str) -> str:
-        """For the table."""
-        bounds = ((self.ratio_min, self.ratio_max, "x"), (self.value_min, self.value_max, unit))
-        said = [
-            f"{sign} {bound:,.12g} {of}".strip()
-            for least, most, of in bounds
-            for sign, bound in (("≥", least), ("≤", most))
-            if bound is not None
-        ]
-        return ", ".join(said)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: a number, the baseline's number from the same run, and what they say together."""
-
-    name: str
-    value: float
-    unit: str
-    baseline: str
-    baseline_value: float
-    ratio: float
-    file: str = ""  # the benchmark's
-    target: str = ""  # empty: a figure that promises nothing
-    missed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One measurement of a curve: what a load generator saw at `x` clients, items or milliseconds."""
-
-    curve: str
-    x: float
-    per_s: float
-    p50_ms: float
-    p99_ms: float
 
 
 class Ratios:

@@ -14,7 +14,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from bench.harness import Point
+from bench.run import Point
 
 COLUMNS = (
     ("clients", "under way; of Sign, one per client"),

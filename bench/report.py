@@ -10,56 +10,17 @@ run that is stopped leaves what it has. The README is changed between its marker
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
-from bench.harness import Point, Row
+from bench.run import Point, Row, Run
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 REPORTED = ("name", "value", "unit", "baseline", "baseline_value", "ratio")
-
-
-def machine() -> str:
-    """Processor, cores, memory, kernel and Python, in one line."""
-    models = [line.partition(":")[2] for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    memory = next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "0")
-    model = models[0].strip() if models else platform.machine()
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{model}, {cores} cores, {int(memory) / 2**20:.0f} GiB, Linux {platform.release()}, "
-        f"Python {platform.python_version()}"
-    )
-
-
-def commit() -> str:
-    """The commit that is measured, `+` behind it if files were changed since."""
-    command = ("git", "-C", str(HERE), "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def today() -> str:
-    """The day, in UTC."""
-    return datetime.now(UTC).date().isoformat()
-
-
-@dataclass
-class Run:
-    """All that a run has found so far, and where and when."""
-
-    rows: list[Row] = field(default_factory=list)
-    points: list[Point] = field(default_factory=list)
-    machine: str = field(default_factory=machine)
-    commit: str = field(default_factory=commit)
-    day: str = field(default_factory=today)
 
 
 def table(rows: Sequence[Row]) -> Iterable[str]:
@@ -136,10 +97,6 @@ def main(directory: Path = HERE) -> int:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines()
 
 
 if __name__ == "__main__":

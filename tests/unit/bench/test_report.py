@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from bench import report
-from bench.harness import Point, Ratios, Row, Target
+from bench.harness import Ratios
+from bench.run import Point, Row, Run, Target
 
 KEPT = Row("kept", 1_234_567.0, "item/s", "half of it", 600_000.0, 2.06, "bench_a.py", "≥ 0.9 x", missed=False)
 MISSED = Row("missed", 0.5, "ms", "a bound", 1.0, 0.5, "bench_b.py", "≥ 0.9 x", missed=True)
 POINT = Point("batch: SignBatch", 1, 900.0, 3.0, 9.0)
-RUN = report.Run([KEPT, MISSED], [POINT], "a machine", "0123abcdef", "2026-01-02")
+RUN = Run([KEPT, MISSED], [POINT], "a machine", "0123abcdef", "2026-01-02")
 unused = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")
 
 
@@ -53,7 +54,7 @@ def test_without_a_run_there_is_nothing_to_report(tmp_path: Path) -> None:
 @unused
 def test_a_missed_target_is_told_when_all_rows_stand(benchmark: Any) -> None:
     """A row that misses its target is recorded and printed like the next one, and named when the benchmark is over."""
-    run = report.Run()
+    run = Run()
     ratios = Ratios(benchmark, run, [], "bench_a.py", tiny=False)
     ratios.row("slow", 1.0, "call/s", "empty handler", 2.0, target=Target(ratio_min=0.85))
     ratios.row("quick", 2.0, "call/s", "empty handler", 2.0, target=Target(ratio_min=0.85, value_max=3))
@@ -68,7 +69,7 @@ def test_a_missed_target_is_told_when_all_rows_stand(benchmark: Any) -> None:
 @unused
 def test_no_target_counts_in_tiny_mode(benchmark: Any) -> None:
     """The smallest form asks whether a benchmark runs, not how fast."""
-    ratios = Ratios(benchmark, report.Run(), [], "bench_a.py", tiny=True)
+    ratios = Ratios(benchmark, Run(), [], "bench_a.py", tiny=True)
 
     assert not ratios.row("slow", 1.0, "call/s", "empty handler", 2.0, target=Target(ratio_min=0.85)).missed
     assert not ratios.missed()

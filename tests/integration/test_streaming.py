@@ -15,7 +15,7 @@ from kit.disk import FaultDisk
 from kit.inside import start_inside
 from kit.node import PROOF, Node
 from sealpress.client import load_client
-from sealpress.client.aio import StreamItem
+from sealpress.client.stream import StreamItem
 from sealpress.client.tls import credentials
 from sealpress.core.answer import Answers
 from sealpress.rpc.streaming import Stream, Streams

@@ -1,8 +1,9 @@
 """The client library: `Client` (sync) and `AsyncClient`, configured by a client.toml."""
 
-from sealpress.client.aio import AsyncClient, StreamAnswer, StreamItem
+from sealpress.client.aio import AsyncClient
 from sealpress.client.answers import LineInfo, Signed, SignedBatch
 from sealpress.client.config import ClientConfig, load_client
+from sealpress.client.stream import StreamAnswer, StreamItem
 from sealpress.client.sync import Client
 
 __all__ = [

@@ -6,51 +6,27 @@ does not hear the answer looks at the state. Does not: decide what to show or si
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
-
 from sealpress.client.config import ClientConfig
-from sealpress.client.errors import RETRY_MS_MAX, UNREACHED_MAX, from_rpc, retry_wait_ms
-from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials
-from sealpress.client.token import TokenFile
-from sealpress.errors import ConfigError, SealpressError
+from sealpress.client.listeners import Listeners
 from sealpress.v1 import (
     access_pb2,
-    access_pb2_grpc,
     approval_pb2,
-    approval_pb2_grpc,
     audit_pb2,
-    audit_pb2_grpc,
     governance_pb2,
     grant_pb2,
-    grant_pb2_grpc,
     issuance_pb2,
-    issuance_pb2_grpc,
     policy_pb2,
-    policy_pb2_grpc,
     retirement_pb2,
-    retirement_pb2_grpc,
     types_pb2,
 )
 from sealpress.values import DigestAlgorithm
 
 TIMEOUT_S = 60.0
-MESSAGE_BYTES_MAX = 64 << 20
-_OPTIONS = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.enable_retries", 0),
-    *KEEPALIVE,
-    *RECONNECT,
-)
-ENDED = ("SHUTTING_DOWN", "STREAM_ENDED")  # why a stream ends before what it follows does
-PAUSE_S = 1.0  # before a stream that the daemon ended is asked for again
-AWAY_MAX = 16  # attempts of who follows something, each after a longer pause: a minute
 UNDER_WAY = frozenset({"in_review", "approved", "held", "active"})  # states of a grant that is not over
 
 
@@ -80,11 +56,7 @@ class ControlClient:
     def __init__(self, config: ClientConfig, *, timeout_s: float = TIMEOUT_S) -> None:
         """Checks our own certificate; connects on first use."""
         self.config = config
-        self._timeout_s = timeout_s
-        self._credentials = credentials(config)
-        self._token = TokenFile(config.path(config.token)) if config.token else None
-        self._channels: dict[str, grpc.Channel] = {}
-        self._connected = False
+        self._to = Listeners(config, timeout_s)
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -94,8 +66,7 @@ class ControlClient:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Close the connections."""
-        for channel in self._channels.values():
-            channel.close()
+        self._to.close()
 
     # ---- changes ----
 
@@ -106,7 +77,7 @@ class ControlClient:
             ticket=texts.ticket,
         )  # fmt: skip
         call, message = self._proposing(kind)
-        answer: governance_pb2.Change = self._call(call, message(proposal=proposal)).change
+        answer: governance_pb2.Change = self._to.call(call, message(proposal=proposal)).change
         return answer
 
     def changes(
@@ -116,19 +87,19 @@ class ControlClient:
         request = governance_pb2.ListChangesRequest(
             line=line, kind=kind, state=state, limit=limit, before_seq=before_seq
         )
-        answer: governance_pb2.ListChangesResponse = self._call(self._approval.ListChanges, request)
+        answer: governance_pb2.ListChangesResponse = self._to.call(self._to.approval.ListChanges, request)
         return answer
 
     def change(self, change_id: str) -> governance_pb2.GetChangeResponse:
         """One with everything."""
         request = governance_pb2.GetChangeRequest(change_id=change_id)
-        answer: governance_pb2.GetChangeResponse = self._call(self._approval.GetChange, request)
+        answer: governance_pb2.GetChangeResponse = self._to.call(self._to.approval.GetChange, request)
         return answer
 
     def governance(self) -> governance_pb2.GetGovernanceResponse:
         """Keys, persons and roles as they stand."""
         request = governance_pb2.GetGovernanceRequest()
-        answer: governance_pb2.GetGovernanceResponse = self._call(self._approval.GetGovernance, request)
+        answer: governance_pb2.GetGovernanceResponse = self._to.call(self._to.approval.GetGovernance, request)
         return answer
 
     # ---- approvals ----
@@ -139,7 +110,7 @@ class ControlClient:
         after_seq = 0
         while True:
             request = approval_pb2.ListPendingRequest(after_seq=after_seq)
-            answer: approval_pb2.ListPendingResponse = self._call(self._approval.ListPending, request)
+            answer: approval_pb2.ListPendingResponse = self._to.call(self._to.approval.ListPending, request)
             found += answer.changes
             after_seq = answer.next_after_seq
             if not after_seq:
@@ -148,30 +119,30 @@ class ControlClient:
     def statement(self, change_id: str, note: str = "") -> bytes:
         """The exact bytes that we would sign."""
         request = approval_pb2.GetStatementRequest(change_id=change_id, note=note)
-        return bytes(self._call(self._approval.GetStatement, request).statement)
+        return bytes(self._to.call(self._to.approval.GetStatement, request).statement)
 
     def submit(self, statement: bytes, signature: str) -> governance_pb2.Change:
         """A signed statement, ours or another's."""
         request = approval_pb2.SubmitApprovalRequest(statement=statement, signature=signature)
-        answer: governance_pb2.Change = self._call(self._approval.SubmitApproval, request).change
+        answer: governance_pb2.Change = self._to.call(self._to.approval.SubmitApproval, request).change
         return answer
 
     def withdraw(self, change_id: str, reason: str) -> governance_pb2.Change:
         """Our change, or our approval of another's."""
         request = approval_pb2.WithdrawRequest(change_id=change_id, reason=reason)
-        answer: governance_pb2.Change = self._call(self._approval.Withdraw, request).change
+        answer: governance_pb2.Change = self._to.call(self._to.approval.Withdraw, request).change
         return answer
 
     def reject(self, change_id: str, reason: str) -> governance_pb2.Change:
         """No."""
         request = approval_pb2.RejectRequest(change_id=change_id, reason=reason)
-        answer: governance_pb2.Change = self._call(self._approval.Reject, request).change
+        answer: governance_pb2.Change = self._to.call(self._to.approval.Reject, request).change
         return answer
 
     def watch(self) -> Iterator[governance_pb2.Change]:
         """What waits for us, as it comes; each change once."""
         told: set[str] = set()
-        for answer in self._follow(self._approval.Watch, approval_pb2.WatchRequest()):
+        for answer in self._to.follow(self._to.approval.Watch, approval_pb2.WatchRequest()):
             if answer.HasField("change") and answer.change.change_id not in told:
                 told.add(answer.change.change_id)
                 yield answer.change
@@ -182,91 +153,95 @@ class ControlClient:
         """What the custodian did."""
         if adopted:
             request: Any = issuance_pb2.AdoptKeyRequest(change_id=change_id, report=report)
-            answer = self._call(self._issuance.AdoptKey, request)
+            answer = self._to.call(self._to.issuance.AdoptKey, request)
         else:
             request = issuance_pb2.GenerateKeyRequest(change_id=change_id, report=report)
-            answer = self._call(self._issuance.GenerateKey, request)
+            answer = self._to.call(self._to.issuance.GenerateKey, request)
         key: governance_pb2.GovernedKey = answer.key
         return key
 
     def certify(self, key: str, chain: bytes) -> governance_pb2.GovernedKey:
         """A certificate chain, PEM."""
         request = issuance_pb2.CertifyKeyRequest(key=key, chain=chain)
-        found: governance_pb2.GovernedKey = self._call(self._issuance.CertifyKey, request).key
+        found: governance_pb2.GovernedKey = self._to.call(self._to.issuance.CertifyKey, request).key
         return found
 
     def activate(self, change_id: str) -> governance_pb2.GovernedKey:
         """It signs from here on."""
         request = issuance_pb2.ActivateKeyRequest(change_id=change_id)
-        found: governance_pb2.GovernedKey = self._call(self._issuance.ActivateKey, request).key
+        found: governance_pb2.GovernedKey = self._to.call(self._to.issuance.ActivateKey, request).key
         return found
 
     def suspend_key(self, key: str, reason: str) -> governance_pb2.GovernedKey:
         """It signs no more, until a quorum says so."""
         request = retirement_pb2.SuspendKeyRequest(key=key, reason=reason)
-        found: governance_pb2.GovernedKey = self._call(self._retirement.SuspendKey, request).key
+        found: governance_pb2.GovernedKey = self._to.call(self._to.retirement.SuspendKey, request).key
         return found
 
     def deactivate(self, change_id: str) -> governance_pb2.GovernedKey:
         """It only verifies."""
         request = retirement_pb2.DeactivateKeyRequest(change_id=change_id)
-        found: governance_pb2.GovernedKey = self._call(self._retirement.DeactivateKey, request).key
+        found: governance_pb2.GovernedKey = self._to.call(self._to.retirement.DeactivateKey, request).key
         return found
 
     def destroy(self, change_id: str, witnesses: Sequence[str]) -> governance_pb2.GovernedKey:
         """It is on no token any more."""
         request = retirement_pb2.DestroyKeyRequest(change_id=change_id, witnesses=witnesses)
-        found: governance_pb2.GovernedKey = self._call(self._retirement.DestroyKey, request).key
+        found: governance_pb2.GovernedKey = self._to.call(self._to.retirement.DestroyKey, request).key
         return found
 
     def impact(self, key: str, since: int = 0) -> retirement_pb2.GetImpactResponse:
         """What it signed since then."""
         request = retirement_pb2.GetImpactRequest(key=key, since=since)
-        answer: retirement_pb2.GetImpactResponse = self._call(self._retirement.GetImpact, request)
+        answer: retirement_pb2.GetImpactResponse = self._to.call(self._to.retirement.GetImpact, request)
         return answer
 
     # ---- persons and roles ----
 
     def suspend_identity(self, identity: str, reason: str) -> None:
         """No right until two persons give it back."""
-        self._call(self._access.SuspendIdentity, access_pb2.SuspendIdentityRequest(identity=identity, reason=reason))
+        self._to.call(
+            self._to.access.SuspendIdentity, access_pb2.SuspendIdentityRequest(identity=identity, reason=reason)
+        )
 
     def offboard(self, identity: str, reason: str) -> None:
         """No right ever again."""
-        self._call(self._access.OffboardIdentity, access_pb2.OffboardIdentityRequest(identity=identity, reason=reason))
+        self._to.call(
+            self._to.access.OffboardIdentity, access_pb2.OffboardIdentityRequest(identity=identity, reason=reason)
+        )
 
     def revoke_binding(self, binding: str, reason: str) -> None:
         """The role is gone."""
-        self._call(self._access.RevokeBinding, access_pb2.RevokeBindingRequest(binding=binding, reason=reason))
+        self._to.call(self._to.access.RevokeBinding, access_pb2.RevokeBindingRequest(binding=binding, reason=reason))
 
     def revoke_credential(self, fingerprint: str, reason: str) -> None:
         """The key counts for nothing."""
         request = access_pb2.RevokeCredentialRequest(fingerprint=fingerprint, reason=reason)
-        self._call(self._access.RevokeCredential, request)
+        self._to.call(self._to.access.RevokeCredential, request)
 
     def roles(self) -> access_pb2.GetRolesResponse:
         """Our own."""
-        answer: access_pb2.GetRolesResponse = self._call(self._access.GetRoles, access_pb2.GetRolesRequest())
+        answer: access_pb2.GetRolesResponse = self._to.call(self._to.access.GetRoles, access_pb2.GetRolesRequest())
         return answer
 
     # ---- the policy ----
 
     def policy(self) -> policy_pb2.GetPolicyResponse:
         """In force, and waiting."""
-        answer: policy_pb2.GetPolicyResponse = self._call(self._policy.GetPolicy, policy_pb2.GetPolicyRequest())
+        answer: policy_pb2.GetPolicyResponse = self._to.call(self._to.policy.GetPolicy, policy_pb2.GetPolicyRequest())
         return answer
 
     def diff_policy(self, policy: bytes) -> list[policy_pb2.PolicyDifference]:
         """Against the policy in force, by meaning."""
         request = policy_pb2.DiffPolicyRequest(policy=policy)
-        return list(self._call(self._policy.DiffPolicy, request).differences)
+        return list(self._to.call(self._to.policy.DiffPolicy, request).differences)
 
     def simulate(
         self, policy: bytes, log: str = "", from_seq: int = 0, limit: int = 0
     ) -> policy_pb2.SimulatePolicyResponse:
         """How it would have decided what is recorded."""
         request = policy_pb2.SimulatePolicyRequest(policy=policy, log=log, from_seq=from_seq, limit=limit)
-        answer: policy_pb2.SimulatePolicyResponse = self._call(self._policy.SimulatePolicy, request)
+        answer: policy_pb2.SimulatePolicyResponse = self._to.call(self._to.policy.SimulatePolicy, request)
         return answer
 
     # ---- grants ----
@@ -283,7 +258,7 @@ class ControlClient:
                 for one in items
             ],
         )  # fmt: skip
-        answer: grant_pb2.Grant = self._call(self._grants.RequestGrant, request).grant
+        answer: grant_pb2.Grant = self._to.call(self._to.grants.RequestGrant, request).grant
         return answer
 
     def submit_manifest(
@@ -296,18 +271,18 @@ class ControlClient:
             digests=b"".join(one.digest for one in items), names=[one.name for one in items],
             sizes=[one.size for one in items], reason=reason, ticket=ticket, security_version=security_version,
         )  # fmt: skip
-        answer: grant_pb2.SubmitManifestResponse = self._call(self._grants.SubmitManifest, request)
+        answer: grant_pb2.SubmitManifestResponse = self._to.call(self._to.grants.SubmitManifest, request)
         return answer
 
     def grant(self, id_: str) -> grant_pb2.Grant:
         """By its id, or its change's."""
-        answer: grant_pb2.Grant = self._call(self._grants.GetGrant, grant_pb2.GetGrantRequest(id=id_)).grant
+        answer: grant_pb2.Grant = self._to.call(self._to.grants.GetGrant, grant_pb2.GetGrantRequest(id=id_)).grant
         return answer
 
     def watch_grant(self, id_: str) -> Iterator[grant_pb2.Grant]:
         """Its states until it is over."""
         last = None
-        for answer in self._follow(self._grants.WatchGrant, grant_pb2.WatchGrantRequest(id=id_)):
+        for answer in self._to.follow(self._to.grants.WatchGrant, grant_pb2.WatchGrantRequest(id=id_)):
             if answer.HasField("grant") and answer.grant != last:
                 last = answer.grant
                 yield last
@@ -317,129 +292,50 @@ class ControlClient:
     def release(self, grant_id: str) -> grant_pb2.Grant:
         """Pass the last gate."""
         request = grant_pb2.ReleaseSignaturesRequest(grant_id=grant_id)
-        answer: grant_pb2.Grant = self._call(self._grants.ReleaseSignatures, request).grant
+        answer: grant_pb2.Grant = self._to.call(self._to.grants.ReleaseSignatures, request).grant
         return answer
 
     def revoke_grant(self, id_: str, reason: str, *, control: bool = False) -> None:
         """No more uses; `control`: as one who may stop, at the control listener."""
-        call = self._retirement.RevokeGrant if control else self._grants.RevokeGrant
-        self._call(call, grant_pb2.RevokeGrantRequest(id=id_, reason=reason))
+        call = self._to.retirement.RevokeGrant if control else self._to.grants.RevokeGrant
+        self._to.call(call, grant_pb2.RevokeGrantRequest(id=id_, reason=reason))
 
     # ---- audit ----
 
     def who_can_sign(self, line: str = "", environment: str = "") -> list[audit_pb2.LineAccess]:
         """From the policy in force."""
         request = audit_pb2.WhoCanSignRequest(key=line, environment=environment)
-        return list(self._call(self._audit.WhoCanSign, request).lines)
+        return list(self._to.call(self._to.audit.WhoCanSign, request).lines)
 
     def what_can_sign(self, identity: str) -> audit_pb2.WhatCanSignResponse:
         """The same the other way round."""
         request = audit_pb2.WhatCanSignRequest(identity=identity)
-        answer: audit_pb2.WhatCanSignResponse = self._call(self._audit.WhatCanSign, request)
+        answer: audit_pb2.WhatCanSignResponse = self._to.call(self._to.audit.WhatCanSign, request)
         return answer
 
     def audited_change(self, change_id: str) -> governance_pb2.GetChangeResponse:
         """As `change`, for auditors."""
         request = governance_pb2.GetChangeRequest(change_id=change_id)
-        answer: governance_pb2.GetChangeResponse = self._call(self._audit.GetChange, request)
+        answer: governance_pb2.GetChangeResponse = self._to.call(self._to.audit.GetChange, request)
         return answer
 
     def events(self, kind: str = "", from_seq: int = 0, limit: int = 0) -> audit_pb2.ListEventsResponse:
         """Governance records, in order."""
         request = audit_pb2.ListEventsRequest(kind=kind, from_seq=from_seq, limit=limit)
-        answer: audit_pb2.ListEventsResponse = self._call(self._audit.ListEvents, request)
+        answer: audit_pb2.ListEventsResponse = self._to.call(self._to.audit.ListEvents, request)
         return answer
 
     # ---- helpers ----
 
-    @property
-    def _approval(self) -> Any:
-        return approval_pb2_grpc.ApprovalServiceStub(self._channel("control"))  # type: ignore[no-untyped-call]
-
-    @property
-    def _issuance(self) -> Any:
-        return issuance_pb2_grpc.IssuanceServiceStub(self._channel("control"))  # type: ignore[no-untyped-call]
-
-    @property
-    def _retirement(self) -> Any:
-        return retirement_pb2_grpc.RetirementServiceStub(self._channel("control"))  # type: ignore[no-untyped-call]
-
-    @property
-    def _access(self) -> Any:
-        return access_pb2_grpc.AccessServiceStub(self._channel("control"))  # type: ignore[no-untyped-call]
-
-    @property
-    def _policy(self) -> Any:
-        return policy_pb2_grpc.PolicyServiceStub(self._channel("control"))  # type: ignore[no-untyped-call]
-
-    @property
-    def _grants(self) -> Any:
-        return grant_pb2_grpc.GrantServiceStub(self._channel("signing"))  # type: ignore[no-untyped-call]
-
-    @property
-    def _audit(self) -> Any:
-        return audit_pb2_grpc.AuditServiceStub(self._channel("audit"))  # type: ignore[no-untyped-call]
-
     def _proposing(self, kind: str) -> tuple[Any, Any]:
         """The call for a kind of change and its message."""
         if kind.startswith("access."):
-            return self._access.ProposeAccess, access_pb2.ProposeAccessRequest
+            return self._to.access.ProposeAccess, access_pb2.ProposeAccessRequest
         if kind.startswith("policy."):
-            return self._policy.ProposePolicy, policy_pb2.ProposePolicyRequest
+            return self._to.policy.ProposePolicy, policy_pb2.ProposePolicyRequest
         if kind in ("key.deactivate", "key.destroy", "key.compromise"):
-            return self._retirement.ProposeRetirement, retirement_pb2.ProposeRetirementRequest
-        return self._issuance.ProposeIssuance, issuance_pb2.ProposeIssuanceRequest
-
-    def _channel(self, listener: str) -> grpc.Channel:
-        address = getattr(self.config, listener) or (self.config.signing if listener == "audit" else "")
-        if not address:
-            raise ConfigError(f"client.toml has no `{listener}`", hint=f'{listener} = "host:port" of that listener')
-        if address not in self._channels:
-            self._channels[address] = grpc.secure_channel(address, self._credentials, options=_OPTIONS)
-        return self._channels[address]
-
-    def _metadata(self) -> tuple[tuple[str, str], ...] | None:
-        return None if self._token is None else self._token.metadata()
-
-    def _call(self, call: Callable[..., Any], request: Any) -> Any:
-        attempt = 0
-        while True:
-            try:
-                answer = call(request, timeout=self._timeout_s, metadata=self._metadata())
-            except grpc.RpcError as error:
-                attempt = self._knock(self._error(error), attempt, UNREACHED_MAX)
-                continue
-            self._connected = True
-            return answer
-
-    def _follow(self, call: Callable[..., Any], request: Any) -> Iterator[Any]:
-        """For as long as somebody listens: the daemon ends each stream after an hour, and one when it stops."""
-        attempt = 0
-        while True:
-            try:
-                for answer in call(request, metadata=self._metadata()):
-                    self._connected, attempt = True, 0
-                    yield answer
-                pause_s = PAUSE_S  # so ended the streams of earlier daemons
-            except grpc.RpcError as error:
-                found = self._error(error)
-                if found.reason not in ENDED:
-                    attempt = self._knock(found, attempt, AWAY_MAX if self._connected else UNREACHED_MAX)
-                    continue
-                pause_s = min(getattr(found, "retry_after_ms", 0), RETRY_MS_MAX) / 1_000
-            time.sleep(pause_s)
-
-    def _knock(self, found: SealpressError, attempt: int, attempts_max: int) -> int:
-        """Wait before what found nobody at the address is asked once more: nothing of it was heard. Raises others."""
-        if found.reason != "UNREACHABLE" or attempt + 1 >= attempts_max:
-            raise found from None
-        time.sleep((retry_wait_ms(found, attempt) or 0) / 1_000)
-        return attempt + 1
-
-    def _error(self, error: grpc.RpcError) -> SealpressError:
-        found = from_rpc(error, connected=self._connected)
-        self._connected = self._connected or error.code() is not grpc.StatusCode.UNAVAILABLE
-        return found
+            return self._to.retirement.ProposeRetirement, retirement_pb2.ProposeRetirementRequest
+        return self._to.issuance.ProposeIssuance, issuance_pb2.ProposeIssuanceRequest
 
 
 def _algorithm(algorithm: DigestAlgorithm) -> str:

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sealpress.client.aio import ATTEMPTS_MAX, TIMEOUT_S, UNNAMED, AsyncClient, StreamAnswer, StreamItem
+from sealpress.client.aio import ATTEMPTS_MAX, TIMEOUT_S, AsyncClient
 from sealpress.client.answers import LineInfo, Signed, SignedBatch
 from sealpress.client.config import ClientConfig
+from sealpress.client.stream import UNNAMED, StreamAnswer, StreamItem
 from sealpress.v1 import audit_pb2
 from sealpress.values import Artifact, DigestAlgorithm
 

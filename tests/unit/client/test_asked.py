@@ -14,11 +14,12 @@ from typing import Any, Self
 import grpc
 import pytest
 
-from sealpress.client import aio, control
-from sealpress.client.aio import AsyncClient, StreamItem
+from sealpress.client import aio, connection, listeners
+from sealpress.client.aio import AsyncClient
 from sealpress.client.answers import LineInfo
 from sealpress.client.config import ClientConfig
 from sealpress.client.control import ControlClient
+from sealpress.client.stream import StreamItem
 from sealpress.errors import Invalid, TransportError, Unavailable
 from sealpress.rpc import status
 from sealpress.v1 import approval_pb2, grant_pb2, signing_pb2_grpc, types_pb2
@@ -67,7 +68,7 @@ class Confused(signing_pb2_grpc.SigningServiceServicer):
 @pytest.fixture(autouse=True)
 def in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of this module need no certificates."""
-    for module in (aio, control):
+    for module in (connection, listeners):
         monkeypatch.setattr(module, "credentials", lambda _: None)
     monkeypatch.setattr(grpc.aio, "secure_channel", lambda to, _, **how: grpc.aio.insecure_channel(to, **how))
     monkeypatch.setattr(grpc, "secure_channel", lambda to, _, **how: grpc.insecure_channel(to, **how))
@@ -159,7 +160,7 @@ def served(service: str, method: str, answers: Any) -> Iterator[ControlClient]:
 
 def test_a_grant_is_watched_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that the daemon ends after its hour says nothing about the grant: the client asks again."""
-    monkeypatch.setattr(control, "PAUSE_S", 0.0)
+    monkeypatch.setattr(listeners, "PAUSE_S", 0.0)
     hours = iter([["in_review"], ["in_review"], [], ["in_review", "held"], ["held", "active", "exhausted"], ["late"]])
 
     def watch(request: Any, context: Any) -> Iterator[grant_pb2.WatchGrantResponse]:
@@ -193,7 +194,7 @@ def test_a_grant_is_watched_across_a_stop_of_the_daemon() -> None:
 def test_no_daemon_says_to_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever watches asks again after a few seconds at most, whatever delay an end of a stream comes with."""
     paused: list[float] = []
-    monkeypatch.setattr(control.time, "sleep", paused.append)
+    monkeypatch.setattr(listeners.time, "sleep", paused.append)
     ends = iter(["STREAM_ENDED", ""])
 
     def watch(request: Any, context: Any) -> Iterator[grant_pb2.WatchGrantResponse]:
@@ -210,7 +211,7 @@ def test_no_daemon_says_to_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_what_waits_is_watched_for_as_long_as_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever stays is told each change once, however often the daemon ends its stream."""
-    monkeypatch.setattr(control, "PAUSE_S", 0.0)
+    monkeypatch.setattr(listeners, "PAUSE_S", 0.0)
     hours = iter([["a"], ["a", "b"], ["b"], ["c"]])
 
     def watch(request: Any, context: Any) -> Iterator[approval_pb2.WatchResponse]:
@@ -307,10 +308,10 @@ class Wall:
 
 def test_a_daemon_that_is_gone_without_a_word_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever follows a stream through a network that lets nothing through any more hears of it."""
-    assert {name for name, _ in FAST} == {name for name, _ in control.KEEPALIVE}
-    kept = [option for option in control._OPTIONS if option not in control.KEEPALIVE]
-    assert len(kept) + len(FAST) == len(control._OPTIONS)
-    monkeypatch.setattr(control, "_OPTIONS", (*kept, *FAST))
+    assert {name for name, _ in FAST} == {name for name, _ in listeners.KEEPALIVE}
+    kept = [option for option in listeners._OPTIONS if option not in listeners.KEEPALIVE]
+    assert len(kept) + len(FAST) == len(listeners._OPTIONS)
+    monkeypatch.setattr(listeners, "_OPTIONS", (*kept, *FAST))
     ended = threading.Event()
 
     def watch(request: Any, context: Any) -> Iterator[approval_pb2.WatchResponse]:
@@ -318,7 +319,7 @@ def test_a_daemon_that_is_gone_without_a_word_is_noticed(monkeypatch: pytest.Mon
         ended.wait(20)
 
     with served("ApprovalService", "Watch", watch) as client, Wall(client.config.control) as wall:
-        client.config = ClientConfig(signing="", control=wall.address, ca="")
+        client._to.config = ClientConfig(signing="", control=wall.address, ca="")
         changes = client.watch()
         next(changes)
         wall.closed.set()

@@ -13,10 +13,11 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from sealpress.client import Client, aio
-from sealpress.client.aio import AsyncClient, StreamItem
+from sealpress.client import Client, aio, connection
+from sealpress.client.aio import AsyncClient
 from sealpress.client.answers import LineInfo
 from sealpress.client.config import ClientConfig
+from sealpress.client.stream import StreamItem
 from sealpress.errors import Invalid, Malformed, TransportError, Unavailable
 from sealpress.v1 import audit_pb2, signing_pb2_grpc
 from sealpress.v1 import signing_pb2 as pb
@@ -78,7 +79,7 @@ class Breaking(signing_pb2_grpc.SigningServiceServicer):
 
 def connect_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of this test need no certificates."""
-    monkeypatch.setattr(aio, "credentials", lambda _: None)
+    monkeypatch.setattr(connection, "credentials", lambda _: None)
     monkeypatch.setattr(grpc.aio, "secure_channel", lambda to, _, **how: grpc.aio.insecure_channel(to, **how))
 
 
@@ -182,7 +183,7 @@ def test_a_stream_goes_on_when_its_connection_ends(monkeypatch: pytest.MonkeyPat
 
 def test_a_stream_that_brings_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon that breaks off each time without an answer is asked so often and no more."""
-    monkeypatch.setattr(aio, "retry_wait_ms", lambda *_: 1)
+    monkeypatch.setattr(connection, "retry_wait_ms", lambda *_: 1)
 
     class Dead(signing_pb2_grpc.SigningServiceServicer):
         count = 0
@@ -195,7 +196,7 @@ def test_a_stream_that_brings_nothing_is_given_up(monkeypatch: pytest.MonkeyPatc
     service = Dead()
 
     async def scenario(client: AsyncClient) -> None:
-        client._connected = True
+        client._to.connected = True
         await stream(client, [ITEM])
 
     error = heard(monkeypatch, scenario, service)

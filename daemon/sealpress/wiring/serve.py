@@ -14,28 +14,22 @@ import asyncio
 import json
 import signal
 import sys
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sealpress import loop as event_loop
 from sealpress.clock import SystemClock
-from sealpress.config import Config, Listen, load, resolve
+from sealpress.config import Config, load, resolve
 from sealpress.core import memory, p11
-from sealpress.core.proof import Note, NoteLine
 from sealpress.core.reference import self_check
 from sealpress.entropy import SystemEntropy
-from sealpress.errors import Busy, CannotStart, ConfigError, Invalid, Malformed, Refusal, SealpressError
+from sealpress.errors import Busy, CannotStart, ConfigError, Malformed, Refusal, SealpressError
 from sealpress.flow import Flow
 from sealpress.governance.policy import compile_policy
 from sealpress.governance.snapshot import Snapshot
 from sealpress.hsm.link import SignerStatus, SlotStatus
 from sealpress.hsm.signers import Signers
-from sealpress.rpc.http import HttpListener
-from sealpress.rpc.interceptors import Callers, Gate
-from sealpress.rpc.server import Listener
-from sealpress.rpc.tls import TlsFiles, TlsPaths
+from sealpress.rpc.interceptors import Callers
 from sealpress.rpc.tokens import Tokens
 from sealpress.rpc.webhook import Webhook
 from sealpress.steps._head import Head
@@ -45,12 +39,13 @@ from sealpress.steps._slots import Slots
 from sealpress.steps._ticket import LogState, Ticket
 from sealpress.steps.batch import Queue
 from sealpress.telemetry import Telemetry
-from sealpress.tlog.checkpoint import CheckpointFile
-from sealpress.tlog.log import Log, LogSettings
+from sealpress.tlog.log import Log
 from sealpress.tlog.record import NANOSECONDS
-from sealpress.verify import note
 from sealpress.wiring import consistency, governed, issuers, services, witnesses
 from sealpress.wiring.keys import NodeKeys
+from sealpress.wiring.listening import NodeListeners
+from sealpress.wiring.logs import NodeLogs
+from sealpress.wiring.publishing import Published
 
 LINK_DEADLINE_MS_MIN = 5_000
 LINK_DEADLINES = 4  # of a slot
@@ -75,15 +70,12 @@ class Daemon:
         """`path` is the configuration's; `disk` another table of disk functions than the machine's (core.journal)."""
         self._config = config
         self._path = path
-        self._disk = disk
         self._as_json = as_json
         self._clock = SystemClock()
+        self._published = Published(config.checkpoint.interval_ms, self._clock)
         self._entropy = SystemEntropy()
         self._telemetry = Telemetry(self._clock)
-        self._logs: dict[str, Log] = {}
-        self._files: dict[str, CheckpointFile] = {}
-        self._listeners: list[Listener] = []
-        self._http: list[HttpListener] = []
+        self._logs = NodeLogs(config, self._at, self._clock, self._entropy, self._telemetry, disk)
         self.name = config.node.name
         self.addresses: dict[str, str] = {}  # by service, once it listens
         # Longer than an operation may wait for its turn and then take: the guard's answer says more than none does.
@@ -94,7 +86,7 @@ class Daemon:
         self._closing = False
         self._flow: Flow | None = None
         self._slots: Slots | None = None
-        self._tls: TlsFiles | None = None
+        self._listeners: NodeListeners | None = None
         self._tokens: Tokens | None = None
         self._office: Office | None = None
         self._webhook: Webhook | None = None
@@ -118,29 +110,29 @@ class Daemon:
             consistency.check(self._config, snapshot)
             if self._config.witness is not None:
                 self._witnesses = witnesses.NodeWitnesses(self._config, self._at, self._clock, self._telemetry)
-            self._tls = self._tls_files()
+            listeners = self._listeners = NodeListeners(self._config, self._at, self._clock, self._telemetry)
             self._tokens = await issuers.tokens(self._config, self._at, self._clock, self._telemetry)
-            self._open_logs()
+            self._logs.open()
             flow = await self._start_flow(snapshot)
             if self._slots is not None:
                 self._slots.begin()
             running.add_signal_handler(signal.SIGHUP, self._reload)
             if wanted.is_set():
                 self._reload()
-            addresses = self.addresses = await self._listen(flow)
+            addresses = self.addresses = await self._listen(flow, listeners)
             event_loop.settled()
             self._telemetry.serving(addresses)
             if self._as_json:
                 sys.stdout.write(json.dumps({"ready": True, **addresses}) + "\n")
                 sys.stdout.flush()
-            return await self._serve(flow, ended)
+            return await self._serve(flow, listeners, ended)
         finally:
             await self._close()
 
-    async def _serve(self, flow: Flow, ended: asyncio.Event) -> int:
+    async def _serve(self, flow: Flow, listeners: NodeListeners, ended: asyncio.Event) -> int:
         assert flow.stopped is not None
         waiting = asyncio.create_task(ended.wait())
-        publisher = asyncio.create_task(self._publish(flow), name="checkpoints")
+        publisher = asyncio.create_task(self._published.run(flow.shared.logs.values()), name="checkpoints")
         telling = asyncio.create_task(self._webhook.run(), name="webhook") if self._webhook is not None else None
         await asyncio.wait((waiting, flow.stopped), return_when=asyncio.FIRST_COMPLETED)
         publisher.cancel()
@@ -149,20 +141,17 @@ class Daemon:
         waiting.cancel()
         if flow.stopped.done():
             self._telemetry.stopping("the log failed")
-            for listener in self._listeners:
-                await listener.stop()  # callers hear LOG_UNAVAILABLE before the connection ends
+            await listeners.stop()  # callers hear LOG_UNAVAILABLE before the connection ends
             raise flow.stopped.result()
         self._telemetry.stopping("asked to")
-        for listener in self._listeners:
-            await listener.drain()
+        await listeners.drain()
         drained = await flow.drain(self._config.limits.drain_ms_max)
         await _told(flow)
-        for listener in self._listeners:
-            await listener.stop()
+        await listeners.stop()
         for log in flow.shared.logs.values():
             if log.witnessed and self._witnesses is not None:
                 await self._witnesses.of_logs.show(log)
-            await _flushed(self._files[log.id], log)
+            await self._published.flush(log)
         self._telemetry.stopped(0)
         return 0 if drained else 1
 
@@ -170,15 +159,14 @@ class Daemon:
         self._closing = True
         if self._slots is not None:
             self._slots.close()
-        for http in self._http:
-            await http.close()
+        if self._listeners is not None:
+            await self._listeners.close()
         if self._tokens is not None:
             await issuers.close(self._tokens)
         if self._witnesses is not None:
             await self._witnesses.close()
         await self._link.close()
-        for log in self._logs.values():
-            log.close()
+        self._logs.close()
 
     # ---- start ----
 
@@ -192,62 +180,17 @@ class Daemon:
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", hint="[node] policy names the policy file") from error
 
-    def _tls_files(self) -> TlsFiles | None:
-        tls = self._config.tls
-        if tls is None:
-            if any(listen.auth != "none" for listen in self._config.listen):
-                raise ConfigError("[[listen]] with TLS needs [tls]", hint="give cert, key and client_ca")
-            return None
-        client_ca = self._at(tls.client_ca) if tls.client_ca else None
-        if client_ca is None and any(listen.auth == "mtls" for listen in self._config.listen):
-            raise ConfigError('[[listen]] with auth = "mtls" needs [tls] client_ca', hint="the CA of the clients, PEM")
-        paths = TlsPaths(self._at(tls.cert), self._at(tls.key), client_ca)
-        return TlsFiles(paths, tls.reload_s, self._clock, self._telemetry)
-
-    def _open_logs(self) -> None:
-        config = self._config
-        for id_, section in config.log.items():
-            settings = LogSettings(
-                self._at(config.node.data) / id_,
-                section.name,
-                section.number,
-                config.journal.segment_bytes,
-                config.journal.write,
-                section.governance,
-                config.limits.batch_bytes_max,
-                config.idempotency.window_s,
-                config.idempotency.entries_max,
-                config.clock.back_max_s,
-                config.journal.space_bytes_max,
-            )
-            told = partial(self._telemetry.log_opening, id_)
-            log = self._logs[id_] = Log.open(settings, self._clock, self._entropy, told, self._disk)
-            found = log.recovered
-            self._telemetry.log_opened(id_, log.size, len(found.dangling), found.torn is not None, found.tree_rebuilt)
-            if found.pwrite or found.memory_only:
-                self._telemetry.log_storage(id_, pwrite=found.pwrite, memory_only=found.memory_only)
-
     async def _start_flow(self, snapshot: Snapshot) -> Flow:
         try:
             await self._link.connect()
             marks = (await self._link.status()).logs
         except Refusal as error:
             raise CannotStart(error.message, reason="SIGNER_UNREACHABLE", hint=error.hint) from error
-        sizes: dict[str, int] = {}
-        for id_, log in self._logs.items():
-            mark = marks.get(log.origin)
-            if mark is None:
-                raise CannotStart(
-                    f"the signer does not know the log {log.origin}",
-                    reason="SIGNER_DIFFERS",
-                    hint="[log.*] must be the same in the signer's configuration",
-                )
-            log.check_mark(mark.size, mark.root)
-            sizes[id_] = mark.size
+        sizes = self._logs.compare(marks)
         self._keys.compare(self._link.cached)
         if self._witnesses is not None:
-            await self._witnesses.compare(self._logs, self._link, marks)
-        for log in self._logs.values():
+            await self._witnesses.compare(self._logs.by_id, self._link, marks)
+        for log in self._logs.by_id.values():
             log.start(asyncio.get_running_loop())
         shared = self._shared(snapshot)
         section = self._config.governance
@@ -280,7 +223,7 @@ class Daemon:
 
     def _shared(self, snapshot: Snapshot) -> Shared:
         config = self._config
-        states = {id_: self._log_state(id_, log) for id_, log in self._logs.items()}
+        states = {id_: self._log_state(id_, log) for id_, log in self._logs.by_id.items()}
         keys = self._keys.lines(states)
         governance = next(states[id_] for id_, section in config.log.items() if section.governance)
         return Shared(
@@ -311,19 +254,12 @@ class Daemon:
         head = Head(log.size, log.root(), self._clock.now_ns() // NANOSECONDS)
         state = LogState(id_, log, log.recovered.known, queue, head, vkey)
         state.witnessed = self._witnesses is not None and self._witnesses.of_logs.policy.covers(log.origin)
-        file = self._files[id_] = CheckpointFile(
-            log.settings.directory, self._config.checkpoint.interval_ms, self._clock, partial(_own_line, log, vkey)
-        )
-        published, line = file.newest, file.line
-        if published is not None and line is not None and _stands(log, published.note):
-            signed = note.signature_line(line.name, line.key_id, line.signature)
-            state.signed(published.note.size, published.note.text + b"\n" + signed)
-            state.sealed_size, state.sealed_note = published.note.size, published.text
+        self._published.take_up(state)
         return state
 
     # ---- listeners ----
 
-    async def _listen(self, flow: Flow) -> dict[str, str]:
+    async def _listen(self, flow: Flow, listeners: NodeListeners) -> dict[str, str]:
         callers = Callers(self._clock, self._telemetry, self._tokens)
         made = services.make(self._config, flow, callers, self._telemetry, self, self._office)
         if self._office is not None and self._config.governance is not None:
@@ -331,35 +267,14 @@ class Daemon:
                 services.registered(self._tokens, self._office)
             if self._config.governance.webhook:
                 self._webhook = Webhook(self._config.governance.webhook, flow, self._office, self._telemetry)
-        addresses: dict[str, str] = {}
-        for listen in self._config.listen:
-            host, _, port = listen.address.rpartition(":")
-            if listen.services == ("http",):
-                http = HttpListener(flow, self._telemetry)
-                self._http.append(http)
-                addresses["http"] = f"{host}:{await http.start(host, _port(listen, port))}"
-                continue
-            assert self._tls is not None
-            _port(listen, port)
-            gate = None
-            if listen.auth == "token":
-                assert self._tokens is not None
-                gate = Gate(callers, self._tokens, self._telemetry)
-            credentials = self._tls.credentials(client_certificates=gate is None)
-            listener = Listener(listen.address, listen.services, credentials, self._config.limits, made, gate)
-            self._listeners.append(listener)
-            suffix = "" if gate is None else "_token"
-            addresses |= {f"{service}{suffix}": listener.address for service in listen.services}
-        for listener in self._listeners:
-            await listener.start()
-        return addresses
+        return await listeners.open(flow, callers, made, self._tokens)
 
     # ---- while running ----
 
     @property
     def tree_size(self) -> int:
         """Committed leaves of all logs."""
-        return sum(log.size for log in self._logs.values())
+        return sum(log.size for log in self._logs.by_id.values())
 
     async def slots(self) -> dict[str, SlotStatus] | None:
         """For GetStatus: asked now, since what the signer pushes are changes, not counts."""
@@ -370,7 +285,7 @@ class Daemon:
 
     def certificate_not_after(self) -> int:
         """For GetStatus."""
-        return self._tls.not_after if self._tls is not None else 0
+        return self._listeners.certificate_not_after if self._listeners is not None else 0
 
     def _signer_changed(self, status: SignerStatus) -> None:
         if self._closing:
@@ -384,8 +299,8 @@ class Daemon:
 
     def _reload(self) -> None:
         """SIGHUP: TLS files and policy; what is wrong is told and the old one stays."""
-        if self._tls is not None:
-            self._tls.reload()
+        if self._listeners is not None:
+            self._listeners.reload()
         if self._office is not None and self._config.governance is not None:
             work = governed.reload_anchors(self._office, self._config.governance, self._at, self._telemetry)
             self._adopting = asyncio.get_running_loop().create_task(work)
@@ -408,13 +323,6 @@ class Daemon:
         except SealpressError as error:
             self._telemetry.policy_refused(error.message)
 
-    async def _publish(self, flow: Flow) -> None:
-        """Keep the published checkpoints up with what is sealed."""
-        while True:
-            await asyncio.sleep(self._config.checkpoint.interval_ms / 1000)
-            for log in flow.shared.logs.values():
-                await _flushed(self._files[log.id], log)
-
 
 async def _told(flow: Flow) -> None:
     """Until those who call have heard that we stop: a call that gRPC's own stop ends is CANCELLED, as by its caller."""
@@ -423,41 +331,3 @@ async def _told(flow: Flow) -> None:
         await asyncio.sleep(QUIET_S)
         if flow.shared.turned_away == before:
             return
-
-
-def _own_line(log: Log, vkey: str, found: Note) -> NoteLine | None:
-    """The log's own signature line; None if its key did not sign this head.
-
-    One that it signed and that is none of this log is left where it is: `sealpress log verify` tells of it.
-    """
-    if found.origin != log.origin:
-        return None
-    key = note.parse_vkey(vkey)
-    assert isinstance(key, note.LogKey)
-    for line in found.lines:
-        if (line.name, line.key_id) == (key.name, key.key_id):
-            with suppress(Invalid):
-                note.verify_log(key, found.text, line.signature)
-                return line
-    return None
-
-
-def _stands(log: Log, found: Note) -> bool:
-    """Whether this is a head of the log."""
-    return found.size <= log.size and found.root == log.root(found.size)
-
-
-async def _flushed(file: CheckpointFile, log: LogState) -> None:
-    if log.sealed_note and (file.newest is None or log.sealed_note != file.newest.text):
-        file.offer(log.sealed_note)
-    if file.waiting:
-        try:
-            await asyncio.get_running_loop().run_in_executor(None, file.flush)
-        except OSError:
-            return  # the file is a convenience; the next interval tries again
-
-
-def _port(listen: Listen, text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise ConfigError(f"[[listen]] address {listen.address!r}: no port", hint="write host:port")
-    return int(text)

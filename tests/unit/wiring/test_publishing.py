@@ -16,7 +16,7 @@ from kit.clock import VirtualClock
 from kit.scribe import NAME, HeadSigner
 from sealpress.tlog import checkpoint
 from sealpress.tlog.checkpoint import CheckpointFile
-from sealpress.wiring.serve import _flushed
+from sealpress.wiring.publishing import flush
 
 
 def note(size: int) -> bytes:
@@ -40,13 +40,13 @@ async def test_a_head_that_could_not_be_written_is_tried_again(tmp_path: Path, m
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write", full)
-        await _flushed(file, state)
+        await flush(file, state)
     assert published(tmp_path) == 0
-    await _flushed(file, state)
+    await flush(file, state)
     assert published(tmp_path) == 1
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write", full)
-        await _flushed(file, state)
+        await flush(file, state)
     assert not file.flush()
 
 

@@ -21,7 +21,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sealpress.cli import files
+from sealpress.cli import answers
 from sealpress.cli.output import reporting, say
 from sealpress.cli.stage import OURS, Stage, interruptible, play, title
 from sealpress.client import AsyncClient, load_client
@@ -147,7 +147,7 @@ class _Demo(Stage):
             elapsed = (wiring.monotonic_ns() - began) / 1e9
         say(f"  {len(proofs) / elapsed:,.0f} signatures/s, each durable before it was made")
         for path, proof in zip(self.sources, proofs, strict=True):
-            files.write_whole(files.answer_path(path, ".tlog-proof", self.place / "single"), proof)
+            answers.write_whole(answers.answer_path(path, ".tlog-proof", self.place / "single"), proof)
         self._verify_all("single")
 
     def _tamper(self) -> None:
@@ -156,7 +156,7 @@ class _Demo(Stage):
         content = bytearray(source.read_bytes())
         content[len(content) // 2] ^= 1
         (self.place / source.name).write_bytes(content)
-        proof = files.answer_path(source, ".tlog-proof", self.place / "batch")
+        proof = answers.answer_path(source, ".tlog-proof", self.place / "batch")
         shutil.copyfile(proof, self.place / proof.name)
         self.shell("sealpress", "verify", "--trust", TRUST, source.name, ok=False)
 
@@ -173,7 +173,7 @@ class _Demo(Stage):
         title("Direct mode, for consumers that cannot check proofs: a raw signature, checked by openssl")
         source = self.sources[0]
         self.shell("sealpress", "sign", "--key", DIRECT, "--output", "direct", str(source))
-        signature = files.answer_path(source, ".sig", Path("direct"))
+        signature = answers.answer_path(source, ".sig", Path("direct"))
         key = f"node/keys/{wiring.flat(DIRECT)}.pem"
         self.shell("openssl", "dgst", "-sha256", "-verify", key, "-signature", str(signature), str(source))
 

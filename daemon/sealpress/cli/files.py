@@ -1,7 +1,6 @@
-"""Files of the command line: which ones are meant, their digests, and writing an answer beside them.
+"""Files of the command line: which ones are meant, and their digests, made here or listed by others.
 
-Guarantees: hashing is done in C, many files at once; a written file is whole or absent, for who looks at it while we
-write. Does not: sign or verify; sync what it writes: after a power cut, sign again.
+Guarantees: hashing is done in C, many files at once. Does not: sign, verify, or write.
 """
 
 from __future__ import annotations
@@ -10,19 +9,17 @@ import errno
 import os
 import re
 import stat
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from sealpress.cli.answers import SUFFIXES
 from sealpress.core.files import CHANGED, NO_FILE, FileDigests
 from sealpress.errors import ConfigError
 from sealpress.values import DigestAlgorithm
 
-ANSWERS = (".tlog-proof", ".sig")
 TICK_S = 0.1  # how often progress is told
 _LIST_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}|[0-9a-fA-F]{96}|[0-9a-fA-F]{128}) [ *](.+)")
 _LIST_LINE_BYTES_MAX = 16 << 10  # an escaped path of the longest, and its digest
@@ -74,7 +71,7 @@ def _below(top: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> Iterator[Pa
             raise ConfigError(f"{folder}: {error.strerror}", hint="give directories that can be read") from error
         folders.extend(entry.path for entry in reversed(inside) if entry.is_dir(follow_symlinks=False))
         for entry in inside:
-            if (not entry.name.endswith(ANSWERS) and _is_file(entry)) or wanted(entry):
+            if (not entry.name.endswith(SUFFIXES) and _is_file(entry)) or wanted(entry):
                 yield Path(entry.path)
 
 
@@ -214,110 +211,3 @@ def _listed(path: Path, number: int, line: bytes) -> Hashed:
 def told(path: Path) -> str:
     """The path as text; each byte that is no UTF-8 as its backslash escape."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def answer_path(path: Path, suffix: str, output: Path | None) -> Path:
-    """Where the answer for `path` goes: beside it, or under `output` with the path's own folders kept."""
-    if output is None:
-        return path.with_name(path.name + suffix)
-    inside = Path(*[part for part in path.parts if part not in ("..", ".", path.anchor)])
-    return output / inside.with_name(inside.name + suffix)
-
-
-def read_answer(path: Path, bytes_max: int) -> bytes:
-    """As much of an answer; OSError, also for what is no regular file: a fifo would be waited for."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.ENOTSUP, "not a regular file", str(path))
-        return file.read(bytes_max)
-
-
-def check_apart(paths: Iterable[Path], output: Path | None) -> None:
-    """ConfigError if two would have one answer: `..` and `/` do not lead out of `output`; a list can name one twice."""
-    owners: dict[Path, Path] = {}
-    for path in paths:
-        answer = answer_path(path, "", output)
-        if answer in owners:
-            raise ConfigError(
-                f"{owners[answer]} and {path} would have one answer, beside {answer}",
-                reason="ANSWERS_MEET",
-                hint="sign them in two calls, each with its own --output",
-            )
-        owners[answer] = path
-
-
-def check_room(answers: Iterable[Path]) -> None:
-    """ConfigError if one can have no place, as far as that shows before it is there: what is signed then is lost."""
-    longest: dict[Path, int] = {}
-    for path in answers:
-        try:
-            if path.parent not in longest:
-                longest[path.parent] = _name_bytes_max(path.parent)
-            if len(os.fsencode(path.name)) > longest[path.parent]:
-                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        except OSError as error:
-            raise _unwritten(path, error) from error
-
-
-def _name_bytes_max(folder: Path) -> int:
-    """Of a file that is made in this folder, or in that in which the folder will be; OSError if none can be."""
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-        raise OSError(errno.EACCES, f"no file can be made in {folder}")
-    known = os.pathconf(folder, "PC_NAME_MAX")
-    return known if known > 0 else sys.maxsize  # where the file system does not say, writing will
-
-
-def write_all(paths: Sequence[Path], contents: Sequence[bytes]) -> None:
-    """Each as `write_whole` does; one that cannot be written holds up none of the others."""
-    made: set[Path] = set()
-    failed: ConfigError | None = None
-    for path, content in zip(paths, contents, strict=True):
-        try:
-            if path.parent not in made:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                made.add(path.parent)
-            _replace(path, content)
-        except OSError as error:
-            failed = failed or _unwritten(path, error)
-    if failed is not None:
-        raise failed
-
-
-def _unwritten(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{path}: {error.strerror}", hint="choose a directory with --output DIR")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Through a temporary file and a rename: nobody ever sees half an answer. ConfigError if it cannot be written."""
-    write_all([path], [content])
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary, descriptor = _temporary(path)
-    try:
-        try:
-            rest = memoryview(content)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)  # noqa: PTH105 - ten thousand times
-    except BaseException:
-        os.unlink(temporary)  # noqa: PTH108
-        raise
-
-
-def _temporary(path: Path) -> tuple[str, int]:
-    """A new file beside `path`: no other process has it, whatever its number, and its name is one of an answer."""
-    for attempt in count():
-        temporary = f"{path.parent}{os.sep}.{os.getpid()}-{attempt}{path.suffix}"
-        try:
-            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except FileExistsError:
-            continue
-    raise AssertionError

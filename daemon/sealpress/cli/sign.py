@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sealpress.cli import files
+from sealpress.cli import answers, files
 from sealpress.cli.files import Hashed, Hashing
 from sealpress.cli.output import ClientFile, JsonFlag, Paths, emit, printable, reporting, say
 from sealpress.errors import ConfigError, NotPermitted
@@ -74,7 +74,7 @@ def sign(
         if not found and not given:
             raise ConfigError("nothing to sign", hint="give PATH…, --digest or --digests-file")
         if output is not None or given:
-            files.check_apart([*found, *(item.path for item in given)], output)
+            answers.check_apart([*found, *(item.path for item in given)], output)
         with files.Hashing(found, given[0].algorithm if given else DigestAlgorithm.SHA256) as hashing:
             from sealpress.client import Client, load_client  # takes its time, in which files are hashed
 
@@ -142,8 +142,8 @@ def _sign(daemon: Client, act: Act, parts: Iterator[list[Hashed]]) -> Iterator[d
         writing: Future[list[dict[str, Any]]] | None = None
         for part in parts:
             suffix = ".tlog-proof" if daemon.key(act.line).mode is Mode.PROOF else ".sig"
-            targets = [files.answer_path(item.path, suffix, act.output) for item in part]
-            files.check_room(targets)
+            targets = [answers.answer_path(item.path, suffix, act.output) for item in part]
+            answers.check_room(targets)
             answer = daemon.sign_batch(
                 b"".join([item.digest for item in part]),
                 act.algorithm,
@@ -162,7 +162,7 @@ def _sign(daemon: Client, act: Act, parts: Iterator[list[Hashed]]) -> Iterator[d
 
 def _write(act: Act, part: list[Hashed], targets: list[Path], answer: SignedBatch) -> list[dict[str, Any]]:
     """Each answer beside its file."""
-    files.write_all(targets, answer.documents)
+    answers.write_all(targets, answer.documents)
     label = act.algorithm.label
     return [
         {

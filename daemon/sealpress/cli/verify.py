@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sealpress.cli import files
+from sealpress.cli import answers, files
 from sealpress.cli.files import TICK_S
 from sealpress.cli.output import REFUSED, USAGE, JsonFlag, Paths, emit, fail, moment, printable, reporting, say
 from sealpress.core.files import FileDigests
@@ -92,9 +92,9 @@ class Part:
         }
 
     def _answer(self, path: Path, output: Path | None) -> tuple[DigestAlgorithm, bytes] | Invalid:
-        answer = files.answer_path(path, self._judge.suffix, output)
+        answer = answers.answer_path(path, self._judge.suffix, output)
         try:
-            text = files.read_answer(answer, ANSWER_BYTES_MAX + 1)
+            text = answers.read_answer(answer, ANSWER_BYTES_MAX + 1)
             return self._judge.algorithm(text), text
         except OSError as error:
             if path.is_dir():  # files.meant

@@ -43,9 +43,9 @@ from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent, OutcomeStatus, R
 from sealpress.tlog.explain import ulid_text
 from sealpress.tlog.reader import committed
 from sealpress.tlog.report import Report
-from sealpress.wiring import laboratory
+from sealpress.wiring import lab_charter
 from sealpress.wiring.certificates import Authority, issue, make_authority, now_utc, write_authority
-from sealpress.wiring.laboratory import APP
+from sealpress.wiring.lab_charter import APP
 
 MINUTES = float(os.environ.get("SEALPRESS_FLEET_MINUTES", "0"))  # 0: each event once, one soon after the other
 SEED = int(os.environ.get("SEALPRESS_FLEET_SEED", "1"))
@@ -194,8 +194,8 @@ class Operators:
 
 def policy_text(version: int) -> str:
     """The laboratory's, with a rule for the CI's jobs on the ordinary line; every second version gives less time."""
-    document = tomllib.loads(laboratory.policy_text())
-    firmware = document["line"][laboratory.FIRMWARE]["rule"]["ci"]
+    document = tomllib.loads(lab_charter.policy_text())
+    firmware = document["line"][lab_charter.FIRMWARE]["rule"]["ci"]
     rule = {**firmware, "grant": {"max_ttl": "1h" if version % 2 else "30m", "constraint": "any"}}
     document["line"][APP]["rule"]["jobs"] = rule
     return tomli_w.dumps(document)
@@ -207,7 +207,7 @@ def certify(authority: Authority, directory: Path, name: str) -> None:
     if name == "server":
         issue(authority, directory, name, now=now, hosts=("localhost", "127.0.0.1", "::1"), server=True)
     else:
-        issue(authority, directory, name, now=now, uris=(laboratory.uri(name).removeprefix("uri:"),))
+        issue(authority, directory, name, now=now, uris=(lab_charter.uri(name).removeprefix("uri:"),))
 
 
 def prepared(authority: Authority, jwks_uri: str) -> Callable[[Path], None]:
@@ -215,12 +215,12 @@ def prepared(authority: Authority, jwks_uri: str) -> Callable[[Path], None]:
 
     def prepare(directory: Path) -> None:
         write_authority(authority, directory / "tls" / "ca.pem")
-        for name in ("server", *laboratory.PEOPLE, *laboratory.MACHINES):
+        for name in ("server", *lab_charter.PEOPLE, *lab_charter.MACHINES):
             certify(authority, directory / "tls", name)
         path = directory / "serve.toml"
         document = tomllib.loads(path.read_text()) | SETTINGS
         document["tls"]["reload_s"] = RELOAD_S
-        document["issuer"]["ci"] = {"url": laboratory.ISSUER, "kind": "github", "jwks_uri": jwks_uri}
+        document["issuer"]["ci"] = {"url": lab_charter.ISSUER, "kind": "github", "jwks_uri": jwks_uri}
         path.write_text(tomli_w.dumps(document))
         (directory / "policy.toml").write_text(policy_text(1))
         for pin in (directory / "token").glob("*pin"):
@@ -236,11 +236,11 @@ def prepared(authority: Authority, jwks_uri: str) -> Callable[[Path], None]:
 async def test_a_fleet_is_served_whatever_happens_to_the_node() -> None:
     """Every answer verifies and stands in the log once, every refusal passes, and no process grows or says a trace."""
     print(f"SEALPRESS_FLEET_SEED={SEED}")  # noqa: T201 - to replay a failure
-    issuer = Issuer("github", url=laboratory.ISSUER, algorithm="ES256")
+    issuer = Issuer("github", url=lab_charter.ISSUER, algorithm="ES256")
     authority = make_authority(now_utc(time.time_ns()), "soak CA")
     async with KeyServer(issuer.jwks_bytes()) as server:
         lab = await asyncio.to_thread(Lab, prepare=prepared(authority, server.uri))
-        fleet = Fleet(lab, issuer, f"{laboratory.LOG_NAMES[laboratory.MAIN]}/1", JOBS_PER_S, random.Random(SEED + 1))
+        fleet = Fleet(lab, issuer, f"{lab_charter.LOG_NAMES[lab_charter.MAIN]}/1", JOBS_PER_S, random.Random(SEED + 1))
         operators = Operators(lab, issuer, server, authority)
         vitals = Vitals(lab.pids)
         try:

@@ -21,7 +21,7 @@ from sealpress.v1 import signing_pb2, signing_pb2_grpc
 from sealpress.verify.policy import parse_policy
 from sealpress.verify.proof import verify_proof
 from sealpress.wiring import laboratory
-from sealpress.wiring.laboratory import APP, FIRMWARE, FW
+from sealpress.wiring.lab_charter import APP, FIRMWARE, FW
 
 
 @pytest.fixture

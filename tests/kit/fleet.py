@@ -34,8 +34,8 @@ from sealpress.core.proof import parse_proof
 from sealpress.errors import Invalid, NotPermitted, Refusal, SealpressError
 from sealpress.verify.policy import TrustPolicy, load_policy
 from sealpress.verify.proof import verify_proof
-from sealpress.wiring import laboratory
-from sealpress.wiring.laboratory import APP
+from sealpress.wiring import lab_charter
+from sealpress.wiring.lab_charter import APP
 
 # Of those that protos/README.md tells to come back from, the ones that restarts, kills and new keys may bring about.
 PASSES = frozenset(
@@ -170,7 +170,7 @@ class Fleet:
         now_s = int(time.time())
         other = {"repository_id": OTHERS_REPOSITORY} if stranger else {}
         return self._issuer.token(
-            aud=laboratory.AUDIENCE, run_id=str(number), iat=now_s, nbf=now_s, exp=now_s + TOKEN_S, **other
+            aud=lab_charter.AUDIENCE, run_id=str(number), iat=now_s, nbf=now_s, exp=now_s + TOKEN_S, **other
         )
 
     async def _refused(self, client: AsyncClient) -> None:
@@ -259,7 +259,7 @@ class Fleet:
             next_seq = 0
             while True:
                 try:
-                    async for event in client.tail(next_seq, follow=True, log=laboratory.MAIN):
+                    async for event in client.tail(next_seq, follow=True, log=lab_charter.MAIN):
                         assert event.seq >= next_seq, f"record {event.seq} was told again"
                         next_seq = event.seq + 1
                         self.followed.append((event.seq, event.type))

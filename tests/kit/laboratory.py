@@ -35,8 +35,8 @@ from sealpress.governance import changes as c
 from sealpress.values import DigestAlgorithm
 from sealpress.verify import anchors
 from sealpress.verify.policy import TrustPolicy, load_policy
-from sealpress.wiring import laboratory
-from sealpress.wiring.laboratory import FIRMWARE
+from sealpress.wiring import lab_charter, lab_ci, laboratory
+from sealpress.wiring.lab_charter import FIRMWARE
 from sealpress.wiring.pair import Process
 
 SHA256 = DigestAlgorithm.SHA256
@@ -88,7 +88,7 @@ class Lab:
     def _anchors(self) -> None:
         self.cli("anchors", "make", "draft.toml")
         document = (self.directory / "anchors.json").read_bytes()
-        for name in laboratory.OFFICERS:
+        for name in lab_charter.OFFICERS:
             signature = sign_with(self.directory / "fido" / name, anchors.NAMESPACE, document)
             (self.directory / f"{name}.anchors.sig").write_text(signature)
 
@@ -156,7 +156,7 @@ class Lab:
 
     def token(self, name: str = "token", **claims: str) -> None:
         """The CI has a fresh token."""
-        laboratory.write_token(self.directory, name, **claims)
+        lab_ci.write_token(self.directory, name, **claims)
 
     def cli(self, *arguments: str, by: str = "", code: int = 0) -> dict[str, Any]:
         """A command with --json: its document. Fails unless it ends with `code`."""
@@ -172,7 +172,7 @@ class Lab:
         """A firmware release asked for by the CI: the grant."""
         self.token()
         asked = self.people.of("ci").request_grant(
-            laboratory.FIRMWARE, "r", SHA256, [Item(one, f"{at}.img") for at, one in enumerate(digests)]
+            FIRMWARE, "r", SHA256, [Item(one, f"{at}.img") for at, one in enumerate(digests)]
         )
         change = self.people.approve(asked.change_id, *approved_by)
         if released:

@@ -16,7 +16,7 @@ from sealpress.cli.demo_people import DECIDERS, PROPOSER, People
 from sealpress.cli.output import say
 from sealpress.cli.stage import Stage, title
 from sealpress.errors import CannotStart, Invalid
-from sealpress.wiring import dev
+from sealpress.wiring import dev, lab_charter, lab_ci
 from sealpress.wiring import laboratory as lab
 from sealpress.wiring.lab import COUNTER
 
@@ -75,8 +75,8 @@ class Story(Stage):
         for name in ("SOFTHSM2_CONF", "SSH_SK_PROVIDER", COUNTER):
             say(f"  $ export {name}={self.environment[name]}")
         self.shell("sealpress", "anchors", "make", "draft.toml")
-        signatures = [f"{name}.anchors.sig" for name in lab.OFFICERS]
-        for name, signature in zip(lab.OFFICERS, signatures, strict=True):
+        signatures = [f"{name}.anchors.sig" for name in lab_charter.OFFICERS]
+        for name, signature in zip(lab_charter.OFFICERS, signatures, strict=True):
             key = f"fido/{name}"
             self.shell("sealpress", "anchors", "sign", "anchors.json", "--key", key, "--output", signature, shown=0)
         self.shell("sealpress", "anchors", "verify", "anchors.json", *signatures, shown=12)
@@ -109,8 +109,8 @@ class Story(Stage):
     def _persons(self) -> None:
         title("Enrol a person: an officer proposes, two others read and sign with their FIDO2 keys")
         said = self.shell(
-            "sealpress", "access", "enrol", "person:rita", "--name", lab.uri("rita"), "--name", lab.actor("rita"),
-            "--reason", "approves firmware releases", "--client", f"{PROPOSER}.toml",
+            "sealpress", "access", "enrol", "person:rita", "--name", lab_charter.uri("rita"), "--name",
+            lab_charter.actor("rita"), "--reason", "approves firmware releases", "--client", f"{PROPOSER}.toml",
         )  # fmt: skip
         self._approve(_change(said), *DECIDERS, shown=12)
         count = self.people.settle(known=("rita",))
@@ -124,7 +124,7 @@ class Story(Stage):
             "sealpress", "policy", "propose", "policy.toml", "--reason", "first policy", "--client", f"{PROPOSER}.toml"
         )  # fmt: skip
         self._approve(_change(said), *DECIDERS, shown=3)
-        self.people.enrol_machine("builder", lab.APP)
+        self.people.enrol_machine("builder", lab_charter.APP)
         title("Duties are separate: whoever releases does not approve")
         self.shell(
             "sealpress", "access", "bind", "person:lena", "release-approver", "--group", "release-approvers",
@@ -136,9 +136,9 @@ class Story(Stage):
     def _firmware_key(self) -> None:
         title("A firmware key: an operator proposes, two officers approve, the custodian makes it in the token")
         said = self.shell(
-            "sealpress", "key", "propose", "fw-1", "--line", lab.FIRMWARE, "--class", "firmware", "--algorithm", "p384",
-            "--slot", "fw", "--trusts", "firmware", "--fleet", "250000", "--owner", "person:olga", "--backup-owner",
-            "person:otto", "--reason", "router firmware of next year", "--client", "ines.toml",
+            "sealpress", "key", "propose", "fw-1", "--line", lab_charter.FIRMWARE, "--class", "firmware", "--algorithm",
+            "p384", "--slot", "fw", "--trusts", "firmware", "--fleet", "250000", "--owner", "person:olga",
+            "--backup-owner", "person:otto", "--reason", "router firmware of next year", "--client", "ines.toml",
         )  # fmt: skip
         change = _change(said)
         self._approve(change, *DECIDERS, shown=12)
@@ -165,8 +165,8 @@ class Story(Stage):
         title("A CI job with its token: the automatic path is closed for firmware, so it asks for exact digests")
         for name, size in IMAGES.items():
             (self.directory / name).write_bytes(name.encode().ljust(32) * (size // 32))
-        lab.write_token(self.directory)
-        say(f"  (ci/token.jwt: a token of {lab.ISSUER}, for repository 74, tag v1.2.0, triggered by Carol)")
+        lab_ci.write_token(self.directory)
+        say(f"  (ci/token.jwt: a token of {lab_charter.ISSUER}, for repository 74, tag v1.2.0, triggered by Carol)")
         self.shell("sealpress", "sign", "boot.img", "--client", "ci.toml", ok=False)
         said = self.shell(
             "sealpress", "grant", "request", *IMAGES, "--release", "v1.2.0", "--version", "1.2.0", "--client", "ci.toml"
@@ -194,7 +194,7 @@ class Story(Stage):
 
     def _refusals(self) -> None:
         title("Nobody approves his own change: Rita set off this build")
-        lab.write_token(self.directory, actor="rita", actor_id=lab.ACTORS["rita"])
+        lab_ci.write_token(self.directory, actor="rita", actor_id=lab_charter.ACTORS["rita"])
         said = self.shell(
             "sealpress", "grant", "request", "rootfs.img", "--release", "v1.2.1", "--client", "ci.toml", shown=2
         )  # fmt: skip
@@ -204,7 +204,7 @@ class Story(Stage):
         )  # fmt: skip
         self.shell("sealpress", "change", "reject", change, "--reason", "not reviewed", "--client", "rob.toml", shown=1)
         title("A repository of the same name with another id is another repository")
-        lab.write_token(self.directory, repository_id="75")
+        lab_ci.write_token(self.directory, repository_id="75")
         said = self.shell(
             "sealpress", "grant", "request", "rootfs.img", "--release", "v1.2.0", "--client", "ci.toml", ok=False
         )  # fmt: skip
@@ -217,7 +217,7 @@ class Story(Stage):
         title("One person stops: the rest of the grant is revoked, and the next request feels it")
         self.shell("sealpress", "grant", "revoke", self.grant, "--control", "--reason", "a defect in rootfs.img",
                    "--client", "rena.toml")  # fmt: skip
-        lab.write_token(self.directory)
+        lab_ci.write_token(self.directory)
         self.shell("sealpress", "sign", "rootfs.img", "--client", "ci.toml", "--grant", self.grant, ok=False)
         title("One person suspends the key; its retirement takes a change")
         self.shell("sealpress", "key", "suspend", "fw-1", "--reason", "is the builder clean?", "--client", "rena.toml",
@@ -235,7 +235,7 @@ class Story(Stage):
         self.shell("sealpress", "log", "explain", f"sha256:{said.split()[0]}", "--client", "auditor.toml", shown=48)
         self.shell("sealpress", "change", "show", self.change, "--audit", "--client", "auditor.toml", shown=17)
         title("Who can sign with the firmware line?")
-        self.shell("sealpress", "access", "who", lab.FIRMWARE, "--client", "auditor.toml", shown=14)
+        self.shell("sealpress", "access", "who", lab_charter.FIRMWARE, "--client", "auditor.toml", shown=14)
 
     # ---- helpers ----
 

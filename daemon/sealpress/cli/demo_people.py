@@ -24,14 +24,15 @@ from sealpress.governance.roles import Role
 from sealpress.values import Format, KeyClass, Mode
 from sealpress.verify import statement
 from sealpress.verify.change import encode
+from sealpress.wiring import lab_charter
 from sealpress.wiring import laboratory as lab
 from sealpress.wiring.today import now_s
 
 ROLES: tuple[tuple[str, Role, str], ...] = (
-    (lab.STELLA, Role.SECURITY_OFFICER, "security-officers"),
+    (lab_charter.STELLA, Role.SECURITY_OFFICER, "security-officers"),
     ("ines", Role.ISSUANCE_OPERATOR, ""),
-    ("rita", Role.RELEASE_APPROVER, lab.APPROVERS["rita"]),
-    ("rob", Role.RELEASE_APPROVER, lab.APPROVERS["rob"]),
+    ("rita", Role.RELEASE_APPROVER, lab_charter.APPROVERS["rita"]),
+    ("rob", Role.RELEASE_APPROVER, lab_charter.APPROVERS["rob"]),
     ("lena", Role.RELEASER, ""),
     ("rena", Role.RETIREMENT_OPERATOR, ""),
 )
@@ -96,13 +97,13 @@ class People:
 
     def enrol(self, name: str) -> None:
         """A person is known, by his certificate and by his name at the CI."""
-        names = (lab.uri(name), *((lab.actor(name),) if name in lab.ACTORS else ()))
+        names = (lab_charter.uri(name), *((lab_charter.actor(name),) if name in lab_charter.ACTORS else ()))
         self.decide("access.enrol", c.EnrolRequest(identity=f"person:{name}", kind="person", names=names))
 
     def enrol_machine(self, name: str, line: str) -> None:
         """A machine is known."""
         request = c.EnrolRequest(
-            identity=f"workload:{name}", kind="workload", names=(lab.uri(name),), owner="person:olga",
+            identity=f"workload:{name}", kind="workload", names=(lab_charter.uri(name),), owner="person:olga",
             backup_owner="person:otto", environment="prod", line=line,
         )  # fmt: skip
         self.decide("access.enrol", request)
@@ -111,7 +112,7 @@ class People:
         """The FIDO2 key that a person approves with."""
         public = " ".join((self.directory / "fido" / f"{name}.pub").read_text().split()[:2])
         person = f"person:{name}"
-        text = c.proof_text(person, lab.DEPLOYMENT, public)
+        text = c.proof_text(person, lab_charter.DEPLOYMENT, public)
         proof = sign_with(self.directory / "fido" / name, c.CREDENTIAL_NAMESPACE, text)
         request = c.CredentialRequest(person=person, public=public, expires=now_s() + 300 * DAY_S, proof=proof)
         self.decide("access.credential", request)
@@ -122,35 +123,39 @@ class People:
 
     def register_issuer(self) -> None:
         """Tokens of the laboratory's CI are read."""
-        request = c.IssuerRequest(issuer=lab.ISSUER, kind="github", audience=lab.AUDIENCE, owner="person:olga")
+        request = c.IssuerRequest(
+            issuer=lab_charter.ISSUER, kind="github", audience=lab_charter.AUDIENCE, owner="person:olga"
+        )
         self.decide("access.issuer", request)
 
     def settle(self, known: Sequence[str] = ()) -> int:
         """Everybody enrolled but those `known` already, with keys and roles; how many changes it took."""
         count = 0
-        for name in lab.PEOPLE:
-            if name not in (*lab.OFFICERS, *known):
+        for name in lab_charter.PEOPLE:
+            if name not in (*lab_charter.OFFICERS, *known):
                 self.enrol(name)
                 count += 1
-        for name in (lab.STELLA, *lab.APPROVERS):
+        for name in (lab_charter.STELLA, *lab_charter.APPROVERS):
             self.credential(name)
         for name, role, group in ROLES:
             self.bind(name, role, group)
         self.register_issuer()
-        return count + 1 + len(lab.APPROVERS) + len(ROLES) + 1
+        return count + 1 + len(lab_charter.APPROVERS) + len(ROLES) + 1
 
     def policy(self) -> None:
         """The first policy, and the machine of its ordinary line."""
         self.decide("policy.change", c.PolicyRequest(policy=(self.directory / "policy.toml").read_text()))
-        self.enrol_machine("builder", lab.APP)
+        self.enrol_machine("builder", lab_charter.APP)
 
     # ---- keys ----
 
-    def issue_key(self, key: str, line: str = lab.APP, algorithm: str = "ed25519") -> None:
+    def issue_key(self, key: str, line: str = lab_charter.APP, algorithm: str = "ed25519") -> None:
         """A new key: proposed, approved, made by the custodian, reported; for the configurations `lab.install_key`."""
         now = now_s()
-        class_, slot = (KeyClass.FIRMWARE, lab.FW) if line == lab.FIRMWARE else (KeyClass.LOW, lab.MAIN)
-        trusts = ("firmware",) if line == lab.FIRMWARE else ()
+        class_, slot = (
+            (KeyClass.FIRMWARE, lab_charter.FW) if line == lab_charter.FIRMWARE else (KeyClass.LOW, lab_charter.MAIN)
+        )
+        trusts = ("firmware",) if line == lab_charter.FIRMWARE else ()
         fields = {
             "key": key, "line": line, "class": class_, "environment": "prod", "purpose": line.split("/")[4],
             "trusts": trusts,
@@ -165,7 +170,7 @@ class People:
         self.of("ines").generated(change, made)
         lab.install_key(self.directory, report)
 
-    def activate_key(self, key: str, line: str = lab.APP) -> None:
+    def activate_key(self, key: str, line: str = lab_charter.APP) -> None:
         """It signs from here on; the node must have it in its configurations."""
         change = self.decide("key.activate", c.KeyAct(key=key, line=line), by="ines")
         self.of("ines").activate(change)

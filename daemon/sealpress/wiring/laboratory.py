@@ -18,20 +18,18 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jwt
 import msgspec
 import tomli_w
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
     load_pem_public_key,
 )
 
@@ -43,35 +41,27 @@ from sealpress.verify.note import canonical_spki, line_key, log_key
 from sealpress.wiring.certificates import issue, make_authority, now_utc, write_authority
 from sealpress.wiring.dev import softhsm_module
 from sealpress.wiring.lab import COUNTER, build_provider
+from sealpress.wiring.lab_charter import (
+    APP,
+    AUDIENCE,
+    DEPLOYMENT,
+    FIRMWARE,
+    FW,
+    ISSUER,
+    LOG_NAMES,
+    MACHINES,
+    MAIN,
+    OFFICERS,
+    PEOPLE,
+    WITH_KEYS,
+    draft,
+    policy_text,
+    uri,
+)
+from sealpress.wiring.lab_ci import make_issuer
 from sealpress.wiring.pair import Process
-from sealpress.wiring.today import now_s
 
-DEPLOYMENT = "lab.localhost"
-MAIN, FW = "main", "fw"
-LOG_NAMES = {MAIN: "lab.localhost/main", FW: "lab.localhost/fw"}
-APP = "acme/router/lab/prod/app"
-FIRMWARE = "acme/router/lab/prod/firmware"
-OFFICERS = ("olga", "otto", "oscar")
-APPROVERS = {"rita": "release-approvers", "rob": "product-security"}
-STELLA = "stella"  # security officer: no policy without one
-PEOPLE = (*OFFICERS, STELLA, "ines", "carol", *APPROVERS, "lena", "rena")
-WITH_KEYS = (*OFFICERS, STELLA, *APPROVERS)
-MACHINES = ("builder", "auditor", "stranger")
-ISSUER, AUDIENCE = "https://ci.lab.localhost", "https://sign.lab.localhost"
-ACTORS = {"carol": "12", "rita": "34"}  # their ids at the CI
-TOKEN_S = 600
 APPLICATION = "ssh:sealpress"
-
-
-def uri(name: str) -> str:
-    """What a certificate of the laboratory says."""
-    kind = "person" if name in PEOPLE else "machine"
-    return f"uri:spiffe://lab.localhost/{kind}/{name}"
-
-
-def actor(name: str) -> str:
-    """How the CI calls a person."""
-    return f"actor:{ISSUER}#{ACTORS[name]}"
 
 
 def environment(directory: Path) -> dict[str, str]:
@@ -95,10 +85,10 @@ def provision(directory: Path) -> None:
     vkeys = [make_log_key(directory, log) for log in (MAIN, FW)]
     for name in WITH_KEYS:
         make_fido_key(directory, name)
-    _make_issuer(directory)
+    make_issuer(directory)
     ports = _free_ports(3)
     _write_configs(directory, ports)
-    _write_draft(directory, vkeys)
+    _write(directory / "draft.toml", draft(vkeys))
     (directory / "policy.toml").write_text(policy_text())
     for name in (*PEOPLE, *MACHINES):
         write_client(directory, name, ports)
@@ -212,85 +202,6 @@ def _slot_section(log: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _write_draft(directory: Path, log_keys: Sequence[str]) -> None:
-    document = {
-        "deployment": DEPLOYMENT,
-        "profile": "lab",
-        "log": LOG_NAMES[MAIN],
-        "root_threshold": 2,
-        "log_keys": list(log_keys),
-        "officers": [
-            {"person": f"person:{name}", "names": [uri(name)], "keys": [f"fido/{name}.pub"]} for name in OFFICERS
-        ],
-        "approvers": [
-            *(
-                {"person": f"person:{name}", "groups": [group], "keys": [f"fido/{name}.pub"]}
-                for name, group in APPROVERS.items()
-            ),
-            *({"person": f"person:{name}", "groups": ["officers"], "keys": [f"fido/{name}.pub"]} for name in OFFICERS),
-        ],
-        # of APP the signer demands it only where a suspended key is to sign again
-        "lines": {line: {"quorum": 2, "min_groups": 2, "groups": list(APPROVERS.values())} for line in (APP, FIRMWARE)},
-    }
-    _write(directory / "draft.toml", document)
-
-
-def policy_text() -> str:
-    """Two lines: what a pipeline may have signed by itself, and firmware."""
-    rule = {
-        "action": "sign",
-        "issuer": ISSUER,
-        "audience": AUDIENCE,
-        "claims": {
-            "repository_id": {"eq": "74"},
-            "repository_owner_id": {"eq": "65"},
-            "ref": {"prefix": "refs/tags/v"},
-            "ref_protected": {"eq": "true"},
-            "event_name": {"eq": "push"},
-            "runner_environment": {"in": ["github-hosted"]},
-        },
-        "grant": {"max_ttl": "8h", "constraint": "exact-digests"},
-    }
-    owners = {"owner": "person:olga", "backup_owner": "person:otto", "environment": "prod"}
-    form = {"mode": "proof", "format": "tlog-proof", "digest_algs": ["sha256"]}
-    officers = {"quorum": 2, "groups": ["officers"]}
-    approvers = {"quorum": 2, "groups": list(APPROVERS.values()), "min_groups": 2}
-    document = {
-        "schema": 1,
-        "line": {
-            APP: {
-                "class": "low",
-                **form,
-                **owners,
-                "rule": {"builder": {"action": "sign", "identities": [uri("builder")]}},
-                "approvals": {
-                    "issuance": officers,
-                    "signing": {**approvers, "credential": "sk+uv"},
-                    "retirement": officers,
-                },
-            },
-            FIRMWARE: {
-                "class": "firmware",
-                **form,
-                **owners,
-                "trusts": ["firmware"],
-                "rule": {"ci": rule},
-                "approvals": {
-                    "issuance": officers,
-                    "signing": {**approvers, "valid": "72h"},
-                    "retirement": officers,
-                },
-            },
-        },
-        "audit": {"identities": [uri("auditor")]},
-        "approvals": {
-            "policy": {"quorum": 2, "groups": ["officers", "security-officers"], "must_include": ["security-officers"]},
-            "access": officers,
-        },
-    }
-    return tomli_w.dumps(document)
-
-
 def write_client(directory: Path, name: str, ports: Mapping[str, int], bearer: str = "") -> None:
     """`<name>.toml`: who one is, and where the node listens."""
     document = {"signing": f"127.0.0.1:{ports['token' if bearer else 'signing']}", "ca": "tls/ca.pem"}
@@ -343,36 +254,6 @@ def trust_text(directory: Path, log: str, line: str, pem: bytes, number: int = 1
     log_vkey = log_key(f"{LOG_NAMES[log]}/{number}", public.public_bytes_raw()).vkey
     vkey = line_key(f"{LOG_NAMES[log]}/{line}", canonical_spki(pem)).vkey
     return f"log {log_vkey}\nwitness line {vkey}\nquorum line\n"
-
-
-# ---- the CI ----------------------------------------------------------------------------------------------------------
-
-
-def _make_issuer(directory: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (directory / "ci" / "issuer.key").write_bytes(private)
-    public = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    keys = {"keys": [{**public, "kid": "lab", "alg": "ES256", "use": "sig"}]}
-    (directory / "ci" / "jwks.json").write_bytes(msgspec.json.encode(keys))
-
-
-def write_token(directory: Path, name: str = "token", **claims: str) -> Path:
-    """A fresh token of a job of the router's repository, triggered by Carol; `claims` replace what it says."""
-    key = load_pem_private_key((directory / "ci" / "issuer.key").read_bytes(), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    now = now_s()
-    said: dict[str, Any] = {
-        "iss": ISSUER, "aud": AUDIENCE, "sub": "repo:acme/router:environment:release", "iat": now, "nbf": now,
-        "exp": now + TOKEN_S, "jti": SystemEntropy().bytes(16).hex(), "repository": "acme/router",
-        "repository_id": "74", "repository_owner": "acme", "repository_owner_id": "65", "ref": "refs/tags/v1.2.0",
-        "ref_type": "tag", "ref_protected": "true", "sha": "9f3182061f1e2cca4702c368cbc039b7dc9d4485",
-        "event_name": "push", "runner_environment": "github-hosted", "run_id": "1", "run_attempt": "1",
-        "actor": "carol", "actor_id": ACTORS["carol"], **claims,
-    }  # fmt: skip
-    path = directory / "ci" / f"{name}.jwt"
-    path.write_text(jwt.encode(said, key, algorithm="ES256", headers={"kid": "lab"}))
-    return path
 
 
 # ---- processes -------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from sealpress.errors import Malformed, NotPermitted, Precondition, Refusal, Tra
 from sealpress.governance import changes as c
 from sealpress.governance.roles import Role
 from sealpress.verify import statement
-from sealpress.wiring import laboratory
+from sealpress.wiring import lab_charter
 
 
 def test_an_approval_counts_by_its_signature_whoever_brings_it(lab: Lab) -> None:
@@ -143,7 +143,7 @@ def test_approvers_are_told_outside() -> None:
 
     assert heard == [
         {
-            "deployment": laboratory.DEPLOYMENT, "change_id": change.change_id, "kind": "access.enrol", "line": "",
+            "deployment": lab_charter.DEPLOYMENT, "change_id": change.change_id, "kind": "access.enrol", "line": "",
             "summary": change.summary, "missing": change.missing,
         }
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from kit.laboratory import (
 )
 from sealpress.client.control import Item
 from sealpress.errors import NotPermitted, Precondition, Refusal, TransportError
-from sealpress.wiring.laboratory import FIRMWARE
+from sealpress.wiring.lab_charter import FIRMWARE
 
 
 def test_a_grant_is_watched_from_request_to_use(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from kit.laboratory import (
 from sealpress.client import load_client
 from sealpress.client.tls import credentials
 from sealpress.v1 import access_pb2, approval_pb2, issuance_pb2, policy_pb2, retirement_pb2
-from sealpress.wiring.laboratory import uri
+from sealpress.wiring.lab_charter import uri
 
 SERVICES = {
     "issuance": issuance_pb2.DESCRIPTOR.services_by_name["IssuanceService"],

@@ -19,9 +19,9 @@ from sealpress.cli.governing import sign_with
 from sealpress.errors import Malformed, NotPermitted
 from sealpress.governance import changes as c
 from sealpress.verify import statement
-from sealpress.wiring import laboratory
+from sealpress.wiring import lab_charter, laboratory
 from sealpress.wiring.certificates import make_authority
-from sealpress.wiring.laboratory import APP, FIRMWARE, PEOPLE, uri
+from sealpress.wiring.lab_charter import APP, FIRMWARE, PEOPLE, uri
 
 
 def test_a_certificate_belongs_to_its_key(lab: Lab) -> None:
@@ -135,9 +135,9 @@ def test_a_person_proves_that_he_holds_the_key(lab: Lab) -> None:
 
 def test_files_are_judged_without_a_daemon(lab: Lab) -> None:
     """`policy validate` and `diff` of two files, `anchors verify`: offline, with exit codes."""
-    (lab.directory / "worse.toml").write_text(laboratory.policy_text().replace('eq = "65"', 'prefix = ""'))
-    (lab.directory / "wider.toml").write_text(laboratory.policy_text().replace('eq = "74"', 'in = ["74", "81"]'))
-    signatures = [f"{name}.anchors.sig" for name in laboratory.OFFICERS]
+    (lab.directory / "worse.toml").write_text(lab_charter.policy_text().replace('eq = "65"', 'prefix = ""'))
+    (lab.directory / "wider.toml").write_text(lab_charter.policy_text().replace('eq = "74"', 'in = ["74", "81"]'))
+    signatures = [f"{name}.anchors.sig" for name in lab_charter.OFFICERS]
 
     assert lab.cli("policy", "validate", "policy.toml")["ok"]
     assert not lab.cli("policy", "validate", "worse.toml", code=1)["ok"]
@@ -151,8 +151,8 @@ def test_a_policy_is_compared_by_meaning_and_tried_on_the_records(lab: Lab) -> N
     """A repository more is a loosening and takes the root quorum; what was signed would still be signed."""
     with lab.client("builder") as client:
         client.sign(digest_of("recorded"), line=APP)
-    looser = laboratory.policy_text().replace('eq = "74"', 'in = ["74", "81"]')
-    nobody = laboratory.policy_text().replace(uri("builder"), uri("stranger"))
+    looser = lab_charter.policy_text().replace('eq = "74"', 'in = ["74", "81"]')
+    nobody = lab_charter.policy_text().replace(uri("builder"), uri("stranger"))
     stella = lab.people.of("stella")
 
     differences = stella.diff_policy(looser.encode())

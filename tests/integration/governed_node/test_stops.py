@@ -11,7 +11,7 @@ from kit.laboratory import (
 )
 from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import changes as c
-from sealpress.wiring.laboratory import APP
+from sealpress.wiring.lab_charter import APP
 
 
 def test_one_person_stops_and_a_quorum_starts_again(lab: Lab) -> None:

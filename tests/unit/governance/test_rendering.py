@@ -13,7 +13,7 @@ from sealpress.governance import changes as c
 from sealpress.governance.rendering import compare_policies, compare_releases, render
 from sealpress.governance.words import spoken, words
 from sealpress.verify.change import ChangeRecord, ReleaseItem, ReleaseRequest, encode, manifest_sha256
-from sealpress.wiring.laboratory import policy_text
+from sealpress.wiring.lab_charter import policy_text
 
 
 @pytest.mark.parametrize(

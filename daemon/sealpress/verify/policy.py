@@ -27,6 +27,7 @@ from sealpress.values import check_line
 from sealpress.verify.note import TYPE_COSIGNER, LineKey, LogKey, parse_vkey
 
 POLICY_BYTES_MAX = 64 << 10
+HINT_CRLF = "an editor, or git with core.autocrlf, made it so: take the carriage returns out, as with tr -d '\\r'"
 WITNESSES_MAX = 14  # a checkpoint has 16 signature lines at most: of its log, a line, and these
 LINE = "line"
 NONE = "none"
@@ -138,6 +139,8 @@ def _read(text: bytes, reader: _Reader) -> _Reader:
         words = [word for word in words if word]
         if words and not words[0].startswith("#"):
             try:
+                if raw.endswith("\r"):
+                    raise Invalid("it ends with CR LF, where a newline alone ends a line", hint=HINT_CRLF)
                 reader.line(words)
             except Invalid as error:
                 raise Invalid(f"line {number}: {error.message}", reason="POLICY", hint=error.hint) from None

@@ -164,3 +164,11 @@ def test_raw_signatures_of_openssl_verify(tmp_path: Path, make: list[str], forma
     for other in set(Format) - {format_}:
         with pytest.raises(Invalid):
             direct.verify_direct(public, other, DigestAlgorithm.SHA256, digest, raw)
+
+
+def test_a_policy_with_line_ends_of_another_system_is_told_so() -> None:
+    """CR LF is no wrong key, and is not shown as one: what is wrong with the line is how it ends."""
+    with pytest.raises(Invalid, match=r"line 1: it ends with CR LF") as caught:
+        parse_policy(World.make().policy.replace("\n", "\r\n").encode())
+
+    assert (caught.value.reason, "carriage returns" in caught.value.hint) == ("POLICY", True)

@@ -24,6 +24,7 @@ from sealpress.hsm.mark import KEYS_MAX
 from sealpress.hsm.messages import WorkerKey
 from sealpress.hsm.probe import NAME as PROBE
 from sealpress.hsm.signatures import Cosigner, Scheme, direct_scheme
+from sealpress.reading import read_whole
 from sealpress.values import KeyClass, Mode, check_line, tenant_of
 from sealpress.verify import note
 
@@ -215,7 +216,7 @@ def _check_room(keys: Iterable[GuardKey], config: Config) -> None:
 def read_spki(where: str, path: Path) -> bytes:
     """Canonical SPKI of a PEM file; ConfigError says where it is named."""
     try:
-        return note.canonical_spki(path.read_bytes())
+        return note.canonical_spki(read_whole(path))
     except OSError as error:
         raise ConfigError(f"{where}: {path}: {error.strerror}") from None
     except Invalid as error:
@@ -234,7 +235,7 @@ def _log(id_: str, section: LogSection, path_of: Callable[[str], Path], seen: di
     where = f"[log.{id_}]"
     public = load_der_public_key(_spki(where, path_of(section.public_key), seen))
     try:
-        private = load_pem_private_key(path_of(section.key).read_bytes(), None)
+        private = load_pem_private_key(read_whole(path_of(section.key)), None)
     except OSError as error:
         raise ConfigError(f"{where}: key: {error.strerror}", hint="the log key is a file of the signer") from None
     except (ValueError, TypeError):

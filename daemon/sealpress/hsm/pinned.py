@@ -16,6 +16,7 @@ from typing import Protocol
 
 from sealpress.config import Signer
 from sealpress.errors import ConfigError, Damaged, Invalid
+from sealpress.reading import read_whole
 from sealpress.verify import anchors as rules
 from sealpress.verify.anchors import Release, TrustAnchors
 from sealpress.verify.change import ChangeRecord
@@ -116,9 +117,9 @@ def split_armors(text: str) -> list[str]:
 
 def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        data = read_whole(path, FILE_BYTES_MAX)
     except OSError as error:
         raise ConfigError(f"[signer] anchors: {path}: {error.strerror}") from None
-    if len(data) > FILE_BYTES_MAX or not data.isascii():
+    if not data.isascii():
         raise ConfigError(f"[signer] anchors: {path}: not a document or signature of this kind")
     return data

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from sealpress.errors import CannotStart
 from sealpress.ports import Clock
+from sealpress.reading import read_whole
 from sealpress.telemetry import Telemetry
 
 NANOSECONDS = 1_000_000_000
@@ -113,9 +114,9 @@ class TlsFiles:
     def _read(self) -> _Loaded:
         try:
             contents = (
-                self._paths.key.read_bytes(),
-                self._paths.cert.read_bytes(),
-                self._paths.client_ca.read_bytes() if self._paths.client_ca is not None else b"",
+                read_whole(self._paths.key),
+                read_whole(self._paths.cert),
+                read_whole(self._paths.client_ca) if self._paths.client_ca is not None else b"",
             )
         except OSError as error:
             raise CannotStart(

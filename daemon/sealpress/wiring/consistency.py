@@ -16,6 +16,11 @@ def check(config: Config, snapshot: Snapshot) -> None:
     """ConfigError with the first thing that does not fit."""
     if sum(section.governance for section in config.log.values()) != 1:
         raise ConfigError("exactly one log is the governance log", hint="[log.<id>] governance = true")
+    if not config.listen:
+        raise ConfigError(
+            "there is no [[listen]]: nobody could reach this node",
+            hint='[[listen]] address = "host:port", services = ["signing", "audit"]',
+        )
     for listen in config.listen:
         plain = listen.services == ("http",)
         if plain != (listen.auth == "none") or ("http" in listen.services and not plain):

@@ -18,6 +18,7 @@ from sealpress.governance import adoption
 from sealpress.governance.snapshot import Snapshot
 from sealpress.hsm.pinned import split_armors
 from sealpress.hsm.signers import Signers
+from sealpress.reading import read_whole
 from sealpress.steps import _archive
 from sealpress.steps._office import NO_POLICY, Office
 from sealpress.steps._shared import Shared
@@ -99,8 +100,9 @@ async def adopt_anchors(office: Office, section: GovernanceSection, path_of: Pat
     """Genesis, or the next version, or the same as before; CannotStart ANCHORS_… otherwise."""
     path = path_of(section.anchors)
     try:
-        document = path.read_bytes()
-        armors = tuple(armor for name in section.signatures for armor in split_armors(path_of(name).read_text()))
+        document = read_whole(path)
+        signed = [read_whole(path_of(name)).decode() for name in section.signatures]
+        armors = tuple(armor for text in signed for armor in split_armors(text))
     except (OSError, UnicodeDecodeError) as error:
         raise CannotStart(
             f"[governance] {path}: {error}", reason="ANCHORS_UNREADABLE", hint="anchors and signatures name files"

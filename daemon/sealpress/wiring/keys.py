@@ -15,6 +15,7 @@ from sealpress.config import HELD, Config, KeySection
 from sealpress.core import leaf
 from sealpress.errors import CannotStart, ConfigError, Invalid
 from sealpress.hsm.link import SignerStatus
+from sealpress.reading import read_whole
 from sealpress.steps._ticket import Line, LogState
 from sealpress.telemetry import Telemetry
 from sealpress.values import Mode
@@ -81,7 +82,7 @@ class NodeKeys:
         """A PEM file as canonical SPKI; ConfigError if it cannot be read."""
         path = self._path_of(value)
         try:
-            return note.canonical_spki(path.read_bytes())
+            return note.canonical_spki(read_whole(path))
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", hint="public_key is a PEM file") from error
         except Invalid as error:

@@ -29,6 +29,7 @@ from sealpress.governance.policy import compile_policy
 from sealpress.governance.snapshot import Snapshot
 from sealpress.hsm.link import SignerStatus, SlotStatus
 from sealpress.hsm.signers import Signers
+from sealpress.reading import read_whole
 from sealpress.rpc.interceptors import Callers
 from sealpress.rpc.tokens import Tokens
 from sealpress.rpc.webhook import Webhook
@@ -176,7 +177,7 @@ class Daemon:
             return governed.NOTHING
         path = self._at(self._config.node.policy)
         try:
-            return Snapshot(compile_policy(path.read_bytes(), str(path)))
+            return Snapshot(compile_policy(read_whole(path), str(path)))
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}", hint="[node] policy names the policy file") from error
 

@@ -39,8 +39,8 @@ from sealpress.values import Artifact, DigestAlgorithm
 
 CHUNK_BYTES = 1 << 20
 ATTEMPTS_MAX = 8
-TIMEOUT_S = 120.0
-DEADLINES_MAX = 3  # of one signature: longer than the 300 s in which its leaf is sealed or lapses
+TIMEOUT_S = 360.0  # longer than the 300 s in which a leaf is sealed or lapses
+ATTEMPT_S = 120.0  # without an answer, after which a signature is asked for again by its id
 FORMER_MAX = 16  # keys that a line had; the daemon tells no more
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class AsyncClient:
     def __init__(self, config: ClientConfig, *, attempts_max: int = ATTEMPTS_MAX, timeout_s: float = TIMEOUT_S) -> None:
         """Checks our own certificate; connects on first use. TransportError if it cannot be accepted anywhere.
 
-        `timeout_s` bounds an attempt; `sign` and `sign_batch` may have DEADLINES_MAX of them, all with one request id.
+        `timeout_s` bounds each call as a whole, with its retries and what else it has to ask; not streams.
         """
         self.config = config
         self._to = Connection(config, attempts_max=attempts_max, timeout_s=timeout_s)
@@ -89,39 +89,42 @@ class AsyncClient:
 
     async def key(self, line: str | None = None) -> LineInfo:
         """One line, remembered; default `line` of client.toml."""
+        return await self._key(line)
+
+    async def _key(self, line: str | None, until: float | None = None) -> LineInfo:
         name = self._line(line)
         if name not in self._lines:
-            self._lines[name], *_ = await self._get_keys(name)
+            self._lines[name], *_ = await self._get_keys(name, until)
         return self._lines[name]
 
-    async def _get_keys(self, name: str) -> list[LineInfo]:
+    async def _get_keys(self, name: str, until: float | None) -> list[LineInfo]:
         """The line with the key that it has, then with those that it had."""
-        answer = await self._to.ask(lambda: self._to.signing.GetKey, signing_pb2.GetKeyRequest(key=name))
+        answer = await self._to.ask(lambda: self._to.signing.GetKey, signing_pb2.GetKeyRequest(key=name), until)
         found = [line_info(key) for key in (answer.key, *answer.former[:FORMER_MAX])]
         if any(info.line != name for info in found):
             raise Invalid("the answer is about another line", reason="ANSWER")
         return found
 
-    async def _checked(self, line: str | None, check: Callable[[LineInfo], T]) -> T:
+    async def _checked(self, line: str | None, check: Callable[[LineInfo], T], until: float | None = None) -> T:
         """What `check` makes of an answer with the line's key; if that fails, with its successor or a former one.
 
         A key may be activated at any time between two calls, and an answer to a request of before is of its former:
         whoever asked then may have been another process.
         """
-        info = await self.key(line)
+        info = await self._key(line, until)
         try:
             return check(info)
         except Invalid:
-            for other in await self._others(info):
+            for other in await self._others(info, until):
                 try:
                     return check(other)
                 except Invalid:
                     continue
             raise
 
-    async def _others(self, info: LineInfo) -> list[LineInfo]:
+    async def _others(self, info: LineInfo, until: float | None) -> list[LineInfo]:
         """Keys that the line has now, or had, besides this one."""
-        found = await self._get_keys(info.line)
+        found = await self._get_keys(info.line, until)
         self._lines[info.line] = found[0]
         return [one for one in found if one.key_id != info.key_id]
 
@@ -137,12 +140,13 @@ class AsyncClient:
         grant_id: str = "",
     ) -> Signed:
         """Sign one digest. Refusal, TransportError, or Invalid if the answer does not hold."""
-        identifier = request_id or uuid.uuid4().hex
-        await self.key(line)  # first, for the answer may be of a key that another follows meanwhile
+        identifier, until = request_id or uuid.uuid4().hex, self._to.until()
+        await self._key(line, until)  # first, for the answer may be of a key that another follows meanwhile
         request = sign_request(identifier, self._line(line), algorithm, digest, artifact, security_version, grant_id)
-        answer = _about(identifier, await self._to.ask(lambda: self._to.signing.Sign, request, DEADLINES_MAX))
+        asked = await self._to.ask(lambda: self._to.signing.Sign, request, until, attempt_s=ATTEMPT_S)
+        answer = _about(identifier, asked)
         about = {"algorithm": algorithm, "digest": digest, "answer": answer, "security_version": security_version}
-        return await self._checked(line, partial(check_answer, **about))
+        return await self._checked(line, partial(check_answer, **about), until)
 
     async def sign_batch(
         self,
@@ -158,15 +162,16 @@ class AsyncClient:
         expand: bool = False,
     ) -> SignedBatch:
         """Sign N digests given end to end, as one act. The compact answer is expanded here, in C."""
-        identifier = request_id or uuid.uuid4().hex
-        await self.key(line)
+        identifier, until = request_id or uuid.uuid4().hex, self._to.until()
+        await self._key(line, until)
         request = batch_request(
             identifier, self._line(line), algorithm, digests, names, sizes, security_version, expand=expand,
             grant_id=grant_id,
         )  # fmt: skip
-        answer = _about(identifier, await self._to.ask(lambda: self._to.signing.SignBatch, request, DEADLINES_MAX))
+        asked = await self._to.ask(lambda: self._to.signing.SignBatch, request, until, attempt_s=ATTEMPT_S)
+        answer = _about(identifier, asked)
         about = {"algorithm": algorithm, "digests": digests, "answer": answer, "security_version": security_version}
-        return await self._checked(line, partial(check_batch, **about))
+        return await self._checked(line, partial(check_batch, **about), until)
 
     async def sign_stream(
         self, items: AsyncIterator[StreamItem] | Iterable[StreamItem], *, line: str | None = None
@@ -229,7 +234,8 @@ class AsyncClient:
         expected: bytes = b"",
     ) -> Signed:
         """The daemon hashes the content, and so do we: the answer must be over the same digest."""
-        info = await self.key(line)
+        until = self._to.until()
+        info = await self._key(line, until)
         hasher = Hasher(algorithm)
         header = sign_request(request_id or uuid.uuid4().hex, info.line, algorithm, expected, artifact, 0)
 
@@ -243,7 +249,8 @@ class AsyncClient:
 
         sent = Sent(parts())
         try:
-            answer = await self._to.signing.SignContent(sent, timeout=self._to.timeout_s, metadata=self._to.metadata())
+            left_s = max(until - asyncio.get_running_loop().time(), 0.0)
+            answer = await self._to.signing.SignContent(sent, timeout=left_s, metadata=self._to.metadata())
         except grpc.RpcError as error:
             raise self._to.error(error) from None
         except asyncio.CancelledError:
@@ -252,9 +259,8 @@ class AsyncClient:
         if not sent.whole:
             raise Invalid("the answer came before all of the content had left", reason="ANSWER")
         about = _about(header.request_id, answer)
-        return await self._checked(
-            info.line, partial(check_answer, algorithm=algorithm, digest=hasher.final(), answer=about)
-        )
+        check = partial(check_answer, algorithm=algorithm, digest=hasher.final(), answer=about)
+        return await self._checked(info.line, check, until)
 
     # -- audit -----------------------------------------------------------------------------------------------------
 

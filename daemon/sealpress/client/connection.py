@@ -7,6 +7,7 @@ certificate that was replaced since is taken when a connection is refused or los
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -73,30 +74,48 @@ class Connection:
             await channel.close()
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    async def ask(self, call: Callable[[], Callable[..., Awaitable[Any]]], request: Any, deadlines_max: int = 1) -> Any:
-        """One unary call with its retries. `deadlines_max`: how many times its time-out may pass, if it has an id."""
+    def until(self) -> float:
+        """When a call that begins now has to be over, on the loop's clock."""
+        return asyncio.get_running_loop().time() + self.timeout_s
+
+    async def ask(
+        self,
+        call: Callable[[], Callable[..., Awaitable[Any]]],
+        request: Any,
+        until: float | None = None,
+        *,
+        attempt_s: float = math.inf,
+    ) -> Any:
+        """One unary call with its retries, all of it before `until`.
+
+        `attempt_s`: of a request with an id, which may be asked again when it had no answer for so long.
+        """
+        until, now_s = until or self.until(), asyncio.get_running_loop().time
         attempt = late = 0
         while True:
             try:
-                answer = await call()(request, timeout=self.timeout_s, metadata=self.metadata())
+                left_s = max(until - now_s(), 0.0)
+                answer = await call()(request, timeout=min(left_s, attempt_s), metadata=self.metadata())
             except grpc.RpcError as error:
                 found = self.error(error)
-                late += found.reason == "DEADLINE"
-                if found.reason != "DEADLINE" or late >= min(deadlines_max, self.attempts_max):
-                    attempt = await self.pause(found, attempt)
+                if found.reason == "DEADLINE" and left_s > attempt_s and late + 1 < self.attempts_max:
+                    late += 1
+                else:
+                    attempt = await self.pause(found, attempt, until)
                 continue
             self.connected = True
             return answer
 
-    async def pause(self, found: Exception, attempt: int) -> int:
-        """Until it may be asked again, for which time that will be; raises `found` if it may not."""
-        if isinstance(found, TransportError) and self._renewed():
+    async def pause(self, found: Exception, attempt: int, until: float = math.inf) -> int:
+        """Before it may be asked again, for which time that will be; raises `found` if it may not, or not in time."""
+        in_time_s = until - asyncio.get_running_loop().time()
+        if isinstance(found, TransportError) and in_time_s > 0 and self._renewed():
             return attempt
         wait_ms = retry_wait_ms(found, attempt)
         most = self.attempts_max
         if getattr(found, "reason", "") == "UNREACHABLE" and not self.connected:
             most = min(most, UNREACHED_MAX)
-        if wait_ms is None or attempt + 1 >= most:
+        if wait_ms is None or attempt + 1 >= most or wait_ms >= 1000 * in_time_s:
             raise found from None
         await asyncio.sleep(wait_ms / 1000)
         return attempt + 1

@@ -142,7 +142,7 @@ class ControlClient:
     def watch(self) -> Iterator[governance_pb2.Change]:
         """What waits for us, as it comes; each change once."""
         told: set[str] = set()
-        for answer in self._to.follow(self._to.approval.Watch, approval_pb2.WatchRequest()):
+        for answer in self._to.follow(lambda: self._to.approval.Watch, approval_pb2.WatchRequest()):
             if answer.HasField("change") and answer.change.change_id not in told:
                 told.add(answer.change.change_id)
                 yield answer.change
@@ -282,7 +282,7 @@ class ControlClient:
     def watch_grant(self, id_: str) -> Iterator[grant_pb2.Grant]:
         """Its states until it is over."""
         last = None
-        for answer in self._to.follow(self._to.grants.WatchGrant, grant_pb2.WatchGrantRequest(id=id_)):
+        for answer in self._to.follow(lambda: self._to.grants.WatchGrant, grant_pb2.WatchGrantRequest(id=id_)):
             if answer.HasField("grant") and answer.grant != last:
                 last = answer.grant
                 yield last

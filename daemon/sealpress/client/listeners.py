@@ -1,22 +1,23 @@
 """The way of those who govern to each listener: the stub of every service, one call, and a stream for as long as asked.
 
 Guarantees: a call that changes something is sent once, never again by itself; only what found nobody at the address is
-asked again. Does not: know what is asked.
+asked again; each call goes with our certificate as it is now. Does not: know what is asked.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
 
 from sealpress.client.config import ClientConfig
 from sealpress.client.errors import RETRY_MS_MAX, UNREACHED_MAX, from_rpc, retry_wait_ms
-from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials
+from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials, stamps
 from sealpress.client.token import TokenFile
-from sealpress.errors import ConfigError, SealpressError
+from sealpress.errors import ConfigError, SealpressError, TransportError
 from sealpress.v1 import (
     access_pb2_grpc,
     approval_pb2_grpc,
@@ -47,14 +48,16 @@ class Listeners:
         """Checks our own certificate; connects on first use."""
         self.config = config
         self._timeout_s = timeout_s
+        self._files = stamps(config)
         self._credentials = credentials(config)
         self._token = TokenFile(config.path(config.token)) if config.token else None
         self._channels: dict[str, grpc.Channel] = {}
+        self._former: list[grpc.Channel] = []  # with the certificate before: what is under way there may end
         self._connected = False
 
     def close(self) -> None:
         """Close the connections."""
-        for channel in self._channels.values():
+        for channel in (*self._channels.values(), *self._former):
             channel.close()
 
     @property
@@ -96,9 +99,21 @@ class Listeners:
         address = getattr(self.config, listener) or (self.config.signing if listener == "audit" else "")
         if not address:
             raise ConfigError(f"client.toml has no `{listener}`", hint=f'{listener} = "host:port" of that listener')
+        self._renew()
         if address not in self._channels:
             self._channels[address] = grpc.secure_channel(address, self._credentials, options=_OPTIONS)
         return self._channels[address]
+
+    def _renew(self) -> None:
+        """Take what was put in the place of our certificate; one that does not go with its key yet is left there."""
+        files = stamps(self.config)
+        if files == self._files:
+            return
+        with suppress(ConfigError, TransportError):
+            self._credentials, self._files = credentials(self.config), files
+            for channel in self._former:
+                channel.close()
+            self._former, self._channels = [*self._channels.values()], {}
 
     def _metadata(self) -> tuple[tuple[str, str], ...] | None:
         return None if self._token is None else self._token.metadata()
@@ -115,12 +130,12 @@ class Listeners:
             self._connected = True
             return answer
 
-    def follow(self, call: Callable[..., Any], request: Any) -> Iterator[Any]:
+    def follow(self, call: Callable[[], Callable[..., Any]], request: Any) -> Iterator[Any]:
         """For as long as somebody listens: the daemon ends each stream after an hour, and one when it stops."""
         attempt = 0
         while True:
             try:
-                for answer in call(request, metadata=self._metadata()):
+                for answer in call()(request, metadata=self._metadata()):
                     self._connected, attempt = True, 0
                     yield answer
                 pause_s = PAUSE_S  # so ended the streams of earlier daemons

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from kit.node import PROOF, Node
 from sealpress.client import Client, load_client
 from sealpress.config import Limits
-from sealpress.errors import NotPermitted, SealpressError, TransportError
+from sealpress.errors import ConfigError, NotPermitted, SealpressError, TransportError
 from sealpress.wiring.certificates import Authority, issue, make_authority, write_authority
 
 CANNOT_START = 4
@@ -234,7 +234,7 @@ def test_no_certificate(identity: Callable[..., Path]) -> None:
     """Said by the client itself, before it connects."""
     error = refused(identity(named=False))
 
-    assert (type(error), error.reason) == (TransportError, "NO_CERTIFICATE")
+    assert (type(error), error.reason) == (ConfigError, "NO_CERTIFICATE")
     assert error.hint
 
 

@@ -52,7 +52,7 @@ class AsyncClient:
     """
 
     def __init__(self, config: ClientConfig, *, attempts_max: int = ATTEMPTS_MAX, timeout_s: float = TIMEOUT_S) -> None:
-        """Checks our own certificate; connects on first use. TransportError if it cannot be accepted anywhere.
+        """Checks our own certificate; connects on first use. ConfigError or TransportError if it will not do.
 
         `timeout_s` bounds each call as a whole, with its retries and what else it has to ask; not streams.
         """

@@ -18,7 +18,7 @@ from sealpress.client.config import ClientConfig
 from sealpress.client.errors import UNREACHED_MAX, from_rpc, retry_wait_ms
 from sealpress.client.tls import KEEPALIVE, RECONNECT, credentials, stamps
 from sealpress.client.token import TokenFile
-from sealpress.errors import SealpressError, TransportError
+from sealpress.errors import ConfigError, SealpressError, TransportError
 from sealpress.v1 import audit_pb2_grpc, signing_pb2_grpc
 
 MESSAGE_BYTES_MAX = 64 << 20
@@ -36,7 +36,7 @@ class Connection:
     """One channel to each listener."""
 
     def __init__(self, config: ClientConfig, *, attempts_max: int, timeout_s: float) -> None:
-        """Checks our own certificate; connects on first use. TransportError if it cannot be accepted anywhere."""
+        """Checks our own certificate; connects on first use. ConfigError or TransportError if it will not do."""
         self.config = config
         self.attempts_max = attempts_max
         self.timeout_s = timeout_s
@@ -61,7 +61,7 @@ class Connection:
         """Whether our certificate has another in its place, with which there are channels now."""
         if stamps(self.config) == self._files:
             return False
-        with suppress(TransportError):  # for one whose key is still the former
+        with suppress(ConfigError, TransportError):  # for one whose key is still the former
             self._open()
             return True
         return False

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sealpress.client.config import ClientConfig
-from sealpress.errors import TransportError
+from sealpress.errors import ConfigError, TransportError
 from sealpress.reading import read_whole
 
 # A daemon that is gone without a word is noticed while a call waits for it, so that no stream waits for ever.
@@ -41,16 +41,16 @@ THREE_THINGS = (
 
 
 def credentials(config: ClientConfig, now: datetime | None = None) -> grpc.ChannelCredentials:
-    """For a channel; TransportError if a file is missing or the certificate cannot be accepted anywhere."""
+    """For a channel; ConfigError if the files do not do, TransportError for a certificate that nobody would accept."""
     roots = _read(config.path(config.ca), "ca")
     try:
         x509.load_pem_x509_certificates(roots)
     except ValueError:
-        raise TransportError(f"ca = {config.path(config.ca)}: no certificates in PEM", reason="CERTIFICATE") from None
+        raise ConfigError(f"ca = {config.path(config.ca)}: no certificates in PEM", reason="CERTIFICATE") from None
     if config.token and not config.cert and not config.key:
         return grpc.ssl_channel_credentials(roots)  # for token listeners: they ask for no certificate
     if not config.cert or not config.key:
-        raise TransportError(
+        raise ConfigError(
             "client.toml names no certificate (cert, key) and no token",
             reason="NO_CERTIFICATE",
             hint="ask for a client certificate with one URI SAN, or for a token of the CI, and name it in client.toml",
@@ -74,17 +74,15 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def check_certificate(certificate: bytes, key: bytes, now: datetime) -> None:
-    """TransportError if it is expired, not yet valid, not for client authentication, or not of this key."""
+    """TransportError if it is expired, not yet valid, not for client authentication; ConfigError if not of this key."""
     try:
         leaf = x509.load_pem_x509_certificates(certificate)[0]
         private, public = load_pem_private_key(key, None), leaf.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise TransportError(
-            f"the client certificate or its key cannot be read: {error}", reason="CERTIFICATE"
-        ) from None
+        raise ConfigError(f"the client certificate or its key cannot be read: {error}", reason="CERTIFICATE") from None
     encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if private.public_key().public_bytes(*encoding) != public.public_bytes(*encoding):
-        raise TransportError("the client key does not belong to the certificate", reason="CERTIFICATE")
+        raise ConfigError("the client key does not belong to the certificate", reason="CERTIFICATE")
     if now > leaf.not_valid_after_utc:
         raise TransportError(
             f"the client certificate expired at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC",
@@ -113,4 +111,4 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return read_whole(path)
     except OSError as error:
-        raise TransportError(f"{what} = {path}: {error.strerror}", reason="CERTIFICATE") from None
+        raise ConfigError(f"{what} = {path}: {error.strerror}", reason="CERTIFICATE") from None

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from sealpress.errors import TransportError
+from sealpress.errors import ConfigError, TransportError
 from sealpress.reading import read_whole
 
 TOKEN_BYTES_MAX = 16 << 10
@@ -35,7 +35,7 @@ class TokenFile:
         self._ends_s = 0
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """For a call. TransportError TOKEN_FILE or TOKEN_EXPIRED."""
+        """For a call. ConfigError TOKEN_FILE, TransportError TOKEN_EXPIRED."""
         try:
             stat = self._path.stat()
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
@@ -43,7 +43,7 @@ class TokenFile:
                 self._take(read_whole(self._path))
                 self._stamp = stamp
         except OSError as error:
-            raise TransportError(f"token = {self._path}: {error.strerror}", reason="TOKEN_FILE", hint=HINT) from None
+            raise ConfigError(f"token = {self._path}: {error.strerror}", reason="TOKEN_FILE", hint=HINT) from None
         if self._ends_s and self._now_s() >= self._ends_s:
             ended = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._ends_s))
             raise TransportError(f"the token expired at {ended} UTC", reason="TOKEN_EXPIRED", hint=HINT)
@@ -52,9 +52,7 @@ class TokenFile:
     def _take(self, content: bytes) -> None:
         token = content.strip()
         if len(token) > TOKEN_BYTES_MAX or _FORM.fullmatch(token) is None:
-            raise TransportError(
-                f"token = {self._path}: not one token in the form x.y.z", reason="TOKEN_FILE", hint=HINT
-            )
+            raise ConfigError(f"token = {self._path}: not one token in the form x.y.z", reason="TOKEN_FILE", hint=HINT)
         self._token = token.decode("ascii")
         ends = _payload(token.split(b".")[1]).get("exp")
         self._ends_s = ends if isinstance(ends, int) and 0 < ends < 1 << 40 else 0  # the daemon says what is wrong

@@ -15,7 +15,7 @@ from sealpress.client.aio import AsyncClient
 from sealpress.client.config import ClientConfig
 from sealpress.client.tls import credentials
 from sealpress.client.token import TokenFile
-from sealpress.errors import TransportError
+from sealpress.errors import ConfigError
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc
 from sealpress.wiring.certificates import issue, make_authority, write_authority
@@ -34,7 +34,7 @@ def place(tmp_path: Path) -> Path:
 def refused(place: Path, **files: str) -> str:
     """The message for a client.toml with these files, which can be no other's."""
     names = {"ca": "ca.pem", "cert": "client.pem", "key": "client.key"} | files
-    with pytest.raises(TransportError) as caught:
+    with pytest.raises(ConfigError) as caught:
         credentials(ClientConfig(signing="127.0.0.1:1", base=str(place), **names))
     assert caught.value.reason == "CERTIFICATE"
     return caught.value.message
@@ -73,7 +73,7 @@ def test_a_token_with_what_no_header_carries_is_named(tmp_path: Path, token: byt
     path = tmp_path / "token"
     path.write_bytes(token)
 
-    with pytest.raises(TransportError) as caught:
+    with pytest.raises(ConfigError) as caught:
         TokenFile(path).metadata()
     assert caught.value.reason == "TOKEN_FILE"
 

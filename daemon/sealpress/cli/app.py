@@ -9,12 +9,16 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 import sealpress
+from sealpress.errors import ConfigError
 
 # command → the module of sealpress.cli that registers it; only what is asked for is imported
 COMMANDS = {
@@ -38,10 +42,40 @@ COMMANDS = {
 }
 
 
+UsageError: Any = typer.BadParameter.__mro__[1]  # click's, wherever typer has it
+
+
+class Sealpress(TyperGroup):
+    """All commands; with `--json` wrong usage is told as every other error is, besides for people."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any | None = None, **extra: Any) -> Any:
+        """Of these arguments."""
+        self._as_json = "--json" in args
+        with self._telling():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """The command that is asked for, with what is left of the arguments."""
+        with self._telling():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except UsageError as error:
+            if self._as_json:
+                from sealpress.cli.output import emit_error
+
+                emit_error(ConfigError(error.format_message(), reason="USAGE", hint="see --help"))
+            raise
+
+
 def build(wanted: str | None = None) -> typer.Typer:
     """The application with the command `wanted`, or with all of them."""
     app = typer.Typer(
         name="sealpress",
+        cls=Sealpress,
         help="Code signing where signing is being in the log.",
         no_args_is_help=True,
         add_completion=False,

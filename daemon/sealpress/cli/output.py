@@ -90,27 +90,37 @@ def moment(seconds: int, form: str) -> str:
         return f"second {seconds} since 1970"
 
 
+def emit_error(error: SealpressError) -> None:
+    """What is wrong and what to do, as the one document."""
+    event_id = error.event_id if isinstance(error, Refusal) else ""
+    message = error.message.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    body = {"reason": error.reason, "message": message, "hint": error.hint}
+    emit({"error": body | ({"event_id": event_id} if event_id else {})})
+
+
 def fail(error: SealpressError, *, as_json: bool, code: int | None = None) -> NoReturn:
     """Say what is wrong and what to do; leave with the exit code of the error."""
     event_id = error.event_id if isinstance(error, Refusal) else ""
     if as_json:
-        message = error.message.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        body = {"reason": error.reason, "message": message, "hint": error.hint}
-        emit({"error": body | ({"event_id": event_id} if event_id else {})})
+        emit_error(error)
     tail = f" ({error.hint})" if error.hint else ""
     recorded = f" [recorded as {event_id}]" if event_id else ""
     sys.stderr.write(f"sealpress: {printable(f'{error.reason}: {error.message}{tail}{recorded}')}\n")
     raise typer.Exit(exit_code(error) if code is None else code)
 
 
-def fail_at_system(error: OSError) -> NoReturn:
-    """The system did not let us do or write something; nothing more is written to stdout."""
+def fail_at_system(error: OSError, *, as_json: bool = False) -> NoReturn:
+    """The system did not let us do or write something; if that is standard output, no more is tried there."""
+    what = error.filename or "the output"
+    told = CannotStart(f"{what}: {error.strerror}", reason="SYSTEM", hint="see to it, and try again")
+    with suppress(OSError):
+        if as_json and not isinstance(error, BrokenPipeError):
+            emit_error(told)
     with suppress(OSError):
         sys.stdout.close()  # or it would be tried again when the interpreter ends
     if isinstance(error, BrokenPipeError):
         raise typer.Exit(REFUSED) from None
-    what = error.filename or "the output"
-    fail(CannotStart(f"{what}: {error.strerror}", reason="SYSTEM", hint="see to it, and try again"), as_json=False)
+    fail(told, as_json=False)
 
 
 @contextmanager
@@ -120,7 +130,7 @@ def reporting(*, as_json: bool) -> Iterator[None]:
         with _telling(as_json=as_json):
             yield
     except OSError as error:
-        fail_at_system(error)
+        fail_at_system(error, as_json=as_json)
 
 
 @contextmanager

@@ -36,18 +36,36 @@ def read_answer(path: Path, bytes_max: int) -> bytes:
         return file.read(bytes_max)
 
 
+def once(paths: Iterable[Path]) -> list[Path]:
+    """Each file once, by its first name: `a` and `/where/we/are/a` are one, and their answer is in one place."""
+    folders: dict[Path, str] = {}
+    kept: dict[tuple[str, str], Path] = {}
+    for path in paths:
+        kept.setdefault(_place(path, folders), path)
+    return list(kept.values())
+
+
 def check_apart(paths: Iterable[Path], output: Path | None) -> None:
     """ConfigError if two would have one answer: `..` and `/` do not lead out of `output`; a list can name one twice."""
-    owners: dict[Path, Path] = {}
+    owners: dict[tuple[str, str], Path] = {}
+    folders: dict[Path, str] = {}
     for path in paths:
         answer = answer_path(path, "", output)
-        if answer in owners:
+        place = _place(answer, folders)
+        if place in owners:
             raise ConfigError(
-                f"{owners[answer]} and {path} would have one answer, beside {answer}",
+                f"{owners[place]} and {path} would have one answer, beside {answer}",
                 reason="ANSWERS_MEET",
                 hint="sign them in two calls, each with its own --output",
             )
-        owners[answer] = path
+        owners[place] = path
+
+
+def _place(path: Path, folders: dict[Path, str]) -> tuple[str, str]:
+    """The same for every name of a file that leads to one entry of one folder; links are files of their own."""
+    if path.parent not in folders:
+        folders[path.parent] = os.path.realpath(path.parent)
+    return folders[path.parent], path.name
 
 
 def check_room(answers: Iterable[Path]) -> None:

@@ -18,7 +18,7 @@ import typer
 from sealpress.cli import files
 from sealpress.cli.change import checked
 from sealpress.cli.governing import KeyFile, connected, plain, read, sign_with, table, tell_change
-from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, emit, printable, say
+from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, emit, printable, reporting, say
 from sealpress.client.control import ControlClient
 from sealpress.errors import ConfigError, Invalid
 from sealpress.governance import changes as c
@@ -56,6 +56,8 @@ def approve(
     as_json: JsonFlag = False,
 ) -> None:
     """Approve a change with one's own key; without arguments, list what waits."""
+    with reporting(as_json=as_json):
+        _check_usage(change, watch=watch, submit=submit or [], statement_only=statement_only, artifact=artifact or [])
     with connected(client, as_json=as_json) as daemon:
         if submit:
             _submit(daemon, submit, as_json=as_json)
@@ -70,6 +72,18 @@ def approve(
                 _written(statement_only, as_json=as_json)
             else:
                 _sign(daemon, text, key, ask=not yes, as_json=as_json)
+
+
+def _check_usage(
+    change: str, *, watch: bool, submit: list[Path], statement_only: Path | None, artifact: list[Path]
+) -> None:
+    """ConfigError for words that would be ignored: who gives them means something by them."""
+    if bool(change) + watch + bool(submit) > 1:
+        raise ConfigError(
+            "give one of CHANGE, --watch and --submit", reason="USAGE", hint="--watch tells of all that waits for us"
+        )
+    if not change and (statement_only is not None or artifact):
+        raise ConfigError("--statement-only and --artifact are for one CHANGE", reason="USAGE", hint="which one?")
 
 
 def _pending(daemon: ControlClient, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from sealpress.cli.output import CANNOT_START, JsonFlag, emit, reporting, say
+from sealpress.cli.output import CANNOT_START, JsonFlag, emit, named_path, reporting, say
 from sealpress.wiring import dev as wiring
 from sealpress.wiring.pair import Pair
 
@@ -26,9 +26,9 @@ def register(app: typer.Typer) -> None:
 
 
 def dev(
-    directory: Annotated[Path, typer.Option("--dir", help="Where the node lives; made if missing.")] = Path(
-        "sealpress-dev"
-    ),
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Where the node lives; made if missing.", parser=named_path)
+    ] = Path("sealpress-dev"),
     listen: Annotated[
         str | None, typer.Option("--listen", help=f"host:port, port 0 for a free one; default {wiring.LISTEN}")
     ] = None,

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from sealpress.cli.output import JsonFlag, emit, reporting, say
+from sealpress.cli.output import JsonFlag, emit, named_path, reporting, say
 from sealpress.errors import ConfigError
 from sealpress.steps import _archive
 from sealpress.tlog import archive as archiving
@@ -30,14 +30,16 @@ from sealpress.wiring.today import now_s
 DAY_S = 86_400
 SNAPSHOT = Path("index") / "governance.snapshot"
 
-Directory = Annotated[Path, typer.Argument(help="Directory of one log: <data>/<log>")]
-Archived = Annotated[Path | None, typer.Option("--archive", help="Where archived segments are now.")]
+Directory = Annotated[Path, typer.Argument(help="Directory of one log: <data>/<log>", parser=named_path)]
+Archived = Annotated[Path | None, typer.Option("--archive", help="Where archived segments are now.", parser=named_path)]
 Told = Callable[[int, int], None]
 
 
 def backup(
     directory: Directory,
-    target: Annotated[Path, typer.Argument(help="Where the copy stands; a later run adds what is new.")],
+    target: Annotated[
+        Path, typer.Argument(help="Where the copy stands; a later run adds what is new.", parser=named_path)
+    ],
     archived: Archived = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -53,7 +55,7 @@ def backup(
 
 def restore(
     source: Annotated[Path, typer.Argument(help="A backup.")],
-    to: Annotated[Path, typer.Option("--to", help="The log directory to make: missing or empty.")],
+    to: Annotated[Path, typer.Option("--to", help="The log directory to make: missing or empty.", parser=named_path)],
     archived: Archived = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -69,7 +71,9 @@ def restore(
 
 def archive(
     directory: Directory,
-    to: Annotated[Path, typer.Option("--to", help="Where archived segments go; another file system.")],
+    to: Annotated[
+        Path, typer.Option("--to", help="Where archived segments go; another file system.", parser=named_path)
+    ],
     older_than: Annotated[int | None, typer.Option("--older-than", min=0, help="Days: move what is older.")] = None,
     keep: Annotated[int | None, typer.Option("--keep", min=1, help="Sealed segments that stay.")] = None,
     window_s: Annotated[int, typer.Option("--window-s", min=0, help="\\[idempotency] window_s of the daemon.")] = DAY_S,

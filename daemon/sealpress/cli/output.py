@@ -28,15 +28,16 @@ WIDTH = 400  # of a table in a file or a pipe
 GOOD, REFUSED, USAGE, DAMAGED, CANNOT_START = range(5)
 
 
-def _path(text: str) -> Path:
+def named_path(text: str) -> Path:
+    """A path that somebody gave; Path("") would be the folder where we are."""
     if not text:
-        raise typer.BadParameter("an empty path; a variable that is not set?")  # and not the folder where we are
+        raise typer.BadParameter("an empty path; a variable that is not set?")
     return Path(text)
 
 
 Paths = Annotated[
     list[Path] | None,
-    typer.Argument(help="Files, or directories with all below.", parser=_path),
+    typer.Argument(help="Files, or directories with all below.", parser=named_path),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 ClientFile = Annotated[

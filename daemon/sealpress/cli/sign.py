@@ -22,7 +22,7 @@ import typer
 
 from sealpress.cli import answers, files
 from sealpress.cli.files import Hashed, Hashing
-from sealpress.cli.output import ClientFile, JsonFlag, Paths, emit, printable, reporting, say
+from sealpress.cli.output import ClientFile, JsonFlag, Paths, emit, named_path, printable, reporting, say
 from sealpress.errors import ConfigError, NotPermitted
 from sealpress.values import DigestAlgorithm, Mode
 
@@ -54,7 +54,9 @@ def sign(
     paths: Paths = None,
     client: ClientFile = None,
     key: Annotated[str | None, typer.Option("--key", help="Line to sign with; default: `line` of client.toml")] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="Write answers below this directory.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Write answers below this directory.", parser=named_path)
+    ] = None,
     digest: Annotated[list[str] | None, typer.Option("--digest", help="ALGORITHM:HEX instead of a file.")] = None,
     digests_file: Annotated[Path | None, typer.Option("--digests-file", help="List as sha256sum writes it.")] = None,
     grant: Annotated[str, typer.Option("--grant", help="Sign under this grant.")] = "",
@@ -71,6 +73,7 @@ def sign(
             given += files.parse_digests_file(digests_file)
         given = list(dict.fromkeys(given))
         found = files.meant(paths or [])
+        found = answers.once(found) if output is None else found  # where each name has an answer of its own
         if not found and not given:
             raise ConfigError("nothing to sign", hint="give PATH…, --digest or --digests-file")
         if output is not None or given:

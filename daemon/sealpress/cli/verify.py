@@ -15,7 +15,19 @@ import typer
 
 from sealpress.cli import answers, files
 from sealpress.cli.files import TICK_S
-from sealpress.cli.output import REFUSED, USAGE, JsonFlag, Paths, emit, fail, moment, printable, reporting, say
+from sealpress.cli.output import (
+    REFUSED,
+    USAGE,
+    JsonFlag,
+    Paths,
+    emit,
+    fail,
+    moment,
+    named_path,
+    printable,
+    reporting,
+    say,
+)
 from sealpress.core.files import FileDigests
 from sealpress.errors import ConfigError, Invalid
 from sealpress.values import DigestAlgorithm, Format
@@ -50,7 +62,9 @@ def verify(
     algorithm: Annotated[
         str, typer.Option("--algorithm", help="Of the digest that a raw signature is over; as goes with the key.")
     ] = "",
-    output: Annotated[Path | None, typer.Option("--output", help="Where `sign --output` put the answers.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Where `sign --output` put the answers.", parser=named_path)
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Verify files against the proofs (or raw signatures) beside them, offline."""

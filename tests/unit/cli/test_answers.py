@@ -64,3 +64,22 @@ def test_whatever_can_be_called_so_can_be_signed(tmp_path: Path) -> None:
     answers.write_whole(path, b"proof")
 
     assert path.read_bytes() == b"proof"
+
+
+def test_a_file_by_two_names_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer has one place, so it is signed once, in the order in which it was named first; a link is another."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Path("b").symlink_to("a")
+    given = [Path("in/../a"), Path("b"), tmp_path / "a", Path("a"), tmp_path / "in" / ".." / "b"]
+
+    assert answers.once(given) == [Path("in/../a"), Path("b")]
+
+
+def test_two_in_one_place_are_refused_whatever_they_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list and an argument may name a file each in their own way: the second answer would replace the first."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ConfigError) as caught:
+        answers.check_apart([Path("a"), tmp_path / "a"], None)
+    assert caught.value.reason == "ANSWERS_MEET"

@@ -156,9 +156,9 @@ def _sign(daemon: Client, act: Act, parts: Iterator[list[Hashed]]) -> Iterator[d
                 grant_id=act.grant,
                 security_version=act.security_version,
             )
-            if writing is not None:
-                yield from writing.result()
-            writing = writer.submit(_write, act, part, targets, answer)
+            former, writing = writing, writer.submit(_write, act, part, targets, answer)
+            if former is not None:
+                yield from former.result()
         if writing is not None:
             yield from writing.result()
 

@@ -22,6 +22,8 @@ MOST = (1 << 31) - 1  # what a number may be wherever it goes: gRPC and the core
 Positive = Annotated[int, Meta(ge=1, le=MOST)]
 Natural = Annotated[int, Meta(ge=0, le=MOST)]
 Bytes = Annotated[int, Meta(ge=1, le=1 << 50)]
+Place = Annotated[str, Meta(pattern=r"^[^\x00]+\Z")]  # a path, from the file
+NoPlace = Annotated[str, Meta(pattern=r"^[^\x00]*\Z")]  # the same, or none
 HELD = "witnessed"
 LOGS_MAX = 64  # each takes a 128th part of a process's addresses (csrc/sp_level.h)
 
@@ -34,9 +36,9 @@ class Node(_Strict, frozen=True, kw_only=True):
     """`[node]`: this machine's part."""
 
     name: Name
-    data: str  # directory that holds a directory per log
+    data: Place  # directory that holds a directory per log
     environment: Name
-    policy: str = "policy.toml"
+    policy: Place = "policy.toml"
 
 
 class Listen(_Strict, frozen=True, kw_only=True):
@@ -47,16 +49,16 @@ class Listen(_Strict, frozen=True, kw_only=True):
     """
 
     address: Name  # host:port
-    services: tuple[Literal["signing", "control", "audit", "http"], ...]
+    services: Annotated[tuple[Literal["signing", "control", "audit", "http"], ...], Meta(min_length=1)]
     auth: Literal["mtls", "token", "none"] = "mtls"  # "none" for http alone
 
 
 class Tls(_Strict, frozen=True, kw_only=True):
     """`[tls]`: PEM files, re-read when they change and on SIGHUP."""
 
-    cert: str
-    key: str
-    client_ca: str = ""  # may be left out where no listener has auth = "mtls"
+    cert: Place
+    key: Place
+    client_ca: NoPlace = ""  # may be left out where no listener has auth = "mtls"
     reload_s: Positive = 10
 
 
@@ -80,7 +82,7 @@ class IssuerSection(_Strict, frozen=True, kw_only=True):
     url: Name  # exactly what stands in `iss`
     kind: Literal["github", "gitlab", "buildkite", "generic"]
     jwks_uri: str = ""  # https; read every ten minutes and when a token names a new key ...
-    jwks_file: str = ""  # ... or a file for nodes without a way out, read when it changes; one of the two
+    jwks_file: NoPlace = ""  # ... or a file for nodes without a way out, read when it changes; one of the two
     owners: tuple[Name, ...] = ()  # ids of the owners (organisations) whose tokens are looked at; empty: all
 
 
@@ -89,16 +91,16 @@ class LogSection(_Strict, frozen=True, kw_only=True):
 
     name: LogName  # host/label in small letters; stands in every proof, for as long as there is this log
     number: Natural = 1
-    key: str  # Ed25519 PKCS#8 PEM file (read by the signer alone) ...
-    public_key: str  # ... and its public half, PEM, pinned by serve
+    key: Place  # Ed25519 PKCS#8 PEM file (read by the signer alone) ...
+    public_key: Place  # ... and its public half, PEM, pinned by serve
     governance: bool = False
-    signer: str = ""  # socket of the signer that holds it; empty: [signer] socket
+    signer: NoPlace = ""  # socket of the signer that holds it; empty: [signer] socket
 
 
 class ProbeKey(_Strict, frozen=True, kw_only=True):
     """`[slot.<id>.probe_key]`: a key of that token that signs nothing but probes (hsm/probe.py), and no line has."""
 
-    public_key: str  # PEM, pinned
+    public_key: Place  # PEM, pinned
     cka_id: str = ""  # hex
     cka_label: str = ""
 
@@ -106,10 +108,10 @@ class ProbeKey(_Strict, frozen=True, kw_only=True):
 class SlotSection(_Strict, frozen=True, kw_only=True):
     """`[slot.<id>]`: a token behind a PKCS#11 module; found by serial and label, several matches are refused."""
 
-    module: str
+    module: Place
     label: Name
     serial: str = ""
-    pin_file: str = ""
+    pin_file: NoPlace = ""
     reserved: str = ""  # NSS wants an initialisation string
     sessions: Annotated[int, Meta(ge=1, le=64)] = 4
     # CKA_… of the vendor: how often a private key was used, by the token's own count
@@ -131,7 +133,7 @@ class KeySection(_Strict, frozen=True, kw_only=True):
 
     log: Name
     slots: tuple[str, ...]
-    public_key: str  # PEM, pinned: the token's key must be this one
+    public_key: Place  # PEM, pinned: the token's key must be this one
     line: Name
     mode: Mode
     format: Format
@@ -147,22 +149,22 @@ class KeySection(_Strict, frozen=True, kw_only=True):
 class AnchorsFiles(_Strict, frozen=True, kw_only=True):
     """An earlier TrustAnchors document, for a signer that has none yet."""
 
-    document: str
-    signatures: tuple[str, ...]
+    document: Place
+    signatures: tuple[Place, ...]
 
 
 class Signer(_Strict, frozen=True, kw_only=True):
     """`[signer]`: the process that holds tokens, log keys and marks."""
 
-    socket: str = "run/signer.sock"
-    state: str = "signer"  # directory of the marks and rejected-PIN tags; own user, another device if there is one
+    socket: Place = "run/signer.sock"
+    state: Place = "signer"  # directory of the marks and rejected-PIN tags; own user, another device if there is one
     users: tuple[Annotated[int, Meta(ge=0, le=(1 << 32) - 2)], ...] = ()  # uids that may connect besides our own
     leaf_age_s_max: Annotated[int, Meta(ge=1, le=300)] = 300
     clock_ahead_s_max: Positive = 2
     leaves_per_minute_max: Positive = 1_000_000_000
     leaves_per_advance_max: Annotated[int, Meta(ge=1, le=16_384)] = 2_048  # opened in one message; the same at serve
-    anchors: str = ""  # TrustAnchors document: needed for the classes firmware and root, and to end a stop
-    anchors_signatures: tuple[str, ...] = ()  # files with its SSH signatures
+    anchors: NoPlace = ""  # TrustAnchors document: needed for the classes firmware and root, and to end a stop
+    anchors_signatures: tuple[Place, ...] = ()  # files with its SSH signatures
     anchors_earlier: tuple[AnchorsFiles, ...] = ()  # versions 1, 2, … before it, read where none is pinned yet
     worker_backoff_ms: Positive = 500  # before a worker is replaced, and until an open slot is tried again; doubles
     worker_backoff_ms_max: Positive = 30_000
@@ -219,7 +221,7 @@ class WitnessSection(_Strict, frozen=True, kw_only=True):
     lines say which logs are witnessed, none of them: all. A witness that has seen another history stops the node.
     """
 
-    policy: Name
+    policy: Place
     timeout_ms: Annotated[int, Meta(ge=1, le=60_000)] = 5_000  # of one call to one witness
     interval_ms: Positive = 1_000  # between rounds, for heads that no key waits for
     hold_s_max: Annotated[int, Meta(ge=1, le=240)] = 240  # a call waits so long for the quorum, then HOLD_TIMEOUT
@@ -249,8 +251,10 @@ class GovernanceSection(_Strict, frozen=True, kw_only=True):
     """
 
     deployment: Name  # must be that of the anchors
-    anchors: str = "anchors.json"  # TrustAnchors document (verify/anchors.py): genesis, or the next version; see SIGHUP
-    signatures: tuple[str, ...] = ()  # files with its officers' SSH signatures, namespace anchors@v1.sealpress
+    anchors: Place = (
+        "anchors.json"  # TrustAnchors document (verify/anchors.py): genesis, or the next version; see SIGHUP
+    )
+    signatures: tuple[Place, ...] = ()  # files with its officers' SSH signatures, namespace anchors@v1.sealpress
     veto: str = ""  # "package.module:function": sees each request that is allowed, and can only deny it
     webhook: str = ""  # "https://…": is told of each change that waits for approvers (rpc/webhook.py)
 

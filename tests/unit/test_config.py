@@ -66,3 +66,23 @@ def test_every_number_has_a_smallest_and_a_largest_value() -> None:
 
     assert len(found) >= 50
     assert [name for name, kind in found.items() if kind.ge is None or kind.le is None] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (NODE.replace('"data"', '""'), "$.node.data"),
+        (NODE.replace('"data"', '"a\\u0000b"'), "$.node.data"),
+        (NODE + '[signer]\nstate = ""\n', "$.signer.state"),
+        (NODE + '[tls]\ncert = ""\nkey = "k"\n', "$.tls.cert"),
+        (NODE + '[[listen]]\naddress = "localhost:1"\nservices = []\n', "$.listen[0].services"),
+    ],
+)
+def test_a_place_that_is_none_is_named(tmp_path: Path, text: str, place: str) -> None:
+    """An empty path would be the folder where the daemon was started; no file has a zero byte in its name."""
+    path = tmp_path / "sealpress.toml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert f"at `{place}`" in caught.value.message

@@ -16,6 +16,7 @@ from sealpress.errors import ConfigError
 from sealpress.reading import read_whole
 
 ENVIRONMENT = "SEALPRESS_CLIENT"
+NAME = r"^[^\x00]*\Z"  # that a file may have
 HINT = "give --client FILE or set SEALPRESS_CLIENT; `sealpress dev` leaves a client.toml in its directory"
 
 
@@ -23,13 +24,15 @@ class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The file as a value; `base` is its directory."""
 
     signing: Annotated[str, Meta(min_length=1)]  # host:port
-    ca: str  # PEM of the server's CA
-    cert: str = ""
-    key: str = ""
+    ca: Annotated[str, Meta(pattern=NAME)]  # PEM of the server's CA
+    cert: Annotated[str, Meta(pattern=NAME)] = ""
+    key: Annotated[str, Meta(pattern=NAME)] = ""
     control: str = ""
     audit: str = ""
     line: str = ""  # default for --key
-    token: str = ""  # file with a bearer token, for token listeners; read again when it changes
+    token: Annotated[str, Meta(pattern=NAME)] = (
+        ""  # file with a bearer token, for token listeners; read again when it changes
+    )
     base: str = ""
 
     def path(self, value: str) -> Path:

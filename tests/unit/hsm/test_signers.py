@@ -25,15 +25,15 @@ node = {name = "n", data = "d", environment = "t"}
 socket = "ci.sock"
 [log.ci]
 name = "h/ci"
-key = ""
-public_key = ""
+key = "k"
+public_key = "p"
 [log.fw]
 name = "h/fw"
-key = ""
-public_key = ""
+key = "k"
+public_key = "p"
 signer = "fw.sock"
 """
-KEY = '[key.{id}]\nlog = "{log}"\nslots = ["s"]\npublic_key = ""\nline = "a/b/c/d/{id}"\n'
+KEY = '[key.{id}]\nlog = "{log}"\nslots = ["s"]\npublic_key = "p"\nline = "a/b/c/d/{id}"\n'
 KEY += 'mode = "proof"\nformat = "tlog-proof"\nclass = "{class_}"\n'
 NO_EVIDENCE = Evidence(b"", ())
 

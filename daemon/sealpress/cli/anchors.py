@@ -47,7 +47,7 @@ class _Draft(msgspec.Struct, forbid_unknown_fields=True):
     officers: list[_Person]
     root_threshold: int
     version: int = 1
-    days: int = 180
+    days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 180
     approvers: list[_Person] = []
     lines: dict[str, dict[str, Any]] = {}
     log_keys: list[str] = []

@@ -13,7 +13,7 @@ import typer
 from sealpress.cli import files
 from sealpress.cli.governing import Reason, Ticket, connected, plain
 from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, Paths, emit, printable, say
-from sealpress.client.control import ControlClient, Item
+from sealpress.client.control import UNDER_WAY, ControlClient, Item
 from sealpress.errors import ConfigError
 from sealpress.values import DigestAlgorithm
 
@@ -81,6 +81,11 @@ def watch(
 ) -> None:
     """Tell its states as they come; 1 if it is over before."""
     with connected(client, as_json=as_json) as daemon:
+        if until not in (*UNDER_WAY, *OVER):
+            known = ", ".join(sorted((*UNDER_WAY, *OVER)))
+            raise ConfigError(
+                f"--until {until}: no grant is ever in this state", reason="USAGE", hint=f"one of {known}"
+            )
         for found in daemon.watch_grant(grant):
             _tell(found, as_json=as_json)
             if found.state == until:

@@ -146,7 +146,7 @@ def checkpoint(
 ) -> None:
     """Print the daemon's newest sealed checkpoint."""
     with reporting(as_json=as_json), Client(load_client(client)) as daemon:
-        text = daemon.get_checkpoint(log).decode()
+        text = _note(daemon.get_checkpoint(log))
         if as_json:
             emit({"checkpoint": text})
         else:
@@ -168,7 +168,7 @@ def explain(
             events = daemon.explain(digest=(DigestAlgorithm(given.algorithm), given.digest))
         else:
             events = daemon.explain(event_id=what)
-        found = [msgspec.json.decode(event.json) for event in events]
+        found = [_event(event.json) for event in events]
         if as_json:
             emit({"events": found})
         elif not found:
@@ -187,7 +187,24 @@ def tail(
     """Events in order, JSON lines with --json."""
     with reporting(as_json=as_json), Client(load_client(client)) as daemon:
         for event in daemon.tail(from_seq, follow=follow, log=log):
-            _tell_event(msgspec.json.decode(event.json), as_json=as_json)
+            _tell_event(_event(event.json), as_json=as_json)
+
+
+def _note(body: bytes) -> str:
+    """A checkpoint that the daemon sent; Invalid for what is none, which is not shown."""
+    try:
+        parse_note(body)
+    except CoreError as error:
+        raise Invalid(f"the daemon sent no checkpoint: {error}", reason="ANSWER") from None
+    return body.decode()
+
+
+def _event(text: str) -> dict[str, Any]:
+    """An event that the daemon sent."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"the daemon sent an event that is none: {error}", reason="ANSWER") from None
 
 
 def _tell_event(event: dict[str, Any], *, as_json: bool) -> None:

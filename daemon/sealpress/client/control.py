@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from sealpress.client.config import ClientConfig
 from sealpress.client.listeners import Listeners
+from sealpress.errors import Invalid
 from sealpress.v1 import (
     access_pb2,
     approval_pb2,
@@ -27,6 +28,7 @@ from sealpress.v1 import (
 from sealpress.values import DigestAlgorithm
 
 TIMEOUT_S = 60.0
+PENDING_MAX = 10_000  # changes that may wait at a node
 UNDER_WAY = frozenset({"in_review", "approved", "held", "active"})  # states of a grant that is not over
 
 
@@ -112,9 +114,11 @@ class ControlClient:
             request = approval_pb2.ListPendingRequest(after_seq=after_seq)
             answer: approval_pb2.ListPendingResponse = self._to.call(self._to.approval.ListPending, request)
             found += answer.changes
-            after_seq = answer.next_after_seq
-            if not after_seq:
+            if not answer.next_after_seq:
                 return found
+            if answer.next_after_seq <= after_seq or len(found) > PENDING_MAX:
+                raise Invalid("the daemon's list of what waits for us does not end", reason="ANSWER")
+            after_seq = answer.next_after_seq
 
     def statement(self, change_id: str, note: str = "") -> bytes:
         """The exact bytes that we would sign."""

@@ -149,7 +149,8 @@ class Listeners:
 
     def _knock(self, found: SealpressError, attempt: int, attempts_max: int) -> int:
         """Wait before what found nobody at the address is asked once more: nothing of it was heard. Raises others."""
-        if found.reason != "UNREACHABLE" or attempt + 1 >= attempts_max:
+        ours = isinstance(found, TransportError)  # and no word of a daemon that heard it
+        if not ours or found.reason != "UNREACHABLE" or attempt + 1 >= attempts_max:
             raise found from None
         time.sleep((retry_wait_ms(found, attempt) or 0) / 1_000)
         return attempt + 1

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from sealpress.cli.output import JsonFlag, emit, reporting, say
+from sealpress.cli.output import JsonFlag, emit, fail_at_system, reporting, say
 from sealpress.errors import ConfigError
 
 Config = Annotated[Path, typer.Option("--config", help="The custodian's configuration, of the shape of sealpress.toml")]
@@ -37,7 +37,7 @@ def generate(
     from sealpress.wiring import custodian
 
     with reporting(as_json=as_json):
-        _hand_out(custodian.generate(custodian.office(config, operator), change), output)
+        _hand_out(custodian.generate(custodian.office(config, operator), change), output, as_json=as_json)
 
 
 def adopt(
@@ -55,7 +55,9 @@ def adopt(
     with reporting(as_json=as_json):
         if not cka_id and not cka_label:
             raise ConfigError("which key?", hint="give --cka-id, --cka-label, or both")
-        _hand_out(custodian.adopt(custodian.office(config, operator), change, cka_id, cka_label), output)
+        _hand_out(
+            custodian.adopt(custodian.office(config, operator), change, cka_id, cka_label), output, as_json=as_json
+        )
 
 
 def certify(
@@ -76,13 +78,13 @@ def certify(
             raise ConfigError("give either --subject or --chain", hint="first the request, then the chain")
         office = custodian.office(config, operator)
         if chain is not None:
-            _hand_out({"report": custodian.attach(office, change, key, chain)}, output)
+            _hand_out({"report": custodian.attach(office, change, key, chain)}, output, as_json=as_json)
             return
         request = custodian.request(office, change, key, subject).decode()
         if output is not None and not as_json:
             output.write_text(request)
         else:
-            _hand_out({"request": request}, output)
+            _hand_out({"request": request}, output, as_json=as_json)
 
 
 def destroy(
@@ -92,16 +94,21 @@ def destroy(
     from sealpress.wiring import custodian
 
     with reporting(as_json=as_json):
-        _hand_out({"report": custodian.destroy(custodian.office(config, operator), change, key)}, output)
+        _hand_out(
+            {"report": custodian.destroy(custodian.office(config, operator), change, key)}, output, as_json=as_json
+        )
 
 
-def _hand_out(document: dict[str, Any], output: Path | None) -> None:
+def _hand_out(document: dict[str, Any], output: Path | None, *, as_json: bool) -> None:
     if output is None:
         emit(document)
         return
     try:
         output.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
-    except OSError:
+    except OSError as error:
         emit(document)  # what was done to the token is done, and nothing else tells of it
-        raise
-    say(f"written to {output}")
+        fail_at_system(error)
+    if as_json:
+        emit({"written": str(output)})
+    else:
+        say(f"written to {output}")

@@ -148,4 +148,5 @@ def _telling(*, as_json: bool) -> Iterator[None]:
         sys.stderr.write("sealpress: interrupted\n")
         raise typer.Exit(130) from None
     finally:
-        sys.stdout.flush()
+        if not sys.stdout.closed:
+            sys.stdout.flush()

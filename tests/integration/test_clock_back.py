@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kit.governed import LOW, Governed, ask, digest
 from sealpress.governance import facts as f
-from sealpress.steps._state import NANOSECONDS
+from sealpress.tlog.record import NANOSECONDS
 from sealpress.tlog.explain import parse_ulid
 from sealpress.values import KeyClass, RecordType
 

@@ -15,7 +15,7 @@ from kit.scribe import Scribe
 from sealpress.errors import Precondition
 from sealpress.rpc import explaining, status
 from sealpress.rpc.audit import AuditService
-from sealpress.steps._state import LogState
+from sealpress.steps._ticket import LogState
 from sealpress.v1 import audit_pb2 as pb
 
 

@@ -22,7 +22,7 @@ from kit import shim
 from kit.signer import KEYS, ORIGIN, SOFTHSM, FakeLog, Node, Signer, line_of, make_node
 from sealpress.core.proof import parse_note
 from sealpress.errors import Refusal, Unavailable
-from sealpress.hsm import messages as m
+from sealpress.hsm import frames as f
 from sealpress.hsm.link import Sealed, SignerLink
 from sealpress.values import DigestAlgorithm
 from sealpress.verify import note
@@ -348,7 +348,7 @@ def _greeted_as(user: int, path: Path) -> bool:
             os.setuid(user)
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(str(path))
-                connection.sendall(m.frame(m.Hello(m.VERSION)))
+                connection.sendall(f.frame(f.Hello(f.VERSION)))
                 os._exit(0 if connection.recv(1) else 1)
         os._exit(1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -16,6 +16,7 @@ from kit.front import DIGEST, NOW, Front
 from kit.signer import KEYS, ORIGIN, OTHER_ORIGIN, FakeLog, line_of
 from sealpress.core import leaf
 from sealpress.errors import Refusal
+from sealpress.hsm import frames
 from sealpress.hsm import messages as m
 from sealpress.hsm.link import DirectItem, EventLeaf, Openings
 from sealpress.verify.evidence import Evidence
@@ -55,13 +56,13 @@ class Liar(Front):
     async def raw(self, data: bytes, *, greet: bool = True) -> m.Answer:
         """What comes back for any bytes."""
         reader, writer = await asyncio.open_unix_connection(str(self.node.socket))
-        frames = m.Frames(m.answer_decoder)
+        wire = frames.Frames(m.answer_decoder)
         try:
-            writer.write((m.frame(m.Hello(m.VERSION)) if greet else b"") + data)
+            writer.write((frames.frame(frames.Hello(frames.VERSION)) if greet else b"") + data)
             async with asyncio.timeout(5):
                 while True:
-                    for answer in frames.feed(await reader.read(1 << 16)):
-                        if not isinstance(answer, m.Hello | m.StatusView):
+                    for answer in wire.feed(await reader.read(1 << 16)):
+                        if not isinstance(answer, frames.Hello | m.StatusView):
                             return answer
         finally:
             writer.close()
@@ -76,7 +77,7 @@ class Liar(Front):
 def raw_message(**fields: object) -> bytes:
     """A frame with any map in it."""
     body = msgspec.msgpack.encode(fields)
-    return m.PREFIX.pack(len(body)) + body
+    return frames.PREFIX.pack(len(body)) + body
 
 
 async def _leaf_of_another_key(front: Liar) -> None:
@@ -189,9 +190,9 @@ SHAPES: dict[str, tuple[str, Shape]] = {
         "BAD_REQUEST",
         lambda f: f.raw_refused(raw_message(type="WorkerSign", id=1, jobs=[["direct-p256", 0x1041, 0, 64, DIGEST]])),
     ),
-    "not even a map": ("BAD_REQUEST", lambda f: f.raw_refused(m.PREFIX.pack(5) + b"hello")),
-    "oversized frame": ("TOO_LARGE", lambda f: f.raw_refused(m.PREFIX.pack(m.FRAME_BYTES_MAX + 1))),
-    "no greeting": ("VERSION", lambda f: f.raw_refused(m.frame(m.Status(1)), greet=False)),
+    "not even a map": ("BAD_REQUEST", lambda f: f.raw_refused(frames.PREFIX.pack(5) + b"hello")),
+    "oversized frame": ("TOO_LARGE", lambda f: f.raw_refused(frames.PREFIX.pack(frames.FRAME_BYTES_MAX + 1))),
+    "no greeting": ("VERSION", lambda f: f.raw_refused(frames.frame(m.Status(1)), greet=False)),
     "half a hash in a path": ("BAD_REQUEST", lambda f: f.direct(replace(f.item(), path=bytes(31)))),
     "another salt": ("NOT_IN_LOG", lambda f: f.direct(replace(f.item(), opening=f.item().opening[:-1] + b"\0"))),
     "unknown digest algorithm": ("DIGEST_LENGTH", lambda f: f.direct(replace(f.item(), opening=b"\x09" + bytes(60)))),
@@ -202,8 +203,8 @@ SHAPES: dict[str, tuple[str, Shape]] = {
     ),
     "a size below nothing": ("BAD_REQUEST", lambda f: f.raw_refused(_raw_advance(size=-1))),
     "a proof without end": ("BAD_REQUEST", lambda f: f.raw_refused(_raw_advance(consistency=bytes(129 * 32)))),
-    "greeting twice": ("BAD_REQUEST", lambda f: f.raw_refused(m.frame(m.Hello(m.VERSION)))),
-    "another version": ("VERSION", lambda f: f.raw_refused(m.frame(m.Hello(99)), greet=False)),
+    "greeting twice": ("BAD_REQUEST", lambda f: f.raw_refused(frames.frame(frames.Hello(frames.VERSION)))),
+    "another version": ("VERSION", lambda f: f.raw_refused(frames.frame(frames.Hello(99)), greet=False)),
 }
 
 

@@ -31,6 +31,7 @@ from kit.pins import check, new_pin
 from sealpress.config import load, resolve
 from sealpress.core import leaf
 from sealpress.core.merkle import Tree
+from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
 from sealpress.hsm.guard import Guard
 from sealpress.hsm.keytable import key_table
@@ -234,8 +235,8 @@ class Signer:
 async def raw_status(node: Node) -> m.StatusView:
     """The guard's own answer, with all that it tells."""
     reader, writer = await asyncio.open_unix_connection(str(node.socket))
-    writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(m.Status(1)))
-    frames = m.Frames(m.answer_decoder)
+    writer.write(f.frame(f.Hello(f.VERSION)) + f.frame(m.Status(1)))
+    frames = f.Frames(m.answer_decoder)
     try:
         while data := await reader.read(1 << 16):
             for answer in frames.feed(data):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from sealpress.config import SlotSection
 from sealpress.errors import Damaged
-from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 from sealpress.hsm.inventory import Inventory
 from sealpress.hsm.keytable import GuardKey, KeyTable
 from sealpress.hsm.operations import Operations
@@ -64,7 +64,7 @@ class Accounts:
         for key in self._table.of_slot(slot):
             self._operations.ask(slot, key.name)
 
-    def take(self, slot: str, stock: m.Stock) -> None:
+    def take(self, slot: str, stock: w.Stock) -> None:
         """What it found."""
         self._inventory.take(slot, stock)
         for name, key in stock.keys.items():

@@ -25,10 +25,10 @@ from sealpress.core import p11
 from sealpress.errors import CannotStart, ConfigError, CoreError, SealpressError
 from sealpress.hsm import inquiry, objects
 from sealpress.hsm.mechanisms import MECHANISMS, chosen
-from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.module import PinRefused, Token, TokenName, answered, load, serial_of, tokens_of
 from sealpress.hsm.shelf import Shelf
 from sealpress.hsm.signatures import Cosigner, WrongSignature, direct_scheme
+from sealpress.hsm.work import WorkerJob
 from sealpress.values import Format, Mode
 from sealpress.verify import lattice
 from sealpress.verify.direct import usual_algorithm

@@ -19,12 +19,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sealpress.errors import Malformed
-from sealpress.hsm import messages as m
+from sealpress.hsm import frames as f
 from sealpress.hsm import quick
+from sealpress.hsm import work as w
 
 _log = logging.getLogger(__name__)
 
-Told = Callable[[m.WorkerSigned | m.WorkerPong | None], None]  # None: no answer, and nobody knows what was done
+Told = Callable[[w.WorkerSigned | w.WorkerPong | None], None]  # None: no answer, and nobody knows what was done
 
 _NS = 1_000_000_000
 _CHILD_FD = 3
@@ -47,10 +48,10 @@ class Child:
 
     def __init__(
         self,
-        ask: m.WorkerOpen,
+        ask: w.WorkerOpen,
         deadline_s: float,
         on_change: Callable[[], None],
-        on_stock: Callable[[m.Stock], None],
+        on_stock: Callable[[w.Stock], None],
     ) -> None:
         """`on_change` hears that it is up, failed, late, or has or uses another number of sessions."""
         self._ask = ask
@@ -59,8 +60,8 @@ class Child:
         self._on_change = on_change
         self._on_stock = on_stock
         self._socket: socket.socket | None = None
-        self._frames = m.Frames(m.from_worker_decoder)
-        self._packet = memoryview(bytearray(m.PACKET_BYTES))
+        self._frames = f.Frames(w.from_worker_decoder)
+        self._packet = memoryview(bytearray(f.PACKET_BYTES))
         self._unsent: deque[bytes] = deque()  # packets that the socket had no room for
         self._parted: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # no more will come
         self._calls: dict[int, _Call] = {}
@@ -74,7 +75,7 @@ class Child:
         self.touched = 0.0  # loop time of the last answer of the token
         self.late = False  # a call was not answered in time
         self.hung = False  # and not at twice the time: killed
-        self.failure: m.WorkerFailed | None = None
+        self.failure: w.WorkerFailed | None = None
         self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()  # whether it ever was up
         self.ended = asyncio.Event()
 
@@ -96,7 +97,7 @@ class Child:
         except OSError as error:
             if not self._pid:
                 text = f"no worker can be started: {error}"
-                self.failure = m.WorkerFailed("WORKER_START", text, "see the limits of processes and open files", False)
+                self.failure = w.WorkerFailed("WORKER_START", text, "see the limits of processes and open files", False)
         finally:
             self._forget()  # before anything is waited for: calls that come meanwhile find no worker
             self.kill()
@@ -126,32 +127,32 @@ class Child:
                 raise
         return ours
 
-    def sign(self, jobs: tuple[m.WorkerJob, ...], told: Told) -> None:
+    def sign(self, jobs: tuple[w.WorkerJob, ...], told: Told) -> None:
         """Have these operations done; only while it is `up`."""
         self.jobs += len(jobs)
         self._next_id += 1
         deadline_ns = round((asyncio.get_running_loop().time() + self._deadline_s) * _NS)
-        ask = m.WorkerSign(self._next_id, jobs, deadline_ns)
+        ask = w.WorkerSign(self._next_id, jobs, deadline_ns)
         packet = quick.ask(ask, self._numbers)
-        self._send(ask.id, m.frame(ask) if packet is None else packet, len(jobs), told)
+        self._send(ask.id, f.frame(ask) if packet is None else packet, len(jobs), told)
 
-    def keep(self, jobs: tuple[m.WorkerJob, ...], idle_s: float, told: Told) -> None:
+    def keep(self, jobs: tuple[w.WorkerJob, ...], idle_s: float, told: Told) -> None:
         """Have each session used that was not for so long, one after the other; only while it is `up`.
 
         None is begun in the second half of the deadline: what is left then is for the next time, and not late.
         """
         self._next_id += 1
         deadline_ns = round((asyncio.get_running_loop().time() + self._deadline_s / 2) * _NS)
-        self._send(self._next_id, m.frame(m.WorkerKeep(self._next_id, jobs, round(idle_s * _NS), deadline_ns)), 0, told)
+        self._send(self._next_id, f.frame(w.WorkerKeep(self._next_id, jobs, round(idle_s * _NS), deadline_ns)), 0, told)
 
     def ping(self, told: Told, *, token: bool = False) -> None:
         """Ask for a sign of life, of its token too if `token`; only while it is `up`."""
         self._next_id += 1
-        self._send(self._next_id, m.frame(m.WorkerPing(self._next_id, token)), 0, told)
+        self._send(self._next_id, f.frame(w.WorkerPing(self._next_id, token)), 0, told)
 
     def look(self) -> None:
         """It looks at the token's keys again; only while it is `up`."""
-        self._write(m.frame(m.WorkerStock()))
+        self._write(f.frame(w.WorkerStock()))
 
     def leave(self) -> None:
         """It gets no more calls, and ends when those in its hands have ended, one way or the other."""
@@ -195,14 +196,14 @@ class Child:
         self._on_change()
         told(None)
 
-    def _answered(self, answer: m.WorkerSigned | m.WorkerPong) -> None:
+    def _answered(self, answer: w.WorkerSigned | w.WorkerPong) -> None:
         changed, self.sessions = self.sessions != answer.sessions, answer.sessions
-        if isinstance(answer, m.WorkerPong) and answer.limit:
+        if isinstance(answer, w.WorkerPong) and answer.limit:
             changed, self.limit = changed or self.limit != answer.limit, answer.limit
         call = self._calls.pop(answer.id, None)
         if call is not None:
             self.jobs -= call.jobs
-            if isinstance(answer, m.WorkerSigned) and answer.results:
+            if isinstance(answer, w.WorkerSigned) and answer.results:
                 self.touched = asyncio.get_running_loop().time()
             if call.told is not None:
                 call.told(answer)
@@ -220,8 +221,8 @@ class Child:
         loop.add_reader(ours, self._read)
         opening = loop.call_later(_OPEN_S_MAX, self._not_opened)
         try:
-            self._write(m.frame(m.Hello(m.VERSION)))
-            self._write(m.frame(self._ask))
+            self._write(f.frame(f.Hello(f.VERSION)))
+            self._write(f.frame(self._ask))
             await self._parted
         finally:
             opening.cancel()
@@ -251,7 +252,7 @@ class Child:
     def _write(self, frame: bytes) -> None:
         """Now, or when there is room."""
         behind = bool(self._unsent)
-        self._unsent.extend(m.packets(frame))
+        self._unsent.extend(f.packets(frame))
         if not behind and not self._flush() and self._socket is not None:
             asyncio.get_running_loop().add_writer(self._socket, self._drain)
 
@@ -279,14 +280,14 @@ class Child:
         if not self._parted.done():
             self._parted.set_result(None)
 
-    def _take(self, message: m.FromWorker) -> None:
+    def _take(self, message: w.FromWorker) -> None:
         match message:
-            case m.WorkerSigned() | m.WorkerPong():
+            case w.WorkerSigned() | w.WorkerPong():
                 self._answered(message)
-            case m.Hello():
-                if message.version != m.VERSION:
+            case f.Hello():
+                if message.version != f.VERSION:
                     raise Malformed("the worker speaks another version", reason="VERSION")
-            case m.WorkerReady():
+            case w.WorkerReady():
                 self.sessions = message.sessions
                 if not self.opened.done():
                     if message.single_threaded:
@@ -294,10 +295,10 @@ class Child:
                     self.touched = asyncio.get_running_loop().time()
                     self.opened.set_result(True)
                 self._on_change()
-            case m.WorkerStocked():
+            case w.WorkerStocked():
                 self._on_stock(message.stock)
                 self._on_change()
-            case m.WorkerFailed():
+            case w.WorkerFailed():
                 self.failure = message
 
     def _forget(self) -> None:

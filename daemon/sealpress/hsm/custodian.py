@@ -22,10 +22,10 @@ from sealpress.errors import CannotStart, Invalid, NotPermitted
 from sealpress.hsm import objects
 from sealpress.hsm.custody import Mandate
 from sealpress.hsm.mechanisms import chosen
-from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.module import Token
 from sealpress.hsm.objects import SOFTWARE_TOKENS, Pair
 from sealpress.hsm.signatures import Cosigner, WrongSignature, direct_scheme
+from sealpress.hsm.work import WorkerJob
 from sealpress.values import Format, KeyClass, Mode
 from sealpress.verify import note, origin
 from sealpress.verify.change import Canonical, Hex32, Name, Natural, Text

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 from sealpress.hsm.keytable import GuardLog
 from sealpress.hsm.nonces import RecentNonces
 from sealpress.hsm.signatures import WrongSignature
@@ -33,7 +33,7 @@ class Signed(NamedTuple):
 
 def finish(
     key_id: bytes,
-    jobs: Sequence[m.WorkerJob],
+    jobs: Sequence[w.WorkerJob],
     answer: Answer,
     verify: Sequence[Callable[[bytes], bytes]],
     nonces: RecentNonces,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sealpress.config import SlotSection
-from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 from sealpress.hsm.keytable import GuardKey, KeyTable
 from sealpress.hsm.mechanisms import MECHANISMS, chosen
 from sealpress.hsm.objects import SOFTWARE_TOKENS, deviation
@@ -33,9 +33,9 @@ class Inventory:
         self._slots = slots
         self._telemetry = telemetry
         self._wrong: dict[tuple[str, str], str] = {}
-        self._stocks: dict[str, m.Stock] = {}
+        self._stocks: dict[str, w.Stock] = {}
 
-    def take(self, slot: str, stock: m.Stock) -> None:
+    def take(self, slot: str, stock: w.Stock) -> None:
         """A worker looked at the slot's token just now."""
         before = self._stocks.get(slot)
         self._stocks[slot] = stock
@@ -80,7 +80,7 @@ class Inventory:
         assert key.scheme is not None
         return MECHANISMS[key.scheme.job("", DigestAlgorithm.SHA256, bytes(32)).mechanism]
 
-    def _judge(self, key: GuardKey, slot: str, stock: m.Stock) -> str:
+    def _judge(self, key: GuardKey, slot: str, stock: w.Stock) -> str:
         if key.class_ is KeyClass.TEST:
             return ""
         if stock.maker in SOFTWARE_TOKENS and not self._slots[slot].laboratory:
@@ -90,18 +90,18 @@ class Inventory:
         return f"{told} (GR-03)" if told else ""
 
 
-def _named(stock: m.Stock) -> tuple[str, ...]:
+def _named(stock: w.Stock) -> tuple[str, ...]:
     names = [_name(one) for one in stock.strangers]
     rest = stock.strangers_count - len(names)
     return (*names, f"{rest} more") if rest else tuple(names)
 
 
-def _name(stranger: m.Stranger) -> str:
+def _name(stranger: w.Stranger) -> str:
     """Printable ASCII, whatever a token gives out for a label."""
     label = "".join(c if " " <= c <= "~" else "?" for c in stranger.label)
     spki = stranger.key_id.hex()[:16] or "no public key"
     return f"{label} ({stranger.cka_id.hex()}, {spki})"
 
 
-def _strangers(stock: m.Stock | None) -> tuple[int, tuple[m.Stranger, ...]]:
+def _strangers(stock: w.Stock | None) -> tuple[int, tuple[w.Stranger, ...]]:
     return (stock.strangers_count, stock.strangers) if stock is not None else (0, ())

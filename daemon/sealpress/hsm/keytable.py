@@ -21,9 +21,9 @@ from sealpress.config import HELD, Config, KeySection, LogSection, ProbeKey, Slo
 from sealpress.core import leaf
 from sealpress.errors import ConfigError, Invalid, Malformed
 from sealpress.hsm.mark import KEYS_MAX
-from sealpress.hsm.messages import WorkerKey
 from sealpress.hsm.probe import NAME as PROBE
 from sealpress.hsm.signatures import Cosigner, Scheme, direct_scheme
+from sealpress.hsm.work import WorkerKey
 from sealpress.reading import read_whole
 from sealpress.values import KeyClass, Mode, check_line, tenant_of
 from sealpress.verify import note

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 import msgspec
 
 from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
+from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
 from sealpress.verify.evidence import Evidence
 from sealpress.verify.witness import Cosignature
@@ -332,7 +333,7 @@ class SignerLink:
         future = None
         if self._transport is not None and self._up.is_set():
             loop = asyncio.get_running_loop()
-            self._unsent += m.frame(ask)
+            self._unsent += f.frame(ask)
             future = loop.create_future()
             self._calls[ask.id] = loop.time() + self._deadline_s, future
             if self._watch is None:
@@ -386,8 +387,8 @@ class SignerLink:
             wait_ms = min(2 * wait_ms, RECONNECT_MS_MAX)
 
     def _take(self, answer: m.Answer) -> None:
-        if isinstance(answer, m.Hello):
-            if answer.version != m.VERSION:
+        if isinstance(answer, f.Hello):
+            if answer.version != f.VERSION:
                 raise Malformed("the signer speaks another version", reason="VERSION")
         elif isinstance(answer, m.StatusView) and answer.id == 0:
             self._status = _status(answer)
@@ -428,11 +429,11 @@ class _Wire(asyncio.Protocol):
     """One connection: says who we are, and cuts what comes into answers. `lost` is done when it has ended."""
 
     def __init__(self, take: Callable[[m.Answer], None]) -> None:
-        self._frames, self._take = m.Frames(m.answer_decoder), take
+        self._frames, self._take = f.Frames(m.answer_decoder), take
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).write(m.frame(m.Hello(m.VERSION)))
+        cast("asyncio.Transport", transport).write(f.frame(f.Hello(f.VERSION)))
 
     def data_received(self, data: bytes) -> None:
         if self.lost.done():

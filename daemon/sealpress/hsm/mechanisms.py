@@ -13,7 +13,7 @@ from collections.abc import Container
 
 from msgspec import structs
 
-from sealpress.hsm.messages import WorkerJob
+from sealpress.hsm.work import WorkerJob
 
 CKM_RSA_PKCS = 0x1
 CKM_RSA_PKCS_PSS = 0xD

@@ -11,7 +11,7 @@ import threading
 from array import array
 from hashlib import sha256
 
-from sealpress.hsm.messages import WorkerJob
+from sealpress.hsm.work import WorkerJob
 
 RECENT = 65_536  # 3 MiB
 HASH_BYTES = 16

@@ -22,9 +22,9 @@ from typing import Any
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, TokenError
 from sealpress.hsm.mechanisms import MECHANISMS, chosen
-from sealpress.hsm.messages import WorkerJob, WorkerOpen, WorkerResult
 from sealpress.hsm.module import LASTING, Token, TokenName
 from sealpress.hsm.shelf import find_keys
+from sealpress.hsm.work import WorkerJob, WorkerOpen, WorkerResult
 from sealpress.ports import Clock
 
 _UNKNOWN_KEY = 0x60  # CKR_KEY_HANDLE_INVALID

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 from sealpress.hsm.nonces import RecentNonces
 from sealpress.hsm.signatures import Cosigner, WrongSignature
 from sealpress.ports import Clock
@@ -33,12 +33,12 @@ class Probe:
         """Whether there is a key for it."""
         return self._key is not None
 
-    def jobs(self, count: int) -> tuple[tuple[m.WorkerJob, ...], list[bytes]]:
+    def jobs(self, count: int) -> tuple[tuple[w.WorkerJob, ...], list[bytes]]:
         """The next operations, and the messages that their signatures are over: never the same one twice."""
         messages = [self._message() for _ in range(count)]
         return tuple([self._job(message) for message in messages]), messages
 
-    def wrong(self, messages: Sequence[bytes], results: Sequence[m.WorkerResult]) -> str:
+    def wrong(self, messages: Sequence[bytes], results: Sequence[w.WorkerResult]) -> str:
         """Why these are no good answers; empty if they are. A lie among them says more than an error."""
         if len(results) != len(messages):
             return "CKR_NONE"
@@ -46,7 +46,7 @@ class Probe:
         lies = [one for one in found if one and not one.startswith("CKR_")]
         return next(iter(lies), "") or next(filter(None, found), "")
 
-    def _wrong(self, message: bytes, result: m.WorkerResult) -> str:
+    def _wrong(self, message: bytes, result: w.WorkerResult) -> str:
         assert self._key is not None
         if result.rv or not result.tried:
             return f"CKR_{result.rv:#x}"
@@ -62,6 +62,6 @@ class Probe:
         self._count += 1
         return CONTEXT + self._clock.now_ns().to_bytes(8) + self._count.to_bytes(8)
 
-    def _job(self, message: bytes) -> m.WorkerJob:
+    def _job(self, message: bytes) -> w.WorkerJob:
         assert self._key is not None
         return self._key.job(NAME, message)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import cast
 
 from sealpress.errors import CannotStart, Malformed
+from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
 from sealpress.hsm.guard import Guard
 
@@ -103,7 +104,7 @@ class _Connection(asyncio.Protocol):
         self._guard = guard
         self._users = users
         self._others = others
-        self._frames = m.Frames(m.ask_decoder)
+        self._frames = f.Frames(m.ask_decoder)
         self._greeted = False
         self._waiting: deque[m.Ask] = deque()  # read and not begun: what one chunk holds at most
         self._calls = 0  # not answered
@@ -141,7 +142,7 @@ class _Connection(asyncio.Protocol):
 
     def answer(self, answer: m.Answer) -> None:
         """Send it, unless nobody is there; with what is answered in the same breath, so that the reader wakes once."""
-        self._unsent.append(m.frame(answer))
+        self._unsent.append(f.frame(answer))
         if not self._send_due:
             self._send_due = True
             asyncio.get_running_loop().call_soon(self._send)
@@ -164,10 +165,10 @@ class _Connection(asyncio.Protocol):
 
     def _take(self, ask: m.Ask) -> None:
         if not self._greeted:
-            if not isinstance(ask, m.Hello) or ask.version != m.VERSION:
-                raise Malformed(f"this signer speaks version {m.VERSION}", reason="VERSION")
+            if not isinstance(ask, f.Hello) or ask.version != f.VERSION:
+                raise Malformed(f"this signer speaks version {f.VERSION}", reason="VERSION")
             self._greeted = True
-            self.answer(m.Hello(m.VERSION))
+            self.answer(f.Hello(f.VERSION))
             self.answer(self._guard.status(0))
         elif self._calls < CALLS_MAX and not self._waiting:
             self._begin(ask)
@@ -190,7 +191,7 @@ class _Connection(asyncio.Protocol):
         elif isinstance(answer, m.Done) and self._is_under(ask) and len(self._unsent) < CALLS_MAX:
             # Whoever asked waits for the seal, too: he is told with its answer, and takes no processor from it before.
             # Not refusals, nor more than some: of both there is no end while a token hangs.
-            self._unsent.append(m.frame(answer))
+            self._unsent.append(f.frame(answer))
             return
         self.answer(answer)
 

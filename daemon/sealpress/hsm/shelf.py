@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sealpress.hsm import messages as m
 from sealpress.hsm import objects
+from sealpress.hsm import work as w
 from sealpress.hsm.module import Token
 
 OBJECTS_PER_KEY = 4  # of a token that has more for each key that is wanted, most are not ours: they are not listed
@@ -45,7 +45,7 @@ def names(cka_id: bytes, label: str) -> set[tuple[bytes, str]]:
     return {(cka_id, label), (cka_id, ""), (b"", label)}
 
 
-def find_keys(token: Token, keys: Sequence[m.WorkerKey]) -> dict[str, int]:
+def find_keys(token: Token, keys: Sequence[w.WorkerKey]) -> dict[str, int]:
     """The handle of each key, by name. CannotStart: KEY_NOT_FOUND, KEY_MISMATCH, TOKEN_FAILED."""
     most = OBJECTS_PER_KEY * len(keys)
     private, public = token.private_keys(most + 1), token.public_keys(most + 1)
@@ -58,7 +58,7 @@ def find_keys(token: Token, keys: Sequence[m.WorkerKey]) -> dict[str, int]:
     }
 
 
-def _handle(key: m.WorkerKey, private: Shelf, public: Shelf) -> int:
+def _handle(key: w.WorkerKey, private: Shelf, public: Shelf) -> int:
     """0 if it is not certain; no object has that handle."""
     found = private.find(key.cka_id, key.cka_label)
     if len(found) != 1 or key.spki not in map(objects.told_spki, public.find(key.cka_id, key.cka_label)):

@@ -26,7 +26,7 @@ from sealpress.hsm.mechanisms import (
     CKM_RSA_PKCS_PSS,
     CKM_SHA256_RSA_PKCS_PSS,
 )
-from sealpress.hsm.messages import Whole, WorkerJob
+from sealpress.hsm.work import Whole, WorkerJob
 from sealpress.values import DigestAlgorithm, Format, Mode
 from sealpress.verify import lattice
 from sealpress.verify.curves import HASHES, curve_of

@@ -20,7 +20,7 @@ from typing import Any
 
 from sealpress.config import SlotSection
 from sealpress.errors import CannotStart, Damaged
-from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.breaker import Backoff, Breaker, BreakerLimits, Phase
 from sealpress.hsm.child import Child
@@ -67,7 +67,7 @@ class Slot:
     """The guard's end of one slot."""
 
     def __init__(
-        self, name: str, settings: SlotSection, open_ask: Callable[[], m.WorkerOpen], probe: Probe, around: Around
+        self, name: str, settings: SlotSection, open_ask: Callable[[], w.WorkerOpen], probe: Probe, around: Around
     ) -> None:
         """`open_ask` makes the first message anew for each worker, so that it carries the newest rejected PINs."""
         self.name = name
@@ -238,11 +238,11 @@ class Slot:
         self._sweep = loop.call_later(_SWEEP_S, self._swept) if self._turns.jobs else None
 
     def _signed(
-        self, child: Child, turns: list[Turn], numbers: list[int], answer: m.WorkerSigned | m.WorkerPong | None
+        self, child: Child, turns: list[Turn], numbers: list[int], answer: w.WorkerSigned | w.WorkerPong | None
     ) -> None:
         jobs = sum(len(turn.jobs) for turn in turns)
         end = self._around.accounts.end
-        if not isinstance(answer, m.WorkerSigned) or len(answer.results) != jobs:
+        if not isinstance(answer, w.WorkerSigned) or len(answer.results) != jobs:
             if answer is not None:
                 child.kill()
             # Its token may be at work on them as long as there is a process.
@@ -262,7 +262,7 @@ class Slot:
                 turn.answer.set_result(Answer(results, self.name, number))
         self._pump()
 
-    def _learn(self, results: Sequence[m.WorkerResult]) -> None:
+    def _learn(self, results: Sequence[w.WorkerResult]) -> None:
         good = 0
         took_ns = 0
         wrong = 0
@@ -308,7 +308,7 @@ class Slot:
             self._around.accounts.ask(self.name)
             child.look()
 
-    def _stocked(self, stock: m.Stock) -> None:
+    def _stocked(self, stock: w.Stock) -> None:
         self._around.accounts.take(self.name, stock)
         self._around.on_change()
 
@@ -340,7 +340,7 @@ class Slot:
             self._settle(error if failure.lasting else None)
         self._changed()
 
-    def _heed(self, failure: m.WorkerFailed) -> None:
+    def _heed(self, failure: w.WorkerFailed) -> None:
         """What a worker said before it ended."""
         self._reason = failure.reason
         self._remember(lambda: self._around.state.reject(self.name, failure.tag))
@@ -424,7 +424,7 @@ class Slot:
             return False
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-        def told(answer: m.WorkerSigned | m.WorkerPong | None) -> None:
+        def told(answer: w.WorkerSigned | w.WorkerPong | None) -> None:
             if not answered.done():
                 answered.set_result(answer is not None)
 
@@ -455,7 +455,7 @@ class Slot:
             if silent_s >= silence_s:
                 self._try(child)
 
-    def _ponged(self, answer: m.WorkerSigned | m.WorkerPong | None) -> None:
+    def _ponged(self, answer: w.WorkerSigned | w.WorkerPong | None) -> None:
         if answer is not None:
             self._pinged = None
 
@@ -478,20 +478,20 @@ class Slot:
         jobs, messages = self._probe.jobs(child.sessions)
         child.keep(jobs, idle_s, lambda answer: self._kept(child, messages, answer))
 
-    def _kept(self, child: Child, messages: Sequence[bytes], answer: m.WorkerSigned | m.WorkerPong | None) -> None:
+    def _kept(self, child: Child, messages: Sequence[bytes], answer: w.WorkerSigned | w.WorkerPong | None) -> None:
         if answer is not None and self._keeping is child:
             self._keeping = None
-        if isinstance(answer, m.WorkerSigned) and answer.results:
+        if isinstance(answer, w.WorkerSigned) and answer.results:
             self._heard(child, messages[: len(answer.results)], answer)
 
-    def _tried(self, child: Child, messages: Sequence[bytes], answer: m.WorkerSigned | m.WorkerPong | None) -> None:
+    def _tried(self, child: Child, messages: Sequence[bytes], answer: w.WorkerSigned | w.WorkerPong | None) -> None:
         if answer is None:
             return  # it is late, and replaced
         if self._probing is child:
             self._probing = None
         self._heard(child, messages, answer)
 
-    def _heard(self, child: Child, messages: Sequence[bytes], answer: m.WorkerSigned | m.WorkerPong) -> None:
+    def _heard(self, child: Child, messages: Sequence[bytes], answer: w.WorkerSigned | w.WorkerPong) -> None:
         child.touched = asyncio.get_running_loop().time()
         wrong = self._wrong(messages, answer)
         if wrong and not wrong.startswith("CKR_"):
@@ -500,13 +500,13 @@ class Slot:
             return  # its successor is judged by answers of its own
         elif wrong:
             self.breaker.failed(self._around.clock.monotonic_ns(), wrong)
-        elif isinstance(answer, m.WorkerSigned):  # half open, and without a probe key, an operation of a line decides
+        elif isinstance(answer, w.WorkerSigned):  # half open, and without a probe key, an operation of a line decides
             self.proved()
             if not self.breaker.trusts:
                 self._try(child)
 
-    def _wrong(self, messages: Sequence[bytes], answer: m.WorkerSigned | m.WorkerPong) -> str:
-        if isinstance(answer, m.WorkerPong):
+    def _wrong(self, messages: Sequence[bytes], answer: w.WorkerSigned | w.WorkerPong) -> str:
+        if isinstance(answer, w.WorkerPong):
             return f"CKR_{answer.rv:#x}" if answer.rv else ""
         self.operations += sum(result.tried for result in answer.results)
         return self._probe.wrong(messages, answer.results)

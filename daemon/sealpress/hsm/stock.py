@@ -14,8 +14,8 @@ from typing import Any
 from pkcs11 import Attribute
 from pkcs11.exceptions import PKCS11Error
 
-from sealpress.hsm import messages as m
 from sealpress.hsm import objects
+from sealpress.hsm import work as w
 from sealpress.hsm.module import Token
 from sealpress.hsm.shelf import Shelf, names
 
@@ -24,10 +24,10 @@ STRANGERS_MAX = 64
 NAME_MAX = 64
 
 
-def take(token: Token, ask: m.WorkerOpen) -> m.Stock:
+def take(token: Token, ask: w.WorkerOpen) -> w.Stock:
     """The token must be logged in: private keys are seen by nobody else. CannotStart TOKEN_FAILED."""
-    keys: dict[str, m.KeyStock] = {}
-    strangers: list[m.Stranger] = []
+    keys: dict[str, w.KeyStock] = {}
+    strangers: list[w.Stranger] = []
     count = 0
     wanted: defaultdict[tuple[bytes, str], list[str]] = defaultdict(list)
     for key in ask.keys:
@@ -39,7 +39,7 @@ def take(token: Token, ask: m.WorkerOpen) -> m.Stock:
         if ours:
             told = objects.attributes(private)
             operations = objects.counted(private, ask.operations_attribute) if ask.operations_attribute else None
-            keys.update((name, m.KeyStock(told, operations)) for name in ours)
+            keys.update((name, w.KeyStock(told, operations)) for name in ours)
         elif _signs(private):
             public = public or Shelf(token.public_keys(OBJECTS_MAX))
             spki = public.spki(cka_id, label)
@@ -47,9 +47,9 @@ def take(token: Token, ask: m.WorkerOpen) -> m.Stock:
             if key_id not in ask.known:
                 count += 1
                 if len(strangers) < STRANGERS_MAX:
-                    strangers.append(m.Stranger(label[:NAME_MAX], cka_id[:NAME_MAX], key_id))
+                    strangers.append(w.Stranger(label[:NAME_MAX], cka_id[:NAME_MAX], key_id))
     strangers.sort(key=lambda one: (one.label, one.cka_id))
-    return m.Stock(token.maker, token.serial, tuple(sorted(token.mechanisms)), keys, tuple(strangers), count)
+    return w.Stock(token.maker, token.serial, tuple(sorted(token.mechanisms)), keys, tuple(strangers), count)
 
 
 def _signs(private: Any) -> bool:

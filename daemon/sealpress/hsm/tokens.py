@@ -17,6 +17,7 @@ from pathlib import Path
 from sealpress.config import Config
 from sealpress.errors import CannotStart, Damaged
 from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.direct import Opened
 from sealpress.hsm.finish import LIES, Signed, finish, unsigned
@@ -126,7 +127,7 @@ class Tokens:
         self._cosign(key, slot, job, message, usable, first)
 
     def _cosign(
-        self, key: GuardKey, slot: Slot, job: m.WorkerJob, message: bytes, usable: tuple[str, ...], told: Told
+        self, key: GuardKey, slot: Slot, job: w.WorkerJob, message: bytes, usable: tuple[str, ...], told: Told
     ) -> None:
         def answered(answer: asyncio.Future[Answer]) -> None:
             try:
@@ -140,7 +141,7 @@ class Tokens:
 
         self._operate(key, slot, [job], usable).add_done_callback(answered)
 
-    def _cosigned(self, key: GuardKey, job: m.WorkerJob, message: bytes, answer: Answer) -> Signed:
+    def _cosigned(self, key: GuardKey, job: w.WorkerJob, message: bytes, answer: Answer) -> Signed:
         cosigner = key.cosigner
         assert cosigner is not None
         # On the loop: one verification costs less than the way to a thread and back.
@@ -172,7 +173,7 @@ class Tokens:
         return self._judged(key, answer.slot, signed)
 
     def _operate(
-        self, key: GuardKey, slot: Slot, jobs: Sequence[m.WorkerJob], usable: tuple[str, ...]
+        self, key: GuardKey, slot: Slot, jobs: Sequence[w.WorkerJob], usable: tuple[str, ...]
     ) -> asyncio.Future[Answer]:
         """The turn's answer, or SlotLost."""
         expires = asyncio.get_running_loop().time() + self._wait_s[slot.name]
@@ -240,15 +241,15 @@ class Tokens:
 
 def _opener(
     slot: str, config: Config, path_of: Callable[[str], Path], table: KeyTable, state: State, accounts: Accounts
-) -> Callable[[], m.WorkerOpen]:
+) -> Callable[[], w.WorkerOpen]:
     section = config.slot[slot]
-    keys = tuple(m.WorkerKey(key.name, key.cka_id, key.cka_label, key.spki) for key in table.of_slot(slot))
+    keys = tuple(w.WorkerKey(key.name, key.cka_id, key.cka_label, key.spki) for key in table.of_slot(slot))
     if slot in table.probes:
         keys = (*keys, table.probes[slot])
 
-    def ask() -> m.WorkerOpen:
+    def ask() -> w.WorkerOpen:
         accounts.ask(slot)
-        return m.WorkerOpen(
+        return w.WorkerOpen(
             slot=slot,
             module=section.module,
             reserved=section.reserved,

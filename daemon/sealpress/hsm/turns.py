@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 
 QUANTUM = 2
 
@@ -33,7 +33,7 @@ class SlotLost(Exception):
 class Answer:
     """Results in the order of the jobs, the slot that they are of, and the number of the first operation there."""
 
-    results: tuple[m.WorkerResult, ...]
+    results: tuple[w.WorkerResult, ...]
     slot: str
     number: int
 
@@ -44,7 +44,7 @@ class Turn:
 
     tenant: str
     key: str
-    jobs: Sequence[m.WorkerJob]
+    jobs: Sequence[w.WorkerJob]
     slots: tuple[str, ...]  # that have the key
     wanted: Callable[[], bool]  # whether they may still be signed; asked when they are sent
     expires: float  # of the loop's clock: so long it may wait

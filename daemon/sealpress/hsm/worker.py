@@ -28,8 +28,9 @@ from typing import NamedTuple
 from sealpress.clock import SystemClock
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, Malformed
-from sealpress.hsm import messages as m
+from sealpress.hsm import frames as f
 from sealpress.hsm import quick, stock
+from sealpress.hsm import work as w
 from sealpress.hsm.module import LASTING, PinRefused
 from sealpress.hsm.pool import SlotPool
 from sealpress.ports import Clock
@@ -47,7 +48,7 @@ _NO_SESSION = 0xB0  # CKR_SESSION_CLOSED
 class _Batch(NamedTuple):
     """What is to be done; `attempt` of a message whose only job the desk has tried."""
 
-    ask: m.WorkerSign | m.WorkerKeep | m.WorkerPing
+    ask: w.WorkerSign | w.WorkerKeep | w.WorkerPing
     attempt: p11.Attempt | None = None
 
 
@@ -63,13 +64,13 @@ class _Worker:
         self._waiting: deque[_Batch] = deque()  # for one of them
         self._never = threading.Event()  # to wait with
         self._pool: SlotPool | None = None
-        self._ask: m.WorkerOpen | None = None
+        self._ask: w.WorkerOpen | None = None
 
     def run(self) -> int:
-        self._say(m.Hello(m.VERSION))
-        frames = m.Frames(m.to_worker_decoder)  # the first message may be larger than a packet
+        self._say(f.Hello(f.VERSION))
+        frames = f.Frames(w.to_worker_decoder)  # the first message may be larger than a packet
         while self._pool is None:
-            data = self._connection.recv(m.PACKET_BYTES)
+            data = self._connection.recv(f.PACKET_BYTES)
             if not data:
                 return 0
             for message in frames.feed(data):
@@ -77,24 +78,24 @@ class _Worker:
                     return _EXIT_LOST
         return self._serve(self._pool)
 
-    def _greet(self, message: m.ToWorker) -> bool:
+    def _greet(self, message: w.ToWorker) -> bool:
         match message:
-            case m.Hello():
-                return message.version == m.VERSION
-            case m.WorkerOpen() if self._pool is None:
+            case f.Hello():
+                return message.version == f.VERSION
+            case w.WorkerOpen() if self._pool is None:
                 return self._open(message)
             case _:
                 return False
 
     def _serve(self, pool: SlotPool) -> int:
         """One packet after the other; any number of threads."""
-        packet, keys = bytearray(m.PACKET_BYTES), self._ask.keys if self._ask is not None else ()
+        packet, keys = bytearray(f.PACKET_BYTES), self._ask.keys if self._ask is not None else ()
         while True:
             size, attempt = pool.desk.serve(self._connection.fileno(), packet, _ANSWER_NS)
             if not size:
                 return 0
             with memoryview(packet)[:size] as view:
-                message = quick.asked(view, keys) or m.only(m.to_worker_decoder, view)
+                message = quick.asked(view, keys) or f.only(w.to_worker_decoder, view)
             if not self._take(pool, message, attempt):
                 return _EXIT_LOST
 
@@ -105,17 +106,17 @@ class _Worker:
             code = _EXIT_LOST  # the guard sees the socket end, and takes what is in hand for unknown
         os._exit(code)
 
-    def _take(self, pool: SlotPool, message: m.ToWorker, attempt: p11.Attempt | None) -> bool:
+    def _take(self, pool: SlotPool, message: w.ToWorker, attempt: p11.Attempt | None) -> bool:
         match message:
-            case m.WorkerSign():
+            case w.WorkerSign():
                 self._work(pool, _Batch(message, attempt))
-            case m.WorkerKeep():
+            case w.WorkerKeep():
                 self._work(pool, _Batch(message))
-            case m.WorkerPing() if message.token:
+            case w.WorkerPing() if message.token:
                 self._work(pool, _Batch(message))
-            case m.WorkerPing():
-                self._tell(lambda sessions: m.WorkerPong(message.id, sessions, limit=pool.limit))
-            case m.WorkerStock() if self._ask is not None:
+            case w.WorkerPing():
+                self._tell(lambda sessions: w.WorkerPong(message.id, sessions, limit=pool.limit))
+            case w.WorkerStock() if self._ask is not None:
                 pool.chore(partial(self._look, pool, self._ask))
             case _:
                 return False
@@ -145,7 +146,7 @@ class _Worker:
     def _start_reader(self, pool: SlotPool) -> None:
         threading.Thread(target=self._read, args=(pool,), name="batch", daemon=True).start()
 
-    def _open(self, ask: m.WorkerOpen) -> bool:
+    def _open(self, ask: w.WorkerOpen) -> bool:
         try:
             self._pool = SlotPool(ask, self._clock)
             found = stock.take(self._pool.token, ask)
@@ -153,35 +154,35 @@ class _Worker:
             self._say(_failed(error))
             return False
         self._ask = ask
-        self._say(m.WorkerStocked(found))
+        self._say(w.WorkerStocked(found))
         self._changed()
         self._pool.start(self._changed)
         for _ in range(self._pool.count):  # so many may have an ask in hand at the desk: they do not count as readers
             self._start_reader(self._pool)
         return True
 
-    def _look(self, pool: SlotPool, ask: m.WorkerOpen) -> None:
+    def _look(self, pool: SlotPool, ask: w.WorkerOpen) -> None:
         try:
-            self._say(m.WorkerStocked(stock.take(pool.token, ask)))
+            self._say(w.WorkerStocked(stock.take(pool.token, ask)))
         except CannotStart:
             return  # the mender finds out what ails it
         except BaseException:
             os._exit(_EXIT_LOST)
 
-    def _do(self, pool: SlotPool, batch: _Batch) -> Callable[[int], m.FromWorker]:
+    def _do(self, pool: SlotPool, batch: _Batch) -> Callable[[int], w.FromWorker]:
         """The answer, but for the number of sessions."""
         ask = batch.ask
-        if isinstance(ask, m.WorkerPing):
+        if isinstance(ask, w.WorkerPing):
             rv = pool.look()
-            return lambda sessions: m.WorkerPong(ask.id, sessions, rv)
+            return lambda sessions: w.WorkerPong(ask.id, sessions, rv)
         deadline_ns = max(ask.deadline_ns - _ANSWER_NS, 0)
-        if isinstance(ask, m.WorkerKeep):
+        if isinstance(ask, w.WorkerKeep):
             results = pool.refresh(ask.jobs, ask.idle_ns, deadline_ns)
         else:
             results = pool.sign(ask.jobs, deadline_ns, batch.attempt)
-        return lambda sessions: m.WorkerSigned(ask.id, results, sessions)
+        return lambda sessions: w.WorkerSigned(ask.id, results, sessions)
 
-    def _done(self, answer: Callable[[int], m.FromWorker]) -> _Batch | None:
+    def _done(self, answer: Callable[[int], w.FromWorker]) -> _Batch | None:
         """Say so; what is to be done next."""
         with self._lock:
             self._tell_locked(answer)
@@ -204,7 +205,7 @@ class _Worker:
                 self._say(_failed(pool.lost))
             os._exit(_EXIT_LOST)
         if pool.sessions != self._told:
-            self._tell(lambda sessions: m.WorkerReady(sessions, p11.single_threaded()))
+            self._tell(lambda sessions: w.WorkerReady(sessions, p11.single_threaded()))
 
     def _await_desk(self, pool: SlotPool) -> None:
         for _ in range(_DESK_POLLS):
@@ -212,37 +213,37 @@ class _Worker:
                 return
             self._never.wait(_LAST_ANSWERS_S / _DESK_POLLS)
 
-    def _say(self, message: m.FromWorker) -> None:
+    def _say(self, message: w.FromWorker) -> None:
         with self._lock:
             self._send(message)
 
-    def _tell(self, made: Callable[[int], m.FromWorker]) -> None:
+    def _tell(self, made: Callable[[int], w.FromWorker]) -> None:
         """A message with the number of sessions: read under the lock, so that the last one told is the newest."""
         with self._lock:
             self._tell_locked(made)
 
-    def _tell_locked(self, made: Callable[[int], m.FromWorker]) -> None:
+    def _tell_locked(self, made: Callable[[int], w.FromWorker]) -> None:
         assert self._pool is not None
         self._told = self._pool.sessions
         self._send(made(self._told))
 
-    def _send(self, message: m.FromWorker) -> None:
-        for packet in m.packets(m.frame(message)):
+    def _send(self, message: w.FromWorker) -> None:
+        for packet in f.packets(f.frame(message)):
             self._connection.sendall(packet)
 
 
-def _refused(ask: m.WorkerSign | m.WorkerKeep | m.WorkerPing, sessions: int) -> m.FromWorker:
+def _refused(ask: w.WorkerSign | w.WorkerKeep | w.WorkerPing, sessions: int) -> w.FromWorker:
     """There are too many already."""
-    if isinstance(ask, m.WorkerPing):
-        return m.WorkerPong(ask.id, sessions, _NO_SESSION)
-    if isinstance(ask, m.WorkerKeep):
-        return m.WorkerSigned(ask.id, (), sessions)
-    return m.WorkerSigned(ask.id, (m.WorkerResult(b"", _NO_SESSION, 0, False),) * len(ask.jobs), sessions)
+    if isinstance(ask, w.WorkerPing):
+        return w.WorkerPong(ask.id, sessions, _NO_SESSION)
+    if isinstance(ask, w.WorkerKeep):
+        return w.WorkerSigned(ask.id, (), sessions)
+    return w.WorkerSigned(ask.id, (w.WorkerResult(b"", _NO_SESSION, 0, False),) * len(ask.jobs), sessions)
 
 
-def _failed(error: CannotStart | CoreError) -> m.WorkerFailed:
+def _failed(error: CannotStart | CoreError) -> w.WorkerFailed:
     tag = error.tag if isinstance(error, PinRefused) else b""
-    return m.WorkerFailed(error.reason, error.message, error.hint, error.reason in LASTING, tag)
+    return w.WorkerFailed(error.reason, error.message, error.hint, error.reason in LASTING, tag)
 
 
 def main(arguments: list[str]) -> int:

@@ -13,9 +13,9 @@ from sealpress.config import SlotSection
 from sealpress.hsm.inventory import Inventory
 from sealpress.hsm.keytable import GuardKey, KeyTable
 from sealpress.hsm.mechanisms import CKM_ECDSA, CKM_ECDSA_SHA256
-from sealpress.hsm.messages import KeyStock, Stock, Stranger
 from sealpress.hsm.objects import DEMANDED
 from sealpress.hsm.signatures import Cosigner
+from sealpress.hsm.work import KeyStock, Stock, Stranger
 from sealpress.telemetry import Telemetry
 from sealpress.values import KeyClass
 

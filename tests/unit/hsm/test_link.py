@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from sealpress.errors import Damaged, Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
+from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
 from sealpress.hsm.link import DirectItem, SignerLink, SignerStatus
 from sealpress.steps._head import Head
@@ -36,18 +37,18 @@ async def with_guard(
     asked: list[m.Ask] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        frames = m.Frames(m.ask_decoder)
-        writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(VIEW))
+        frames = f.Frames(m.ask_decoder)
+        writer.write(f.frame(f.Hello(f.VERSION)) + f.frame(VIEW))
         try:
             while data := await reader.read(1 << 20):
                 for ask in frames.feed(data):
-                    if isinstance(ask, m.Hello):
+                    if isinstance(ask, f.Hello):
                         continue
                     asked.append(ask)
                     answer = answering(ask)
                     if answer is None:
                         return
-                    writer.write(m.frame(answer))
+                    writer.write(f.frame(answer))
         finally:
             writer.close()
 
@@ -64,7 +65,7 @@ async def with_guard(
 
 def done(ask: m.Ask) -> m.Answer:
     """An agreeable guard."""
-    assert not isinstance(ask, m.Hello)
+    assert not isinstance(ask, f.Hello)
     if isinstance(ask, m.Direct):
         return m.Directed(ask.id, tuple(m.DirectSignature(b"s%d" % i.index, 0, 1, "s1", "") for i in ask.items))
     if isinstance(ask, m.Seal):
@@ -206,7 +207,7 @@ async def test_refusals_keep_their_reason(tmp_path: Path, reason: str, retry_ms:
     """The guard's reason comes out as an error that says what to do next."""
 
     def answering(ask: m.Ask) -> m.Answer:
-        assert not isinstance(ask, m.Hello)
+        assert not isinstance(ask, f.Hello)
         return m.Refused(ask.id, reason, "no", retry_ms)
 
     async def work(link: SignerLink) -> None:
@@ -230,7 +231,7 @@ async def test_changes_are_heard(tmp_path: Path) -> None:
     path = tmp_path / "s"
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(m.frame(VIEW))
+        writer.write(f.frame(VIEW))
         writer.close()
 
     server = await asyncio.start_unix_server(serve, str(path))

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from sealpress.errors import Malformed
+from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
 
 SEAL = m.Seal(7, "a/b/1", 5, ("k",))
@@ -18,17 +19,17 @@ ADVANCE = {
 def raw(**fields: object) -> bytes:
     """A frame with any map in it."""
     body = msgspec.msgpack.encode(fields)
-    return m.PREFIX.pack(len(body)) + body
+    return f.PREFIX.pack(len(body)) + body
 
 
 def test_any_cut_of_the_stream_gives_the_same_messages() -> None:
     """Byte by byte or at once."""
-    data = m.frame(SEAL) + m.frame(m.Status(8)) + m.frame(m.Stop(9, None))
-    frames = m.Frames(m.ask_decoder)
+    data = f.frame(SEAL) + f.frame(m.Status(8)) + f.frame(m.Stop(9, None))
+    frames = f.Frames(m.ask_decoder)
     got = [message for at in range(len(data)) for message in frames.feed(data[at : at + 1])]
 
     assert got == [SEAL, m.Status(8), m.Stop(9, None)]
-    assert m.Frames(m.ask_decoder).feed(data) == got
+    assert f.Frames(m.ask_decoder).feed(data) == got
 
 
 @pytest.mark.parametrize(
@@ -62,14 +63,14 @@ def test_any_cut_of_the_stream_gives_the_same_messages() -> None:
         raw(type="Direct", id=1, key="k", size=5, items=[[bytes(61), bytes(65), 1, b""]]),
         raw(type="WorkerSign", id=1, jobs=[]),
         raw(id=1),
-        m.PREFIX.pack(4) + b"text",
-        m.PREFIX.pack(0),
+        f.PREFIX.pack(4) + b"text",
+        f.PREFIX.pack(0),
     ],
 )
 def test_free_text_is_no_message(data: bytes) -> None:
     """Unknown types, fields, sizes and leftovers do not decode."""
     with pytest.raises(Malformed) as caught:
-        m.Frames(m.ask_decoder).feed(data)
+        f.Frames(m.ask_decoder).feed(data)
     assert caught.value.reason == "BAD_REQUEST"
 
 
@@ -78,8 +79,8 @@ def test_leaves_and_their_evidence_come_through() -> None:
     leaves = (m.EventLeaf(bytes(32), 1), m.SignatureLeaf(bytes(32), bytes(61), bytes(48), 0))
     evidence = (m.Evidence(b"{}", (m.Approval(b"statement", "signature"),)),)
     ask = m.Advance(1, "a/b/1", 5, bytes(32), b"", 1, leaves, evidence)
-    assert m.Frames(m.ask_decoder).feed(m.frame(ask)) == [ask]
-    assert m.Frames(m.ask_decoder).feed(raw(**ADVANCE)) == [m.Advance(1, "a/b/1", 5, bytes(32), b"", 1)]
+    assert f.Frames(m.ask_decoder).feed(f.frame(ask)) == [ask]
+    assert f.Frames(m.ask_decoder).feed(raw(**ADVANCE)) == [m.Advance(1, "a/b/1", 5, bytes(32), b"", 1)]
 
 
 def test_the_largest_evidence_fits_into_a_frame() -> None:
@@ -87,11 +88,11 @@ def test_the_largest_evidence_fits_into_a_frame() -> None:
     approvals = (m.Approval(bytes(4_096), "s" * 1_024),) * m.APPROVALS_MAX
     leaves = (m.SignatureLeaf(bytes(32), bytes(61), bytes(64), 0),) * m.LEAVES_MAX
     ask = m.Advance(1, "a/b/1", 5, bytes(32), b"", 1, leaves, (m.Evidence(bytes(8 << 20), approvals),))
-    assert len(m.frame(ask)) <= m.FRAME_BYTES_MAX
+    assert len(f.frame(ask)) <= f.FRAME_BYTES_MAX
 
 
 def test_an_oversized_frame_is_refused_before_it_is_read() -> None:
     """The length alone is enough."""
     with pytest.raises(Malformed) as caught:
-        m.Frames(m.ask_decoder).feed(m.PREFIX.pack(m.FRAME_BYTES_MAX + 1))
+        f.Frames(m.ask_decoder).feed(f.PREFIX.pack(f.FRAME_BYTES_MAX + 1))
     assert caught.value.reason == "TOO_LARGE"

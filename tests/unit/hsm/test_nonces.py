@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.nonces import RecentNonces
+from sealpress.hsm.work import WorkerJob
 
 ECDSA, EDDSA = 0x1041, 0x1057
 

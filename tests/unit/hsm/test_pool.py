@@ -21,7 +21,7 @@ sys.path.insert(0, {str(TESTS)!r})
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from kit.shim import *
 from sealpress.clock import SystemClock
-from sealpress.hsm.messages import WorkerJob, WorkerKey, WorkerOpen
+from sealpress.hsm.work import WorkerJob, WorkerKey, WorkerOpen
 from sealpress.hsm.pool import SlotPool
 from sealpress.hsm.signatures import Ecdsa
 from sealpress.verify.note import canonical_spki

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kit.clock import VirtualClock
-from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 from sealpress.hsm.nonces import RecentNonces
 from sealpress.hsm.probe import CONTEXT, NAME, Probe
 
@@ -17,9 +17,9 @@ KEY = Ed25519PrivateKey.generate()
 SPKI = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def answers(jobs: Sequence[m.WorkerJob]) -> list[m.WorkerResult]:
+def answers(jobs: Sequence[w.WorkerJob]) -> list[w.WorkerResult]:
     """As a token that is well gives them."""
-    return [m.WorkerResult(KEY.sign(job.data), 0, 1, True) for job in jobs]
+    return [w.WorkerResult(KEY.sign(job.data), 0, 1, True) for job in jobs]
 
 
 def test_no_message_is_signed_twice() -> None:
@@ -36,12 +36,12 @@ def test_no_message_is_signed_twice() -> None:
 @pytest.mark.parametrize(
     ("worst", "says"),
     [
-        (m.WorkerResult(b"", 0x30, 1, True), "CKR_0x30"),
-        (m.WorkerResult(b"", 0x50, 0, False), "CKR_0x50"),
-        (m.WorkerResult(bytes(64), 0, 1, True), "WRONG_SIGNATURE"),
+        (w.WorkerResult(b"", 0x30, 1, True), "CKR_0x30"),
+        (w.WorkerResult(b"", 0x50, 0, False), "CKR_0x50"),
+        (w.WorkerResult(bytes(64), 0, 1, True), "WRONG_SIGNATURE"),
     ],
 )
-def test_one_bad_answer_is_enough(worst: m.WorkerResult, says: str) -> None:
+def test_one_bad_answer_is_enough(worst: w.WorkerResult, says: str) -> None:
     """Of one for each session; and a missing answer is none."""
     probe = Probe(SPKI, VirtualClock(), RecentNonces())
     jobs, messages = probe.jobs(3)
@@ -55,5 +55,5 @@ def test_a_lie_says_more_than_an_error() -> None:
     """Wherever they stand: the slot is quarantined, not only given a rest."""
     probe = Probe(SPKI, VirtualClock(), RecentNonces())
     jobs, messages = probe.jobs(3)
-    error, lie = m.WorkerResult(b"", 0x31, 1, True), m.WorkerResult(bytes(64), 0, 1, True)
+    error, lie = w.WorkerResult(b"", 0x31, 1, True), w.WorkerResult(bytes(64), 0, 1, True)
     assert probe.wrong(messages, [error, answers(jobs)[1], lie]) == "WRONG_SIGNATURE"

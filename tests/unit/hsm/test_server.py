@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from sealpress.errors import CannotStart
+from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
 from sealpress.hsm.guard import Guard, Reply
 from sealpress.hsm.link import SignerLink
@@ -40,7 +41,7 @@ class Held:
 
     def handle(self, ask: m.Ask, reply: Reply) -> None:
         """Done, when it may be."""
-        assert not isinstance(ask, m.Hello)
+        assert not isinstance(ask, f.Hello)
         self.begun.append(ask.id)
         if isinstance(ask, m.Advance) and not ask.size:
             reply(m.Refused(ask.id, "NOT_GROWN", "no"))
@@ -95,7 +96,7 @@ async def test_more_calls_than_are_begun_at_a_time_wait_and_all_are_answered(tmp
     """Beyond CALLS_MAX a front end's calls wait in their order; when the first end, the others follow."""
     guard = Held()
     async with connected(guard, tmp_path) as (reader, writer):
-        frames = m.Frames(m.answer_decoder)
+        frames = f.Frames(m.answer_decoder)
         answered: list[int] = []
 
         async def read(count: int) -> None:
@@ -104,9 +105,9 @@ async def test_more_calls_than_are_begun_at_a_time_wait_and_all_are_answered(tmp
                     if isinstance(answer, m.Done):
                         answered.append(answer.id)
 
-        writer.write(m.frame(m.Hello(m.VERSION)))
+        writer.write(f.frame(f.Hello(f.VERSION)))
         for number in range(1, CALLS + 1):
-            writer.write(m.frame(m.Probe(number)))
+            writer.write(f.frame(m.Probe(number)))
             if number % 100 == 0:
                 await asyncio.sleep(0)  # in several pieces
         async with asyncio.timeout(10):
@@ -124,22 +125,22 @@ async def test_an_advance_is_answered_with_the_seal_under_it(tmp_path: Path) -> 
     """Whoever sent both is woken once, when the seal is answered; one alone, or refused, is answered at once."""
     guard = Held()
     async with connected(guard, tmp_path) as (reader, writer):
-        frames = m.Frames(m.answer_decoder)
+        frames = f.Frames(m.answer_decoder)
 
         async def told() -> list[int]:
             """Of one chunk."""
             chunk = frames.feed(await reader.read(1 << 16))
             return [answer.id for answer in chunk if isinstance(answer, m.Done | m.Refused)]
 
-        writer.write(m.frame(m.Hello(m.VERSION)))
+        writer.write(f.frame(f.Hello(f.VERSION)))
         assert await told() == []
-        writer.write(m.frame(m.Advance(1, "log", 1, bytes(32), b"", 0)))
+        writer.write(f.frame(m.Advance(1, "log", 1, bytes(32), b"", 0)))
         alone = await told()
-        writer.write(m.frame(m.Advance(2, "log", 2, bytes(32), b"", 0)) + m.frame(m.Seal(3, "log", 2, ())))
+        writer.write(f.frame(m.Advance(2, "log", 2, bytes(32), b"", 0)) + f.frame(m.Seal(3, "log", 2, ())))
         asyncio.get_running_loop().call_later(0.02, guard.end)
         together = await told()
         guard.may_end = False
-        writer.write(m.frame(m.Seal(4, "log", 2, ())) + m.frame(m.Advance(5, "log", 0, bytes(32), b"", 0)))
+        writer.write(f.frame(m.Seal(4, "log", 2, ())) + f.frame(m.Advance(5, "log", 0, bytes(32), b"", 0)))
         refused = await told()
 
     assert alone == [1]
@@ -151,10 +152,10 @@ async def test_what_is_kept_for_a_seal_is_bounded(tmp_path: Path) -> None:
     """A token that hangs keeps its seal open: advances go on, and their answers leave by the hundred."""
     guard = Held()
     async with connected(guard, tmp_path) as (reader, writer):
-        frames = m.Frames(m.answer_decoder)
-        writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(m.Seal(1, "log", 1, ())))
+        frames = f.Frames(m.answer_decoder)
+        writer.write(f.frame(f.Hello(f.VERSION)) + f.frame(m.Seal(1, "log", 1, ())))
         for size in range(CALLS_MAX + 1):
-            writer.write(m.frame(m.Advance(2 + size, "log", 2 + size, bytes(32), b"", 0)))
+            writer.write(f.frame(m.Advance(2 + size, "log", 2 + size, bytes(32), b"", 0)))
         told: list[int] = []
         async with asyncio.timeout(5):
             while len(told) <= CALLS_MAX:
@@ -168,11 +169,11 @@ async def test_who_is_hung_up_on_and_does_not_read_has_one_connection_all_the_sa
     guard = Held()
     async with connected(guard, tmp_path):
         writers = []
-        asks = b"".join(m.frame(m.Advance(2 + at, "log" * 150, 0, bytes(32), b"", 0)) for at in range(20_000))
+        asks = b"".join(f.frame(m.Advance(2 + at, "log" * 150, 0, bytes(32), b"", 0)) for at in range(20_000))
         for _ in range(CONNECTIONS_MAX + 4):
             _, writer = await asyncio.open_unix_connection(str(tmp_path / "s.sock"), limit=1)
             writers.append(writer)
-            writer.write(m.frame(m.Hello(m.VERSION)) + asks + b"\xff" * 8)
+            writer.write(f.frame(f.Hello(f.VERSION)) + asks + b"\xff" * 8)
             await asyncio.sleep(0.05)
         async with asyncio.timeout(10):
             while guard.refused["TOO_LARGE"] + guard.refused["PEER"] < len(writers):  # noqa: ASYNC110

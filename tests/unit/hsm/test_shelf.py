@@ -26,7 +26,7 @@ from kit.shim import *
 from sealpress.clock import SystemClock
 from sealpress.errors import CannotStart
 from sealpress.hsm import stock
-from sealpress.hsm.messages import WorkerKey, WorkerOpen
+from sealpress.hsm.work import WorkerKey, WorkerOpen
 from sealpress.hsm.pool import SlotPool
 from sealpress.verify.note import canonical_spki
 directory, page, path = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

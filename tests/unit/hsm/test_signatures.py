@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealpress.errors import ConfigError
 from sealpress.hsm.mechanisms import CKM_ECDSA, chosen
-from sealpress.hsm.messages import WorkerJob
 from sealpress.hsm.signatures import Cosigner, Ecdsa, RsaPkcs1, RsaPss, WrongSignature, direct_scheme
+from sealpress.hsm.work import WorkerJob
 from sealpress.values import DigestAlgorithm, Format, Mode
 from sealpress.verify.curves import CURVES
 from sealpress.verify.lattice import PARAMETER_SETS, ParameterSet

@@ -13,6 +13,7 @@ import pytest
 
 from sealpress.config import Config, resolve
 from sealpress.errors import NotPermitted, Refusal, Unavailable
+from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
 from sealpress.hsm.link import DirectItem, SignerStatus
 from sealpress.hsm.signers import Signers
@@ -71,18 +72,18 @@ class Guard:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
-        frames = m.Frames(m.ask_decoder)
-        writer.write(m.frame(m.Hello(m.VERSION)) + m.frame(self.view))
+        frames = f.Frames(m.ask_decoder)
+        writer.write(f.frame(f.Hello(f.VERSION)) + f.frame(self.view))
         while data := await reader.read(1 << 20):
             for ask in frames.feed(data):
-                if not isinstance(ask, m.Hello):
+                if not isinstance(ask, f.Hello):
                     self.asked.append(ask)
                     if self.hang:
                         continue
-                    writer.write(m.frame(self._answer(ask)))
+                    writer.write(f.frame(self._answer(ask)))
 
     def _answer(self, ask: m.Ask) -> m.Answer:
-        assert not isinstance(ask, m.Hello)
+        assert not isinstance(ask, f.Hello)
         match ask:
             case _ if self.refuse:
                 return m.Refused(ask.id, "SIGNER_STOPPING", "no", 100)

@@ -17,7 +17,7 @@ from kit.clock import VirtualClock
 from kit.entropy import SeededEntropy
 from sealpress.config import SlotSection
 from sealpress.errors import CannotStart, Damaged
-from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.breaker import Phase
 from sealpress.hsm.child import Child
@@ -51,10 +51,10 @@ class Bench:
         probe = Probe(b"", clock, RecentNonces())
         self.slot = Slot("s", section, self._open, probe, around)
 
-    def _open(self) -> m.WorkerOpen:
+    def _open(self) -> w.WorkerOpen:
         if self.faults:
             raise self.faults.pop()
-        return m.WorkerOpen("s", "/nowhere.so", "", "", "l", "", 1, bytes(32), (), ())
+        return w.WorkerOpen("s", "/nowhere.so", "", "", "l", "", 1, bytes(32), (), ())
 
 
 @contextlib.contextmanager
@@ -171,7 +171,7 @@ def reason(failed: Turn) -> str:
 
 def turn(*, wanted: bool, jobs: int = 1) -> Turn:
     """So many operations."""
-    job = m.WorkerJob("k", 0x1041, 0, 64, bytes(32))
+    job = w.WorkerJob("k", 0x1041, 0, 64, bytes(32))
     return Turn("tenant", "k", [job] * jobs, ("s",), lambda: wanted, asyncio.get_running_loop().time() + 10)
 
 

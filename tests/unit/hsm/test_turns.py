@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 from sealpress.hsm.turns import QUANTUM, SlotLost, Turn, Turns
 
-JOB = m.WorkerJob("k", 0, 0, 64, b"")
+JOB = w.WorkerJob("k", 0, 0, 64, b"")
 
 
 def turn(tenant: str, jobs: int = 1, expires: float = 100.0) -> Turn:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from kit.shim import Kind, Shim, built
 from kit.signer import SOFTHSM, make_node
-from sealpress.hsm import messages as m
+from sealpress.hsm import work as w
 from sealpress.hsm.child import Child
 from sealpress.hsm.signatures import Ecdsa
 from sealpress.values import DigestAlgorithm
@@ -32,9 +32,9 @@ async def test_what_finds_no_session_is_answered_as_not_tried_before_its_deadlin
     with Shim(tmp_path / "page", SOFTHSM) as shim:
         for name, value in {"SOFTHSM2_CONF": node.env["SOFTHSM2_CONF"], **shim.env}.items():
             monkeypatch.setenv(name, value)
-        key = m.WorkerKey("p256", b"\xa0", "p256", canonical_spki(pem))
+        key = w.WorkerKey("p256", b"\xa0", "p256", canonical_spki(pem))
         pin = str(node.directory / "pin")
-        ask = m.WorkerOpen("s1", str(built()), "", "", "kit", pin, SESSIONS, bytes(32), (), (key,))
+        ask = w.WorkerOpen("s1", str(built()), "", "", "kit", pin, SESSIONS, bytes(32), (), (key,))
         child = Child(ask, DEADLINE_S, lambda: None, lambda stock: None)
         life = asyncio.create_task(child.run())
         assert await child.opened
@@ -52,8 +52,8 @@ async def test_what_finds_no_session_is_answered_as_not_tried_before_its_deadlin
     assert not any(result.tried for answer in heard for result in answer.results)
 
 
-async def signed(child: Child, job: m.WorkerJob) -> m.WorkerSigned | None:
+async def signed(child: Child, job: w.WorkerJob) -> w.WorkerSigned | None:
     """What is told of a few operations; None: nobody knows what was done."""
-    told: asyncio.Future[m.WorkerSigned | None] = asyncio.get_running_loop().create_future()
+    told: asyncio.Future[w.WorkerSigned | None] = asyncio.get_running_loop().create_future()
     child.sign((job,) * 2, told.set_result)  # type: ignore[arg-type]
     return await told

@@ -93,13 +93,13 @@ import sys
 from pathlib import Path
 from pkcs11 import Attribute
 from sealpress.errors import Invalid
-from sealpress.hsm import custodian, custody, module
+from sealpress.hsm import custodian, custody, module, pairs
 from sealpress.verify.evidence import Evidence
 directory = Path(sys.argv[1])
 token = module.Token(module.TokenName('/usr/lib/softhsm/libsofthsm2.so', '', '', 'kit'))
 token.login(str(directory / 'pin'), bytes(32), ())
 asked = custody.mandate(Evidence((directory / 'change.json').read_bytes(), ()), ('key.issue',), '', '', None, 0)
-try: custodian.generate(token, asked, 'person:ida', 1, {**module.PRIVATE_TEMPLATE, Attribute.EXTRACTABLE: True})
+try: custodian.generate(token, asked, 'person:ida', 1, {**pairs.PRIVATE_TEMPLATE, Attribute.EXTRACTABLE: True})
 except Invalid as error: print(error.reason, error.message)
 """
     (custody.node.directory / "change.json").write_bytes(encode(key_change("key.issue", "k1")))

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from independent.verifier import verify as other_verify
 from kit.signer import SOFTHSM, FakeLog, Node, Signer, line_of, make_node, raw_status
 from sealpress.core.proof import parse_note, write_proof
-from sealpress.hsm.link import Sealed, SignerLink
+from sealpress.hsm.link import SignerLink
 from sealpress.hsm.mechanisms import CKM_ML_DSA
+from sealpress.hsm.outcomes import Sealed
 from sealpress.hsm.provision import softhsm_conf
 from sealpress.values import DigestAlgorithm, Format
 from sealpress.verify import direct, note

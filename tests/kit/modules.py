@@ -76,18 +76,18 @@ import pkcs11
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from sealpress.core import p11
 from sealpress.errors import CannotStart
-from sealpress.hsm import module, objects
+from sealpress.hsm import login, module, objects, provision
 ask = json.loads(sys.stdin.read())
 name = module.TokenName(ask["module"], ask["reserved"], "", ask["label"])
 pins = [os.open(ask[pin], os.O_RDONLY) for pin in ("so_pin_file", "pin_file")]
 if ask["initialise"]:
-    p11.init_token(module.free_slot(name.module, name.reserved, name.label), name.label, pins[0])
+    p11.init_token(provision.free_slot(name.module, name.reserved, name.label), name.label, pins[0])
 token = module.Token(name)
 session = token.open_session(write=True)
 if ask["initialise"]:
     token.close_anchor()
     p11.init_pin(session.handle, *pins)
-module.login(session.handle, ask["pin_file"], bytes(32))
+login.login(session.handle, ask["pin_file"], bytes(32))
 most = {}
 for mechanism in token.raw.slot.get_mechanisms():
     with contextlib.suppress(pkcs11.exceptions.MechanismInvalid):  # p11-kit's client lists what it cannot pass on

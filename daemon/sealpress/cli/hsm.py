@@ -16,7 +16,7 @@ from rich.table import Table
 
 from sealpress.cli.output import REFUSED, JsonFlag, console, emit, printable, reporting
 from sealpress.errors import ConfigError
-from sealpress.hsm.check import KeyFound, TokenFound
+from sealpress.hsm.findings import KeyFound, TokenFound
 from sealpress.hsm.mechanisms import MECHANISMS
 from sealpress.wiring.check import Checked, check_all, check_one
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealpress.hsm.check import ModuleFound, TokenFound
+from sealpress.hsm.findings import ModuleFound, TokenFound
 
 _ENOUGH = 0.95  # of the best rate: more sessions than that takes bring nothing
 _DEADLINE_LATENCIES = 20  # a deadline that is no further away is met by an ordinary hiccup

@@ -11,7 +11,7 @@ nothing on the token is changed. Does not: say what to do about it (advice.py).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
@@ -24,8 +24,10 @@ from pkcs11.exceptions import PKCS11Error
 from sealpress.core import p11
 from sealpress.errors import CannotStart, ConfigError, CoreError, SealpressError
 from sealpress.hsm import inquiry, objects
+from sealpress.hsm.findings import Ask, KeyFound, Known, KnownKey, ModuleFound, Rate, TokenFound
+from sealpress.hsm.login import PinRefused
 from sealpress.hsm.mechanisms import MECHANISMS, chosen
-from sealpress.hsm.module import PinRefused, Token, TokenName, answered, load, serial_of, tokens_of
+from sealpress.hsm.module import Token, TokenName, answered, load, serial_of, tokens_of
 from sealpress.hsm.shelf import Shelf
 from sealpress.hsm.signatures import Cosigner, WrongSignature, direct_scheme
 from sealpress.hsm.work import WorkerJob
@@ -39,91 +41,6 @@ _RATE_NS = 100_000_000  # how long each number of sessions is kept busy, about
 _JOBS = (16, 4_096)
 
 _ABOUT = attrgetter("manufacturer_id", "library_description", "library_version")  # of a module: C_GetInfo
-
-
-class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A `[key.<id>]` of the slot."""
-
-    key: str
-    spki: bytes
-    format: Format
-
-
-class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """A `[slot.<id>]`; `rejected` are tags of PINs that its token rejected."""
-
-    slot: str
-    label: str
-    serial: str
-    pin_file: str
-    sessions: int
-    rejected: tuple[bytes, ...]
-    keys: tuple[KnownKey, ...]
-
-
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What is configured of one module; `every_key`: nothing is, and each key that shows itself is tried."""
-
-    module: str
-    reserved: str
-    tag_key: bytes
-    nonce: bytes  # makes the text that is signed a new one
-    known: tuple[Known, ...]
-    every_key: bool = False
-
-
-class KeyFound(msgspec.Struct, frozen=True, kw_only=True):
-    """A private key that may sign. `key` is empty where nobody configured it."""
-
-    key: str
-    label: str
-    cka_id: str
-    kind: str
-    spki: bytes
-    attributes: Mapping[str, bool]
-    deviation: str  # from what GR-03 demands; empty: none
-    signature: str  # good, untried, or what went wrong
-    latency_us: int
-    mechanism: str = ""  # that the token was asked for
-
-
-class Rate(msgspec.Struct, frozen=True):
-    """Signatures a second with so many sessions at work."""
-
-    sessions: int
-    per_s: float
-
-
-class TokenFound(msgspec.Struct, frozen=True, kw_only=True):
-    """A token. `problem`: how far the look at it came; empty: to the end."""
-
-    slot: str
-    label: str
-    serial: str
-    maker: str
-    model: str
-    firmware: str
-    flags: tuple[str, ...]
-    sessions_max: int | None  # beside the anchor; None: it does not say
-    mechanisms: tuple[str, ...]
-    logged_in: bool = False
-    keys: tuple[KeyFound, ...] = ()
-    rates: tuple[Rate, ...] = ()  # of the first of `keys` that signs
-    missing: tuple[str, ...] = ()  # configured keys that are not there
-    problem: str = ""
-    rejected: bytes = b""  # the tag of a PIN that the token has just rejected
-
-
-class ModuleFound(msgspec.Struct, frozen=True, kw_only=True):
-    """A module and its tokens. `problem` as of a token."""
-
-    module: str
-    maker: str = ""
-    description: str = ""
-    version: str = ""
-    locks: bool = True
-    tokens: tuple[TokenFound, ...] = ()
-    problem: str = ""
 
 
 # ---- the process that asks -------------------------------------------------------------------------------------------

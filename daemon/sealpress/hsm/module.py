@@ -12,31 +12,22 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pkcs11
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pkcs11 import Attribute, KeyType, ObjectClass
+from pkcs11 import Attribute, ObjectClass
 from pkcs11.attributes import AttributeMapper, handle_bool
-from pkcs11.constants import DEFAULT
 from pkcs11.exceptions import AttributeTypeInvalid, MechanismInvalid, PKCS11Error
 
 from sealpress.core import p11
 from sealpress.errors import CannotStart, CoreError, TokenError
+from sealpress.hsm.login import login
 from sealpress.hsm.mechanisms import MECHANISMS
-from sealpress.verify import note
-from sealpress.verify.curves import CURVES
-from sealpress.verify.lattice import PARAMETER_SETS
-
-# What a token answers when the PIN it was shown is not its PIN: incorrect, invalid, length, expired.
-PIN_ANSWERS = frozenset({0xA0, 0xA1, 0xA2, 0xA3})
-_PIN_LOCKED = 0xA4  # by whomever; says nothing of the PIN, which may be the right one
+from sealpress.hsm.spki import public_spki
 
 # Reasons after which the next try would end the same way: a person has to do something.
 LASTING = frozenset(
@@ -51,11 +42,6 @@ LASTING = frozenset(
         "KEY_MISMATCH",
     }
 )
-_CURVES = {known.oid: known.curve for known in CURVES}
-_RSA_BITS = {f"rsa{bits}": bits for bits in (2048, 3072, 4096)}
-_LATTICES = {known.kind: known.number for known in PARAMETER_SETS}
-_ED25519 = bytes.fromhex("06032b6570")
-_ED25519_BYTES = 32
 _SESSION_GONE = frozenset({0xB0, 0xB3})  # CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID
 _VENDOR = 0x8000_0000  # CKA_VENDOR_DEFINED
 _SESSIONS_UNLIMITED = frozenset({0, (1 << 64) - 1})
@@ -77,17 +63,6 @@ class _Mapper(AttributeMapper):
             return super().unpack_attributes(key, value)
         except (ValueError, struct.error):  # an enumeration, or text, that it is not; another size than a number's
             raise _NotTold from None
-
-
-class PinRefused(CannotStart):
-    """The token rejected the PIN; `tag` is what to remember it by."""
-
-    reason = "PIN_REJECTED"
-
-    def __init__(self, message: str, *, tag: bytes, hint: str) -> None:
-        """`tag` as of core.p11.login."""
-        super().__init__(message, hint=hint)
-        self.tag = tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,137 +271,3 @@ def _signs(slot: Any, mechanism: int) -> bool:
         return pkcs11.MechanismFlag.SIGN in slot.get_mechanism_info(pkcs11.Mechanism(mechanism)).flags
     except MechanismInvalid:
         return False  # it was listed, and the token does not know it
-
-
-def login(session: int, pin_file: str, tag_key: bytes, rejected: tuple[bytes, ...] = ()) -> None:
-    """Log the process in. PinRefused, or CannotStart: PIN_FILE, TOKEN_LOCKED, TOKEN_FAILED."""
-    try:
-        descriptor = os.open(pin_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
-    except OSError as error:
-        raise CannotStart(
-            f"{pin_file}: {error.strerror}", reason="PIN_FILE", hint="`pin_file` holds the PIN, readable by the signer"
-        ) from None
-    hint = "write the right PIN into the file; a PIN that was rejected once is not tried again"
-    try:
-        p11.login(session, descriptor, tag_key, rejected)
-    except TokenError as error:
-        if error.name == "SP_E_TOKEN" and error.rv in PIN_ANSWERS:
-            raise PinRefused("the token rejected the PIN", tag=error.tag, hint=hint) from None
-        if error.name == "SP_E_PIN_REJECTED":
-            raise PinRefused(error.message, tag=error.tag, hint=hint) from None
-        if error.name == "SP_E_TOKEN_LOCKED" or (error.name == "SP_E_TOKEN" and error.rv == _PIN_LOCKED):
-            raise CannotStart(
-                error.message, reason="TOKEN_LOCKED", hint="have the PIN reset, or log in once by hand"
-            ) from None
-        if error.name in {"SP_E_PIN_FILE", "SP_E_PIN_LINES"}:
-            raise CannotStart(
-                f"{pin_file}: {error.message}",
-                reason="PIN_FILE",
-                hint="it must be a file (no pipe) with the PIN as its only line, 1 to 256 bytes, no carriage return",
-            ) from None
-        raise CannotStart(f"login: {error.message}", reason="TOKEN_FAILED", hint="see the token's own log") from None
-    finally:
-        os.close(descriptor)
-
-
-def public_spki(key: Any) -> bytes | None:
-    """Canonical SPKI (DER) of a public key object; None for a kind that we do not sign with."""
-    try:
-        return _public(key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (UnsupportedAlgorithm, ValueError, KeyError):
-        return None
-
-
-def _public(key: Any) -> note.PublicKey:
-    if key.key_type == KeyType.RSA:
-        modulus, exponent = key[Attribute.MODULUS], key[Attribute.PUBLIC_EXPONENT]
-        return rsa.RSAPublicNumbers(int.from_bytes(exponent), int.from_bytes(modulus)).public_key()
-    if key.key_type == KeyType.ML_DSA:
-        number = int(key[Attribute.PARAMETER_SET])
-        known = next((one for one in PARAMETER_SETS if one.number == number), None)
-        if known is None:
-            raise ValueError("another parameter set")
-        return known.public.from_public_bytes(bytes(key[Attribute.VALUE]))
-    value = bytes(key[Attribute.EC_POINT])
-    if key.key_type == KeyType.EC:
-        curve = _CURVES[bytes(key[Attribute.EC_PARAMS])]
-        return ec.EllipticCurvePublicKey.from_encoded_point(curve, _octets(value, 1 + 2 * ((curve.key_size + 7) // 8)))
-    if key.key_type == KeyType.EC_EDWARDS:
-        return ed25519.Ed25519PublicKey.from_public_bytes(_octets(value, _ED25519_BYTES))
-    raise ValueError("another kind of key")
-
-
-def _octets(value: bytes, bare: int) -> bytes:
-    """EC_POINT is a DER octet string by the standard, and the bare point, of so many bytes, with some modules."""
-    if len(value) == bare:
-        return value
-    for head in (2, 3):  # length in one byte, or in two
-        length = len(value) - head
-        if value[:head] == (bytes([4, length]) if head == 2 and length < 128 else bytes([4, 0x81, length & 0xFF])):
-            return value[head:]
-    return value
-
-
-PRIVATE_TEMPLATE = {
-    Attribute.EXTRACTABLE: False,
-    Attribute.SENSITIVE: True,
-    Attribute.PRIVATE: True,
-    Attribute.SIGN: True,
-    Attribute.DECRYPT: False,
-    Attribute.UNWRAP: False,
-    Attribute.DERIVE: DEFAULT,  # false unless asked for, and python-pkcs11 asks for it
-}
-
-
-def generate(session: Any, kind: str, cka_id: bytes, label: str) -> bytes:
-    """A new key pair on the token, sensitive and not extractable; its SPKI. `kind` as in `values.KeyKind`."""
-    try:
-        public, _ = generate_pair(session, kind, cka_id, label, PRIVATE_TEMPLATE)
-        spki = public_spki(public)
-    except PKCS11Error as error:
-        raise answered(f"the token makes no {kind} key", error) from None
-    if spki is None:
-        raise CannotStart(f"the token's new {kind} key cannot be read back", reason="TOKEN_FAILED")
-    return spki
-
-
-def generate_pair(
-    session: Any,
-    kind: str,
-    cka_id: bytes,
-    label: str,
-    private: Mapping[Attribute, Any],
-    public_template: Mapping[Attribute, Any] | None = None,
-) -> tuple[Any, Any]:
-    """The new public and private object, with these attributes; PKCS11Error as the token answers it."""
-    parameters = {"ed25519": _ED25519, **{known.kind: known.oid for known in CURVES}}
-    options: dict[str, Any] = {"id": cka_id, "label": label, "store": True, "private_template": dict(private)}
-    options["public_template"] = dict(public_template or {})
-    if kind in _RSA_BITS:
-        public, made = session.generate_keypair(KeyType.RSA, _RSA_BITS[kind], **options)
-        return public, made
-    if kind in _LATTICES:
-        options["public_template"][Attribute.PARAMETER_SET] = _LATTICES[kind]
-        public, made = session.generate_keypair(KeyType.ML_DSA, **options)
-        return public, made
-    key_type = KeyType.EC_EDWARDS if kind == "ed25519" else KeyType.EC
-    domain = session.create_domain_parameters(key_type, {Attribute.EC_PARAMS: parameters[kind]}, local=True)
-    if kind == "ed25519":
-        options["mechanism"] = pkcs11.Mechanism.EC_EDWARDS_KEY_PAIR_GEN
-    public, made = domain.generate_keypair(**options)
-    return public, made
-
-
-def free_slot(module: str, reserved: str, label: str) -> int:
-    """The first slot whose token is not initialised; refuses a label that is there already."""
-    library = load(TokenName(module, reserved, "", label))
-    try:
-        for slot in library.get_slots(token_present=True):
-            token = slot.get_token()
-            if pkcs11.TokenFlag.TOKEN_INITIALIZED not in token.flags:
-                return int(slot.slot_id)
-            if token.label.strip() == label:
-                raise CannotStart(f"a token {label!r} is there already", reason="TOKEN_AMBIGUOUS")
-    except PKCS11Error as error:
-        raise answered("the module's slots cannot be listed", error) from None
-    raise CannotStart("no slot has an empty token", reason="TOKEN_NOT_FOUND")

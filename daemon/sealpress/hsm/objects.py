@@ -17,7 +17,9 @@ from pkcs11.constants import DEFAULT
 from pkcs11.exceptions import PKCS11Error
 
 from sealpress.errors import CannotStart
-from sealpress.hsm.module import PRIVATE_TEMPLATE, answered, generate_pair, public_spki
+from sealpress.hsm.module import answered
+from sealpress.hsm.pairs import PRIVATE_TEMPLATE, generate_pair
+from sealpress.hsm.spki import public_spki
 
 DEMANDED: Mapping[str, bool] = {
     "sensitive": True,

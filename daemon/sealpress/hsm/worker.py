@@ -31,7 +31,8 @@ from sealpress.errors import CannotStart, CoreError, Malformed
 from sealpress.hsm import frames as f
 from sealpress.hsm import quick, stock
 from sealpress.hsm import work as w
-from sealpress.hsm.module import LASTING, PinRefused
+from sealpress.hsm.login import PinRefused
+from sealpress.hsm.module import LASTING
 from sealpress.hsm.pool import SlotPool
 from sealpress.ports import Clock
 

@@ -20,7 +20,8 @@ from sealpress.core import p11
 from sealpress.entropy import SystemEntropy
 from sealpress.errors import CannotStart, ConfigError
 from sealpress.hsm import advice
-from sealpress.hsm.check import Ask, Known, KnownKey, ModuleFound, check_module
+from sealpress.hsm.check import check_module
+from sealpress.hsm.findings import Ask, Known, KnownKey, ModuleFound
 from sealpress.hsm.keytable import read_spki
 from sealpress.hsm.probe import NAME as PROBE
 from sealpress.hsm.state import State, known_pins

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute, KeyType
 
-from sealpress.hsm.module import public_spki
+from sealpress.hsm.spki import public_spki
 from sealpress.verify.curves import CURVES, Curve
 
 

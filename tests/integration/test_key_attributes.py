@@ -17,7 +17,8 @@ import pytest
 
 from kit import shim
 from kit.signer import ORIGIN, SOFTHSM, FakeLog, Node, Signer, make_node, raw_status
-from sealpress.hsm.link import Sealed, SignerLink
+from sealpress.hsm.link import SignerLink
+from sealpress.hsm.outcomes import Sealed
 
 KEYS = dict.fromkeys(("good", "loose"), ("p256", "main", "proof", "tlog-proof"))
 COUNTER = 0x8000_0042
@@ -25,12 +26,12 @@ COUNTER = 0x8000_0042
 LOOSE = """
 import sys
 from pkcs11 import Attribute
-from sealpress.hsm import module, objects
+from sealpress.hsm import module, objects, pairs
 token = module.Token(module.TokenName("/usr/lib/softhsm/libsofthsm2.so", "", "", "kit"))
 token.login(sys.argv[1], bytes(32), ())
 session = token.open_session(write=True)
 objects.destroy(*session.get_objects({Attribute.LABEL: "loose"}))
-pair = objects.make(session, "p256", b"\\xa1", "loose", {**module.PRIVATE_TEMPLATE, Attribute.EXTRACTABLE: True})
+pair = objects.make(session, "p256", b"\\xa1", "loose", {**pairs.PRIVATE_TEMPLATE, Attribute.EXTRACTABLE: True})
 from sealpress.hsm.custodian import pem
 print(pem(pair.spki))
 """

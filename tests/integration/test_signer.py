@@ -23,7 +23,8 @@ from kit.signer import KEYS, ORIGIN, SOFTHSM, FakeLog, Node, Signer, line_of, ma
 from sealpress.core.proof import parse_note
 from sealpress.errors import Refusal, Unavailable
 from sealpress.hsm import frames as f
-from sealpress.hsm.link import Sealed, SignerLink
+from sealpress.hsm.link import SignerLink
+from sealpress.hsm.outcomes import Sealed
 from sealpress.values import DigestAlgorithm
 from sealpress.verify import note
 from sealpress.verify.evidence import Evidence

@@ -17,7 +17,8 @@ from kit.front import DIGEST, NOW, Front, accepted
 from kit.signer import KEYS, ORIGIN, OTHER_ORIGIN, SOFTHSM, LocalSigner, Node, line_of, make_node
 from sealpress.core.proof import parse_note
 from sealpress.errors import ConfigError, Refusal
-from sealpress.hsm.link import DirectItem, SignerLink
+from sealpress.hsm.leaves import DirectItem
+from sealpress.hsm.link import SignerLink
 from sealpress.values import LeafKind
 from sealpress.verify import note
 from sealpress.verify.witness import Cosignature

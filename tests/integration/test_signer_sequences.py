@@ -22,7 +22,7 @@ from kit.front import NOW, accepted
 from kit.liar import DIRECT_LINE, KEYS_USED, LASTING, SHAPES, Liar, told
 from kit.signer import ORIGIN, Node, make_node
 from sealpress.errors import Refusal
-from sealpress.hsm.link import DirectItem
+from sealpress.hsm.leaves import DirectItem
 
 LIES = sorted(set(SHAPES) - LASTING)
 number = st.integers(0, 7)

@@ -22,7 +22,7 @@ from kit.tokens import import_key
 from sealpress.client import Client
 from sealpress.errors import Precondition, Unavailable
 from sealpress.governance import facts as f
-from sealpress.hsm.link import SlotStatus
+from sealpress.hsm.status import SlotStatus
 from sealpress.steps import _slots, _strangers
 from sealpress.values import RecordType
 

@@ -16,7 +16,7 @@ from kit.approving import Person, make_change
 from kit.signer import SOFTHSM, FakeLog, Node, make_node
 from kit.softkeys import SoftKey
 from sealpress.core import leaf
-from sealpress.hsm.link import EventLeaf, Openings, SignatureLeaf
+from sealpress.hsm.leaves import EventLeaf, Openings, SignatureLeaf
 from sealpress.values import DigestAlgorithm, LeafKind
 from sealpress.verify.anchors import NAMESPACE, AnchorKey, LineApprover, LineRule, Officer, TrustAnchors
 from sealpress.verify.change import ChangeRecord, ReleaseItem, ReleaseRequest, encode, manifest_sha256

@@ -18,7 +18,7 @@ from sealpress.core import leaf
 from sealpress.errors import Refusal
 from sealpress.hsm import frames
 from sealpress.hsm import messages as m
-from sealpress.hsm.link import DirectItem, EventLeaf, Openings
+from sealpress.hsm.leaves import DirectItem, EventLeaf, Openings
 from sealpress.verify.evidence import Evidence
 
 KEYS_USED = {name: KEYS[name] for name in ("proof-p256", "direct-p256", "other-p256")}

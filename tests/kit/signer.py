@@ -35,7 +35,7 @@ from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
 from sealpress.hsm.guard import Guard
 from sealpress.hsm.keytable import key_table
-from sealpress.hsm.link import DirectItem
+from sealpress.hsm.leaves import DirectItem
 from sealpress.hsm.pinned import load_anchors
 from sealpress.hsm.server import GuardServer
 from sealpress.hsm.state import State

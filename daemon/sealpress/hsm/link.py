@@ -14,15 +14,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
-import msgspec
-
-from sealpress.errors import Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
+from sealpress.errors import Internal, Malformed, Refusal, Unavailable
 from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
+from sealpress.hsm.leaves import DirectItem, Openings, told_evidence, told_leaf
+from sealpress.hsm.outcomes import DirectResult, Sealed, SealedLine, refusal, results_of
+from sealpress.hsm.status import Mark, SignerStatus, status_of
 from sealpress.verify.evidence import Evidence
 from sealpress.verify.witness import Cosignature
 
@@ -33,151 +33,9 @@ RECONNECT_MS = 100
 RECONNECT_MS_MAX = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The last head that the guard accepted of a log."""
-
-    size: int
-    root: bytes
-    time: int  # of the newest leaf, Unix seconds
-    key_id: bytes = b""  # of the log's key
-
-
-@dataclass(frozen=True, slots=True)
-class KeyStatus:
-    """A key as the guard sees it; `reason` says why it is not ready."""
-
-    key_id: bytes
-    line: str
-    log: str  # origin
-    slot: str
-    ready: bool
-    reason: str
-    last_size: int
-    last_time: int
-    held: bool = False  # signs only what witnesses have cosigned
-
-
-@dataclass(frozen=True, slots=True)
-class SlotStatus:
-    """A slot and its worker; `state`: closed, open, half_open or quarantined (breaker.py)."""
-
-    up: bool
-    sessions: int
-    operations: int
-    restarts: int
-    reason: str
-    state: str = "closed"
-    opened: int = 0  # how often its breaker opened
-    waiting: int = 0  # operations
-    latency_us: int = 0  # of one operation
-    strangers: int = 0  # keys on its token that may sign and that nobody configured (GR-01)
-    differing: int = 0  # keys of which its token counts other operations than the signer does (GR-07)
-    unmanaged: tuple[str, ...] | None = None  # the strangers, the first of them by name; None: nobody has looked yet
-    counts: dict[str, str] | None = None  # of the differing keys: what the token says; None: nobody has looked yet
-    limit: int = 0  # so many of its sessions work at a time, as the token bears; 0: nobody has asked yet
-
-
-@dataclass(frozen=True, slots=True)
-class SignerStatus:
-    """Everything that the guard tells."""
-
-    version: str
-    logs: dict[str, Mark]  # by origin
-    keys: dict[str, KeyStatus]  # by id of the configuration's [key.<id>]
-    slots: dict[str, SlotStatus]
-    refused: dict[str, int]  # how often the guard refused, by reason
-
-
-class SealedLine(msgspec.Struct, frozen=True):
-    """What a line key answered; `line` is ready to append to the checkpoint, empty if `reason` says why."""
-
-    line: bytes
-    rv: int
-    latency_us: int
-    slot: str
-    reason: str = ""
-
-
-class Sealed(msgspec.Struct, frozen=True):
-    """A signed head: append `log_signature_line` and the lines to the checkpoint's text and an empty line."""
-
-    size: int
-    time: int  # T of the cosignatures
-    log_signature_line: bytes
-    lines: dict[str, SealedLine]  # by key id
-
-
-@dataclass(frozen=True, slots=True)
-class EventLeaf:
-    """A new leaf that nobody signs, opened: its record hash and its time."""
-
-    record: bytes
-    time: int
-
-
-@dataclass(frozen=True, slots=True)
-class SignatureLeaf:
-    """A new leaf of a line key, opened; `evidence` is a position in `Openings.evidence`."""
-
-    key_id: bytes
-    opening: bytes
-    digest: bytes
-    evidence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Openings:
-    """Every leaf of an advance, in order, and the approvals of those that are to be signed."""
-
-    leaves: tuple[EventLeaf | SignatureLeaf, ...]
-    evidence: tuple[Evidence, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DirectItem:
-    """One leaf of a direct line: opening (61 bytes), digest, index, inclusion path (hashes end to end)."""
-
-    opening: bytes
-    digest: bytes
-    index: int
-    path: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DirectResult:
-    """A verified signature in the line's format, or b"" and why. OUTCOME_UNKNOWN: the token may have signed."""
-
-    signature: bytes
-    rv: int
-    latency_us: int
-    slot: str
-    reason: str = ""
-
-
 def advance_path(tree: Tree, old_size: int, new_size: int) -> bytes:
     """What `advance` wants as consistency: the complete subtrees that lead from the accepted size to the new one."""
     return tree.growth(old_size, new_size)
-
-
-_UNAVAILABLE = frozenset({"SLOT_DOWN", "SIGNER_STOPPING", "HEAD_NOT_CURRENT"})
-_NOT_PERMITTED = frozenset(
-    {"NOT_PERMITTED", "STOPPED", "NOT_STOPPED", "LIFT_STALE", "EVIDENCE_MISSING", "NOTHING_TO_SIGN", "NOT_WITNESSED"}
-)
-_APPROVALS = ("APPROVAL_", "RELEASE_", "CHANGE_", "ANCHORS_")  # how the reasons of a lack of them begin
-
-
-def _refusal(answer: m.Refused) -> Refusal:
-    kind: type[Refusal] = Malformed
-    if answer.retry_after_ms or answer.reason in _UNAVAILABLE:
-        kind = Unavailable
-    elif answer.reason in _NOT_PERMITTED or answer.reason.startswith(_APPROVALS):
-        kind = NotPermitted
-    elif answer.reason == "OUTCOME_UNKNOWN":
-        kind = OutcomeUnknown
-    elif answer.reason == "INTERNAL":
-        kind = Internal
-    return kind(answer.message, reason=answer.reason, retry_after_ms=answer.retry_after_ms)
 
 
 A = TypeVar("A", m.Done, m.Sealed, m.Directed, m.StatusView, m.Probed)
@@ -254,7 +112,7 @@ class SignerLink:
 
     async def status(self) -> SignerStatus:
         """Marks, keys and slots, as of now."""
-        status = _status(await self._call(m.Status(self._id()), m.StatusView))
+        status = status_of(await self._call(m.Status(self._id()), m.StatusView))
         self._status = status
         return status
 
@@ -277,7 +135,7 @@ class SignerLink:
         """
         ask = m.Advance(self._id(), origin, size, root, consistency, newest_leaf_time)
         if opened is not None:
-            leaves, evidence = tuple(map(_leaf, opened.leaves)), tuple(map(_evidence, opened.evidence))
+            leaves, evidence = tuple(map(told_leaf, opened.leaves)), tuple(map(told_evidence, opened.evidence))
             ask = m.Advance(ask.id, origin, size, root, consistency, newest_leaf_time, leaves, evidence)
         return self._call(ask, m.Done)
 
@@ -316,7 +174,7 @@ class SignerLink:
 
     async def lift(self, key: str | None, evidence: Evidence) -> None:
         """End a stop; the guard judges the evidence: a change record of kind key.resume and its approvals."""
-        await self._call(m.Lift(self._id(), key, _evidence(evidence)), m.Done)
+        await self._call(m.Lift(self._id(), key, told_evidence(evidence)), m.Done)
 
     async def probe(self) -> dict[str, int]:
         """Per slot how long its worker took to answer, in microseconds; -1 if it did not."""
@@ -361,7 +219,7 @@ class SignerLink:
         finally:
             self._calls.pop(ask.id, None)
         if isinstance(answer, m.Refused):
-            raise _refusal(answer)
+            raise refusal(answer)
         if not isinstance(answer, want):
             raise Internal("the signer answered with another kind of message")
         return answer
@@ -391,7 +249,7 @@ class SignerLink:
             if answer.version != f.VERSION:
                 raise Malformed("the signer speaks another version", reason="VERSION")
         elif isinstance(answer, m.StatusView) and answer.id == 0:
-            self._status = _status(answer)
+            self._status = status_of(answer)
             self._up.set()
             if self._on_change is not None:
                 self._on_change(self._status)
@@ -468,7 +326,7 @@ async def _sealed(call: Call[m.Sealed]) -> Sealed:
 async def _directed(calls: Sequence[Call[m.Directed]], counts: Sequence[int]) -> list[DirectResult]:
     """The results of all parts; if one of several was refused, that is the result of each of its leaves."""
     if len(calls) == 1:
-        return _results(await calls[0])
+        return results_of(await calls[0])
     results: list[DirectResult] = []
     for answer, count in zip(await asyncio.gather(*calls, return_exceptions=True), counts, strict=True):
         if isinstance(answer, Refusal):
@@ -476,55 +334,9 @@ async def _directed(calls: Sequence[Call[m.Directed]], counts: Sequence[int]) ->
         elif isinstance(answer, BaseException):
             raise answer
         else:
-            results += _results(answer)
+            results += results_of(answer)
     return results
-
-
-def _results(answer: m.Directed) -> list[DirectResult]:
-    return [DirectResult(one.signature, one.rv, one.latency_us, one.slot, one.reason) for one in answer.results]
-
-
-def _leaf(leaf: EventLeaf | SignatureLeaf) -> m.EventLeaf | m.SignatureLeaf:
-    if isinstance(leaf, EventLeaf):
-        return m.EventLeaf(leaf.record, leaf.time)
-    return m.SignatureLeaf(leaf.key_id, leaf.opening, leaf.digest, leaf.evidence)
-
-
-def _evidence(evidence: Evidence) -> m.Evidence:
-    approvals = tuple(m.Approval(statement, signature) for statement, signature in evidence.approvals)
-    return m.Evidence(evidence.change, approvals)
 
 
 def _lost(path: str) -> Unavailable:
     return Unavailable("the connection to the signer is lost", hint=f"is it running on {path}?", retry_after_ms=500)
-
-
-def _status(view: m.StatusView) -> SignerStatus:
-    return SignerStatus(
-        view.version,
-        {origin: Mark(mark.size, mark.root, mark.time, mark.key_id) for origin, mark in view.logs.items()},
-        {
-            name: KeyStatus(k.key_id, k.line, k.log, k.slot, k.ready, k.reason, k.last_size, k.last_time, k.held)
-            for name, k in view.keys.items()
-        },
-        {
-            name: SlotStatus(
-                s.up,
-                s.sessions,
-                s.operations,
-                s.restarts,
-                s.reason,
-                s.state,
-                s.opened,
-                s.waiting,
-                s.latency_us,
-                s.strangers,
-                s.differing,
-                s.unmanaged,
-                s.counts,
-                s.limit,
-            )
-            for name, s in view.slots.items()
-        },
-        view.refused,
-    )

@@ -17,7 +17,10 @@ from typing import NoReturn, TypeVar
 
 from sealpress.config import Config
 from sealpress.errors import NotPermitted, Refusal, Unavailable
-from sealpress.hsm.link import Call, DirectItem, DirectResult, Mark, Openings, Sealed, SignerLink, SignerStatus
+from sealpress.hsm.leaves import DirectItem, Openings
+from sealpress.hsm.link import Call, SignerLink
+from sealpress.hsm.outcomes import DirectResult, Sealed
+from sealpress.hsm.status import Mark, SignerStatus
 from sealpress.verify.evidence import Evidence
 from sealpress.verify.witness import Cosignature
 

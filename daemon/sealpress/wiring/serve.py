@@ -27,7 +27,6 @@ from sealpress.errors import Busy, CannotStart, ConfigError, Malformed, Refusal,
 from sealpress.flow import Flow
 from sealpress.governance.policy import compile_policy
 from sealpress.governance.snapshot import Snapshot
-from sealpress.hsm.link import SignerStatus, SlotStatus
 from sealpress.hsm.signers import Signers
 from sealpress.reading import read_whole
 from sealpress.rpc.interceptors import Callers

@@ -13,8 +13,8 @@ from pathlib import Path
 from sealpress.config import HELD, Config
 from sealpress.errors import CannotStart, ConfigError, Refusal
 from sealpress.governance.snapshot import Snapshot
-from sealpress.hsm.link import Mark
 from sealpress.hsm.signers import Signers
+from sealpress.hsm.status import Mark
 from sealpress.ports import Clock
 from sealpress.rpc.witness import HttpWitnesses
 from sealpress.steps._witnesses import Witnesses

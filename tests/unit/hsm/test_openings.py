@@ -14,7 +14,7 @@ from sealpress.errors import NotPermitted, Refusal
 from sealpress.hsm import messages as m
 from sealpress.hsm.heads import HeadLimits
 from sealpress.hsm.keytable import GuardKey
-from sealpress.hsm.link import EventLeaf
+from sealpress.hsm.leaves import EventLeaf
 from sealpress.hsm.mark import HeadMark
 from sealpress.hsm.openings import Range, Wanted, check_answering, demand, growth, open_range
 from sealpress.hsm.pinned import Pinned

@@ -15,8 +15,9 @@ from sealpress.config import Config, resolve
 from sealpress.errors import NotPermitted, Refusal, Unavailable
 from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
-from sealpress.hsm.link import DirectItem, SignerStatus
+from sealpress.hsm.leaves import DirectItem
 from sealpress.hsm.signers import Signers
+from sealpress.hsm.status import SignerStatus
 from sealpress.verify.evidence import Evidence
 
 TOML = """

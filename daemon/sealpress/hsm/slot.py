@@ -15,20 +15,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sealpress.config import SlotSection
-from sealpress.errors import CannotStart, Damaged
+from sealpress.errors import Damaged
 from sealpress.hsm import work as w
-from sealpress.hsm.accounts import Accounts
-from sealpress.hsm.breaker import Backoff, Breaker, BreakerLimits, Phase
+from sealpress.hsm.breaker import Breaker, BreakerLimits, Phase
 from sealpress.hsm.child import Child
 from sealpress.hsm.probe import Probe
-from sealpress.hsm.state import State
+from sealpress.hsm.pulse import Pulse
+from sealpress.hsm.succession import LASTS, Around, Succession
 from sealpress.hsm.turns import Answer, Turn, Turns
-from sealpress.ports import Clock
-from sealpress.telemetry import Telemetry
 
 QUEUE_DEADLINES = 2  # so many deadlines a turn may wait before it is sent
 JOBS_WAITING_MAX = 65_536
@@ -38,29 +35,11 @@ _WINDOW_NS = 10_000_000  # of work in the worker's hands, for each session
 _GUESS_NS = 1_000_000  # an operation, until one was seen
 _LEAST_NS = 1_000  # for a slot that nobody knows yet: it is tried
 _FORGET = 0.9  # of what an operation took, at each heartbeat without one: a slot that once was slow is tried again
-_KEPT_LOOKS = 4  # at least, at how long each session was idle, in the time that none shall be idle for
 _SWEEP_S = 0.05
-_CLOSE_S = 5.0
-CHILDREN_MAX = 4  # one at work, its successor, and those that even SIGKILL does not end
 _MILLISECONDS = 1_000_000
 # What is wrong with one operation or one key, not with the token: data, key or mechanism that do not go together; and
 # CKR_FUNCTION_CANCELED, of what the worker did not get to in time.
 _OF_ONE = frozenset({0x20, 0x21, 0x50, 0x60, 0x62, 0x63, 0x68, 0x70, 0x71})
-LASTS = "REPEATED_NONCE"  # ended by a person only
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What a slot has from its guard."""
-
-    state: State
-    clock: Clock
-    telemetry: Telemetry
-    accounts: Accounts
-    backoff_ms: tuple[int, int]
-    on_change: Callable[[], None]
-    on_failure: Callable[[Damaged], None]  # what must not be forgotten cannot be written: this signer ends
-    on_homeless: Callable[[Sequence[Turn]], None]  # turns that wait for a slot that went down
 
 
 class Slot:
@@ -71,50 +50,35 @@ class Slot:
     ) -> None:
         """`open_ask` makes the first message anew for each worker, so that it carries the newest rejected PINs."""
         self.name = name
-        self._settings = settings
-        self._deadline_s = settings.deadline_ms / 1000
-        self._open_ask = open_ask
         self._probe = probe
         self._around = around
-        self._backoff = Backoff(*around.backoff_ms, lambda: int.from_bytes(around.state.entropy.bytes(4)) / (1 << 32))
         limits = BreakerLimits(settings.breaker_errors, settings.breaker_window_ms * _MILLISECONDS)
         self.breaker = Breaker(limits, self._turned)
         self._turns = Turns(JOBS_WAITING_MAX)
         self._child: Child | None = None  # the one that gets the calls
-        self._children: dict[Child, asyncio.Task[None]] = {}  # also those that come and go
-        self._unfit = asyncio.Event()  # it must be replaced
-        self._answered_well = False  # since the last wait
-        self._probing: Child | None = None
-        self._keeping: Child | None = None
-        self._pinged: Child | None = None
+        self.answered_well = False  # since the last wait
         self._tasks: list[asyncio.Task[None]] = []
         self._sweep: asyncio.TimerHandle | None = None
-        self._first: asyncio.Future[None] | None = None
         self._each_ns = 0.0  # one operation, smoothed
-        self._reason = "STARTING"
         self.operations = 0
-        self.restarts = -1
+        self._workers = Succession(self, open_ask, settings.deadline_ms / 1000, around)
+        self._pulse = Pulse(self, settings, probe, around.clock)
 
     # ---- life ----
 
     async def start(self) -> None:
         """The first worker is up, or failed in a way that passes. CannotStart: a person has to do something."""
-        self._first = asyncio.get_running_loop().create_future()
-        for work in (self._keep, self._watch):
+        first = self._workers.begin()
+        for work in (self._workers.keep, self._pulse.watch):
             self._tasks.append(asyncio.create_task(self._always(work), name=f"slot-{self.name}"))
-        await self._first
+        await first
 
     async def close(self) -> None:
         """Kill the workers and stay down."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._unfit.set()  # so that the end of the worker is not taken for a loss
-        children = dict(self._children)
-        for child in children:
-            child.kill()
-        if children:
-            await asyncio.wait(children.values(), timeout=_CLOSE_S)
+        await self._workers.end()
 
     async def _always(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A bug of ours is told, and costs the slot a pause: nobody else would start its workers again."""
@@ -123,7 +87,7 @@ class Slot:
                 await work()
             except Exception as error:
                 self._around.telemetry.internal(f"slot {self.name}", error)
-                await asyncio.sleep(self._backoff.most_ms / 1000)
+                await asyncio.sleep(self._workers.backoff.most_ms / 1000)
 
     @property
     def up(self) -> bool:
@@ -132,6 +96,16 @@ class Slot:
         if child is None or not child.up:
             return False
         return self.breaker.trusts or (self.breaker.phase is Phase.HALF_OPEN and not self._probe.signs)
+
+    @property
+    def child(self) -> Child | None:
+        """The worker that gets the calls."""
+        return self._child
+
+    @property
+    def restarts(self) -> int:
+        """How many workers came after the first."""
+        return self._workers.restarts
 
     @property
     def sessions(self) -> int:
@@ -146,7 +120,7 @@ class Slot:
     @property
     def reason(self) -> str:
         """Why it is down, or not trusted."""
-        return self.breaker.reason or ("" if self.up else self._reason)
+        return self.breaker.reason or ("" if self.up else self._workers.reason)
 
     @property
     def waiting(self) -> int:
@@ -189,16 +163,17 @@ class Slot:
 
     def proved(self) -> None:
         """Signatures of its token verified, and all that came with them."""
-        self._answered_well = True
+        self.answered_well = True
         self.breaker.worked()
 
     def quarantine(self, reason: str) -> None:
         """The token lied: no more work for it, and another worker, before it is tried again."""
         self.breaker.quarantine(reason)  # first: whatever the disk says, nothing more is signed there
         if reason == LASTS:
-            self._remember(lambda: self._around.state.quarantine(self.name, reason))
+            self.remember(lambda: self._around.state.quarantine(self.name, reason))
 
-    def _remember(self, write: Callable[[], None]) -> None:
+    def remember(self, write: Callable[[], None]) -> None:
+        """Write what must not be forgotten, or this signer ends."""
         try:
             write()
         except Damaged as failure:
@@ -246,7 +221,7 @@ class Slot:
             if answer is not None:
                 child.kill()
             # Its token may be at work on them as long as there is a process.
-            self._children[child].add_done_callback(
+            self._workers.children[child].add_done_callback(
                 lambda _: [end(self.name, one.key, len(one.jobs), 0) for one in turns]
             )
             for turn in turns:
@@ -283,24 +258,6 @@ class Slot:
 
     # ---- workers ----
 
-    async def _keep(self) -> None:
-        """One worker at work at all times, as far as that can be."""
-        await self._released()
-        while True:
-            self.restarts += 1
-            trips = self.breaker.trips
-            child = Child(self._open_ask(), self._deadline_s, self._changed, self._stocked)
-            task = self._children[child] = asyncio.create_task(child.run(), name=f"worker-{self.name}")
-            task.add_done_callback(lambda task, child=child: self._gone(child, task))  # type: ignore[misc]
-            if not await child.opened:
-                self._not_opened(child)
-            elif trips != self.breaker.trips:
-                child.leave()  # what its predecessor still answered opened the breaker
-            else:
-                self._install(child)
-                await self._unfit.wait()
-            await self._wait()
-
     def look(self) -> None:
         """The worker looks at the token's keys again, if there is one."""
         child = self._child
@@ -308,81 +265,41 @@ class Slot:
             self._around.accounts.ask(self.name)
             child.look()
 
-    def _stocked(self, stock: w.Stock) -> None:
+    def stocked(self, stock: w.Stock) -> None:
+        """What a worker found on the token."""
         self._around.accounts.take(self.name, stock)
         self._around.on_change()
 
-    def _install(self, child: Child) -> None:
+    def install(self, child: Child) -> None:
         """From now on calls go to it; its predecessor ends with those that it has."""
         before, self._child = self._child, child
-        self._unfit.clear()
+        self._workers.unfit.clear()
         if before is not None:
             before.leave()
         self.breaker.half_open()
-        self._reason = ""
-        if self.restarts:
-            self._around.telemetry.slot_up(self.name, child.sessions, self.restarts)
-        self._settle(None)
-        self._changed()
+        self._workers.reason = ""
+        if self._workers.restarts:
+            self._around.telemetry.slot_up(self.name, child.sessions, self._workers.restarts)
+        self._workers.settle(None)
+        self.changed()
         if not self.breaker.trusts:
-            self._try(child)
+            self._pulse.attempt(child)
 
-    def _not_opened(self, child: Child) -> None:
-        failure = child.failure
+    def make_room(self) -> None:
+        """Its successor did not come up: the one at work ends."""
         if self._child is not None:
             self._child.kill()
-        if failure is None:
-            self._reason = "WORKER_LOST"
-            self._settle(None)
-        else:
-            self._heed(failure)
-            error = CannotStart(f"slot {self.name}: {failure.message}", reason=failure.reason, hint=failure.hint)
-            self._settle(error if failure.lasting else None)
-        self._changed()
 
-    def _heed(self, failure: w.WorkerFailed) -> None:
-        """What a worker said before it ended."""
-        self._reason = failure.reason
-        self._remember(lambda: self._around.state.reject(self.name, failure.tag))
-        if self._started or not failure.lasting:  # else whoever starts us says so
-            self._around.telemetry.slot_failed(self.name, failure.reason, failure.message, failure.hint)
-
-    async def _wait(self) -> None:
-        """Before the next worker is started."""
-        while len(self._children) >= CHILDREN_MAX:  # first: a lie that is heard meanwhile has all of what follows
-            await asyncio.wait(self._children.values(), return_when=asyncio.FIRST_COMPLETED)
-        if self._answered_well:
-            self._backoff.reset()
-            self._answered_well = False
-        if self.breaker.phase is not Phase.QUARANTINED:
-            await asyncio.sleep(self._backoff.next_ms() / 1000)
-        if self.breaker.phase is Phase.QUARANTINED:  # perhaps since then: the last worker may still answer
-            await asyncio.sleep(self._backoff.most_ms / 1000)
-        await self._released()
-
-    async def _released(self) -> None:
-        """Until no person is needed any more."""
-        while self._around.state.quarantined(self.name):
-            self.breaker.quarantine(LASTS)
-            self._settle(None)
-            await asyncio.sleep(1)
-
-    def _gone(self, child: Child, task: asyncio.Task[None]) -> None:
-        del self._children[child]
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._around.telemetry.internal(f"worker of slot {self.name}", error)
-
-    def _changed(self) -> None:
+    def changed(self) -> None:
         """A worker is up, late, gone, or has or uses another number of sessions."""
         child = self._child
-        if child is not None and (child.late or child.ended.is_set()) and not self._unfit.is_set():
-            self._unfit.set()
-            self._reason = "WORKER_HUNG" if child.late else "WORKER_LOST"
+        if child is not None and (child.late or child.ended.is_set()) and not self._workers.unfit.is_set():
+            self._workers.unfit.set()
+            self._workers.reason = "WORKER_HUNG" if child.late else "WORKER_LOST"
             if child.failure is not None:
-                self._heed(child.failure)
-            self._around.telemetry.slot_lost(self.name, self._reason)
-            self.breaker.failed(self._around.clock.monotonic_ns(), self._reason)
+                self._workers.heed(child.failure)
+            self._around.telemetry.slot_lost(self.name, self._workers.reason)
+            self.breaker.failed(self._around.clock.monotonic_ns(), self._workers.reason)
         if child is not None and child.ended.is_set():
             self._child = None
         self._move_on()
@@ -391,7 +308,7 @@ class Slot:
         """The breaker's new phase."""
         self._around.telemetry.slot_turned(self.name, phase, reason)
         if not self.breaker.passes:
-            self._unfit.set()
+            self._workers.unfit.set()
             child, self._child = self._child, None
             if child is not None:
                 child.leave()
@@ -403,17 +320,6 @@ class Slot:
             self._around.on_homeless(self._turns.drain())
         self._pump()
         self._around.on_change()
-
-    @property
-    def _started(self) -> bool:
-        return self._first is not None and self._first.done()
-
-    def _settle(self, failure: CannotStart | None) -> None:
-        if self._first is not None and not self._started:
-            if failure is None:
-                self._first.set_result(None)
-            else:
-                self._first.set_exception(failure)
 
     # ---- signs of life ----
 
@@ -431,85 +337,9 @@ class Slot:
         child.ping(told)
         return await answered
 
-    async def _watch(self) -> None:
-        """A heartbeat of the worker; and one of the token, where nothing else was asked of it for some time.
-
-        Where a firewall ends idle connections each session is used now and then, for it may have one of its own.
-        """
-        probe_s, keep_s = self._settings.probe_ms / 1000, self._settings.keepalive_ms / 1000
-        silence_s = min(probe_s, keep_s or probe_s)
-        step_s = min(self._settings.heartbeat_ms / 1000, silence_s, keep_s / _KEPT_LOOKS or silence_s)
-        while True:
-            await asyncio.sleep(step_s)
-            child = self._child
-            if child is None or not child.up:
-                continue
-            if self._pinged is not child:
-                self._pinged = child
-                child.ping(self._ponged)
-            silent_s = asyncio.get_running_loop().time() - child.touched
-            if silent_s >= self._settings.heartbeat_ms / 1000:
-                self._each_ns = faded(self._each_ns)
-            if keep_s and self._probe.signs and self.breaker.trusts:
-                self._keep_alive(child, keep_s / 2)  # those left out are looked at twice more before it is all of it
-            if silent_s >= silence_s:
-                self._try(child)
-
-    def _ponged(self, answer: w.WorkerSigned | w.WorkerPong | None) -> None:
-        if answer is not None:
-            self._pinged = None
-
-    def _try(self, child: Child) -> None:
-        """Have the token do something that costs nothing: sign with the probe key, or tell of itself."""
-        if self._probing is child:
-            return
-        self._probing = child
-        if self._probe.signs:
-            jobs, messages = self._probe.jobs(1)
-            child.sign(jobs, lambda answer: self._tried(child, messages, answer))
-        else:
-            child.ping(lambda answer: self._tried(child, (), answer), token=True)
-
-    def _keep_alive(self, child: Child, idle_s: float) -> None:
-        """A signature of the probe key on each session that was idle for so long; those at work need none."""
-        if self._keeping is child:
-            return
-        self._keeping = child
-        jobs, messages = self._probe.jobs(child.sessions)
-        child.keep(jobs, idle_s, lambda answer: self._kept(child, messages, answer))
-
-    def _kept(self, child: Child, messages: Sequence[bytes], answer: w.WorkerSigned | w.WorkerPong | None) -> None:
-        if answer is not None and self._keeping is child:
-            self._keeping = None
-        if isinstance(answer, w.WorkerSigned) and answer.results:
-            self._heard(child, messages[: len(answer.results)], answer)
-
-    def _tried(self, child: Child, messages: Sequence[bytes], answer: w.WorkerSigned | w.WorkerPong | None) -> None:
-        if answer is None:
-            return  # it is late, and replaced
-        if self._probing is child:
-            self._probing = None
-        self._heard(child, messages, answer)
-
-    def _heard(self, child: Child, messages: Sequence[bytes], answer: w.WorkerSigned | w.WorkerPong) -> None:
-        child.touched = asyncio.get_running_loop().time()
-        wrong = self._wrong(messages, answer)
-        if wrong and not wrong.startswith("CKR_"):
-            self.quarantine(wrong)
-        elif self._child is not child:
-            return  # its successor is judged by answers of its own
-        elif wrong:
-            self.breaker.failed(self._around.clock.monotonic_ns(), wrong)
-        elif isinstance(answer, w.WorkerSigned):  # half open, and without a probe key, an operation of a line decides
-            self.proved()
-            if not self.breaker.trusts:
-                self._try(child)
-
-    def _wrong(self, messages: Sequence[bytes], answer: w.WorkerSigned | w.WorkerPong) -> str:
-        if isinstance(answer, w.WorkerPong):
-            return f"CKR_{answer.rv:#x}" if answer.rv else ""
-        self.operations += sum(result.tried for result in answer.results)
-        return self._probe.wrong(messages, answer.results)
+    def rested(self) -> None:
+        """A heartbeat passed without an operation."""
+        self._each_ns = faded(self._each_ns)
 
 
 def faded(each_ns: float) -> float:

@@ -24,8 +24,9 @@ from sealpress.hsm.finish import LIES, Signed, finish, unsigned
 from sealpress.hsm.keytable import GuardKey, KeyTable
 from sealpress.hsm.nonces import RecentNonces
 from sealpress.hsm.probe import Probe
-from sealpress.hsm.slot import QUEUE_DEADLINES, Around, Slot
+from sealpress.hsm.slot import QUEUE_DEADLINES, Slot
 from sealpress.hsm.state import State
+from sealpress.hsm.succession import Around
 from sealpress.hsm.turns import Answer, SlotLost, Turn
 from sealpress.ports import Clock
 from sealpress.telemetry import Telemetry

@@ -25,8 +25,9 @@ from sealpress.hsm.finish import unsigned
 from sealpress.hsm.keytable import KeyTable
 from sealpress.hsm.nonces import RecentNonces
 from sealpress.hsm.probe import Probe
-from sealpress.hsm.slot import CHILDREN_MAX, JOBS_AT_WORK_MAX, JOBS_WAITING_MAX, LASTS, Around, Slot, faded
+from sealpress.hsm.slot import JOBS_AT_WORK_MAX, JOBS_WAITING_MAX, Slot, faded
 from sealpress.hsm.state import State
+from sealpress.hsm.succession import CHILDREN_MAX, LASTS, Around
 from sealpress.hsm.turns import SlotLost, Turn
 from sealpress.telemetry import Telemetry
 
@@ -85,7 +86,7 @@ async def test_a_lie_that_is_heard_while_the_next_worker_is_waited_for_has_the_l
     for _ in range(3):
         bench.slot.breaker.failed(0, "CKR_0x30")
     began = asyncio.get_running_loop().time()
-    waiting = asyncio.create_task(bench.slot._wait())
+    waiting = asyncio.create_task(bench.slot._workers.wait())
     await asyncio.sleep(0)
     bench.slot.quarantine("WRONG_SIGNATURE")
     await waiting
@@ -99,9 +100,9 @@ async def test_a_lie_that_is_heard_while_workers_do_not_end_is_heeded(tmp_path: 
     ended = asyncio.Event()
     for _ in range(CHILDREN_MAX):
         child = Child(bench._open(), 1.0, lambda: None, lambda _: None)
-        task = bench.slot._children[child] = asyncio.create_task(ended.wait())
-        task.add_done_callback(lambda task, child=child: bench.slot._gone(child, task))
-    waiting = asyncio.create_task(bench.slot._wait())
+        task = bench.slot._workers.children[child] = asyncio.create_task(ended.wait())
+        task.add_done_callback(lambda task, child=child: bench.slot._workers.gone(child, task))
+    waiting = asyncio.create_task(bench.slot._workers.wait())
     await asyncio.sleep(0.1)
     bench.slot.quarantine(LASTS)
     ended.set()

@@ -21,13 +21,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 
-from sealpress import __version__
 from sealpress.config import Config
-from sealpress.errors import Damaged, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
+from sealpress.errors import Damaged, Malformed, NotPermitted, Refusal, Unavailable
 from sealpress.hsm import lifting, openings
 from sealpress.hsm import messages as m
 from sealpress.hsm.accounts import Accounts
@@ -40,6 +39,8 @@ from sealpress.hsm.holding import load_quorum
 from sealpress.hsm.inventory import REASON as KEY_ATTRIBUTES
 from sealpress.hsm.keytable import GuardKey, GuardLog, KeyTable
 from sealpress.hsm.pinned import Pinned
+from sealpress.hsm.releases import Releases
+from sealpress.hsm.report import Report
 from sealpress.hsm.sealing import Sealing
 from sealpress.hsm.state import State
 from sealpress.hsm.tokens import Tokens
@@ -91,6 +92,8 @@ class Guard:
         self._tokens = Tokens(
             config, path_of, table, state, clock, telemetry, self._accounts, self._changed, self._failed
         )
+        self._report = Report(table, self._books, state, self._accounts, self._tokens, self.refused)
+        self._sign_leaves = Releases(state, self._tokens).sign
 
     # ---- life ----
 
@@ -308,28 +311,6 @@ class Guard:
             await self._sign_leaves(key, book, taken, results)
         return m.Directed(ask.id, tuple(result for result in results if result is not None))
 
-    async def _sign_leaves(
-        self,
-        key: GuardKey,
-        book: LogBook,
-        taken: Sequence[tuple[int, Opened]],
-        results: list[m.DirectSignature | None],
-    ) -> None:
-        try:
-            leaves = [opened for _, opened in taken]
-            _, signed = await asyncio.gather(_release(book), self._tokens.sign_leaves(key, leaves))
-            stopped = self._state.stopped(key.name)
-            for (position, opened), one in zip(taken, signed, strict=True):
-                if one.signature and not stopped:
-                    book.released.done(opened)
-                    results[position] = m.DirectSignature(*one)
-                else:
-                    reason = "STOPPED" if stopped else one.reason
-                    results[position] = m.DirectSignature(b"", one.rv, one.latency_us, one.slot, reason)
-        finally:
-            for _, opened in taken:
-                book.released.give_back(opened.index)
-
     def _lift(self, ask: m.Lift) -> m.Done:
         if ask.key is None:
             raise NotPermitted("a stop of everything is ended by those who run the signer, at its machine")
@@ -357,35 +338,7 @@ class Guard:
 
     def status(self, id_: int) -> m.StatusView:
         """Marks as accepted (a head's signatures wait for the disk, a reader need not), keys, slots."""
-        return m.StatusView(
-            id_,
-            __version__,
-            {origin: self._mark_view(origin) for origin in self._books},
-            {name: self._key_view(key) for name, key in self._table.keys.items()},
-            self._tokens.views(),
-            dict(self.refused),
-        )
-
-    def _mark_view(self, origin: str) -> m.MarkView:
-        mark = self._books[origin].mark
-        return m.MarkView(mark.size, mark.root, mark.time, self._table.logs[origin].key.key_id)
-
-    def _key_view(self, key: GuardKey) -> m.KeyView:
-        slot = self._tokens.slot_of(key)
-        reason = ""
-        if not key.active:
-            reason = "VERIFY_ONLY"
-        elif self._state.stopped(key.name):
-            reason = "STOPPED"
-        elif not slot:
-            reason = KEY_ATTRIBUTES if self._accounts.barred(key) else "SLOT_DOWN"
-        signed = self._books[key.origin].mark.signed.get(key.key_id[:8])
-        size, time = (signed.size, signed.time) if signed else (0, 0)
-        slot = slot or key.slots[0]
-        mechanism, operations = self._accounts.mechanism(key, slot), self._accounts.number(slot, key.name)
-        return m.KeyView(
-            key.key_id, key.line, key.origin, slot, not reason, reason, size, time, key.held, mechanism, operations
-        )
+        return self._report.status(id_)
 
     # ---- small things ----
 
@@ -403,14 +356,6 @@ class Guard:
 
     def _now(self) -> int:
         return self._clock.now_ns() // _NS
-
-
-async def _release(book: LogBook) -> None:
-    """Wait until the mark is durable; after a failed write no signature leaves, and this process ends."""
-    try:
-        await book.durable()
-    except Damaged as failure:
-        raise OutcomeUnknown(failure.message) from None  # a token is at work on it
 
 
 def _stopping(failure: Damaged) -> Unavailable:

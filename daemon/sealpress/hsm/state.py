@@ -25,6 +25,7 @@ _TAGS_MAX = 64  # per slot; the oldest go first
 LIFTED_MAX = 4_096
 _LIFTED_KEPT_S = 86_400  # beyond its expiry, in case the clock goes back
 _ALL = ""
+_PART = "+new"  # of a name that is being written: no slot is called so, for its name is quoted
 _RESTORE = "restore the file; without it a stop could be forgotten"
 
 
@@ -211,7 +212,7 @@ class State:
             raise Damaged(f"{path}: {error}", reason="SIGNER_STATE", hint=hint) from None
 
     def _write(self, name: str, value: msgspec.Struct) -> None:
-        path, part = self.directory / name, self.directory / f"{name}.new"
+        path, part = self.directory / name, self.directory / f"{name}{_PART}"
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:

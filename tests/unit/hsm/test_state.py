@@ -76,7 +76,7 @@ def test_another_user_s_file_is_no_damaged_one(tmp_path: Path, monkeypatch: pyte
 def test_a_stop_holds_even_if_it_cannot_be_written(tmp_path: Path) -> None:
     """In force at once; the caller hears that it is not durable."""
     state = State(tmp_path, SeededEntropy())
-    (tmp_path / "stops.new").mkdir()
+    (tmp_path / "stops+new").mkdir()
 
     with pytest.raises(Damaged):
         state.stop("k1")

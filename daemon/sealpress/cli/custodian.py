@@ -6,6 +6,7 @@ without an approved change nothing is touched. Does not: send the report anywher
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ import msgspec
 import typer
 
 from sealpress.cli.output import JsonFlag, emit, fail_at_system, reporting, say
+from sealpress.core.names import sync_directory
 from sealpress.errors import ConfigError
 
 Config = Annotated[Path, typer.Option("--config", help="The custodian's configuration, of the shape of sealpress.toml")]
@@ -82,7 +84,7 @@ def certify(
             return
         request = custodian.request(office, change, key, subject).decode()
         if output is not None and not as_json:
-            output.write_text(request)
+            _write(output, request.encode())
         else:
             _hand_out({"request": request}, output, as_json=as_json)
 
@@ -104,7 +106,7 @@ def _hand_out(document: dict[str, Any], output: Path | None, *, as_json: bool) -
         emit(document)
         return
     try:
-        output.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+        _write(output, msgspec.json.format(msgspec.json.encode(document)) + b"\n")
     except OSError as error:
         emit(document)  # what was done to the token is done, and nothing else tells of it
         fail_at_system(error)
@@ -112,3 +114,22 @@ def _hand_out(document: dict[str, Any], output: Path | None, *, as_json: bool) -
         emit({"written": str(output)})
     else:
         say(f"written to {output}")
+
+
+def _write(output: Path, body: bytes) -> None:
+    """Whole and on the disk, or not at all: what was done to the token is told once. OSError."""
+    if output.exists() and not output.is_file():  # a terminal or a pipe has no halves
+        output.write_bytes(body)
+        return
+    target = output.resolve()
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with part.open("xb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_directory(target.parent)

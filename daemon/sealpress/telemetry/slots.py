@@ -15,7 +15,7 @@ SLOT_STATES = ("closed", "half_open", "open", "quarantined")
 
 
 class SlotSeen(Protocol):
-    """A slot as the signer tells of it (hsm.link.SlotStatus)."""
+    """A slot as the signer tells of it (hsm.status.SlotStatus)."""
 
     @property
     def up(self) -> bool:

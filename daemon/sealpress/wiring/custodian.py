@@ -70,7 +70,7 @@ class Office:
         if found is None:
             raise ConfigError(f"there is no [key.{name}]", hint="add the section that `custodian generate` printed")
         try:
-            return found, note.canonical_spki(self.at(found.public_key).read_bytes())
+            return found, note.canonical_spki(read_whole(self.at(found.public_key)))
         except OSError as error:
             raise ConfigError(f"[key.{name}] public_key: {error.strerror}") from None
         except Invalid as error:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sealpress.config import HELD, Config, KeySection
 from sealpress.core import leaf
 from sealpress.errors import CannotStart, ConfigError, Invalid
-from sealpress.hsm.link import SignerStatus
+from sealpress.hsm.status import SignerStatus
 from sealpress.reading import read_whole
 from sealpress.steps._ticket import Line, LogState
 from sealpress.telemetry import Telemetry

@@ -129,6 +129,7 @@ class Module:
         self.env: dict[str, str] = {}
         self._ended = ExitStack()
         (place / "so-pin").write_text("kit-so-pin-2209\n")
+        (place / "pin").touch(0o600)
         (place / "pin").write_text(PIN + "\n")
 
     @classmethod

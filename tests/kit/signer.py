@@ -120,6 +120,7 @@ def make_node(
     (directory / "softhsm2.conf").write_text(
         f"directories.tokendir = {directory / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n"
     )
+    (directory / "pin").touch(0o600)
     (directory / "so-pin").write_text("kit-so-pin-5512")
     (directory / "pin").write_text(PIN + "\n")
     env = {**os.environ, "SOFTHSM2_CONF": str(directory / "softhsm2.conf")}
@@ -155,6 +156,7 @@ def _toml(directory: Path, keys: dict[str, tuple[str, str, str, str]], module: s
 
 def _log_key(directory: Path, log: str) -> None:
     key = Ed25519PrivateKey.generate()
+    (directory / f"{log}.key").touch(0o600)
     (directory / f"{log}.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     (directory / f"{log}.pub").write_bytes(
         key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -18,6 +18,7 @@ from sealpress.config import Config, load, resolve
 from sealpress.core import p11
 from sealpress.entropy import SystemEntropy
 from sealpress.errors import Damaged
+from sealpress.hsm.exposure import warn_of_exposed
 from sealpress.hsm.guard import Guard
 from sealpress.hsm.keytable import key_table
 from sealpress.hsm.pinned import load_anchors
@@ -52,6 +53,7 @@ async def _run(config: Config, config_path: Path, state: State, json_output: boo
         if not await _started(guard, ended):
             return 0
         await server.start()
+        warn_of_exposed(config, path_of)  # not before: of a start that fails, its error is all that is said
         event_loop.settled()
         if json_output:
             sys.stdout.write(json.dumps({"ready": True, "socket": str(path_of(config.signer.socket))}) + "\n")

@@ -223,6 +223,15 @@ async def test_many_change_records_are_spread_over_messages(front: Front, monkey
     assert front.parts == [(12, 1, 1), (13, 1, 1), (14, 1, 1)]
 
 
+async def test_many_approvals_are_spread_over_messages(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the signer verifies for one message: two records of two approvals each, where it takes five."""
+    for _ in range(5):
+        front.commit(1)
+    monkeypatch.setattr(seal, "ADVANCE_APPROVALS_MAX", 5)
+    assert (await seal.seal_proof(front.heads(), front, front.line)).size == 6
+    assert [2, 2, 1] == [evidence for _, _, evidence in front.parts]
+
+
 async def test_two_who_seal_at_once_tell_each_leaf_once(front: Front) -> None:
     """Parts are told one after the other, whoever asks."""
     for _ in range(5):

@@ -17,6 +17,7 @@ LEAVES_MAX = 16_384  # opened in one Advance
 EVIDENCE_MAX = 256  # change records in one Advance
 EVIDENCE_BYTES_MAX = 9 << 20  # of all of them; the link's user cuts longer ranges
 APPROVALS_MAX = 64  # of one change record
+ADVANCE_APPROVALS_MAX = 512  # of all in one Advance: the guard verifies each twice while everybody waits
 DIRECT_ITEMS_MAX = 1_024  # of one message; the link cuts longer lists
 KEYS_MAX = 256  # named in one seal
 COSIGNATURES_MAX = 16  # shown for one head

@@ -123,6 +123,11 @@ def demand(wanted: Sequence[Wanted], evidence: Sequence[m.Evidence], anchors: Re
     A change record is judged at the times of the first and the last leaf that cite it: every approval must count at
     both, and so it counts at all times between.
     """
+    if sum(len(one.approvals) for one in evidence) > m.ADVANCE_APPROVALS_MAX:
+        raise Malformed(
+            f"more than {m.ADVANCE_APPROVALS_MAX} approvals in one advance: show fewer leaves",
+            reason="TOO_MANY_APPROVALS",
+        )
     groups: dict[tuple[int, str], list[Wanted]] = {}
     for want in wanted:
         if want.evidence >= len(evidence):

@@ -12,12 +12,8 @@ from dataclasses import dataclass, replace
 from sealpress.core import leaf
 from sealpress.core.leaf import OPENING_SHARED_SIZE, SALT_SIZE
 from sealpress.errors import Internal, Unavailable
-from sealpress.hsm.link import (
-    EventLeaf,
-    Openings,
-    SignatureLeaf,
-)
-from sealpress.hsm.messages import EVIDENCE_BYTES_MAX, EVIDENCE_MAX
+from sealpress.hsm.leaves import EventLeaf, Openings, SignatureLeaf
+from sealpress.hsm.messages import ADVANCE_APPROVALS_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_MAX
 from sealpress.tlog.entry import RequestEvent, Where
 from sealpress.tlog.log import Log
 from sealpress.tlog.record import NANOSECONDS, Record
@@ -38,7 +34,7 @@ def with_evidence(found: list[Leaf], evidence_of: Callable[[str], Evidence | Non
     positions: dict[str, int] = {}
     evidence: list[Evidence] = []
     leaves: list[EventLeaf | SignatureLeaf] = []
-    room = EVIDENCE_BYTES_MAX
+    room, approvals = EVIDENCE_BYTES_MAX, ADVANCE_APPROVALS_MAX
     for one in found:
         if isinstance(one.opened, EventLeaf):
             leaves.append(one.opened)
@@ -49,7 +45,9 @@ def with_evidence(found: list[Leaf], evidence_of: Callable[[str], Evidence | Non
                 raise Unavailable("a leaf's approvals are not at hand", reason="EVIDENCE_MISSING")
             if held is None or (leaves and (held.size > room or len(evidence) == EVIDENCE_MAX)):
                 break
-            room -= held.size
+            if leaves and len(held.approvals) > approvals:
+                break
+            room, approvals = room - held.size, approvals - len(held.approvals)
             positions[one.change_id] = len(evidence)
             evidence.append(held)
         leaves.append(replace(one.opened, evidence=positions[one.change_id]))

@@ -43,6 +43,7 @@ LASTING = frozenset(
     }
 )
 _SESSION_GONE = frozenset({0xB0, 0xB3})  # CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID
+_MATCHES_MAX = 64  # objects of one name that are looked at: some modules find them for ever
 _VENDOR = 0x8000_0000  # CKA_VENDOR_DEFINED
 _SESSIONS_UNLIMITED = frozenset({0, (1 << 64) - 1})
 
@@ -246,8 +247,10 @@ class Token:
         if cka_label:
             template[Attribute.LABEL] = cka_label
         try:
-            private = list(self._anchor.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, **template}))
-            public = list(self._anchor.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, **template}))
+            private, public = (
+                list(islice(self._anchor.get_objects({Attribute.CLASS: class_, **template}), _MATCHES_MAX))
+                for class_ in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY)
+            )
             held = [public_spki(key) for key in public]
         except PKCS11Error as error:
             raise answered(f"key {what} cannot be looked up", error) from None

@@ -22,6 +22,7 @@ VERSION = 5
 FRAME_BYTES_MAX = 12 << 20
 PACKET_BYTES = 128 << 10  # between guard and worker; a socket takes at least so much at once
 PREFIX = struct.Struct("<I")
+_ECHO_MAX = 200  # characters
 
 Id = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
 Natural = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -56,7 +57,7 @@ def only(decoder: msgspec.msgpack.Decoder[M], packet: memoryview) -> M:
     try:
         return decoder.decode(packet[PREFIX.size :])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"not a message of the signer's interface: {error}") from error
+        raise _no_message(error) from None
 
 
 def frame(message: msgspec.Struct) -> bytes:
@@ -65,6 +66,11 @@ def frame(message: msgspec.Struct) -> bytes:
     if len(body) > FRAME_BYTES_MAX:
         raise Malformed("a message to or from the signer is too large", reason="TOO_LARGE")
     return PREFIX.pack(len(body)) + body
+
+
+def _no_message(error: Exception) -> Malformed:
+    """Who sent it chose the names in the error: little of them is told back, or stands in a log."""
+    return Malformed(f"not a message of the signer's interface: {str(error)[:_ECHO_MAX]}")
 
 
 class Frames(Generic[M]):
@@ -101,6 +107,6 @@ class Frames(Generic[M]):
             try:
                 messages.append(self._decoder.decode(data[at + PREFIX.size : end]))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise Malformed(f"not a message of the signer's interface: {error}") from error
+                raise _no_message(error) from None
             at = end
         return messages, at

@@ -21,6 +21,7 @@ from sealpress.errors import Busy, CannotStart, Damaged
 from sealpress.ports import Entropy
 
 T = TypeVar("T")
+_TAG_BYTES = 32
 _TAGS_MAX = 64  # per slot; the oldest go first
 LIFTED_MAX = 4_096
 _LIFTED_KEPT_S = 86_400  # beyond its expiry, in case the clock goes back
@@ -178,9 +179,9 @@ class State:
         return self._pins.rejected.get(slot, ())
 
     def reject(self, slot: str, tag: bytes) -> None:
-        """Remember that this PIN was rejected."""
+        """Remember that this PIN was rejected; what is no tag is nothing to remember."""
         known = self.rejected(slot)
-        if tag and tag not in known:
+        if len(tag) == _TAG_BYTES and tag not in known:
             kept = (*known, tag)[-_TAGS_MAX:]
             self._pins = _Pins(self._pins.key, {**self._pins.rejected, slot: kept})
             self._write("pins", self._pins)

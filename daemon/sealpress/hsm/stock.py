@@ -1,7 +1,7 @@
 """What a worker finds on its token: mechanisms, its keys with their attributes, keys that nobody configured (GR-01).
 
 Guarantees: everything is as the token tells it at this moment; looks at OBJECTS_MAX private keys, and as many public
-ones if any are strangers', in one search each, and names STRANGERS_MAX strangers at most. Does not: judge
+ones if any are strangers', in one search each, and names w.STRANGERS_MAX strangers at most. Does not: judge
 (inventory.py), use a key, or change one.
 """
 
@@ -20,8 +20,6 @@ from sealpress.hsm.module import Token
 from sealpress.hsm.shelf import Shelf, names
 
 OBJECTS_MAX = 4_096
-STRANGERS_MAX = 64
-NAME_MAX = 64
 
 
 def take(token: Token, ask: w.WorkerOpen) -> w.Stock:
@@ -46,8 +44,8 @@ def take(token: Token, ask: w.WorkerOpen) -> w.Stock:
             key_id = hashlib.sha256(spki).digest() if spki else b""
             if key_id not in ask.known:
                 count += 1
-                if len(strangers) < STRANGERS_MAX:
-                    strangers.append(w.Stranger(label[:NAME_MAX], cka_id[:NAME_MAX], key_id))
+                if len(strangers) < w.STRANGERS_MAX:
+                    strangers.append(w.Stranger(label[: w.NAME_MAX], cka_id[: w.NAME_MAX], key_id))
     strangers.sort(key=lambda one: (one.label, one.cka_id))
     return w.Stock(token.maker, token.serial, tuple(sorted(token.mechanisms)), keys, tuple(strangers), count)
 

@@ -1,13 +1,27 @@
 """What guard and worker say to each other: the slot to open, operations for its token, and what came of them.
 
-Guarantees: an unknown type or field, and a value of another type, do not decode. Does not: judge what is asked for.
+Guarantees: an unknown type or field, and a value of another type, do not decode; nor does what a worker says beyond its
+bounds, for its process is the module's as much as ours. Does not: judge what is asked for.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from sealpress.hsm.frames import Hello, Id, Message, Natural
+
+SESSIONS_MAX = 64
+STRANGERS_MAX = 64  # named; all are counted
+NAME_MAX = 64  # of a stranger
+TEXT_MAX = 8_192
+SIGNATURE_BYTES_MAX = 16 << 10
+
+Sessions = Annotated[int, Meta(ge=0, le=SESSIONS_MAX)]
+Text = Annotated[str, Meta(max_length=TEXT_MAX)]
+Short = Annotated[str, Meta(max_length=512)]
 
 # ---- guard to worker --------------------------------------------------------
 
@@ -96,33 +110,33 @@ class WorkerStock(Message, frozen=True):
 class KeyStock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A key that was asked for: what the token says of it. An attribute that it does not tell is absent."""
 
-    attributes: dict[str, bool]
+    attributes: Annotated[dict[Short, bool], Meta(max_length=64)]
     operations: int | None  # by the token's own count
 
 
 class Stranger(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A private key that may sign and that nobody configured; `key_id` is empty if its public half is not there."""
 
-    label: str
-    cka_id: bytes
-    key_id: bytes
+    label: Annotated[str, Meta(max_length=NAME_MAX)]
+    cka_id: Annotated[bytes, Meta(max_length=NAME_MAX)]
+    key_id: Annotated[bytes, Meta(max_length=32)]
 
 
 class Stock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What there is on a token; `strangers` are the first of `strangers_count`."""
 
-    maker: str
-    serial: str
-    mechanisms: tuple[int, ...]  # of those that we sign with
-    keys: dict[str, KeyStock]
-    strangers: tuple[Stranger, ...]
-    strangers_count: int
+    maker: Short
+    serial: Short
+    mechanisms: Annotated[tuple[Natural, ...], Meta(max_length=1_024)]  # of those that we sign with
+    keys: Annotated[dict[Short, KeyStock], Meta(max_length=4_096)]
+    strangers: Annotated[tuple[Stranger, ...], Meta(max_length=STRANGERS_MAX)]
+    strangers_count: Natural
 
 
 class WorkerReady(Message, frozen=True):
     """The keys are found and the sessions open. Said again when their number changes while nothing is asked."""
 
-    sessions: int
+    sessions: Sessions
     single_threaded: bool
 
 
@@ -135,11 +149,11 @@ class WorkerStocked(Message, frozen=True):
 class WorkerFailed(Message, frozen=True):
     """It did not work; `lasting`: nor will it at the next try. `tag` marks a PIN that the token rejected."""
 
-    reason: str
-    message: str
-    hint: str
+    reason: Short
+    message: Text
+    hint: Text
     lasting: bool
-    tag: bytes = b""
+    tag: Annotated[bytes, Meta(max_length=32)] = b""
 
 
 class WorkerResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -149,9 +163,9 @@ class WorkerResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     it did not begin to sign.
     """
 
-    signature: bytes
+    signature: Annotated[bytes, Meta(max_length=SIGNATURE_BYTES_MAX)]
     rv: int
-    elapsed_ns: int
+    elapsed_ns: Natural
     tried: bool
 
 
@@ -160,16 +174,16 @@ class WorkerSigned(Message, frozen=True):
 
     id: Id
     results: tuple[WorkerResult, ...]
-    sessions: int
+    sessions: Sessions
 
 
 class WorkerPong(Message, frozen=True):
     """Alive; `rv` is what the token answered, if it was asked; `limit`: so many sessions work at a time (0: unsaid)."""
 
     id: Id
-    sessions: int
+    sessions: Sessions
     rv: int = 0
-    limit: Natural = 0
+    limit: Sessions = 0
 
 
 ToWorker = Hello | WorkerOpen | WorkerSign | WorkerKeep | WorkerPing | WorkerStock

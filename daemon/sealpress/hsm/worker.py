@@ -244,7 +244,8 @@ def _refused(ask: w.WorkerSign | w.WorkerKeep | w.WorkerPing, sessions: int) -> 
 
 def _failed(error: CannotStart | CoreError) -> w.WorkerFailed:
     tag = error.tag if isinstance(error, PinRefused) else b""
-    return w.WorkerFailed(error.reason, error.message, error.hint, error.reason in LASTING, tag)
+    message, hint = error.message[: w.TEXT_MAX], error.hint[: w.TEXT_MAX]
+    return w.WorkerFailed(error.reason, message, hint, error.reason in LASTING, tag)
 
 
 def main(arguments: list[str]) -> int:

@@ -143,6 +143,9 @@ class _Connection(asyncio.Protocol):
     def answer(self, answer: m.Answer) -> None:
         """Send it, unless nobody is there; with what is answered in the same breath, so that the reader wakes once."""
         self._unsent.append(f.frame(answer))
+        self._send_soon()
+
+    def _send_soon(self) -> None:
         if not self._send_due:
             self._send_due = True
             asyncio.get_running_loop().call_soon(self._send)
@@ -152,6 +155,8 @@ class _Connection(asyncio.Protocol):
         if self._unsent and not self._transport.is_closing():
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def close(self) -> None:
         """Hang up; what is under way comes to its end unheard. It counts until the peer has read its last answer."""
@@ -170,11 +175,16 @@ class _Connection(asyncio.Protocol):
             self._greeted = True
             self.answer(f.Hello(f.VERSION))
             self.answer(self._guard.status(0))
-        elif self._calls < CALLS_MAX and not self._waiting:
+        elif not self._waiting and self._has_room():
             self._begin(ask)
         else:
             self._waiting.append(ask)
             self._transport.pause_reading()
+            self._send_soon()  # where it waits for room among the answers, that makes some
+
+    def _has_room(self) -> bool:
+        """Also for what is answered at once: a small call may have a large answer."""
+        return self._calls < CALLS_MAX and len(self._unsent) < CALLS_MAX
 
     def _begin(self, ask: m.Ask) -> None:
         self._calls += 1
@@ -201,7 +211,9 @@ class _Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Begin what waits, as far as there is room."""
-        while self._waiting and self._calls < CALLS_MAX:
+        while self._waiting and self._has_room():
             self._begin(self._waiting.popleft())
-        if not self._waiting and not self._transport.is_closing():
+        if self._waiting and self._unsent:
+            self._send_soon()
+        elif not self._waiting and not self._transport.is_closing():
             self._transport.resume_reading()

@@ -1,6 +1,6 @@
-"""Files with secrets, the signer's log keys and PINs: does anybody else read them?
+"""The signer's log keys, PINs and state: who else reads the ones, or writes into the other?
 
-Guarantees: each that can be read by more than its owner is named at the start. Does not: refuse them, for a signer that
+Guarantees: each that is open to more than its owner is named at the start. Does not: refuse them, for a signer that
 ran yesterday must start after an upgrade; or look into access lists: of a file of another owner, as systemd hands out
 its credentials, only what everybody may counts.
 """
@@ -16,6 +16,7 @@ from sealpress.config import Config
 
 _log = logging.getLogger(__name__)
 _GROUP, _OTHERS = 0o070, 0o007
+_WRITERS = 0o022
 
 
 def warn_of_exposed(config: Config, path_of: Callable[[str], Path]) -> None:
@@ -24,6 +25,9 @@ def warn_of_exposed(config: Config, path_of: Callable[[str], Path]) -> None:
         readers = exposed(path)
         if readers:
             _log.warning("%s: %s can read %s: chmod 600, and take what it holds for known", where, readers, path)
+    state = path_of(config.signer.state)
+    if state.exists() and state.stat().st_mode & _WRITERS:
+        _log.warning("[signer] state: others can write into %s, and have a stop forgotten: chmod 700", state)
 
 
 def exposed(path: Path) -> str:

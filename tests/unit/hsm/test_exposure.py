@@ -59,3 +59,15 @@ def test_a_signer_names_each_secret_that_others_can_read(tmp_path: Path, caplog:
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith("[slot.s1] pin_file: every user can read ")
     assert "chmod 600" in said
+
+
+def test_a_signer_says_that_others_write_into_its_state(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever does can have a stop forgotten; a directory of its own is none."""
+    config = configured(tmp_path)
+    state = resolve(tmp_path / "c.toml", config.signer.state)
+    state.mkdir(parents=True, mode=0o700)
+    warn_of_exposed(config, lambda value: resolve(tmp_path / "c.toml", value))
+    assert not caplog.records
+    state.chmod(0o770)
+    warn_of_exposed(config, lambda value: resolve(tmp_path / "c.toml", value))
+    assert ["[signer] state"] == [record.getMessage().split(":")[0] for record in caplog.records]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from kit.governed import LOW, Governed, ask, digest
 from sealpress.governance import facts as f
-from sealpress.tlog.record import NANOSECONDS
 from sealpress.tlog.explain import parse_ulid
+from sealpress.tlog.record import NANOSECONDS
 from sealpress.values import KeyClass, RecordType
 
 

@@ -89,7 +89,7 @@ def test_what_remains_of_a_key_is_found(custody: Custody) -> None:
     """A second object with the key's label: the destruction is not reported as done."""
     _, made = custody.run("generate", key_change("key.issue", "k1"))
     custody.add("k1", made)
-    custody.at_token('module.generate(session, "p256", b"another", "k1")')
+    custody.at_token('pairs.generate(session, "p256", b"another", "k1")')
     assert custody.refused("destroy", key_change("key.destroy", "k1"), "--key", "k1") == "KEY_REMAINS"
 
 

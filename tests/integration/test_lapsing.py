@@ -13,7 +13,7 @@ import pytest
 from kit.acme import LOW, RELEASE, ask, digest
 from kit.governed import Governed, grant_for, until
 from sealpress.errors import OutcomeUnknown, Refusal, Unavailable
-from sealpress.hsm.link import DirectResult
+from sealpress.hsm.outcomes import DirectResult
 from sealpress.tlog.entry import OutcomeStatus
 from sealpress.values import KeyClass, RecordType
 

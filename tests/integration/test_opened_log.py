@@ -26,8 +26,9 @@ from sealpress.steps._signer import Heads
 from sealpress.steps._ticket import Line, LogState
 from sealpress.steps.batch import Queue
 from sealpress.tlog.entry import RecoveryEvent, RequestEvent
-from sealpress.tlog.log import Log, LogSettings
+from sealpress.tlog.log import Log
 from sealpress.tlog.record import Stored, stored
+from sealpress.tlog.settings import LogSettings
 from sealpress.values import Mode, RecordType
 from sealpress.verify.evidence import Evidence
 from sealpress.verify.note import line_key

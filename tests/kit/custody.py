@@ -77,7 +77,7 @@ class Custody:
     def at_token(self, script: str, *arguments: str) -> str:
         """What a stranger with the PIN is told: `session` writes on the token, `sys.argv[2:]` are the arguments."""
         opened = (
-            "import sys\nfrom pkcs11 import Attribute, KeyType, ObjectClass\nfrom sealpress.hsm import module\n"
+            "import sys\nfrom pkcs11 import Attribute, KeyType, ObjectClass\nfrom sealpress.hsm import module, pairs\n"
             "token = module.Token(module.TokenName('/usr/lib/softhsm/libsofthsm2.so', '', '', 'kit'))\n"
             "token.login(sys.argv[1], bytes(32), ())\nsession = token.open_session(write=True)\n"
         )

@@ -14,7 +14,7 @@ from kit.firmware import KEY, Office
 from kit.softkeys import ED25519, SoftKey
 from kit.taken_front import DIGEST, EVIL, NOW, OFFICE, Front
 from sealpress.errors import Refusal
-from sealpress.hsm.link import DirectItem, EventLeaf, Openings, SignatureLeaf
+from sealpress.hsm.leaves import DirectItem, EventLeaf, Openings, SignatureLeaf
 from sealpress.values import DigestAlgorithm, LeafKind
 from sealpress.verify.anchors import NAMESPACE as ANCHORS
 from sealpress.verify.change import encode

@@ -43,8 +43,9 @@ from sealpress.steps._ticket import Line, LogState, Ticket
 from sealpress.steps.batch import Queue
 from sealpress.telemetry import Telemetry
 from sealpress.tlog.entry import OutcomeStatus
-from sealpress.tlog.log import Log, LogSettings
+from sealpress.tlog.log import Log
 from sealpress.tlog.record import NANOSECONDS, Record
+from sealpress.tlog.settings import LogSettings
 from sealpress.values import Format, KeyClass, Mode, RecordType, SignAsk
 from sealpress.verify import note
 from sealpress.verify.anchors import NAMESPACE, AnchorKey, Officer, TrustAnchors

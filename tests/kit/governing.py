@@ -12,7 +12,8 @@ from kit.entropy import SeededEntropy
 from kit.governed import Governed
 from sealpress.core import leaf
 from sealpress.governance import facts as f
-from sealpress.tlog.log import Log, LogSettings
+from sealpress.tlog.log import Log
+from sealpress.tlog.settings import LogSettings
 from sealpress.values import KeyClass, RecordType
 from sealpress.verify import note
 from sealpress.verify.anchors import NAMESPACE

@@ -23,7 +23,8 @@ from sealpress.clock import SystemClock
 from sealpress.entropy import SystemEntropy
 from sealpress.tlog.draft import Draft, Placed
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestRef
-from sealpress.tlog.log import Log, LogSettings
+from sealpress.tlog.log import Log
+from sealpress.tlog.settings import LogSettings
 from sealpress.values import Mode, RecordType
 
 BATCH = 10_000

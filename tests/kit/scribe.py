@@ -19,6 +19,7 @@ from kit.clock import VirtualClock
 from kit.entropy import SeededEntropy
 from sealpress.core import leaf
 from sealpress.core.segment import segment_name
+from sealpress.tlog.draft import Committed, Placed
 from sealpress.tlog.entry import (
     ArtifactEvent,
     GovernanceEvent,
@@ -30,7 +31,8 @@ from sealpress.tlog.entry import (
     Where,
 )
 from sealpress.tlog.known import KnownRequest
-from sealpress.tlog.log import Committed, Log, LogSettings, Placed
+from sealpress.tlog.log import Log
+from sealpress.tlog.settings import LogSettings
 from sealpress.values import DigestAlgorithm, Format, Mode, RecordType
 
 NAME = "sign.example/ci-1"

@@ -20,9 +20,10 @@ from kit.scribe import NAME, Scribe
 from sealpress.core.segment import Segment
 from sealpress.tlog.check import check_log
 from sealpress.tlog.entry import OutcomeEvent
-from sealpress.tlog.log import Log, LogSettings
+from sealpress.tlog.log import Log
 from sealpress.tlog.record import Record, from_frame
 from sealpress.tlog.report import Report
+from sealpress.tlog.settings import LogSettings
 from sealpress.values import RecordType
 
 SEGMENT_BYTES = 64 << 10

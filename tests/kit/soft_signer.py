@@ -9,7 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kit.clock import VirtualClock
-from sealpress.hsm.link import DirectItem, DirectResult, Mark, Openings, Sealed, SealedLine, SignerStatus
+from sealpress.hsm.leaves import DirectItem, Openings
+from sealpress.hsm.outcomes import DirectResult, Sealed, SealedLine
+from sealpress.hsm.status import Mark, SignerStatus
 from sealpress.tlog.record import NANOSECONDS
 from sealpress.verify import note
 from sealpress.verify.evidence import Evidence

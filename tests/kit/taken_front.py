@@ -13,8 +13,10 @@ from kit.clock import VirtualClock
 from kit.firmware import KEY, Office, OpenedLog
 from kit.signer import ORIGIN, LocalSigner, Node
 from sealpress.errors import Refusal
+from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
-from sealpress.hsm.link import DirectItem, EventLeaf, Openings, SignatureLeaf, SignerLink
+from sealpress.hsm.leaves import DirectItem, EventLeaf, Openings, SignatureLeaf
+from sealpress.hsm.link import SignerLink
 from sealpress.values import LeafKind
 from sealpress.verify.evidence import Evidence
 
@@ -79,9 +81,9 @@ class Front:
         """A frame with any map in it; its refusal."""
         reader, writer = await asyncio.open_unix_connection(str(self.node.socket))
         body = msgspec.msgpack.encode(fields)
-        frames = m.Frames(m.answer_decoder)
+        frames = f.Frames(m.answer_decoder)
         try:
-            writer.write(m.frame(m.Hello(m.VERSION)) + m.PREFIX.pack(len(body)) + body)
+            writer.write(f.frame(f.Hello(f.VERSION)) + f.PREFIX.pack(len(body)) + body)
             async with asyncio.timeout(5):
                 while True:
                     for answer in frames.feed(await reader.read(1 << 16)):

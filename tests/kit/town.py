@@ -23,7 +23,7 @@ from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.fold import apply
 from sealpress.governance.open_grants import OpenGrants
-from sealpress.governance.policy import Policy
+from sealpress.governance.rules import Policy
 from sealpress.governance.snapshot import UNSEEN, Snapshot, snapshot_of
 from sealpress.governance.state import State, copy, encode
 from sealpress.steps import _archive

@@ -18,7 +18,8 @@ from msgspec import structs
 from kit.softkeys import SoftKey
 from sealpress.governance import changes as c
 from sealpress.governance import facts as f
-from sealpress.governance.policy import Policy, compile_policy
+from sealpress.governance.policy import compile_policy
+from sealpress.governance.rules import Policy
 from sealpress.values import Format, Identity, KeyClass, Mode
 from sealpress.verify import origin
 from sealpress.verify.anchors import NAMESPACE as ANCHORS

@@ -27,7 +27,7 @@ from sealpress.errors import Damaged, Malformed
 from sealpress.hsm.heads import HeadLimits, accept
 from sealpress.hsm.mark import HeadMark, decode, encode
 from sealpress.tlog import begin
-from sealpress.tlog.log import LogSettings
+from sealpress.tlog.settings import LogSettings
 
 ORIGIN = "sign.example/ci-1/1"
 NOW = 1_800_000_000

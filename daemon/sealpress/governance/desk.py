@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sealpress.errors import Malformed, NotPermitted, Precondition
-from sealpress.governance.policy import LineRules, Policy
 from sealpress.governance.roles import Role, conflict, strict
+from sealpress.governance.rules import LineRules, Policy
 from sealpress.governance.state import EVERY_LINE, Binding, Key, State
 from sealpress.values import Identity, KeyClass
 from sealpress.verify.anchors import TrustAnchors

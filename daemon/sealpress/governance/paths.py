@@ -23,7 +23,8 @@ from sealpress.governance.changes import (
 )
 from sealpress.governance.desk import Desk
 from sealpress.governance.diff import diff
-from sealpress.governance.policy import Policy, compile_policy
+from sealpress.governance.policy import compile_policy
+from sealpress.governance.rules import Policy
 from sealpress.governance.state import OFFICERS, Change
 from sealpress.values import KeyClass
 from sealpress.verify.change import Required

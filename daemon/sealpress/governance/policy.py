@@ -76,12 +76,10 @@ from sealpress.errors import ConfigError, Malformed
 from sealpress.governance import floors, quorums
 from sealpress.governance.compilation import algorithms_of, calendar_of, check_identity, compile_rule
 from sealpress.governance.floors import Profile, at_least
-from sealpress.governance.form import POLICY_BYTES_MAX, LineSection, decode_policy, wrong
+from sealpress.governance.form import LineSection, decode_policy, wrong
 from sealpress.governance.lint import lint
-from sealpress.governance.rules import Calendar, Field, LineRules, Match, Policy, Rule
+from sealpress.governance.rules import Calendar, LineRules, Policy, Rule
 from sealpress.values import Format, KeyClass, Mode, check_line
-
-__all__ = ["POLICY_BYTES_MAX", "Field", "LineRules", "Match", "Policy", "Rule", "compile_policy"]
 
 
 def compile_policy(

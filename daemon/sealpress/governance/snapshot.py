@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sealpress.governance import facts as f
-from sealpress.governance.policy import LineRules, Policy
+from sealpress.governance.rules import LineRules, Policy
 from sealpress.governance.state import EVERY_LINE, Key, State
 from sealpress.values import Identity, KeyClass
 

@@ -12,8 +12,8 @@ from itertools import chain
 from sealpress.governance import endings, paths
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk, clash
-from sealpress.governance.policy import Policy
 from sealpress.governance.roles import Plane
+from sealpress.governance.rules import Policy
 from sealpress.governance.state import Change
 
 POLICY_DELAY_S = 900  # between the approval of a policy and its force (GR-35)

@@ -13,7 +13,8 @@ from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.diff import diff
 from sealpress.governance.floors import Profile
 from sealpress.governance.form import POLICY_BYTES_MAX
-from sealpress.governance.policy import Policy, compile_policy
+from sealpress.governance.policy import compile_policy
+from sealpress.governance.rules import Policy
 from sealpress.governance.simulate import Decision, RecordedRequest
 from sealpress.rpc import views
 from sealpress.rpc.control import Control, utf8

@@ -26,7 +26,8 @@ from sealpress.governance.desk import Actor, Desk
 from sealpress.governance.facts import Fact
 from sealpress.governance.fold import apply
 from sealpress.governance.open_grants import OpenGrants
-from sealpress.governance.policy import Policy, compile_policy
+from sealpress.governance.policy import compile_policy
+from sealpress.governance.rules import Policy
 from sealpress.governance.snapshot import UNSEEN, snapshot_of
 from sealpress.governance.state import State, copy
 from sealpress.governance.usage import Ledger
@@ -41,7 +42,7 @@ from sealpress.steps._recorded import Recorded
 from sealpress.steps._request import Caller
 from sealpress.steps._shared import Shared
 from sealpress.steps._ticket import Line, LogState
-from sealpress.tlog.log import Committed, Placed
+from sealpress.tlog.draft import Committed, Placed
 from sealpress.tlog.record import NANOSECONDS
 from sealpress.verify.change import encode as encode_change
 from sealpress.verify.evidence import Evidence

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sealpress.errors import SealpressError
+from sealpress.tlog.draft import Committed, Placed
 from sealpress.tlog.entry import Event, GovernanceEvent, Where
-from sealpress.tlog.log import Committed, Log, Placed
+from sealpress.tlog.log import Log
 from sealpress.values import RecordType
 
 

@@ -17,8 +17,8 @@ from sealpress.steps._ids import new_event_id, ulid_text
 from sealpress.steps._pending import PendingEvent
 from sealpress.steps._request import Caller
 from sealpress.steps._shared import Shared
+from sealpress.tlog.draft import Placed
 from sealpress.tlog.entry import FieldEvent, RefusalEvent, Where
-from sealpress.tlog.log import Placed
 from sealpress.tlog.record import NANOSECONDS
 from sealpress.tlog.space import REFUSALS_SHARE
 from sealpress.values import Identity, RecordType, SignAsk

@@ -21,9 +21,9 @@ from sealpress.steps._shared import Shared
 from sealpress.steps._signer import Heads, Signer
 from sealpress.steps._ticket import Durable, Line, LogState, Ticket
 from sealpress.steps.admit import Replay
+from sealpress.tlog.draft import Committed, Placed
 from sealpress.tlog.entry import GovernanceEvent, OutcomeStatus
 from sealpress.tlog.known import State
-from sealpress.tlog.log import Committed, Placed
 from sealpress.tlog.record import NANOSECONDS, Stored, ref_of
 from sealpress.values import Identity, Mode, SignAsk
 

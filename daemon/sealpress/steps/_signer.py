@@ -15,15 +15,10 @@ from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from sealpress.errors import Damaged, Refusal, SealpressError, Unavailable
-from sealpress.hsm.link import (
-    Call,
-    DirectItem,
-    DirectResult,
-    Mark,
-    Openings,
-    Sealed,
-    advance_path,
-)
+from sealpress.hsm.leaves import DirectItem, Openings
+from sealpress.hsm.link import Call, advance_path
+from sealpress.hsm.outcomes import DirectResult, Sealed
+from sealpress.hsm.status import Mark
 from sealpress.steps._head import Head
 from sealpress.steps._opened import read_leaves, with_evidence
 from sealpress.steps._ticket import LogState

@@ -29,9 +29,8 @@ from sealpress.steps._pending import FactGroup, PendingEvent, Use
 from sealpress.steps._request import Phase
 from sealpress.steps._shared import Shared
 from sealpress.steps._ticket import Durable, Line, LogState, Ticket
-from sealpress.tlog.draft import Form
+from sealpress.tlog.draft import Committed, Draft, Form, Full, Placed
 from sealpress.tlog.entry import NONCE_BYTES, ArtifactEvent, FieldEvent, RefusalEvent, RequestEvent
-from sealpress.tlog.log import Committed, Draft, Full, Placed
 from sealpress.tlog.record import NANOSECONDS, Stored
 from sealpress.values import Mode, RecordType
 

@@ -26,12 +26,9 @@ from sealpress.core import leaf
 from sealpress.core.leaf import SALT_SIZE
 from sealpress.core.proof import is_note_of
 from sealpress.errors import Busy, CoreError, Internal, Refusal, Unavailable
-from sealpress.hsm.link import (
-    Call,
-    DirectItem,
-    DirectResult,
-    Sealed,
-)
+from sealpress.hsm.leaves import DirectItem
+from sealpress.hsm.link import Call
+from sealpress.hsm.outcomes import DirectResult, Sealed
 from sealpress.steps._head import SignedHead, Witnessed
 from sealpress.steps._signer import Heads, Signer
 from sealpress.steps._ticket import Line, LogState, Ticket

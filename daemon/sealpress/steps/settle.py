@@ -22,8 +22,8 @@ from sealpress.steps._request import Phase, Settled
 from sealpress.steps._shared import Shared
 from sealpress.steps._ticket import Durable, Line, LogState, Ticket
 from sealpress.steps.seal import DirectPart
+from sealpress.tlog.draft import Placed
 from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus, RequestEvent, RequestRef, Where
-from sealpress.tlog.log import Placed
 from sealpress.tlog.record import Stored
 from sealpress.values import RecordType
 

@@ -32,7 +32,7 @@ from sealpress.core.status import statuses
 from sealpress.errors import Busy, CoreError, Damaged, SealpressError
 from sealpress.ports import Clock, Entropy
 from sealpress.tlog import begin
-from sealpress.tlog.draft import Committed, Draft, Full, Placed
+from sealpress.tlog.draft import Committed, Draft
 from sealpress.tlog.earlier import Part
 from sealpress.tlog.entry import Where
 from sealpress.tlog.failure import failed
@@ -43,8 +43,6 @@ from sealpress.tlog.recovery import Progress, Recovered
 from sealpress.tlog.settings import LogSettings
 from sealpress.tlog.space import Space, full
 from sealpress.values import RecordType
-
-__all__ = ["Committed", "Draft", "Full", "Log", "LogSettings", "Placed"]
 
 SEGMENTS_WARM = 2  # sealed ones that stay in memory, with their share of the tree
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from sealpress.config import Config
 from sealpress.errors import CannotStart
-from sealpress.hsm.link import Mark
+from sealpress.hsm.status import Mark
 from sealpress.ports import Clock, Entropy
 from sealpress.telemetry import Telemetry
-from sealpress.tlog.log import Log, LogSettings
+from sealpress.tlog.log import Log
+from sealpress.tlog.settings import LogSettings
 
 
 class NodeLogs:

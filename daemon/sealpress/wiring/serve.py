@@ -28,6 +28,7 @@ from sealpress.flow import Flow
 from sealpress.governance.policy import compile_policy
 from sealpress.governance.snapshot import Snapshot
 from sealpress.hsm.signers import Signers
+from sealpress.hsm.status import SignerStatus, SlotStatus
 from sealpress.reading import read_whole
 from sealpress.rpc.interceptors import Callers
 from sealpress.rpc.tokens import Tokens

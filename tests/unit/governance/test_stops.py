@@ -9,7 +9,7 @@ import pytest
 
 from kit.town import Town
 from kit.townsfolk import FIRMWARE, RELEASE, key_of, key_request, person
-from sealpress.core.journal import SEGMENT_BYTES_MIN
+from sealpress.core.segment import SEGMENT_BYTES_MIN
 from sealpress.errors import Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import pending, stops

@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from sealpress.errors import Damaged, Internal, Malformed, NotPermitted, OutcomeUnknown, Refusal, Unavailable
 from sealpress.hsm import frames as f
 from sealpress.hsm import messages as m
-from sealpress.hsm.link import DirectItem, SignerLink, SignerStatus
+from sealpress.hsm.leaves import DirectItem
+from sealpress.hsm.link import SignerLink
+from sealpress.hsm.status import SignerStatus
 from sealpress.steps._head import Head
 from sealpress.steps._signer import Heads
 

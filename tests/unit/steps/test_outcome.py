@@ -10,7 +10,7 @@ import pytest
 
 from sealpress.clock import SystemClock
 from sealpress.errors import Busy, OutcomeUnknown, Refusal, Unavailable
-from sealpress.hsm.link import DirectResult, Sealed, SealedLine
+from sealpress.hsm.outcomes import DirectResult, Sealed, SealedLine
 from sealpress.steps import _turn, seal, settle
 from sealpress.steps._left import Left
 from sealpress.steps._pending import PendingEvent

@@ -33,7 +33,8 @@ from sealpress.hsm.mark import MarkFile
 from sealpress.steps import _archive
 from sealpress.tlog import checkpoint, entry, explain
 from sealpress.tlog.known import State
-from sealpress.tlog.log import Log, LogSettings
+from sealpress.tlog.log import Log
+from sealpress.tlog.settings import LogSettings
 
 FIXTURES = sorted(VECTORS.glob("format-*.tar.xz"))
 

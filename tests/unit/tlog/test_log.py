@@ -19,8 +19,9 @@ from sealpress.core import leaf
 from sealpress.core.merkle import verify_inclusion
 from sealpress.core.proof import parse_proof
 from sealpress.errors import CannotStart
+from sealpress.tlog.draft import Full
 from sealpress.tlog.entry import GovernanceEvent, OutcomeEvent
-from sealpress.tlog.log import Full, Log
+from sealpress.tlog.log import Log
 from sealpress.tlog.space import full
 from sealpress.values import DigestAlgorithm, Mode, RecordType
 

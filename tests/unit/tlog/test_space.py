@@ -16,8 +16,8 @@ from kit.filesystems import tmpfs
 from kit.scribe import Scribe
 from sealpress.core.segment import segment_name
 from sealpress.errors import Busy
+from sealpress.tlog.draft import Draft
 from sealpress.tlog.entry import Where
-from sealpress.tlog.log import Draft
 from sealpress.tlog.space import FILES_MS, LOOK_MS, RETRY_MS, USABLE, Level, Space
 from sealpress.values import RecordType
 

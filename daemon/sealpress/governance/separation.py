@@ -31,7 +31,8 @@ def check(desk: Desk, line: str, key: Key, stage: str, person: str, change: Chan
     earlier = next((one for one, who in done if who == person and STAGE_OF.get(one, plane) != plane), "")
     rules = desk.policy.lines.get(line) if desk.policy is not None else None
     separated = rules.operator_separation if rules is not None else "strict"
-    if plane is None or not earlier or not (separated == "strict" or strict(key.class_)):
+    classes = (key.class_,) if rules is None else (key.class_, rules.class_)
+    if plane is None or not earlier or not (separated == "strict" or any(map(strict, classes))):
         return []
     officers = _officers(desk, line, change)
     if separated == "strict" or not officers:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.governed import TEST, Governed, ask, caller, digest
+from kit.acme import TEST, ask, caller, digest
+from kit.governed import Governed
 from sealpress.errors import Damaged, NotPermitted, Unavailable
 from sealpress.governance import facts as f
 from sealpress.values import KeyClass

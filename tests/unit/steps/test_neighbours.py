@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kit.governed import OLGA, TEST, Governed, ask, digest
+from kit.acme import OLGA, TEST, ask, digest
+from kit.governed import Governed
 from sealpress.errors import Internal
 from sealpress.governance import facts as f
 from sealpress.steps import admit

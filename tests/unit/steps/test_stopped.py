@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kit.governed import TEST, Governed, ask, digest
+from kit.acme import TEST, ask, digest
+from kit.governed import Governed
 from sealpress import flow
 from sealpress.errors import Precondition
 from sealpress.steps._head import Witnessed

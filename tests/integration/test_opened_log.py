@@ -228,7 +228,7 @@ async def test_many_approvals_are_spread_over_messages(front: Front, monkeypatch
     """As many as the signer verifies for one message: two records of two approvals each, where it takes five."""
     for _ in range(5):
         front.commit(1)
-    monkeypatch.setattr(seal, "ADVANCE_APPROVALS_MAX", 5)
+    monkeypatch.setattr(_opened, "ADVANCE_APPROVALS_MAX", 5)
     assert (await seal.seal_proof(front.heads(), front, front.line)).size == 6
     assert [2, 2, 1] == [evidence for _, _, evidence in front.parts]
 

@@ -3,7 +3,7 @@
 No issuance, activation, resumption, policy, role or retirement verb acts without a change record of its kind in state
 `approved` (GR-13). What stops (suspend, revoke, offboard) is not here: it needs one person and no approval.
 
-Guarantees: a request decodes from one byte string only. Does not: know states (office.py).
+Guarantees: a request decodes from one byte string only. Does not: know states (steps/_office.py).
 """
 
 from __future__ import annotations

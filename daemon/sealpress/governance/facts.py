@@ -1,6 +1,6 @@
 """The facts of governance: everything that a GOVERNANCE record may say, each with one canonical encoding.
 
-A fact is in the past tense: office.py checked it against the state before it was appended, and fold.py folds it.
+A fact is in the past tense: steps/_office.py checked it against the state before it was appended, and fold.py folds it.
 `kind` names the fact in the record; the body is canonical JSON (verify/change.py), so that any tool can read it years
 later. Only the kind "policy" differs: its body is the policy file as it was approved.
 

@@ -4,7 +4,7 @@ What was checked before the append is not judged again, but a fact that no table
 written by us.
 
 Guarantees: the same facts give the same state; an illegal fact raises and leaves the state as it was. Does not: decide
-whether a fact may be (office.py), read clocks, or verify signatures (the offline verifier does).
+whether a fact may be (steps/_office.py), read clocks, or verify signatures (the offline verifier does).
 """
 
 from __future__ import annotations

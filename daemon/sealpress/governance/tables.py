@@ -3,7 +3,7 @@
 From GOVERNANCE 3.2; keys follow SP 800-57 part 1, section 7. A table maps (state, verb) to the next state. An illegal
 move raises and leaves everything as it was. A verb whose name says "auto" has no actor: time or a count did it.
 
-Does not: say who may (roles.py, changes.py) or what else must hold (office.py).
+Does not: say who may (roles.py, changes.py) or what else must hold (steps/_office.py).
 """
 
 from __future__ import annotations

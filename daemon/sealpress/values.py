@@ -100,17 +100,6 @@ class KeyClass(enum.StrEnum):
         return self in (KeyClass.FIRMWARE, KeyClass.ROOT)
 
 
-class KeyState(enum.StrEnum):
-    """Private half of a key's life (SP 800-57 part 1, section 7); only ACTIVE signs."""
-
-    PRE_ACTIVE = "pre_active"
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
-    DEACTIVATED = "deactivated"
-    COMPROMISED = "compromised"
-    DESTROYED = "destroyed"
-
-
 @lru_cache(maxsize=LINES_REMEMBERED)
 def check_line(name: str) -> str:
     """A line name: exactly five components `organisation/product/region/environment/purpose`."""

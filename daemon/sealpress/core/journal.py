@@ -23,7 +23,6 @@ from sealpress.core.segment import FRAME_HEADER_SIZE
 from sealpress.core.status import check, check_version, status_name, statuses
 
 COMMITS_IN_FLIGHT_MAX = 4  # as SP_FLIGHTS_MAX in csrc/sp_flight.h
-DURABLE_NONE = (1 << 64) - 1
 
 DAMAGE_NONE, DAMAGE_TORN, DAMAGE_INTERIOR, DAMAGE_SEALED = range(4)
 

@@ -20,7 +20,6 @@ FORMAT_VERSION = 1  # of segments and frames; as in csrc/sp_segment.h and sp_fra
 FRAME_HEADER_SIZE = 32
 FIRST_FRAME = 8192
 SEGMENT_BYTES_MIN = 64 << 10
-SEGMENT_BYTES_MAX = 1 << 30
 
 _STATUS = statuses()
 

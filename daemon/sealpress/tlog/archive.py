@@ -37,7 +37,6 @@ from sealpress.tlog.turns import alone
 from sealpress.values import RecordType
 
 KEEP_MIN = 1  # sealed segments beside the active one: a start compares the last two
-OUTCOME_S = 600  # how long after a request its outcome may come, and then some
 LEVEL = 6
 
 

@@ -8,7 +8,6 @@ ask who may see it (rpc).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -202,11 +201,6 @@ def parse_ulid(text: str) -> bytes | None:
             return None
         number = number << 5 | value
     return number.to_bytes(17, "big")[1:] if number < 1 << 128 else None
-
-
-def signature_hash(signature: bytes) -> bytes:
-    """What OUTCOME stores beside a signature, and Explain asks for."""
-    return hashlib.sha256(signature).digest()
 
 
 def _own(event: dict[str, Any], own: set[int]) -> dict[str, Any]:

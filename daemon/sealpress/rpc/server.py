@@ -50,6 +50,7 @@ METADATA_BYTES_MAX = 16 << 10
 METADATA_WITH_TOKEN_BYTES_MAX = 24 << 10  # a token of the longest that we look at, and the rest
 PING_INTERVAL_MS_MIN = 5_000  # half of the shortest that clients in Go and Java have: none of theirs comes too early
 HANDSHAKE_MS_MAX = 10_000  # a connection counts from its first byte, so one that says nothing must not stay
+WINDOW_BYTES = 1 << 20  # of content on its way to a call that has not read it: what one uploads in a round trip
 GUARD_FACTOR = 4  # concurrent calls beyond our own queue's bound: the last guard, without a delay in its answer
 STOP_GRACE_S = 1.0
 
@@ -119,6 +120,9 @@ def options(limits: Limits, metadata_bytes_max: int = METADATA_BYTES_MAX) -> lis
         # none but the identity: a message is read whole before anybody is asked for his rights, and zeros compress to
         # a thousandth, digests not at all
         ("grpc.compression_enabled_algorithms_bitset", 1),
+        # else a window is 4 MiB, or twice what a probe believes to be under way: our memory, by the caller's pace
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
         ("grpc.max_concurrent_streams", limits.streams_per_connection_max),
         # calls that were answered and not yet freed: without room for some, gRPC counts them among the streams, and
         # resets calls of a caller who keeps to his limit

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -28,10 +29,10 @@ A_DAY = 5
 FEWEST = 15
 
 
-def todays() -> list[str]:
-    """Names of five bugs; after a while it was each one's turn."""
+def todays(position: int) -> Any:
+    """One of five bugs; after a while it was each one's turn."""
     first = dt.datetime.now(dt.UTC).toordinal() * A_DAY
-    return [BUGS[(first + position) % len(BUGS)].name for position in range(A_DAY)]
+    return BUGS[(first + position) % len(BUGS)]
 
 
 def test_every_patch_still_applies() -> None:
@@ -45,9 +46,9 @@ def test_every_patch_still_applies() -> None:
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("name", todays())
-def test_a_seeded_bug_is_caught(name: str) -> None:
+@pytest.mark.parametrize("position", range(A_DAY))  # not by name: processes that share a run may collect on two days
+def test_a_seeded_bug_is_caught(position: int) -> None:
     """The tests that its header names fail, all of them, and by their own words."""
-    verdict = seeding.judge(next(bug for bug in BUGS if bug.name == name))
+    verdict = seeding.judge(todays(position))
 
-    assert verdict.missed == "", verdict.bug.says
+    assert verdict.missed == "", f"{verdict.bug.name}: {verdict.bug.says}"

@@ -24,6 +24,8 @@ FLAPS ?= 200
 MINUTES ?= 20
 SEED ?= 1
 JOBS ?= 5
+PROCESSES ?= 2
+NO_TEST := 5# how pytest ends where nothing was chosen
 IMAGES ?= 5000000
 RUNS ?= 10000000
 
@@ -44,8 +46,11 @@ demo-governance: $(READY) ## officers, approvals, a firmware key from birth to e
 
 wheel: $(WHEEL) ## the package as one file for the stable ABI, in dist/
 
-test: $(READY) .stamp-disks .stamp-modules ## the whole test suite
-	$(PYTHON_HERE) -m pytest $(PYTEST_ARGS)
+test: $(READY) .stamp-disks .stamp-modules ## the whole test suite: what measures time by itself, then a file a process, PROCESSES=2
+	status=0; $(PYTHON_HERE) -m pytest -m timing $(PYTEST_ARGS) || status=$$?; \
+	if [[ $$status -eq $(NO_TEST) ]]; then status=0; fi; \
+	$(PYTHON_HERE) -m pytest -m "not timing" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --benchmark-disable \
+	    $(PYTEST_ARGS) || status=$$?; exit $$status
 
 explain-large: $(READY) ## open and explain a log of ten million leaves, two million of them asked one by one; minutes, 4 GB
 	SEALPRESS_LARGE_LEAVES=10000000 SEALPRESS_LARGE_UNARY=2000000 \
@@ -91,7 +96,7 @@ test-sanitized: $(READY) ## the test suite on an extension built under AddressSa
 	    ASAN_OPTIONS=detect_leaks=0:handle_sigbus=0:allow_user_segv_handler=1:suppressions=$(CURDIR)/tests/native/asan.supp \
 	    UBSAN_OPTIONS=print_stacktrace=1 \
 	    PYTHONPATH=$(CURDIR)/$(SANITIZED)/daemon PATH="$(CURDIR)/$(VENV)/bin:$$PATH" SEALPRESS_SANITIZED=1 \
-	    $(CURDIR)/$(PYTHON_HERE) -m pytest -m "not timing" $(PYTEST_ARGS)
+	    $(CURDIR)/$(PYTHON_HERE) -m pytest -m "not timing and not slow" $(PYTEST_ARGS)
 
 governance-soak: $(READY) ## the invariants of governance over 100,000 histories; HISTORIES=n for others, about 25 ms each
 	SEALPRESS_GOVERNANCE_HISTORIES=$(HISTORIES) $(PYTHON_HERE) -m pytest tests/property/test_governance.py -s \

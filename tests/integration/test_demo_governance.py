@@ -27,7 +27,7 @@ def test_it_succeeds_and_leaves_nothing(shown: Shown) -> None:
     assert shown.left == []
 
 
-@pytest.mark.timing
+@pytest.mark.slow
 def test_it_is_short(shown: Shown) -> None:
     """Under a minute of processors; by the clock three, for machines that do other things meanwhile."""
     assert shown.cpu_s < SECONDS_MAX

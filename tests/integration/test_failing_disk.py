@@ -37,7 +37,7 @@ DAMAGED = 3
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root"),
     pytest.mark.skipif(shutil.which("nbdkit") is None, reason="no nbdkit: .ci/setup disks installs it"),
-    pytest.mark.timing,
+    pytest.mark.slow,
 ]
 
 

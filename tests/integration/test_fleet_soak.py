@@ -232,7 +232,7 @@ def prepared(authority: Authority, jwks_uri: str) -> Callable[[Path], None]:
 # ---- the run ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timing
+@pytest.mark.slow
 async def test_a_fleet_is_served_whatever_happens_to_the_node() -> None:
     """Every answer verifies and stands in the log once, every refusal passes, and no process grows or says a trace."""
     print(f"SEALPRESS_FLEET_SEED={SEED}")  # noqa: T201 - to replay a failure

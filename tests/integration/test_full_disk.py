@@ -161,7 +161,7 @@ def check_acknowledged(node: Node, ledger: Ledger, dice: random.Random) -> None:
         verify_proof(node.trust(), DigestAlgorithm.SHA256, digest, ledger.acknowledged[digest][1])
 
 
-@pytest.mark.timing
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [tmpfs, ext4])
 def test_a_disk_that_others_fill_costs_no_crash_and_no_acknowledgement(
     tmp_path: Path, make: Callable[[Path, int], AbstractContextManager[Path]]

@@ -39,7 +39,7 @@ VICTIMS = ("serve",) * 12 + ("start",) * 3 + ("signer",) * 2 + ("worker",) * 1 +
 SETTINGS = {"journal": {"segment_bytes": 1 << 20}, "checkpoint": {"interval_ms": 50}}
 
 
-@pytest.mark.timing
+@pytest.mark.slow
 async def test_kills_at_any_moment_lose_nothing() -> None:
     """kill -9 of daemon, signer or both under mixed load: every answer stands, every start works, no fork is signed."""
     print(f"SEALPRESS_KILL_SEED={SEED}")  # noqa: T201 - to replay a failure

@@ -53,7 +53,7 @@ async def caller(client: AsyncClient, ledger: Ledger, number: int, until: asynci
         ledger.acknowledged[request_id] = (digest, signed)
 
 
-@pytest.mark.timing
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [PROOF, DIRECT])
 def test_kill_of_a_worker_is_a_pause(line: str) -> None:
     """kill -9 of a worker under load: at most retryable errors, service within 5 s, no leaf lost."""
@@ -89,7 +89,7 @@ async def kill_and_go_on(node: Node, ledger: Ledger, kill: object, line: str) ->
                 verify_proof(node.trust(), SHA256, digest, signed.proof)
 
 
-@pytest.mark.timing
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [PROOF, DIRECT])
 def test_kill_of_the_signer_is_a_pause(line: str) -> None:
     """kill -9 of the whole signer, started again by hand: at most retryable errors, back within 5 s, no leaf lost."""
@@ -106,7 +106,7 @@ def test_kill_of_the_signer_is_a_pause(line: str) -> None:
         check_log(node.log_directory)
 
 
-@pytest.mark.timing
+@pytest.mark.slow
 def test_leaves_that_grow_too_old_lapse() -> None:
     """Leaves not sealed in time are recorded `lapsed`; no proof covers them; the same id then gets a new leaf."""
     settings = {"signer": {"leaf_age_s_max": 2}, "slot": {"soft": {"deadline_ms": 1000}}}

@@ -45,7 +45,7 @@ def test_every_patch_still_applies() -> None:
     assert len({bug.name.partition("-")[0] for bug in BUGS}) == len(BUGS)
 
 
-@pytest.mark.timing
+@pytest.mark.slow
 @pytest.mark.parametrize("position", range(A_DAY))  # not by name: processes that share a run may collect on two days
 def test_a_seeded_bug_is_caught(position: int) -> None:
     """The tests that its header names fail, all of them, and by their own words."""

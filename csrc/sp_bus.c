@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "sp_bus.h"
-#include "sp.h"
 
 #define BUS_SLOTS 4096
 #define BUS_EXIT_CODE 3     /* "the log or node is damaged" */
@@ -22,19 +21,6 @@ static struct {
 static pthread_mutex_t bus_mutex = PTHREAD_MUTEX_INITIALIZER;   /* adders and removers; never the handler */
 static struct sigaction bus_previous;
 static int bus_installed;
-
-void sp_bus_add(void *data, size_t size)
-{
-    pthread_mutex_lock(&bus_mutex);
-    for (int i = 0; i < BUS_SLOTS; i++) {
-        if (atomic_load(&bus_slot[i].size) == 0) {
-            atomic_store(&bus_slot[i].start, (uintptr_t)data);
-            atomic_store(&bus_slot[i].size, size);
-            break;
-        }
-    }
-    pthread_mutex_unlock(&bus_mutex);
-}
 
 void sp_bus_remove(void *data)
 {
@@ -82,19 +68,26 @@ static void bus_handler(int signal_number, siginfo_t *info, void *context)
     signal(SIGBUS, SIG_DFL);
 }
 
-int sp_bus_install(void)
+/* Once per process, with the first mapping: nothing of a log is read or written without this guard. */
+static void install(void)
+{
+    struct sigaction action = {.sa_sigaction = bus_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    if (!bus_installed) {
+        sigemptyset(&action.sa_mask);
+        bus_installed = sigaction(SIGBUS, &action, &bus_previous) == 0;
+    }
+}
+
+void sp_bus_add(void *data, size_t size)
 {
     pthread_mutex_lock(&bus_mutex);
-    int status = SP_OK;
-    if (!bus_installed) {
-        struct sigaction action = {.sa_sigaction = bus_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-        sigemptyset(&action.sa_mask);
-        if (sigaction(SIGBUS, &action, &bus_previous) == 0) {
-            bus_installed = 1;
-        } else {
-            status = SP_E_SYSTEM;
+    install();
+    for (int i = 0; i < BUS_SLOTS; i++) {
+        if (atomic_load(&bus_slot[i].size) == 0) {
+            atomic_store(&bus_slot[i].start, (uintptr_t)data);
+            atomic_store(&bus_slot[i].size, size);
+            break;
         }
     }
     pthread_mutex_unlock(&bus_mutex);
-    return status;
 }

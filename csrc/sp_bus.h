@@ -4,10 +4,10 @@
 #define SP_BUS_H
 #include <stddef.h>
 
-void sp_bus_add(void *data, size_t size);       /* a new mapping; beyond 4,096 at once they are not watched */
+/* A new mapping; beyond 4,096 at once they are not watched. The first one installs the handler, once per process: a
+ * fault inside a watched mapping writes one line to standard error and ends the process with exit code 3; any other goes
+ * to whoever was there before. */
+void sp_bus_add(void *data, size_t size);
 void sp_bus_remove(void *data);
-/* Installs the handler, once per process: a fault inside a watched mapping writes one line to
- * standard error and ends the process with exit code 3; any other goes to whoever was there before. */
-int sp_bus_install(void);
 
 #endif

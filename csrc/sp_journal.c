@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sp_bus.h"
 #include "sp_bytes.h"
 #include "sp_merkle.h"
 #include "sp_place.h"
@@ -307,7 +306,6 @@ static int start_steps(sp_journal *journal)
         int status = sp_tree_reserve(journal->tree, SP_JOURNAL_RESERVED_LEAVES);
         SP_ENSURE(status == SP_OK || status == SP_E_FULL, status);
     }
-    SP_TRY(sp_bus_install());
     SP_TRY(sp_spare_start(&journal->spare, journal->disk, journal->dir, journal->options.segment_bytes, journal->options.keep_reserve));
     if (survey->spare) {
         sp_spare_found(&journal->spare, survey->spare_number);

@@ -27,7 +27,7 @@ static int chain_holds(const sp_segment *segment, const sp_scan *scan, const sp_
 static int take_commit(const sp_segment *segment, sp_scan *scan, const sp_frame *frame, uint32_t count, int seal)
 {
     sp_commit commit;
-    SP_TRY(sp_frame_commit(frame, &commit));
+    SP_ENSURE(sp_frame_commit(frame, &commit) == SP_OK, SP_E_MISMATCH);     /* whole, and of another length */
     SP_ENSURE(count > 0 && commit.first_seq == scan->at.next_seq && commit.count == count, SP_E_MISMATCH);
     SP_ENSURE(commit.tree_size >= scan->at.tree_size, SP_E_MISMATCH);
     SP_ENSURE(commit.tree_size > scan->at.tree_size || memcmp(commit.root, scan->at.root, 32) == 0, SP_E_MISMATCH);
@@ -74,6 +74,7 @@ static int scan_batch(const sp_segment *segment, sp_scan *scan, uint64_t *bad)
         }
         SP_ENSURE(!seal, SP_E_MISMATCH);
         if (frame.type == SP_FRAME_SEAL) {
+            SP_ENSURE(frame.payload_size == 0, SP_E_MISMATCH);
             seal = 1;
         }
         offset = frame.next_offset;

@@ -1,4 +1,4 @@
-"""What goes over the boundary beside buffers: numbers and hashes as C takes them, and fields of its structs.
+"""What goes over the boundary beside buffers: numbers, hashes and paths as C takes them, and fields of its structs.
 
 Guarantees: what does not fit is SP_E_ARGUMENT, as the core itself says of it, not an error of cffi. Does not: know what
 a field means.
@@ -6,6 +6,8 @@ a field means.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from sealpress.core._native import ffi
@@ -26,6 +28,14 @@ def bytes32(value: bytes) -> bytes:
     if len(value) != 32:
         check(_ARGUMENT)
     return value
+
+
+def c_path(path: Path) -> bytes:
+    """The bytes that the system knows it by, in UTF-8 or not. A zero byte would end it early: there is none."""
+    name = os.fsencode(path)
+    if b"\0" in name:
+        check(_ARGUMENT)
+    return name
 
 
 def c_fields(kind: type, source: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sealpress.core._native import ffi, lib
+from sealpress.core.arguments import c_path
 from sealpress.core.segment import Segment
 from sealpress.core.status import check
 
@@ -69,12 +70,12 @@ class Index:
     def open(cls, directory: Path, segment: Segment) -> Index:
         """The saved one. CoreError: there is none (SP_E_SYSTEM), or it is damaged, of another segment or format."""
         slot = ffi.new("sp_index **")
-        check(lib.sp_index_open(segment.disk, str(directory).encode(), segment.pointer, slot))
+        check(lib.sp_index_open(segment.disk, c_path(directory), segment.pointer, slot))
         return cls(slot[0])
 
     def save(self, directory: Path, segment: Segment) -> None:
         """To `<directory>/index/<number>.idx`, whole or not at all. Of a sealed segment, built without `end`."""
-        check(lib.sp_index_save(self.pointer, segment.disk, str(directory).encode()))
+        check(lib.sp_index_save(self.pointer, segment.disk, c_path(directory)))
 
     def find(self, key: int) -> list[int]:
         """Offsets of frames with this key, ascending. CoreError SP_E_CORRUPT: a page that was looked at is damaged."""

@@ -16,7 +16,7 @@ from typing import Any, Self
 import msgspec
 
 from sealpress.core._native import ffi, lib
-from sealpress.core.arguments import bytes32, c_fields, u64
+from sealpress.core.arguments import bytes32, c_fields, c_path, u64
 from sealpress.core.batch import Batch
 from sealpress.core.merkle import Tree
 from sealpress.core.segment import FRAME_HEADER_SIZE
@@ -135,7 +135,7 @@ class Journal:
         """
         u64(segment_bytes)
         self._disk = lib.sp_disk_linux() if disk is None else ffi.cast("const sp_disk *", disk)
-        self._directory = ffi.new("char[]", str(directory).encode())
+        self._directory = ffi.new("char[]", c_path(directory))
         options = ffi.new("sp_journal_options *")
         name = ffi.NULL if log_name is None else ffi.new("char[]", log_name.encode())
         options.dir = self._directory

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sealpress.core._native import ffi, lib
+from sealpress.core.arguments import c_path
 from sealpress.core.status import check, statuses
 
 HASH_SIZE = 32
@@ -55,7 +56,7 @@ class Tree:
     def __init__(self, directory: Path | None = None, disk: Any = None) -> None:
         """Makes the directory if it is missing; touches no level file. `disk`: as `core.journal.Journal` takes it."""
         slot = ffi.new("sp_tree **")
-        name = ffi.NULL if directory is None else str(directory).encode()
+        name = ffi.NULL if directory is None else c_path(directory)
         table = lib.sp_disk_linux() if disk is None else ffi.cast("const sp_disk *", disk)
         check(lib.sp_tree_open(table, name, slot))
         self._tree: Any = ffi.gc(slot[0], lib.sp_tree_free)

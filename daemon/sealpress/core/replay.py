@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sealpress.core._native import ffi, lib
-from sealpress.core.arguments import c_fields
+from sealpress.core.arguments import c_fields, c_path
 from sealpress.core.merkle import Tree
 from sealpress.core.segment import Segment
 from sealpress.core.status import check, statuses
@@ -94,7 +94,7 @@ class Replay:
     def compare(self, tree: Path, disk: Any = None) -> None:
         """From now on every node is compared with the files of `tree`."""
         native = lib.sp_disk_linux() if disk is None else ffi.cast("const sp_disk *", disk)
-        check(lib.sp_replay_compare(self._replay, native, str(tree).encode()))
+        check(lib.sp_replay_compare(self._replay, native, c_path(tree)))
 
     def differs(self) -> tuple[int, int] | None:
         """Level and index of the first node whose file differs."""

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sealpress.core._native import ffi, lib
-from sealpress.core.arguments import U64_MAX, bytes32, c_fields, u64
+from sealpress.core.arguments import U64_MAX, bytes32, c_fields, c_path, u64
 from sealpress.core.status import check, check_version, statuses
 
 FORMAT_VERSION = 1  # of segments and frames; as in csrc/sp_segment.h and sp_frame.h
@@ -73,7 +73,7 @@ class Segment:
         slot = ffi.new("sp_segment **")
         self.native_header: Any = ffi.new("sp_segment_header *")
         owner = ffi.NULL if log_id is None else bytes32(log_id)
-        status = lib.sp_segment_open(self.disk, str(path).encode(), owner, slot, self.native_header)
+        status = lib.sp_segment_open(self.disk, c_path(path), owner, slot, self.native_header)
         check_version(status, self.native_header)
         self._segment: Any = ffi.gc(slot[0], lib.sp_segment_free)
         self.header = SegmentHeader(**c_fields(SegmentHeader, self.native_header))

@@ -16,7 +16,6 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,25 +23,22 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sealpress.core import replay
-from sealpress.core.digests import crc32c
 from sealpress.core.replay import Replay, Step
 from sealpress.core.segment import Segment
 from sealpress.errors import CoreError, Invalid
-from sealpress.tlog import checkpoint
+from sealpress.tlog import checkpoint, torn
 from sealpress.tlog.checkpoint import Checkpoint
 from sealpress.tlog.entry import Where
 from sealpress.tlog.heads import Heads
 from sealpress.tlog.record import from_frame
 from sealpress.tlog.report import Bad, Report
 from sealpress.tlog.standing import no_use, refused
+from sealpress.tlog.torn import HEADER
 from sealpress.tlog.whole import Files, standing_files
 from sealpress.values import RecordType
 
 Progress = Callable[[int, int], None]  # bytes done, bytes to do
-HEADER = 4096
 DATA = 2 * HEADER
-ZEROS = bytes(1 << 20)
-COMMIT_FRAME = re.compile(rb"(?=\x7c\0\0\0.{12}\x06\0\x01\0)", re.DOTALL)  # its length, type, flags, version
 F_OFD_GETLK = 36  # Linux; asks without taking
 FLOCK = struct.Struct("=hhxxxxqqixxxx")  # type, whence, start, length, pid
 
@@ -61,6 +57,7 @@ class _Resume:
 
     path: Path
     offset: int
+    torn: Where | None  # what cannot be read, with its batch's own COMMIT behind it
 
 
 def check_log(
@@ -149,12 +146,14 @@ class _Check:
             if size < DATA:
                 self._stop("HEADER", "the segment is shorter than its header")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                written = _first_nonzero(data, 0)
+                written = torn.first_nonzero(data, 0)
                 if written is None:
                     self._spare = True  # of the writer; only more of them may follow
                 elif self._spare:
                     self._stop("HEADER", "a segment follows one without a header")
                 elif self._half_written(data):
+                    if torn.more_than_a_batch(data) and self._half_written(data):
+                        self._stop("HEADER", "the segment header is gone, and more than a first batch stands behind it")
                     self._report.tail = Bad(self._where, None, "TORN_TAIL", "a first batch without a segment header")
                     self._spare = True
                 else:
@@ -183,6 +182,9 @@ class _Check:
             ):
                 self._report.tail = None
                 self._frames(path, segment, data, self._open.offset)
+        if not self._sealed and self._open.torn is not None:
+            self._where, self._report.tail = self._open.torn, None
+            self._stop("FRAME", "no frame can be read here, and a segment follows")
         self._where = where
         if not self._sealed:
             self._stop("HEADER", "a segment follows one that was not sealed")
@@ -197,14 +199,14 @@ class _Check:
 
     def _half_written(self, data: mmap.mmap) -> bool:
         """A first batch that a crash or a look beside a writer found without whole header copies."""
-        whole = sum(_header_whole(data[at : at + HEADER]) for at in (0, HEADER))
+        whole = sum(torn.header_whole(data[at : at + HEADER]) for at in (0, HEADER))
         begun = self._report.live and not any(data[DATA : DATA + 32])
         return self._sealed and (whole == 0 or (begun and whole < 2))
 
     def _header_copies(self, data: mmap.mmap) -> None:
         for at in (0, HEADER):
             self._where = Where(self._where.segment, at)
-            if not _header_whole(data[at : at + HEADER]):
+            if not torn.header_whole(data[at : at + HEADER]):
                 self._stop("HEADER", "a copy of the segment header is damaged")
         if data[:HEADER] != data[HEADER:DATA]:
             self._stop("HEADER", "the two copies of the segment header differ")
@@ -225,6 +227,7 @@ class _Check:
         """Every batch from `offset` on that has its COMMIT, and what stands behind the last of them."""
         number = segment.header.number
         again = True  # beside a writer: a batch may become whole while we look
+        raced: int | None = None  # where that seemed so
         while True:
             step = self._replay.run(segment, offset)
             self._report.bytes_read += step.offset - (offset or DATA)
@@ -235,21 +238,27 @@ class _Check:
             self._told(offset)
             if step.what == replay.BAD:
                 raise _Stop(Bad(Where(number, step.bad_offset), step.bad_seq, step.reason, step.message))
-            if step.what == replay.TORN and _commit_follows(segment, data, step.bad_offset):
+            unread = Where(number, step.bad_offset if step.what == replay.TORN else offset)
+            commit: int | None = None
+            if step.what == replay.TORN or (step.what == replay.END and raced in (None, offset)):
+                commit = torn.last_commit(segment, data, unread.offset)
+            if commit is not None:
                 if self._report.live and again:
-                    again = False
+                    again, raced = False, offset
                     continue
-                self._where = Where(number, step.bad_offset)
-                self._stop("FRAME", "no frame can be read here, and a valid COMMIT follows")
+                # A writer stores a batch's COMMIT behind its frames; a crash may keep it without them.
+                if commit >= torn.batches(segment, offset) + (not self._report.live):
+                    self._where = unread
+                    self._stop("FRAME", "no frame can be read here, and a valid COMMIT follows")
             if step.what != replay.MORE:
                 break
         self._sealed = step.what == replay.SEALED
-        self._open = _Resume(path, offset)
+        self._open = _Resume(path, offset, unread if commit is not None else None)
         self._behind(data, number, offset)
 
     def _behind(self, data: mmap.mmap, number: int, end: int) -> None:
         """What follows the last COMMIT of a segment: zeros, or in the active segment a torn batch."""
-        stray = _first_nonzero(data, end)
+        stray = torn.first_nonzero(data, end)
         if stray is None:
             return
         self._where = Where(number, stray)
@@ -320,28 +329,3 @@ def _held(directory: Path) -> bool:
         return False
     finally:
         os.close(file)
-
-
-def _header_whole(page: bytes) -> bool:
-    cleared = page[:12] + bytes(4) + page[16:]
-    return len(page) == HEADER and bool(crc32c(cleared) == struct.unpack_from("<I", page, 12)[0])
-
-
-def _first_nonzero(data: mmap.mmap, start: int) -> int | None:
-    for at in range(start, len(data), len(ZEROS)):
-        part = data[at : at + len(ZEROS)]
-        if part != ZEROS[: len(part)]:
-            return at + len(part) - len(part.lstrip(b"\0"))
-    return None
-
-
-def _commit_follows(segment: Segment, data: mmap.mmap, start: int) -> bool:
-    """Whether a whole COMMIT stands anywhere behind a damaged place."""
-    for match in COMMIT_FRAME.finditer(data, start):
-        at = match.start()
-        try:
-            if at % 8 == 0 and segment.frame(at) is not None:
-                return True
-        except CoreError:
-            continue
-    return False

@@ -9,6 +9,7 @@ Does not: copy long inputs. A buffer must not change while a call works on it.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Any
 
 from sealpress.core._native import ffi, lib
 from sealpress.core.status import check
+from sealpress.errors import CoreError
 
 Buffer = bytes | bytearray | memoryview
 
@@ -134,7 +136,12 @@ def digest_file(algorithm: int, path: Path, progress: Callable[[int], None] | No
         if progress is None:
             out = ffi.new("uint8_t[]", size)
             total = ffi.new("uint64_t *")
-            check(lib.sp_digest_fd(algorithm, file.fileno(), out, total, ffi.NULL))
+            try:
+                check(lib.sp_digest_fd(algorithm, file.fileno(), out, total, ffi.NULL))
+            except CoreError as error:
+                if not error.system_errno:
+                    raise
+                raise OSError(error.system_errno, os.strerror(error.system_errno), os.fspath(path)) from error
             return bytes(ffi.buffer(out, size)), int(total[0])
         hasher = Hasher(algorithm)
         piece = memoryview(bytearray(_READ_BYTES))

@@ -271,9 +271,11 @@ int sp_segment_open(const sp_disk *disk, const char *path, const uint8_t *log_id
 void sp_segment_free(sp_segment *segment);
 /* offset 0: the first frame. SP_OK, SP_E_END (zeros or end), SP_E_CORRUPT. Checks the CRC. */
 int sp_segment_frame(const sp_segment *segment, uint64_t offset, sp_frame *out);
-/* First frame at or after offset and below end whose seq is not below `seq`. SP_E_END: none. */
+/* First frame at or after offset and below end whose seq is not below `seq`. SP_E_END: none. SP_E_CORRUPT also for zeros in
+ * front of `end`, unless SEAL and COMMIT stand before them: a block that was lost reads so. */
 int sp_segment_seek(const sp_segment *segment, uint64_t offset, uint64_t end, uint64_t seq, sp_frame *out);
-/* First frame at or after offset and below end whose type is in type_mask (bit = type) and whose payload holds needle. SP_E_END: none. */
+/* First frame at or after offset and below end whose type is in type_mask (bit = type) and whose payload holds needle. SP_E_END,
+ * SP_E_CORRUPT: as above. */
 int sp_segment_find(const sp_segment *segment, uint64_t offset, uint64_t end, uint32_t type_mask,
                     const uint8_t *needle, uint32_t needle_size, sp_frame *out);
 /* chain' = SHA-256(chain | u64 size | root | headers) */

@@ -167,6 +167,7 @@ static int read_frames(reading *reading, const sp_segment *segment, uint64_t end
         sp_frame frame;
         int status = sp_segment_frame(segment, offset, &frame);
         if (status == SP_E_END) {
+            SP_ENSURE(sp_segment_ended(segment, offset) == SP_E_END, SP_E_CORRUPT);
             break;
         }
         SP_TRY(status);

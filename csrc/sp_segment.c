@@ -313,20 +313,41 @@ int sp_segment_frame(const sp_segment *segment, uint64_t offset, sp_frame *out)
     return sp_frame_read(segment->bytes, segment->header.salt, offset, out);
 }
 
+static int is_frame(const sp_segment *segment, uint64_t offset, uint8_t type)
+{
+    sp_frame frame;
+    return sp_segment_frame(segment, offset, &frame) == SP_OK && frame.type == type;
+}
+
+int sp_segment_ended(const sp_segment *segment, uint64_t offset)
+{
+    const uint64_t behind = SP_SEAL_BYTES + SP_COMMIT_BYTES;
+    SP_ENSURE(offset >= SP_SEGMENT_DATA + behind, SP_E_CORRUPT);
+    SP_ENSURE(is_frame(segment, offset - behind, SP_FRAME_SEAL), SP_E_CORRUPT);
+    return is_frame(segment, offset - SP_COMMIT_BYTES, SP_FRAME_COMMIT) ? SP_E_END : SP_E_CORRUPT;
+}
+
+/* The next frame in front of `end`. */
+static int next_frame(const sp_segment *segment, uint64_t offset, uint64_t end, sp_frame *out)
+{
+    SP_ENSURE(offset < end, SP_E_END);
+    int status = sp_segment_frame(segment, offset, out);
+    return status == SP_E_END ? sp_segment_ended(segment, offset) : status;
+}
+
 int sp_segment_seek(const sp_segment *segment, uint64_t offset, uint64_t end, uint64_t seq, sp_frame *out)
 {
     SP_ENSURE(segment != NULL && out != NULL, SP_E_ARGUMENT);
     offset = offset == 0 ? SP_SEGMENT_DATA : offset;
-    while (offset < end) {
+    for (;;) {
         sp_frame frame;
-        SP_TRY(sp_segment_frame(segment, offset, &frame));
+        SP_TRY(next_frame(segment, offset, end, &frame));
         if (frame.seq >= seq) {
             *out = frame;
             return SP_OK;
         }
         offset = frame.next_offset;
     }
-    return SP_E_END;
 }
 
 int sp_segment_find(const sp_segment *segment, uint64_t offset, uint64_t end, uint32_t type_mask,
@@ -334,9 +355,9 @@ int sp_segment_find(const sp_segment *segment, uint64_t offset, uint64_t end, ui
 {
     SP_ENSURE(segment != NULL && needle != NULL && needle_size > 0 && out != NULL, SP_E_ARGUMENT);
     offset = offset == 0 ? SP_SEGMENT_DATA : offset;
-    while (offset < end) {
+    for (;;) {
         sp_frame frame;
-        SP_TRY(sp_segment_frame(segment, offset, &frame));
+        SP_TRY(next_frame(segment, offset, end, &frame));
         size_t place;
         sp_span payload = {.data = frame.payload, .size = frame.payload_size};
         if (frame.type < 32 && (type_mask & (1u << frame.type)) != 0 &&
@@ -346,5 +367,4 @@ int sp_segment_find(const sp_segment *segment, uint64_t offset, uint64_t end, ui
         }
         offset = frame.next_offset;
     }
-    return SP_E_END;
 }

@@ -69,6 +69,9 @@ int sp_segment_use_reserve(const sp_disk *disk, const char *dir, uint64_t number
 int sp_segment_fill_holes(const sp_disk *disk, const char *dir, uint64_t number, uint64_t bytes);
 int sp_segment_remove_temp(const sp_disk *disk, const char *dir);
 
+/* Where no frame is written: SP_E_END behind SEAL and COMMIT of a segment, else SP_E_CORRUPT: what was there is lost. */
+int sp_segment_ended(const sp_segment *segment, uint64_t offset);
+
 /* The file as it is, header not looked at. */
 int sp_segment_map(const sp_disk *disk, const char *path, sp_segment **out);
 

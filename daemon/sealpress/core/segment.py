@@ -96,7 +96,10 @@ class Segment:
         return self._copied(out)
 
     def seek(self, seq: int, offset: int = 0, end: int = U64_MAX) -> int | None:
-        """Offset of the first frame in [offset, end) whose seq is not below `seq`; None if there is none."""
+        """Offset of the first frame in [offset, end) whose seq is not below `seq`; None if there is none.
+
+        SP_E_CORRUPT also for zeros in front of `end`, but behind a SEAL: what stood there is lost.
+        """
         u64(seq, offset, end)
         out = ffi.new("sp_frame *")
         status = lib.sp_segment_seek(self.pointer, offset, end, seq, out)
@@ -106,7 +109,10 @@ class Segment:
         return int(out.offset)
 
     def find(self, needle: bytes, type_mask: int, offset: int = 0, end: int = U64_MAX) -> Frame | None:
-        """The first frame in [offset, end) of a type in `type_mask` (bit = type) whose payload holds `needle`."""
+        """The first frame in [offset, end) of a type in `type_mask` (bit = type) whose payload holds `needle`.
+
+        None and SP_E_CORRUPT as of `seek`.
+        """
         u64(offset, end)
         out = ffi.new("sp_frame *")
         status = lib.sp_segment_find(self.pointer, offset, end, type_mask, needle, len(needle), out)
@@ -115,12 +121,17 @@ class Segment:
         check(status)
         return self._copied(out)
 
-    def frames(self, start: int = 0, end: int = U64_MAX) -> Iterator[Frame]:
-        """Frames from `start` (0: the first one) up to `end` or to where nothing was written, COMMIT and SEAL too."""
+    def frames(self, start: int = 0, end: int = U64_MAX, *, whole: bool = False) -> Iterator[Frame]:
+        """Frames from `start` (0: the first one) up to `end` or to where nothing was written, COMMIT and SEAL too.
+
+        `whole`: SP_E_CORRUPT unless it ends there, as of `seek`.
+        """
         offset = start or FIRST_FRAME
         while offset < end:
             frame = self.frame(offset)
             if frame is None:
+                if whole:
+                    self.seek(0, offset, end)
                 return
             yield frame
             offset = frame.next_offset

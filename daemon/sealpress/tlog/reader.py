@@ -128,7 +128,7 @@ class LogReader:
         """All frames of a segment from `start` (0: the first), up to `end` if it is the active one."""
         end = self.end
         stop = end.offset if number == end.segment else END
-        return self.segment(number).frames(start, stop)
+        return self.segment(number).frames(start, stop, whole=True)
 
     def record(self, where: Where) -> Record:
         """The record at a place. Damaged if there is none."""

@@ -79,11 +79,11 @@ def segments(directory: Path) -> list[Path]:
     return sorted(path for path in (directory / "journal").glob("*.seg") if NAME.fullmatch(path.name))
 
 
-def frames(path: Path, end: int | None = None) -> Iterator[Frame]:
-    """Frames of a segment, up to `end`. Damaged if one is."""
+def frames(path: Path) -> Iterator[Frame]:
+    """Frames of a sealed segment. Damaged if one is, or is lost."""
     try:
         with Segment(path) as segment:
-            yield from segment.frames() if end is None else segment.frames(0, end)
+            yield from segment.frames(whole=True)
     except CoreError as error:
         raise damaged(path, error, hint="run `sealpress log verify` on the log") from error
 

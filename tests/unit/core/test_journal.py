@@ -269,7 +269,8 @@ def test_find_meets_the_first_frame_that_holds_the_bytes(tmp_path: Path) -> None
         assert again is not None
         assert again.head == b"needle 01"
         assert segment.find(b"needle 09", 1 << frames.GOVERNANCE, 0, again.next_offset) is None
-        assert segment.find(b"needle 09", 1 << frames.REQUEST) is None
+        end = max(frame.next_offset for frame in segment.frames())
+        assert segment.find(b"needle 09", 1 << frames.REQUEST, 0, end) is None
         request = next(frame for frame in segment.frames() if frame.type == frames.REQUEST and frame.seq > 30)
         by_digest = segment.find(request.digests[32:64], 1 << frames.REQUEST)
         assert by_digest == request

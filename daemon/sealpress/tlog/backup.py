@@ -33,7 +33,7 @@ from sealpress.tlog.archived import Part, expanded, listed
 from sealpress.tlog.check import Progress, check_log
 from sealpress.tlog.identity import identity
 from sealpress.tlog.report import Report
-from sealpress.tlog.standing import Standing, look, make_directory, no_use, put, read
+from sealpress.tlog.standing import Standing, look, make_directory, no_use, nothing_lost, put, read
 from sealpress.tlog.turns import alone, unmoved
 from sealpress.tlog.whole import reading
 
@@ -68,6 +68,7 @@ def backup(
             # First of all: a head that is published now is one of records that are there now.
             published = _published(directory)
             standing = look(directory)
+            nothing_lost(standing)
             name, number = identity(directory)
             make_directory(target / "journal")
             readable = using.enter_context(alone(target))

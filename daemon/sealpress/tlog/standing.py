@@ -14,11 +14,13 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from sealpress.core.names import sync_directory
 from sealpress.core.segment import FIRST_FRAME, Frame, Segment, SegmentHeader, segment_name
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid
+from sealpress.tlog import torn
 from sealpress.tlog.entry import Where
 from sealpress.values import RecordType
 
@@ -72,6 +74,21 @@ def look(directory: Path) -> Standing:
             hint="run `sealpress log verify`; daemon/DAMAGED-LOG.md says what to do",
         )
     return Standing(directory, headers, Where(active, _end_of(directory, active)))
+
+
+def nothing_lost(standing: Standing) -> None:
+    """Damaged LOG_DAMAGED if COMMITs stand behind what `look` took for the end, and nobody goes on to write there."""
+    number, end = standing.end
+    path = standing.path(number)
+    with Segment(path) as segment, path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        while (commit := torn.last_commit(segment, data, end)) is not None and commit > torn.batches(segment, end):
+            before, end = end, _end_of(standing.directory, number)
+            if end == before:
+                raise Damaged(
+                    f"{path}: no frame can be read at byte {end}, and a valid COMMIT follows",
+                    reason="LOG_DAMAGED",
+                    hint="run `sealpress log verify`; daemon/DAMAGED-LOG.md says what to do",
+                )
 
 
 def segments(directory: Path) -> list[Path]:

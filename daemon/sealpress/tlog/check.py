@@ -13,8 +13,8 @@ error then (`report.live`). Does not: judge decisions (governance replays those)
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import mmap
 import os
 import struct
 from collections.abc import Callable, Sequence
@@ -145,23 +145,30 @@ class _Check:
             size = path.stat().st_size
             if size < DATA:
                 self._stop("HEADER", "the segment is shorter than its header")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                written = torn.first_nonzero(data, 0)
-                if written is None:
-                    self._spare = True  # of the writer; only more of them may follow
-                elif self._spare:
-                    self._stop("HEADER", "a segment follows one without a header")
-                elif self._half_written(data):
-                    if torn.more_than_a_batch(data) and self._half_written(data):
-                        self._stop("HEADER", "the segment header is gone, and more than a first batch stands behind it")
-                    self._report.tail = Bad(self._where, None, "TORN_TAIL", "a first batch without a segment header")
-                    self._spare = True
-                else:
-                    self._written_segment(path, size, data)
+            try:
+                self._looked_at(path, size, torn.FileBytes(file))
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                self._stop("FRAME", "the disk does not give a part of the segment back")
         self._bytes_done += size
         self._told(0)
 
-    def _written_segment(self, path: Path, size: int, data: mmap.mmap) -> None:
+    def _looked_at(self, path: Path, size: int, data: torn.FileBytes) -> None:
+        written = torn.first_nonzero(data, 0)
+        if written is None:
+            self._spare = True  # of the writer; only more of them may follow
+        elif self._spare:
+            self._stop("HEADER", "a segment follows one without a header")
+        elif self._half_written(data):
+            if torn.more_than_a_batch(data) and self._half_written(data):
+                self._stop("HEADER", "the segment header is gone, and more than a first batch stands behind it")
+            self._report.tail = Bad(self._where, None, "TORN_TAIL", "a first batch without a segment header")
+            self._spare = True
+        else:
+            self._written_segment(path, size, data)
+
+    def _written_segment(self, path: Path, size: int, data: torn.FileBytes) -> None:
         if not self._sealed:
             self._resume()
         self._header_copies(data)
@@ -175,13 +182,9 @@ class _Check:
         assert self._open is not None
         path, where = self._open.path, self._where
         if self._report.live:
-            with (
-                path.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-                self._opened(path) as segment,
-            ):
+            with path.open("rb") as file, self._opened(path) as segment:
                 self._report.tail = None
-                self._frames(path, segment, data, self._open.offset)
+                self._frames(path, segment, torn.FileBytes(file), self._open.offset)
         if not self._sealed and self._open.torn is not None:
             self._where, self._report.tail = self._open.torn, None
             self._stop("FRAME", "no frame can be read here, and a segment follows")
@@ -197,13 +200,13 @@ class _Check:
                 raise no_use(path, system) from error
             self._stop("HEADER", f"the segment is not of this log or not of its stated size: {error.message}")
 
-    def _half_written(self, data: mmap.mmap) -> bool:
+    def _half_written(self, data: torn.FileBytes) -> bool:
         """A first batch that a crash or a look beside a writer found without whole header copies."""
         whole = sum(torn.header_whole(data[at : at + HEADER]) for at in (0, HEADER))
         begun = self._report.live and not any(data[DATA : DATA + 32])
         return self._sealed and (whole == 0 or (begun and whole < 2))
 
-    def _header_copies(self, data: mmap.mmap) -> None:
+    def _header_copies(self, data: torn.FileBytes) -> None:
         for at in (0, HEADER):
             self._where = Where(self._where.segment, at)
             if not torn.header_whole(data[at : at + HEADER]):
@@ -223,7 +226,7 @@ class _Check:
 
     # ---- frames --------------------------------------------------------------
 
-    def _frames(self, path: Path, segment: Segment, data: mmap.mmap, offset: int) -> None:
+    def _frames(self, path: Path, segment: Segment, data: torn.FileBytes, offset: int) -> None:
         """Every batch from `offset` on that has its COMMIT, and what stands behind the last of them."""
         number = segment.header.number
         again = True  # beside a writer: a batch may become whole while we look
@@ -256,7 +259,7 @@ class _Check:
         self._open = _Resume(path, offset, unread if commit is not None else None)
         self._behind(data, number, offset)
 
-    def _behind(self, data: mmap.mmap, number: int, end: int) -> None:
+    def _behind(self, data: torn.FileBytes, number: int, end: int) -> None:
         """What follows the last COMMIT of a segment: zeros, or in the active segment a torn batch."""
         stray = torn.first_nonzero(data, end)
         if stray is None:

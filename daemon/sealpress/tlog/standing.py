@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from sealpress.core.names import sync_directory
@@ -80,15 +79,19 @@ def nothing_lost(standing: Standing) -> None:
     """Damaged LOG_DAMAGED if COMMITs stand behind what `look` took for the end, and nobody goes on to write there."""
     number, end = standing.end
     path = standing.path(number)
-    with Segment(path) as segment, path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        while (commit := torn.last_commit(segment, data, end)) is not None and commit > torn.batches(segment, end):
-            before, end = end, _end_of(standing.directory, number)
-            if end == before:
-                raise Damaged(
-                    f"{path}: no frame can be read at byte {end}, and a valid COMMIT follows",
-                    reason="LOG_DAMAGED",
-                    hint="run `sealpress log verify`; daemon/DAMAGED-LOG.md says what to do",
-                )
+    try:
+        with Segment(path) as segment, path.open("rb") as file:
+            data = torn.FileBytes(file)
+            while (commit := torn.last_commit(segment, data, end)) is not None and commit > torn.batches(segment, end):
+                before, end = end, _end_of(standing.directory, number)
+                if end == before:
+                    raise Damaged(
+                        f"{path}: no frame can be read at byte {end}, and a valid COMMIT follows",
+                        reason="LOG_DAMAGED",
+                        hint="run `sealpress log verify`; daemon/DAMAGED-LOG.md says what to do",
+                    )
+    except OSError as error:
+        raise no_use(path, error) from error
 
 
 def segments(directory: Path) -> list[Path]:

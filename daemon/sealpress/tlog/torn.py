@@ -6,9 +6,10 @@ its frames. Does not: judge what is whole (check.py).
 
 from __future__ import annotations
 
-import mmap
+import os
 import struct
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from sealpress.core.digests import crc32c
 from sealpress.core.segment import FIRST_FRAME, Segment
@@ -24,7 +25,25 @@ _STRIDE = 1 << 20
 _ZEROS = bytes(_STRIDE + _LOOK_BYTES)
 
 
-def first_nonzero(data: mmap.mmap, start: int) -> int | None:
+class FileBytes:
+    """A file by slices, each read as it is asked for: of a mapping a disk that fails would end the process."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """As long as it is now."""
+        self._file = file.fileno()
+        self._size = os.fstat(self._file).st_size
+
+    def __len__(self) -> int:
+        """Its bytes."""
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        """OSError; less than was asked for where it was cut meanwhile."""
+        start, stop, _ = part.indices(self._size)
+        return os.pread(self._file, max(0, stop - start), start)
+
+
+def first_nonzero(data: FileBytes, start: int) -> int | None:
     """The first byte from `start` on that is not zero."""
     for at in range(start, len(data), _STRIDE):
         part = data[at : at + _STRIDE]
@@ -39,7 +58,7 @@ def header_whole(page: bytes) -> bool:
     return len(page) == HEADER and bool(crc32c(cleared) == struct.unpack_from("<I", page, 12)[0])
 
 
-def more_than_a_batch(data: mmap.mmap) -> bool:
+def more_than_a_batch(data: FileBytes) -> bool:
     """Whether a segment without a header held more than its first batch; there is no salt to ask checksums with."""
     if first_nonzero(data, FIRST_FRAME + len(data) // _BATCH_SHARE) is not None:
         return True
@@ -47,7 +66,7 @@ def more_than_a_batch(data: mmap.mmap) -> bool:
     return any(0 < number < len(data) // _COMMIT_BYTES for number in numbers)
 
 
-def last_commit(segment: Segment, data: mmap.mmap, start: int) -> int | None:
+def last_commit(segment: Segment, data: FileBytes, start: int) -> int | None:
     """The greatest number of a batch whose whole COMMIT stands at or behind `start`."""
     found: int | None = None
     for at in _commits(data, start):
@@ -65,7 +84,7 @@ def batches(segment: Segment, end: int) -> int:
     return 0 if last is None else last.batch + 1
 
 
-def _commits(data: mmap.mmap, start: int) -> Iterator[int]:
+def _commits(data: FileBytes, start: int) -> Iterator[int]:
     """Where something looks like one. Zeros are passed over at the speed of memory."""
     for begin in range(start, len(data), _STRIDE):
         part = data[begin : begin + _STRIDE + _LOOK_BYTES]

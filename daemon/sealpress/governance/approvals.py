@@ -51,9 +51,11 @@ def submit(desk: Desk, text: bytes, signature: str, seen: Seen) -> tuple[str, li
     former = change.approvals.get(person)
     if checked.nonce in desk.state.nonces or (former is not None and former.state in ("counted", "consumed")):
         raise Precondition("this approval was counted already", reason="APPROVAL_USED", hint="one person counts once")
-    if former is not None and checked.issued < statement.parse(former.statement.encode()).issued:
+    if former is not None and former.state in ("revoked", "invalidated") and checked.issued <= former.expires:
         raise Precondition(
-            "it is older than the one that was taken back or ended", reason="APPROVAL_USED", hint="sign a new statement"
+            "it is from before an approval of this person was taken back or ended",
+            reason="APPROVAL_USED",
+            hint="sign a new statement",
         )
     fact = f.ApprovalCounted(
         change_id=named.change_id, person=person, statement=text.decode(), signature=signature,

@@ -39,6 +39,8 @@ def apply(state: State, fact: f.Fact, seq: int, time: int) -> None:
     state.seq, state.time = seq, max(state.time, time)
     if isinstance(fact, f.KeyMoved) and fact.verb == "suspend":
         state.keys[fact.key].suspended = state.time
+    elif isinstance(fact, f.ApprovalEnded) and fact.verb != "expire":
+        _until_now(state, fact)
 
 
 def _policy_scheduled(state: State, fact: f.PolicyScheduled, seq: int) -> None:
@@ -102,6 +104,12 @@ def _approval_ended(state: State, fact: f.ApprovalEnded, seq: int) -> None:
     if approval is None:
         raise Precondition("there is no such approval", reason="ILLEGAL_MOVE")
     ended = replace(approval, state=tables.move(tables.APPROVAL, approval.state, fact.verb, "the approval"))
+    state.changes[fact.change_id] = replace(change, approvals=change.approvals | {fact.person: ended})
+
+
+def _until_now(state: State, fact: f.ApprovalEnded) -> None:
+    change = state.change(fact.change_id)
+    ended = replace(change.approvals[fact.person], expires=state.time)
     state.changes[fact.change_id] = replace(change, approvals=change.approvals | {fact.person: ended})
 
 

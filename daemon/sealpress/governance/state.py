@@ -84,7 +84,7 @@ class Approval(msgspec.Struct, frozen=True):
     statement: str
     signature: str
     groups: tuple[str, ...]
-    expires: int
+    expires: int  # of one that was taken back or ended by a stop: when that was
     state: str = "counted"
 
 

@@ -40,7 +40,7 @@ def adopt(desk: Desk, anchors: TrustAnchors, signatures: tuple[str, ...]) -> lis
     adopted = f.AnchorsAdopted(document=encode(anchors).decode(), signatures=signatures)
     returning = [officer.person for officer in anchors.officers if _suspended(desk, officer.person)]
     before = [*_parted(desk, adopted), *_revived(desk, anchors)]
-    before += [fact for person in returning for fact in releases.outdated(desk, person)]
+    before += releases.outdated(desk, *returning)
     return [*before, adopted, *_below_quorum(desk, anchors), *_disbelieved(desk, anchors)]
 
 

@@ -6,10 +6,11 @@ once: what must stop at its hour is refused by usage.py at its hour; this makes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 from sealpress.governance import changes as c
-from sealpress.governance import counting, endings, pending, succession
+from sealpress.governance import counting, endings, paths, pending, releases, succession
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Desk
 from sealpress.governance.state import Approval, Change, Key
@@ -18,6 +19,8 @@ DAY_S = 86_400
 WARN_DAYS = (7, 30, 60, 90)
 CAP_WARN = 0.8
 FACTS_MAX = 500  # of one look, and the few that belong to the last; the rest follows with the next
+
+Groups = Callable[[str, str, str], frozenset[str]]  # paths.held, of this moment
 
 
 def due(desk: Desk, signed: dict[str, int], facts_max: int | None = None) -> list[f.Fact]:
@@ -36,37 +39,48 @@ def _due(desk: Desk, signed: dict[str, int]) -> Iterator[list[f.Fact]]:
         if scheduled.effective <= desk.now:
             yield from _policy(desk, desk.state.changes[scheduled.change_id])
             return  # what follows sees it
+    groups = cache(partial(paths.held, desk))  # thousands of approvals are by a few persons
     for change_id in desk.state.open_changes:
-        change = desk.state.changes[change_id]
-        if desk.now >= change.record.expires:
-            yield endings.end(desk, change_id, "expire", None, "nobody decided in time")
-            continue
-        requester = desk.state.identities.get(pending.requester_of(desk, change_id))
-        if requester is not None and not desk.state.acts(requester):
-            yield endings.desert(desk, change_id)
-            continue
-        for given in change.approvals.values():
-            if given.state != "counted":
-                continue
-            if desk.now >= given.expires:
-                why = "an approval was over before the change was carried out"
-                yield endings.end_approval(desk, change, given.person, "expire", None, why)
-            elif _stopped(desk, given):
-                yield endings.outlived(desk, change, given.person)
-            else:
-                continue
-            if change.state == "approved":
-                break  # and with it the change is over
-    for grant in desk.state.over_at(desk.now):
+        yield from _change(desk, desk.state.changes[change_id], groups)
+    over = dict.fromkeys(desk.state.over_at(desk.now))
+    for grant in over:
         yield [f.GrantMoved(grant=grant, verb="expire", actor="", reason="")]
+    for moved in releases.outdated(desk, *pending.returning(desk)):  # one act with the return might have no room
+        if moved.grant not in over:
+            yield [moved]
     for name, key in desk.state.keys.items():
         yield _key(desk, name, key, signed.get(name, 0))
 
 
-def _stopped(desk: Desk, given: Approval) -> bool:
-    """Whether a stop left this one for later."""
-    person, credential = desk.state.identities.get(given.person), desk.state.credentials.get(given.credential)
-    return person is None or not desk.state.acts(person) or credential is None or credential.revoked
+def _change(desk: Desk, change: Change, groups: Groups) -> Iterator[list[f.Fact]]:
+    record = change.record
+    if desk.now >= record.expires:
+        yield endings.end(desk, record.change_id, "expire", None, "nobody decided in time")
+        return
+    requester = desk.state.identities.get(pending.requester_of(desk, record.change_id))
+    if requester is not None and not desk.state.acts(requester):
+        yield endings.desert(desk, record.change_id)
+        return
+    for given in change.approvals.values():
+        if given.state != "counted":
+            continue
+        if desk.now >= given.expires:
+            why = "an approval was over before the change was carried out"
+            yield endings.end_approval(desk, change, given.person, "expire", None, why)
+        elif _stopped(desk, change, given, groups):
+            yield endings.outlived(desk, change, given.person)
+        else:
+            continue
+        if change.state == "approved":
+            return  # and with it the change is over
+
+
+def _stopped(desk: Desk, change: Change, given: Approval, groups: Groups) -> bool:
+    """Whether a stop left this one for later: else it would count again with a role that its person gets anew."""
+    credential, record = desk.state.credentials.get(given.credential), change.record
+    if credential is None or credential.revoked:
+        return True
+    return not paths.among(record, groups(given.person, record.line, record.kind))
 
 
 def _policy(desk: Desk, change: Change) -> Iterator[list[f.Fact]]:

@@ -27,7 +27,7 @@ from sealpress.governance.policy import compile_policy
 from sealpress.governance.rules import Policy
 from sealpress.governance.state import OFFICERS, Change
 from sealpress.values import KeyClass
-from sealpress.verify.change import Required
+from sealpress.verify.change import ChangeRecord, Required
 
 ROOT_VALID_S = 14 * 86_400
 HOURS_72_S = 72 * 3_600
@@ -94,11 +94,19 @@ def groups_of(desk: Desk, change: Change, person: str) -> tuple[str, ...]:
     gain = beneficiaries(desk, request_of(record)) if kind.path == "access" else ()
     if person in (record.requester_person, record.creator_person, *gain):
         return ()
-    bindings = desk.bindings(person, record.line, kind.approvers)
+    return among(record, held(desk, person, record.line, record.kind))
+
+
+def held(desk: Desk, person: str, line: str, kind: str) -> frozenset[str]:
+    """The groups in which a person may approve changes of this kind on this line, as far as his roles go."""
+    return frozenset(binding.group for binding in desk.bindings(person, line, kind_of(kind).approvers))
+
+
+def among(record: ChangeRecord, groups: frozenset[str]) -> tuple[str, ...]:
+    """Those of these groups that the change asks for; ("any",) where it asks for none."""
     if not record.required.groups:
-        return ("any",) if bindings else ()
-    held = {binding.group for binding in bindings}
-    return tuple(group for group in record.required.groups if group in held)
+        return ("any",) if groups else ()
+    return tuple(group for group in record.required.groups if group in groups)
 
 
 def beneficiaries(desk: Desk, request: Request) -> tuple[str, ...]:

@@ -59,3 +59,11 @@ def returns(desk: Desk, kind: str, subject: str) -> list[str]:
     open_ = (desk.state.changes[change_id].record for change_id in desk.state.open_changes)
     name = RETURNING[kind]
     return [one.change_id for one in open_ if one.kind == kind and getattr(c.request_of(one), name) == subject]
+
+
+def returning(desk: Desk) -> set[str]:
+    """The identities that are suspended, and about whose return people decide."""
+    records = (desk.state.changes[change_id].record for change_id in desk.state.open_changes)
+    asked = [c.request_of(record) for record in records if record.kind == "access.restore"]
+    ids = {one.id for one in asked if isinstance(one, c.RestoreRequest) and one.what == "identity"}
+    return {id_ for id_ in ids if desk.state.identities[id_].state == "suspended"}

@@ -89,14 +89,14 @@ def involved(desk: Desk, grant: Grant) -> set[str]:
     return persons - {""}
 
 
-def outdated(desk: Desk, identity: str) -> list[f.Fact]:
-    """What was granted to it before it was stopped, or to an agent of its: nothing that was stopped is revived (L2).
+def outdated(desk: Desk, *stopped: str) -> list[f.GrantMoved]:
+    """What was granted to them before they were stopped, or to agents of theirs: nothing stopped is revived (L2).
 
     Job grants go on: each is of one credential, which would get another at once.
     """
-    known = desk.state.identities.values()
-    names = {name for one in known if identity in (one.id, one.on_behalf_of) for name in one.names}
-    issued = (desk.state.grants[grant].issued for grant in desk.state.open_grants)
+    known = desk.state.identities.values() if stopped else ()
+    names = {name for one in known if one.id in stopped or one.on_behalf_of in stopped for name in one.names}
+    issued = (desk.state.grants[grant].issued for grant in (desk.state.open_grants if names else ()))
     reason = "who asked for it was stopped since then"
     return [
         f.GrantMoved(grant=one.grant, verb="expire", actor="", reason=reason)

@@ -101,3 +101,26 @@ def test_what_was_approved_by_another_role_still_counts() -> None:
     assert ["counted", "invalidated"] == states
     town.approve(asked, "karl")
     assert "approved" == town.state.changes[asked].state
+
+
+def test_a_role_that_comes_back_brings_no_approval_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More approvals than end with the stop itself: those beyond it end a moment later, before he has the role anew."""
+    monkeypatch.setattr(stops, "AT_ONCE_MAX", 1)
+    town = Town(strict=False)
+    asked = [town.propose("ines", "key.issue", key_request(f"k{n}", RELEASE, town.now)) for n in range(3)]
+    for change_id in asked:
+        town.approve(change_id, "kim")
+    (binding,) = town.state.bindings_of[person("kim")]
+    town.stop("iris", "binding", binding)
+    town.wait(1)
+    had = town.state.bindings[binding]
+    town.declare(
+        f.BindingMade(
+            binding="anew", identity=had.identity, role=had.role, line=had.line, group=had.group, not_after=0,
+            change_id="founding",
+        )
+    )  # fmt: skip
+
+    assert {"invalidated"} == {town.state.changes[one].approvals[person("kim")].state for one in asked}
+    town.approve(asked[2], "karl")
+    assert "in_review" == town.state.changes[asked[2]].state

@@ -57,8 +57,8 @@ def _change(desk: Desk, change: Change, groups: Groups) -> Iterator[list[f.Fact]
     if desk.now >= record.expires:
         yield endings.end(desk, record.change_id, "expire", None, "nobody decided in time")
         return
-    requester = desk.state.identities.get(pending.requester_of(desk, record.change_id))
-    if requester is not None and not desk.state.acts(requester):
+    known = desk.state.identities
+    if not all(desk.state.acts(known[id_]) for id_ in pending.behind(desk, record.change_id) if id_ in known):
         yield endings.desert(desk, record.change_id)
         return
     for given in change.approvals.values():

@@ -66,7 +66,7 @@ def request(desk: Desk, identity: Identity, ask: GrantAsk) -> tuple[str, list[f.
         gates=gates_of(rules.class_, rule),
         security_version=ask.security_version,
     )
-    creator = creator_of(desk, identity)
+    creator = _creator(desk, identity)
     enrolled = desk.state.names.get(identity.id, "")
     kind = desk.state.identities[enrolled].kind if enrolled else "workload"
     actor = Actor(identity.id, enrolled, kind)
@@ -76,6 +76,17 @@ def request(desk: Desk, identity: Identity, ask: GrantAsk) -> tuple[str, list[f.
     asked = encode(request_).decode()
     record, found = proposals.submit(desk, actor, paths.kind_of("sign.release"), request_, asked, texts, creator)
     return record.change_id, found
+
+
+def _creator(desk: Desk, identity: Identity) -> str:
+    creator = creator_of(desk, identity)
+    if creator and not desk.state.acts(desk.state.identities[creator]):
+        raise Precondition(
+            "the person who set this build off was stopped, or has left",
+            reason="REQUESTER_GONE",
+            hint="another person sets it off again",
+        )
+    return creator
 
 
 def matched(desk: Desk, identity: Identity, line: str) -> Rule:

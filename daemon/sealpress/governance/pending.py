@@ -45,6 +45,11 @@ def requester_of(desk: Desk, change_id: str) -> str:
     return record.requester_person or desk.state.names.get(record.requester, "")
 
 
+def behind(desk: Desk, change_id: str) -> set[str]:
+    """The identities that asked for it: by themselves, or by a build that one of them set off (GR-30)."""
+    return {requester_of(desk, change_id), desk.state.changes[change_id].record.creator_person} - {""}
+
+
 def check_returns(desk: Desk, kind: str, asked: c.Request) -> None:
     """Precondition CHANGES_PENDING for one more change that lets the same key or identity return."""
     if kind in RETURNING and len(returns(desk, kind, getattr(asked, RETURNING[kind]))) >= RETURNS_MAX:

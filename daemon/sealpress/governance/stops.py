@@ -119,7 +119,7 @@ def _left_by(desk: Desk, identity: str) -> Iterator[list[f.Fact]]:
     for change in _approved_by(desk, identity):
         yield endings.outlived(desk, change, identity)
     for change_id in desk.state.open_changes:
-        if pending.requester_of(desk, change_id) == identity:
+        if identity in pending.behind(desk, change_id):
             yield endings.desert(desk, change_id)
 
 

@@ -23,6 +23,7 @@ from sealpress.verify.change import ChangeRecord
 
 MINUTE_S = 60
 OVER_KEPT = 10_000  # who names a job grant that has just expired hears that it did
+OF_TOKENS, TOKEN_S = "oidc:", 3_600  # names of those who come with one, and after what time none of then counts
 UNDONE = frozenset({"rejected", "expired", "withdrawn", "void", "failed"})  # states of a change that had no effect
 OFFICERS = "officers"  # the group of those who the anchors name
 EVERY_LINE = "*"
@@ -170,7 +171,7 @@ class State(msgspec.Struct):
     active: dict[str, str] = {}  # line → key
     key_ids: dict[str, str] = {}  # SHA-256 of SPKI → key
     grants: dict[str, Grant] = {}  # in order; but job grants that are long over
-    over: dict[str, None] = {}  # job grants that have expired, the first one first: at most OVER_KEPT
+    over: dict[str, None] = {}  # job grants that have expired, or of tokens, the first one first: about OVER_KEPT
     open_grants: dict[str, None] = {}
     ending: dict[int, dict[str, None]] = {}  # minute of not_after → open grants
     jobs: dict[str, str] = {}  # "<credential> <line>" → its newest job grant
@@ -252,6 +253,7 @@ class State(msgspec.Struct):
         if not self.ending[minute]:
             del self.ending[minute]
         self._ended(grant)
+        self._forget()
 
     def restore(self, grants: Iterable[Grant]) -> None:
         """The grants of a state that was read, in order."""
@@ -271,22 +273,26 @@ class State(msgspec.Struct):
     def _ended(self, grant: Grant) -> None:
         """Each job of a fleet has a grant, so what is over cannot be kept for ever: the log has it.
 
-        That one was revoked is not forgotten: none may follow it. One that expired is to the next request as if it had
-        not been. Those that people approved stay, without their digests.
+        That one was revoked is not forgotten as long as its job might ask for another: none may follow it. One that
+        expired is to the next request as if it had not been. Those that people approved stay, without their digests.
         """
         issued = grant.issued
         self.grants[issued.grant] = replace(grant, issued=replace(issued, digests=()))
         if issued.change_id:
             self.let_go(issued.change_id)
-        if grant.state != "expired" or issued.change_id:
-            return
-        self.over.setdefault(grant.issued.grant)
-        if len(self.over) > OVER_KEPT:
+        elif grant.state == "expired" or issued.identity.startswith(OF_TOKENS):
+            self.over.setdefault(issued.grant)
+
+    def _forget(self) -> None:
+        """The oldest of those that are over, if there are too many of them."""
+        while len(self.over) > OVER_KEPT:
             oldest = next(iter(self.over))
-            del self.over[oldest]
-            gone = self.grants.pop(oldest).issued
-            if self.jobs.get(_job(gone)) == oldest:
-                del self.jobs[_job(gone)]
+            gone = self.grants[oldest]
+            if gone.state == "revoked" and self.time < gone.issued.not_before + TOKEN_S:
+                break
+            del self.over[oldest], self.grants[oldest]
+            if self.jobs.get(_job(gone.issued)) == oldest:
+                del self.jobs[_job(gone.issued)]
 
 
 def encode(state: State) -> bytes:

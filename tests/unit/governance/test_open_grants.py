@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from kit.town import Town, read_again
-from kit.townsfolk import LOW, certificate
+from kit.townsfolk import GITHUB, LOW, certificate, secret_token
 from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import releases, state
@@ -59,6 +60,21 @@ def test_a_revoked_grant_is_never_forgotten(town: Town) -> None:
     assert town.state.grants[revoked].state == "revoked"
     with pytest.raises(Precondition, match="revoked"):
         job(town, 100)
+
+
+def test_revoked_grants_of_tokens_are_forgotten_when_no_token_of_then_counts(town: Town) -> None:
+    """A pipeline that gives back each job's grant does not fill the memory: a token lasts for a quarter of an hour."""
+    issued = town.state.grants[job(town, 1)].issued
+    for number in range(20):
+        name, holder = f"g{number}", secret_token(number).hex()
+        times = {"not_before": town.now, "not_after": town.now + 900}
+        town.declare(replace(issued, grant=name, identity=f"oidc:{GITHUB}#repo", holder=holder, **times))
+        town.declare(f.GrantMoved(grant=name, verb="revoke", actor="", reason="done"))
+        town.wait(900)
+
+    kept = [name for name in town.state.grants if name != issued.grant]
+    assert ["g16", "g17", "g18", "g19"] == kept  # of the last hour, and as many as are kept in any case
+    assert read_again(town.state) == town.state == town.folded_again()
 
 
 def test_a_state_that_was_read_has_the_same_tables(town: Town) -> None:

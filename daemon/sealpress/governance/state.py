@@ -25,6 +25,7 @@ MINUTE_S = 60
 OVER_KEPT = 10_000  # who names a job grant that has just expired hears that it did
 OF_TOKENS, TOKEN_S = "oidc:", 3_600  # names of those who come with one, and after what time none of then counts
 UNDONE = frozenset({"rejected", "expired", "withdrawn", "void", "failed"})  # states of a change that had no effect
+LONG = frozenset({"sign.release", "policy.change"})  # kinds whose requests can be megabytes
 OFFICERS = "officers"  # the group of those who the anchors name
 EVERY_LINE = "*"
 
@@ -90,7 +91,7 @@ class Approval(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A change record and how far it has come. Of a release that is over the request is let go: see `shed`."""
+    """A change record and how far it has come. Of a long one that is over the request is let go: see `shed`."""
 
     record: ChangeRecord
     sha256: str
@@ -265,9 +266,9 @@ class State(msgspec.Struct):
                 self.let_go(change.record.change_id)
 
     def let_go(self, change_id: str) -> None:
-        """Of a release that is over: the log has its request, and thousands of digests are not kept for ever."""
+        """Of a change that is over: the log has its request, and thousands of digests are not kept for ever."""
         change = self.changes.get(change_id)
-        if change is not None and change.record.kind == "sign.release":
+        if change is not None and change.record.kind in LONG:
             self.changes[change_id] = replace(change, record=replace(change.record, request=""))
 
     def _ended(self, grant: Grant) -> None:

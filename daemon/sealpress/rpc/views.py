@@ -70,7 +70,7 @@ def whole_change(office: Office, change_id: str) -> pb.GetChangeResponse:
     found = office.recorded.change(desk.state.change(change_id))
     if found is None:
         raise Precondition(
-            "the record of this release was archived", reason="LOG_ARCHIVED", hint="`sealpress log unarchive`"
+            "the record of this change was archived", reason="LOG_ARCHIVED", hint="`sealpress log unarchive`"
         )
     return pb.GetChangeResponse(change=change(desk, found, whole=True), previous=_previous(office, desk, found))
 

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from kit.town import Town
+from kit.town import Town, read_again
 from kit.townsfolk import FIRMWARE, RELEASE, TEST, certificate, key_request, person, policy_text, resident, uri
 from sealpress.core.segment import SEGMENT_BYTES_MIN
 from sealpress.errors import NotPermitted, Precondition
@@ -188,3 +188,18 @@ def test_an_agent_stops_with_the_person_for_whom_it_acts(town: Town, what: str) 
     with pytest.raises(NotPermitted):
         town.desk().actor(HELPER.id)
     assert town.folded_again() == town.state
+
+
+def test_a_policy_that_came_to_nothing_is_kept_by_the_log_alone() -> None:
+    """A megabyte each, proposed and withdrawn again: its author alone filled the memory, and every snapshot file."""
+    town = Town()
+    text = policy_text(low_uses=400, head="x" * 10_000)
+    dropped = [town.propose("paul", "policy.change", PolicyRequest(policy=text)) for _ in range(3)]
+    town.withdraw(dropped[0], "paul")
+    town.reject(dropped[1], "pia")
+    town.pass_(town.propose("paul", "policy.change", PolicyRequest(policy=policy_text(low_uses=300))), "stella", "pia")
+    town.wait(900)  # and with that one in force the third is void
+
+    assert [True] * 3 == [town.state.changes[one].shed for one in dropped]
+    assert text not in str(town.state)
+    assert town.folded_again() == town.state == read_again(town.state)

@@ -152,11 +152,13 @@ class ApprovalService(approval_pb2_grpc.ApprovalServiceServicer):
         return told
 
 
-def pending(desk: Desk, actor: Actor) -> Iterator[Change]:
-    """The changes that a person may approve now and has not, the oldest first."""
+def pending(desk: Desk, actor: Actor, told: Container[str] = ()) -> Iterator[Change]:
+    """The changes that a person may approve now and has not, the oldest first; not those of the ids `told`."""
     if not holds(desk, actor.person, _APPROVERS):
         return
     for change_id in desk.state.open_changes:
+        if change_id in told:
+            continue
         change = desk.state.changes[change_id]
         given = change.approvals.get(actor.person)
         waits = change.state == "in_review" and desk.now < change.record.expires
@@ -174,7 +176,7 @@ def listed(desk: Desk, actor: Actor, after_seq: int) -> pb.ListPendingResponse:
 
 def untold(desk: Desk, actor: Actor, told: Container[str]) -> list[governance.Change]:
     """Those that are not among the ids `told`."""
-    return [views.change(desk, change) for change in pending(desk, actor) if change.record.change_id not in told]
+    return [views.change(desk, change) for change in pending(desk, actor, told)]
 
 
 _APPROVERS = frozenset({

@@ -6,6 +6,7 @@ import pytest
 
 from kit.town import Town
 from kit.townsfolk import RELEASE, certificate, uri
+from sealpress.governance import paths
 from sealpress.rpc import approval, views
 
 
@@ -35,3 +36,16 @@ def test_a_watcher_is_told_what_is_new() -> None:
     desk = town.desk()
 
     assert [one.change_id for one in approval.untold(desk, desk.actor(uri("rita")), {first})] == [second]
+
+
+def test_what_a_watcher_was_told_is_not_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each record of governance wakes all who watch: with thousands that wait they would hold up everybody else."""
+    town = Town(strict=False)
+    made = {town.request(certificate("ci-router"), RELEASE, [number]) for number in range(5)}
+    judged: list[str] = []
+    monkeypatch.setattr(paths, "groups_of", lambda desk, change, person: judged.append(change.record.change_id))
+    desk = town.desk()
+
+    assert not approval.untold(desk, desk.actor(uri("rita")), made) and not judged
+    approval.untold(desk, desk.actor(uri("rita")), set())
+    assert made == set(judged)

@@ -149,13 +149,14 @@ def gates_of(class_: KeyClass, rule: Rule) -> tuple[str, ...]:
 
 
 def creator_of(desk: Desk, identity: Identity) -> str:
-    """The person who triggered the build, as far as can be told (GR-30): an agent's principal, or the token's actor."""
-    enrolled = desk.state.identities.get(desk.state.names.get(identity.id, ""))
-    if enrolled is not None:
-        if enrolled.kind == "person":
-            return enrolled.id
-        if enrolled.on_behalf_of:
-            return enrolled.on_behalf_of
+    """The person who triggered the build, as far as can be told (GR-30): who asks, or the token's actor.
+
+    Of an agent, whichever of the two it is, that is its principal (GR-33).
+    """
     actor = dict(identity.claims).get("actor_id") or dict(identity.claims).get("user_id")
-    found = desk.state.identities.get(desk.state.names.get(f"actor:{identity.issuer}#{actor}", ""))
-    return found.id if found is not None and found.kind == "person" else ""
+    for name in (identity.id, f"actor:{identity.issuer}#{actor}"):
+        found = desk.state.identities.get(desk.state.names.get(name, ""))
+        person = "" if found is None else found.id if found.kind == "person" else found.on_behalf_of
+        if person:
+            return person
+    return ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import RELEASE, person, token
-from sealpress.errors import Precondition
+from kit.townsfolk import GITHUB, RELEASE, person, token
+from sealpress.errors import NotPermitted, Precondition
+from sealpress.governance import facts as f
 from sealpress.governance import stops
 from sealpress.governance.changes import RestoreRequest
 
@@ -44,3 +45,20 @@ def test_no_further_release_of_his_is_taken_until_he_is_back() -> None:
     request = RestoreRequest(what="identity", id=person("dora"))
     town.pass_(town.propose("ada", "access.restore", request), "abe", "stella")
     assert "in_review" == town.state.changes[town.request(token(), RELEASE, (1,))].state
+
+
+def test_he_whose_agent_set_the_build_off_does_not_approve_it() -> None:
+    """An agent acts on behalf of a person, also where it pushes the button of a CI under a name of its own (GR-33)."""
+    town = Town()
+    town.declare(
+        f.IdentityEnrolled(
+            identity="agent:bot", kind="agent", names=(f"actor:{GITHUB}#2002",), owner=person("kim"),
+            backup_owner=person("karl"), trust_domain="", environment="", on_behalf_of=person("rita"), change_id="c",
+        )
+    )  # fmt: skip
+    change_id = town.request(token(actor_id="2002"), RELEASE, (1,))
+
+    assert person("rita") == town.state.changes[change_id].record.creator_person
+    with pytest.raises(NotPermitted):
+        town.approve(change_id, "rita")
+    assert "closed" == town.state.changes[town.pass_(change_id, "rob")].state

@@ -11,7 +11,9 @@ import re
 from sealpress.errors import Malformed, Precondition
 from sealpress.governance import changes as c
 from sealpress.governance import facts as f
+from sealpress.governance import tables
 from sealpress.governance.desk import Desk, check_owners
+from sealpress.governance.rules import LineRules
 from sealpress.values import KeyClass
 
 DAY_S = 86_400
@@ -36,8 +38,7 @@ def check_key(desk: Desk, kind: str, asked: c.KeyRequest, change_id: str) -> Non
     former = desk.state.keys.get(asked.key)
     if former is not None and not former.never_was and former.proposed.change_id != change_id:
         raise Precondition(f"the key id {asked.key} is taken", reason="KEY_TAKEN", hint="choose another id")
-    if (asked.class_, asked.mode, asked.format) != (rules.class_, rules.mode, rules.format):
-        raise Malformed("class, mode and format must be those of the line's policy", reason="KEY_DIFFERS_FROM_POLICY")
+    _check_form(asked, rules)
     if asked.environment != asked.line.split("/")[3] or (rules.environment and asked.environment != rules.environment):
         raise Malformed("the environment is not that of the line", reason="PARTITION", hint="a key serves one line")
     if asked.purpose != asked.line.split("/")[4]:
@@ -78,6 +79,19 @@ def check_key(desk: Desk, kind: str, asked: c.KeyRequest, change_id: str) -> Non
     check_owners(desk, asked.owner, asked.backup_owner)
     if asked.owner == asked.backup_owner:
         raise Malformed("owner and backup owner are one person", reason="OWNER_UNKNOWN", hint="name two persons")
+
+
+def check_act(desk: Desk, kind: str, asked: c.KeyAct) -> None:
+    """An arrow of the table; the key that takes a line over is one that it still signs with."""
+    key = desk.key(asked.key, asked.line)
+    tables.move(tables.KEY, key.state, kind.removeprefix("key."), f"key {asked.key}")
+    if kind == "key.activate":
+        _check_form(key.proposed, desk.rules(asked.line))
+
+
+def _check_form(key: c.KeyRequest | f.KeyProposed, rules: LineRules) -> None:
+    if (key.class_, key.mode, key.format) != (rules.class_, rules.mode, rules.format):
+        raise Malformed("class, mode and format must be those of the line's policy", reason="KEY_DIFFERS_FROM_POLICY")
 
 
 def proposed(asked: c.KeyRequest, adopted: bool, change_id: str) -> f.KeyProposed:

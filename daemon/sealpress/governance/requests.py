@@ -45,8 +45,8 @@ def check(desk: Desk, kind: str, asked: c.Request, change_id: str = "") -> None:
     match asked:
         case c.KeyRequest():
             key_requests.check_key(desk, kind, asked, change_id)
-        case c.KeyAct(key=key, line=line):
-            tables.move(tables.KEY, desk.key(key, line).state, kind.removeprefix("key."), f"key {key}")
+        case c.KeyAct():
+            key_requests.check_act(desk, kind, asked)
         case c.ExtendRequest():
             key_requests.check_extension(desk, asked)
         case c.CompromiseRequest(key=key, line=line, since=since):

@@ -9,7 +9,7 @@ from kit.townsfolk import FIRMWARE, LOW, RELEASE, TEST, key_request, policy_text
 from sealpress.errors import Malformed
 from sealpress.governance import facts as f
 from sealpress.governance import proposals
-from sealpress.governance.changes import CompromiseRequest
+from sealpress.governance.changes import CompromiseRequest, KeyAct
 from sealpress.governance.state import copy, encode
 
 TABLE = f'[line."{RELEASE}"]\n'
@@ -68,3 +68,20 @@ def test_no_number_of_devices_makes_a_state_that_nobody_can_write(devices: int, 
         return
     town.propose("ines", "key.issue", request)
     assert encode(town.state) == encode(copy(town.state))
+
+
+def test_a_key_that_was_issued_for_less_takes_no_line_over() -> None:
+    """It would end the key that signs, and sign nothing itself: its line became another class since it was made."""
+    town = Town()
+    made = town.propose("ines", "key.issue", key_request("k1", LOW, town.now))
+    town.execute(town.pass_(made, "kim"), "ines")
+    act = KeyAct(key="k1", line=LOW)
+    waiting = town.propose("ines", "key.activate", act)
+    town.declare(f.PolicyInForce(body=policy_text(low_class="release")))
+
+    with pytest.raises(Malformed) as refusal:
+        town.propose("ines", "key.activate", act)
+    assert "KEY_DIFFERS_FROM_POLICY" == refusal.value.reason
+    town.declare(f.PolicyInForce(body=policy_text()))
+    town.execute(town.pass_(waiting, "kim"), "ines")
+    assert "k1" == town.state.active[LOW]

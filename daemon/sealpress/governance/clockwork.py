@@ -58,7 +58,9 @@ def _change(desk: Desk, change: Change, groups: Groups) -> Iterator[list[f.Fact]
         yield endings.end(desk, record.change_id, "expire", None, "nobody decided in time")
         return
     known = desk.state.identities
-    if not all(desk.state.acts(known[id_]) for id_ in pending.behind(desk, record.change_id) if id_ in known):
+    if not all(
+        desk.state.counts(known[id_], desk.now) for id_ in pending.behind(desk, record.change_id) if id_ in known
+    ):
         yield endings.desert(desk, record.change_id)
         return
     for given in change.approvals.values():

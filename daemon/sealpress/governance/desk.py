@@ -50,8 +50,7 @@ class Desk:
     def actor(self, name: str) -> Actor:
         """The identity behind an authenticated name; NotPermitted if it is unknown, suspended or over."""
         identity = self.state.identities.get(self.state.names.get(name, ""))
-        over = identity is not None and bool(identity.expires) and self.now >= identity.expires
-        if identity is None or not self.state.acts(identity) or over:
+        if identity is None or not self.state.counts(identity, self.now):
             raise NotPermitted("this identity has no role here", hint="an access administrator enrols identities")
         return Actor(name, identity.id, identity.kind)
 
@@ -87,10 +86,9 @@ class Desk:
     def knows(self, identity: Identity, line: str) -> bool:
         """Whether it may ask for anything at all, as Snapshot.knows says."""
         enrolled = self.state.identities.get(self.state.names.get(identity.id, ""))
-        if enrolled is not None:
-            over = not self.state.acts(enrolled) or bool(enrolled.expires and self.now >= enrolled.expires)
-            if over or enrolled.line not in ("", line):
-                return False
+        counts = enrolled is None or self.state.counts(enrolled, self.now)
+        if not counts or (enrolled is not None and enrolled.line not in ("", line)):
+            return False
         if identity.issuer:
             return identity.issuer in self.state.issuers
         return enrolled is not None or self.class_of(line) is KeyClass.TEST
@@ -142,4 +140,4 @@ def check_owners(desk: Desk, *owners: str) -> None:
 def is_person(desk: Desk, id_: str) -> bool:
     """Whether this is an active person."""
     known = desk.state.identities.get(id_)
-    return known is not None and (known.kind, known.state) == ("person", "active")
+    return known is not None and known.kind == "person" and desk.state.counts(known, desk.now)

@@ -13,7 +13,7 @@ from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import belief, birth, counting, paths, releases, requests, separation, succession
 from sealpress.governance import changes as c
 from sealpress.governance import facts as f
-from sealpress.governance.desk import Actor, Desk, person_of
+from sealpress.governance.desk import Actor, Desk, is_person, person_of
 from sealpress.governance.state import Approval, Change
 from sealpress.verify import sshsig
 from sealpress.verify.change import ReleaseRequest
@@ -198,8 +198,7 @@ def _key_act(
 
 def _witnesses(desk: Desk, change: Change, actor: Actor | None, report: f.KeyGenerated | f.Names | None) -> f.Names:
     names = report if isinstance(report, tuple) else ()
-    known = {name: desk.state.identities[name] for name in names if name in desk.state.identities}
-    persons = {name for name, found in known.items() if (found.kind, found.state) == ("person", "active")}
+    persons = {name for name in names if is_person(desk, name)}
     if actor is not None:
         persons.discard(actor.person)
     if len(persons) < WITNESSES_MIN:

@@ -80,7 +80,7 @@ def request(desk: Desk, identity: Identity, ask: GrantAsk) -> tuple[str, list[f.
 
 def _creator(desk: Desk, identity: Identity) -> str:
     creator = creator_of(desk, identity)
-    if creator and not desk.state.acts(desk.state.identities[creator]):
+    if creator and not desk.state.counts(desk.state.identities[creator], desk.now):
         raise Precondition(
             "the person who set this build off was stopped, or has left",
             reason="REQUESTER_GONE",

@@ -12,7 +12,7 @@ from sealpress.errors import Malformed, Precondition
 from sealpress.governance import changes as c
 from sealpress.governance import facts as f
 from sealpress.governance import tables
-from sealpress.governance.desk import Desk, check_owners
+from sealpress.governance.desk import Desk, check_owners, is_person
 from sealpress.governance.rules import LineRules
 from sealpress.values import KeyClass
 
@@ -123,8 +123,7 @@ def check_shares(desk: Desk, asked: c.SharesRequest) -> None:
     desk.key(asked.key, asked.line)
     if asked.set_id in desk.state.shares:
         raise Precondition("this set of shares is there already", reason="SHARES_WRONG", hint="a new set has a new id")
-    known = [desk.state.identities.get(custodian) for custodian in asked.custodians]
-    persons = all(one is not None and (one.kind, one.state) == ("person", "active") for one in known)
+    persons = all(is_person(desk, custodian) for custodian in asked.custodians)
     distinct = all(len(named) == len(set(named)) == asked.n for named in (asked.custodians, asked.commitments))
     if not distinct or not persons or asked.m > asked.n - 1:
         text = "m of n needs m <= n - 1, n different shares, and n custodians who are different active persons"

@@ -110,8 +110,8 @@ def snapshot_of(state: State, policy: Policy) -> Snapshot:
     confined: dict[str, str] = {}
     for identity in state.identities.values():
         (good if state.acts(identity) else bad).update(identity.names)
-        if identity.expires:
-            ends.update(dict.fromkeys(identity.names, identity.expires))
+        if end := state.end_of(identity):
+            ends.update(dict.fromkeys(identity.names, end))
         if identity.line:
             confined.update(dict.fromkeys(identity.names, identity.line))
     auditing = {

@@ -204,10 +204,19 @@ class State(msgspec.Struct):
         principal = self.identities.get(identity.on_behalf_of) if identity.on_behalf_of else identity
         return identity.state == "active" and principal is not None and principal.state == "active"
 
+    def end_of(self, identity: Identity) -> int:
+        """When its enrolment is over, or that of him on whose behalf it acts; 0: never."""
+        both = identity, self.identities.get(identity.on_behalf_of)
+        return min((one.expires for one in both if one is not None and one.expires), default=0)
+
+    def counts(self, identity: Identity, now: int) -> bool:
+        """Whether it may act now."""
+        return self.acts(identity) and not 0 < self.end_of(identity) <= now
+
     def bindings_at(self, identity: str, line: str, now: int) -> list[Binding]:
         """Its bindings that count for a line now; none while it may not act."""
         found = self.identities.get(identity)
-        if found is None or not self.acts(found) or (found.expires and now >= found.expires):
+        if found is None or not self.counts(found, now):
             return []
         return [b for id_ in self.bindings_of.get(identity, ()) if (b := self.bindings[id_]).covers(line, now)]
 

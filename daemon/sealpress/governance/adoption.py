@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 from sealpress.errors import Invalid, Precondition, SealpressError
 from sealpress.governance import belief, endings, releases, succession
@@ -48,7 +49,7 @@ def _parted(desk: Desk, adopted: f.AnchorsAdopted) -> list[f.Fact]:
     """Roles that a new officer may not have beside his: else he could do nothing at all, not even as an officer."""
     after = copy(desk.state)
     apply(after, adopted, after.seq + 1, desk.now)
-    return succession.parted(replace(desk, state=after), desk.policy)
+    return list(chain.from_iterable(succession.parted(replace(desk, state=after), desk.policy)))
 
 
 def _suspended(desk: Desk, person: str) -> bool:

@@ -42,7 +42,8 @@ def in_force(desk: Desk, text: str, by_change: str) -> Iterator[list[f.Fact]]:
         if _granted_otherwise(desk, new, desk.state.grants[grant_id].issued):
             reason = "the policy of the line changed"
             yield [f.GrantMoved(grant=grant_id, verb="expire", actor="", reason=reason)]
-    yield [*parted(desk, new), f.PolicyInForce(body=text)]
+    yield from parted(desk, new)
+    yield [f.PolicyInForce(body=text)]
 
 
 def _judged_otherwise(desk: Desk, new: Policy, change: Change) -> bool:
@@ -67,10 +68,13 @@ def _granted_otherwise(desk: Desk, new: Policy, issued: f.GrantIssued) -> bool:
     )  # fmt: skip
 
 
-def parted(desk: Desk, new: Policy | None) -> list[f.Fact]:
-    """Bindings that do not go together under the new classes are suspended, all but what the anchors say."""
-    found: list[f.Fact] = []
+def parted(desk: Desk, new: Policy | None) -> Iterator[list[f.Fact]]:
+    """Bindings that do not go together under the new classes are suspended, all but what the anchors say.
+
+    Each time those of one identity: the first of a pair that rested alone would leave the other where it is.
+    """
     for ids in desk.state.bindings_of.values():
+        found: list[f.Fact] = []
         held = [desk.state.bindings[id_] for id_ in ids if desk.state.bindings[id_].lasts(desk.now)]
         while (apart := clash(held, new)) is not None:
             ends = [b for b in held if b.role in apart[:2] and not b.id.startswith("anchors/")]
@@ -79,4 +83,5 @@ def parted(desk: Desk, new: Policy | None) -> list[f.Fact]:
             found += [f.BindingMoved(binding=b.id, verb="suspend", actor="", reason=reason) for b in ends]
             if not ends:
                 break
-    return found
+        if found:
+            yield found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import DAY_S, FIRMWARE, LOW, RELEASE, certificate, key_of, key_request, person, policy_text
+from kit.townsfolk import DAY_S, FIRMWARE, LOW, RELEASE, certificate, key_of, key_request, person, policy_text, resident
 from sealpress.errors import Precondition
 from sealpress.governance import clockwork
 from sealpress.governance import facts as f
@@ -136,3 +136,26 @@ def test_a_key_ends_at_its_hour_before_anybody_looks() -> None:
         town.propose("ines", "key.extend", ExtendRequest(key="k-low", line=LOW, rotate_by=later, not_after=later))
     town.tick()
     assert "deactivated" == town.state.keys["k-low"].state
+
+
+def test_no_number_of_roles_that_part_keeps_a_policy_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They rest look by look, and then it decides: in one batch with it they might be longer than a short segment."""
+    town, people, looks = Town(strict=False), 12, 5
+    for number in range(people):
+        town.declare(*resident(f"n{number}"))
+        for role in ("requester", "release-approver"):
+            town.declare(
+                f.BindingMade(
+                    binding=f"{role}{number}", identity=person(f"n{number}"), role=role, line=LOW, group="",
+                    not_after=0, change_id="c",
+                )
+            )  # fmt: skip
+    text = policy_text(low_class="release", requesters_max=64)
+    town.pass_(town.propose("paul", "policy.change", PolicyRequest(policy=text)), "olga", "otto")
+    town.wait(900, tick=False)
+    monkeypatch.setattr(clockwork, "FACTS_MAX", looks)
+
+    assert ["binding.moved suspend"] * (looks + 1) == kinds(clockwork.due(town.desk(), {}))  # no pair is torn apart
+    town.tick()
+    assert text == town.state.policy
+    assert 2 * people == sum(one.state == "suspended" for one in town.state.bindings.values())

@@ -1,7 +1,8 @@
 """Stopping: one person, no approval, effective with the next request (L6, GR-44, GR-114).
 
-Guarantees: what one person may stop is never more than what a quorum may start again; a stop of what is stopped already
-is an error and changes nothing. Does not: resume (a change with quorum does).
+Guarantees: what one person may stop a quorum may start again, but for who is offboarded and a key that is revoked: an
+officer and his keys return with the next trust anchors even so; a stop of what is stopped already is an error and
+changes nothing. Does not: resume (a change with quorum does).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from sealpress.errors import Malformed, Precondition
+from sealpress.errors import Malformed, NotPermitted, Precondition
 from sealpress.governance import endings, paths, pending, tables
 from sealpress.governance import facts as f
 from sealpress.governance.desk import Actor, Desk, person_of
@@ -59,6 +60,12 @@ def end_identity(desk: Desk, actor: Actor, identity: str, verb: str, reason: str
     found = desk.state.identities.get(identity)
     if found is None:
         raise Precondition(f"there is no identity {identity}", reason="NO_SUCH_IDENTITY")
+    if verb == "offboard" and any(officer.person == identity for officer in desk.anchors.officers):
+        raise NotPermitted(
+            f"{identity} is an officer, whom the trust anchors name",
+            reason="OFFICERS",
+            hint="suspend him, which stops him at once; when the next version leaves him out he is offboarded",
+        )
     tables.move(tables.IDENTITY, found.state, verb, identity)
     facts: list[f.Fact] = [f.IdentityMoved(identity=identity, verb=verb, actor=actor.name, reason=_said(reason))]
     outdated = _outdated(desk, "access.restore", identity)

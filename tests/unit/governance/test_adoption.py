@@ -7,6 +7,7 @@ from msgspec import structs
 
 from kit.town import Town
 from kit.townsfolk import FIRMWARE, OFFICERS, RELEASE, certificate, key_of, person, policy_text, uri
+from sealpress.errors import NotPermitted
 from sealpress.governance import adoption
 from sealpress.governance import facts as f
 from sealpress.governance.changes import PolicyRequest
@@ -113,3 +114,20 @@ def test_a_revoked_key_that_the_document_lists_is_told() -> None:
     told = [fact for fact in town.history if isinstance(fact, f.AlertRaised)]
     assert [("alert.credential.revived", stolen)] == [(alert.name, alert.subject) for alert in told]
     assert not town.state.credentials[stolen].revoked and town.folded_again() == town.state
+
+
+def test_no_one_person_sends_an_officer_away_for_good() -> None:
+    """Whoever has one responder's certificate could leave no officer for the next version: it suspends them at most."""
+    town = Town()
+    for name in OFFICERS:
+        with pytest.raises(NotPermitted) as refusal:
+            town.stop("iris", "offboard", person(name))
+        assert "OFFICERS" == refusal.value.reason
+        town.stop("iris", "identity", person(name))
+    old = town.state.anchors
+    assert old is not None
+    adopt(town, officers=old.officers[:2])
+
+    assert ["active", "active", "suspended"] == [town.state.identities[person(name)].state for name in OFFICERS]
+    town.stop("iris", "offboard", person(OFFICERS[2]))
+    assert town.folded_again() == town.state

@@ -2,9 +2,8 @@
 
 Guarantees: every policy that is in force or scheduled compiles by the floors of their profile; no grant of class
 firmware or root goes on whose approvals the signer would not believe under them, since a leaf of such a grant ends the
-log; what takes the root quorum takes the new one; no officer has a role that does not go
-with his. Does not: verify their signatures (verify/anchors.py), or know which
-document the signer holds.
+log; what takes the root quorum takes the new one; no officer has a role that does not go with his, or a key that the
+document does not list. Does not: verify their signatures (verify/anchors.py), or know which document the signer holds.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def adopt(desk: Desk, anchors: TrustAnchors, signatures: tuple[str, ...]) -> lis
             ) from None
     adopted = f.AnchorsAdopted(document=encode(anchors).decode(), signatures=signatures)
     returning = [officer.person for officer in anchors.officers if _suspended(desk, officer.person)]
-    before = [*_parted(desk, adopted), *_revived(desk, anchors)]
+    before = [*_parted(desk, adopted), *_revived(desk, anchors), *_unsigned(desk, anchors)]
     before += releases.outdated(desk, *returning)
     return [*before, adopted, *_below_quorum(desk, anchors), *_disbelieved(desk, anchors)]
 
@@ -66,6 +65,14 @@ def _revived(desk: Desk, anchors: TrustAnchors) -> Iterator[f.Fact]:
             if held is not None and held.revoked:
                 said = f"{officer.person}'s key was revoked; version {anchors.version} of the anchors lists it"
                 yield f.AlertRaised(name="alert.credential.revived", subject=key.fingerprint, text=said)
+
+
+def _unsigned(desk: Desk, anchors: TrustAnchors) -> Iterator[f.Fact]:
+    """Keys of an officer that the document does not list: with one of them others might have a voice in its quorum."""
+    listed = {officer.person: {key.fingerprint for key in officer.keys} for officer in anchors.officers}
+    for held in desk.state.credentials.values():
+        if not held.revoked and held.fingerprint not in listed.get(held.person, {held.fingerprint}):
+            yield f.CredentialRevoked(fingerprint=held.fingerprint, actor="", reason=REASON)
 
 
 def _policies(desk: Desk) -> Iterator[str]:

@@ -6,11 +6,24 @@ import pytest
 from msgspec import structs
 
 from kit.town import Town
-from kit.townsfolk import FIRMWARE, OFFICERS, RELEASE, certificate, key_of, person, policy_text, uri
+from kit.townsfolk import (
+    DAY_S,
+    FIRMWARE,
+    LOW,
+    OFFICERS,
+    RELEASE,
+    certificate,
+    key_of,
+    person,
+    policy_text,
+    resident,
+    uri,
+)
 from sealpress.errors import NotPermitted
 from sealpress.governance import adoption
 from sealpress.governance import facts as f
-from sealpress.governance.changes import PolicyRequest
+from sealpress.governance.changes import ExtendRequest, PolicyRequest
+from sealpress.verify import statement
 from sealpress.verify.anchors import AnchorKey, Officer, TrustAnchors
 
 
@@ -130,4 +143,25 @@ def test_no_one_person_sends_an_officer_away_for_good() -> None:
 
     assert ["active", "active", "suspended"] == [town.state.identities[person(name)].state for name in OFFICERS]
     town.stop("iris", "offboard", person(OFFICERS[2]))
+    assert town.folded_again() == town.state
+
+
+def test_an_officer_approves_with_the_keys_that_the_officers_signed_alone() -> None:
+    """Two administrators gave him another one before: with it they would have a voice in the root quorum."""
+    town = Town()
+    old = town.state.anchors
+    assert old is not None
+    town.declare(*resident("zed"))
+    new = key_of("p1")
+    keys = (AnchorKey(public=new.line, application=new.application),)
+    adopt(town, officers=(*old.officers, Officer(person=person("zed"), names=(uri("zed"),), keys=keys)))
+    later = town.state.keys["k-low"].not_after + DAY_S
+    request = ExtendRequest(key="k-low", line=LOW, rotate_by=later, not_after=later)
+    change_id = town.propose("ines", "key.extend", request)
+
+    with pytest.raises(NotPermitted) as refusal:
+        town.approve(change_id, "zed")
+    assert "APPROVAL_KEY" == refusal.value.reason
+    said = statement.render(town.ask(change_id, "zed"))
+    town.present(said, new.sign(said, statement.NAMESPACE))
     assert town.folded_again() == town.state

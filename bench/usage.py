@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import statistics
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from kit.node import Node
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20
+CPUCLOCK_SCHED = 2  # clock_getcpuclockid(3), which Python lacks: the process's id inverted, above three bits of kind
 
 
 def resident_bytes(pid: int) -> int:
@@ -30,9 +32,8 @@ def anonymous_bytes(pid: int) -> int:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process's threads so far, as the scheduler counts them: in nanoseconds, not in clock ticks."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+    """CPU seconds of a process so far, with those of threads that have ended; to the nanosecond, not the clock tick."""
+    return time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED)
 
 
 class Memory:

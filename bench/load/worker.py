@@ -14,6 +14,7 @@ import itertools
 import os
 import random
 import resource
+import secrets
 import sys
 import threading
 import time
@@ -53,7 +54,7 @@ class Load:
         self._plan = plan
         self._trust = credentials(config)
         self._dice = random.Random(plan.seed)
-        self._prefix = f"l{os.getpid()}-{plan.seed}"
+        self._prefix = f"l{secrets.token_hex(8)}"  # not of the seed: a node answers ids that it knows from memory
         self._numbers = itertools.count()
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: list[Any] = []
@@ -185,6 +186,8 @@ class Load:
             self._refused(self._clock(), from_rpc(error, connected=True))
         finally:
             writing.cancel()
+            for at in sent.values():
+                self._count(self._seen.failed, at, "UNANSWERED")
 
     async def _each_turn(self, room: asyncio.Semaphore) -> AsyncIterator[float]:
         while self._clock() < self._until:

@@ -8,6 +8,7 @@ the others, and fails its benchmark when the last of them stands. Does not: comp
 from __future__ import annotations
 
 import ctypes
+import math
 import statistics
 import subprocess
 import time
@@ -128,10 +129,11 @@ class Ratios:
     def _row(
         self, name: str, value: float, unit: str, baseline: str, baseline_value: float, target: Target | None
     ) -> Row:
-        ratio = value / baseline_value if baseline_value else 0.0
+        ratio = value / baseline_value if baseline_value else math.nan  # which keeps no bound
         promise = target or Target()
         missed = not self._tiny and not promise.holds(value, ratio)
-        row = Row(name, value, unit, baseline, baseline_value, ratio, self._file, promise.text(unit), missed)
+        shown = 0.0 if math.isnan(ratio) else ratio  # JSON has no such number
+        row = Row(name, value, unit, baseline, baseline_value, shown, self._file, promise.text(unit), missed)
         self._run.rows.append(row)
         if missed:
             self._missed.append(row)

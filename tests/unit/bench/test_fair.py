@@ -1,4 +1,4 @@
-"""Does a baseline do no more than what it stands for needs?"""
+"""Is a race fair: does a baseline do no more than what it stands for needs, and a side all that its name says?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from bench import bench_tree
+from bench import bench_batch, bench_tree
 
 
 def test_the_tree_s_baseline_hashes_each_message_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +29,10 @@ def test_the_tree_s_baseline_hashes_each_message_once(monkeypatch: pytest.Monkey
 
     assert len(leaves) == 5
     assert hashed.total() == 5 + 3
+
+
+def test_the_disk_that_is_asked_for_has_room_for_a_minute_of_what_is_promised() -> None:
+    """Three million items a second for a minute are no promise of a run that ends before it."""
+    room = bench_batch.answers_max(bench_batch.FREE_MIN, bench_batch.ITEMS) * bench_batch.ITEMS
+
+    assert room >= bench_batch.ITEMS_PER_S_MIN * 60

@@ -67,6 +67,18 @@ def test_a_missed_target_is_told_when_all_rows_stand(benchmark: Any) -> None:
 
 
 @unused
+@pytest.mark.parametrize("promise", [Target(ratio_max=1), Target(ratio_min=0)])
+def test_nothing_is_kept_beside_a_baseline_of_nothing(benchmark: Any, promise: Target) -> None:
+    """What was not measured has no ratio, and a row without one has not kept a promise of it."""
+    ratios = Ratios(benchmark, Run(), [], "bench_a.py", tiny=False)
+    row = ratios.row("CPU of a call", 3.0, "us", "1 client", 0.0, target=promise)
+    ratios.close()
+
+    assert row.missed
+    assert row.ratio == 0.0
+
+
+@unused
 def test_no_target_counts_in_tiny_mode(benchmark: Any) -> None:
     """The smallest form asks whether a benchmark runs, not how fast."""
     ratios = Ratios(benchmark, Run(), [], "bench_a.py", tiny=True)

@@ -134,7 +134,10 @@ def empty_server(node: Node, *ours: str) -> Iterator[str]:
     ]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        address = process.stdout.readline().strip()
+        if not address:
+            raise RuntimeError("the empty server did not start; its stderr says why")
+        yield address
         process.communicate(timeout=30)
 
 
@@ -191,10 +194,18 @@ def _race(
     words: tuple[str, str, str],
     target: Target | None = None,
 ) -> None:
-    """`asked`: the node, and who does nothing; `words`: name, unit and baseline of the row."""
-    (ours, theirs), (name, unit, other) = asked, words
+    """`asked`: the node and who does nothing; `words`: name, unit and baseline of the row. Looks at all answers."""
+    (node, nobody), (name, unit, other) = asked, words
     count = 64 if tiny else 8_000
-    assert all(answer.proof for answer in ours(count))
+
+    def ours(count: int) -> None:
+        answers = node(count)
+        assert len(answers) == count and all(answer.proof for answer in answers)
+
+    def theirs(count: int) -> None:
+        assert len(nobody(count)) == count
+
+    ours(count)
     ratio.race(
         name,
         unit,
@@ -210,12 +221,17 @@ def test_batch(ratio: Ratios, tiny: bool, sides: Sides) -> None:
     """SignBatch of 10,000 digests: items per second, against the same message thrown away."""
     ours, theirs = sides.node, sides.plain
     items, count = (100, 4) if tiny else (BATCH_ITEMS, 100)
-    assert all(answer.count == items and answer.checkpoint for answer in ours.batches(PROOF, count, items))
+
+    def asked() -> None:
+        answers = ours.batches(PROOF, count, items)
+        assert all(answer.count == items and answer.checkpoint for answer in answers)
+
+    asked()
     ratio.race(
         f"SignBatch of {items:,}, {BATCHES_IN_FLIGHT} in flight",
         "item/s",
         amount=items * count,
-        product=lambda: ours.batches(PROOF, count, items),
+        product=asked,
         baseline=lambda: theirs.batches(PROOF, count, items),
         baseline_name="empty handler",
     )

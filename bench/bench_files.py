@@ -142,5 +142,4 @@ def test_one_large_file(ratio: Ratios, tiny: bool, signing: tuple[Signing, Node]
         product=lambda: command.sign(source),
         baseline=lambda: hashed_by("openssl dgst -sha256 -r", source),
         baseline_name="openssl dgst -sha256 -r",
-        turns=1,
     )

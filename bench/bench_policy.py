@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import statistics
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NOW = 1_795_608_000
 P99_US_MAX = 5.0  # GR-45
+TURNS = 5
 
 
 def by_hand(identity: Identity, asked: SignAsk) -> str:
@@ -74,8 +76,8 @@ def test_decision(ratio: Ratios, tiny: bool, warm: bool) -> None:
 
 
 def test_decision_at_p99(ratio: Ratios, tiny: bool) -> None:
-    """Each decision by itself, among 1,000 tokens on one line; the clock's own time is in it."""
-    count = 1_000 if tiny else 200_000
+    """Each decision by itself, among 1,000 tokens on one line, in turns; the clock's own time is in it."""
+    count = 1_000 if tiny else 40_000
     policy = compiled(FIRMWARE)
     asked = ask()
     tokens = [token(run_id=hashlib.sha256(bytes([n % 251, n // 251])).hexdigest()) for n in range(1_000)]
@@ -96,6 +98,7 @@ def test_decision_at_p99(ratio: Ratios, tiny: bool) -> None:
             times.append(time.perf_counter_ns() - started)
         return sorted(times)[count * 99 // 100] / 1_000
 
-    ours, theirs = p99("ours"), p99("theirs")
+    turns = [(p99("ours"), p99("theirs")) for _ in range(1 + TURNS)][1:]  # the first warms up
+    ours, theirs = (statistics.median(side) for side in zip(*turns, strict=True))
     target = Target(value_max=P99_US_MAX)
     ratio.row("policy decision, warm, p99", ours, "us", "chain of ifs by hand", theirs, target=target)

@@ -63,16 +63,30 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return said
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A benchmark that breaks off, be it before its first row, is named in the report: nothing else would show it."""
+    made = yield
+    if made.failed and call.excinfo and not isinstance(call.excinfo.value, pytest.fail.Exception):
+        run = item.config.stash[_run]
+        run.broken.append(f"{item.path.name}::{item.name}")
+        if not _is_tiny():
+            report.write(run)
+    return made
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """How long each file took, and the table."""
     run = config.stash[_run]
-    if not run.rows:
+    if not run.rows and not run.broken:
         return
     terminalreporter.section("seconds")
     for name, seconds in _seconds(terminalreporter).items():
         terminalreporter.write_line(f"{seconds:7.1f}  {name}")
     terminalreporter.section(f"benchmarks of {run.commit} on {run.machine}")
-    for line in report.table(run.rows):
+    for line in report.table(run):
         terminalreporter.write_line(line)
     terminalreporter.write_line("tiny mode: the numbers mean nothing" if _is_tiny() else "written: bench/report.json")
 

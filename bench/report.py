@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -23,14 +23,16 @@ BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 REPORTED = ("name", "value", "unit", "baseline", "baseline_value", "ratio")
 
 
-def table(rows: Sequence[Row]) -> Iterable[str]:
-    """Aligned lines for a terminal; those that missed are named again below."""
-    names, targets = (max(len(getattr(row, part)) for row in rows) for part in ("name", "target"))
+def table(run: Run) -> Iterable[str]:
+    """Aligned lines for a terminal; rows that missed and benchmarks that broke off are named again below."""
+    rows = run.rows
+    names, targets = (max((len(getattr(row, part)) for row in rows), default=0) for part in ("name", "target"))
     for row in rows:
         numbers = f"{_number(row.value):>11} {row.unit:<8} {row.ratio:>8.2f} x"
         target = f"{'MISSED' if row.missed else '':<6} {row.target:<{targets}}"
         yield f"{row.name:<{names}} {numbers}  {target}  {row.baseline} ({_number(row.baseline_value)})"
     missed = [row.name for row in rows if row.missed]
+    yield from run.broken and [_broken(run)]
     promised = sum(1 for row in rows if row.target)
     yield f"{len(rows)} rows, {promised} with a target, {len(missed)} missed{': ' if missed else ''}{'; '.join(missed)}"
 
@@ -76,6 +78,8 @@ def write_readme(run: Run, directory: Path = HERE) -> Path:
             f"| {row.ratio:.2f} | {'**missed:** ' if row.missed else ''}{row.target} |"
             for row in rows
         )
+    if run.broken:
+        lines += ["", _broken(run)]
     path.write_text("\n".join([head + BEGIN, *lines, END]) + tail)
     return path
 
@@ -93,6 +97,10 @@ def main(directory: Path = HERE) -> int:
         draw(run.points, directory / "plot.svg")
         print(f"written: {directory / 'plot.svg'}")
     return 0
+
+
+def _broken(run: Run) -> str:
+    return f"Broke off, so that its rows are missing or unchecked: {', '.join(f'`{name}`' for name in run.broken)}."
 
 
 def _number(value: float) -> str:

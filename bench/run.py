@@ -102,6 +102,7 @@ class Run:
     machine: str = field(default_factory=machine)
     commit: str = field(default_factory=commit)
     day: str = field(default_factory=today)
+    broken: list[str] = field(default_factory=list)  # benchmarks that broke off: rows are missing, or were not checked
 
 
 def _lines(path: str) -> list[str]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bench import report
+from bench import conftest, report
 from bench.harness import Ratios
 from bench.run import Point, Row, Run, Target
 
 KEPT = Row("kept", 1_234_567.0, "item/s", "half of it", 600_000.0, 2.06, "bench_a.py", "≥ 0.9 x", missed=False)
 MISSED = Row("missed", 0.5, "ms", "a bound", 1.0, 0.5, "bench_b.py", "≥ 0.9 x", missed=True)
 POINT = Point("batch: SignBatch", 1, 900.0, 3.0, 9.0)
-RUN = Run([KEPT, MISSED], [POINT], "a machine", "0123abcdef", "2026-01-02")
+RUN = Run([KEPT, MISSED], [POINT], "a machine", "0123abcdef", "2026-01-02", ["bench_c.py::test_broken"])
 unused = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")
 
 
@@ -42,8 +43,30 @@ def test_the_readme_changes_between_its_markers_only(tmp_path: Path) -> None:
     assert "Commit `0123abcdef`, 2026-01-02, a machine." in text
     assert "| missed | 0.5 ms | 1 (a bound) | 0.50 | **missed:** ≥ 0.9 x |" in text
     assert "| kept | 1,234,567 item/s | 600,000 (half of it) | 2.06 | ≥ 0.9 x |" in text
+    assert "\nBroke off, so that its rows are missing or unchecked: `bench_c.py::test_broken`.\n" in text
     assert "](plot.svg)" in text
     assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("error", "broken"), [(AssertionError(), ["bench_c.py::test_it"]), (pytest.fail.Exception("slow: missed"), [])]
+)
+def test_a_benchmark_that_breaks_off_stands_in_the_report(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, broken: list[str]
+) -> None:
+    """Its rows are not there, so nothing else would say that a promise was not looked at; what was missed has a row."""
+    run = Run()
+    written: list[Run] = []
+    monkeypatch.setattr(report, "write", written.append)
+    item = SimpleNamespace(name="test_it", path=Path("bench_c.py"), config=SimpleNamespace(stash={conftest._run: run}))
+    call = SimpleNamespace(excinfo=SimpleNamespace(value=error))
+    hook = conftest.pytest_runtest_makereport(item, call)  # type: ignore[arg-type]
+    next(hook)
+    with pytest.raises(StopIteration):
+        hook.send(SimpleNamespace(failed=True))  # type: ignore[arg-type]
+
+    assert broken == run.broken
+    assert len(broken) == len(written)
 
 
 def test_without_a_run_there_is_nothing_to_report(tmp_path: Path) -> None:
@@ -62,7 +85,7 @@ def test_a_missed_target_is_told_when_all_rows_stand(benchmark: Any) -> None:
 
     assert [row.missed for row in run.rows] == [True, False]
     assert [row.target for row in run.rows] == ["≥ 0.85 x", "≥ 0.85 x, ≤ 3 call/s"]
-    assert list(report.table(run.rows))[-1] == "2 rows, 2 with a target, 1 missed: slow"
+    assert list(report.table(run))[-1] == "2 rows, 2 with a target, 1 missed: slow"
     assert ratios.missed() == "slow: 1 call/s, 0.500 x, not ≥ 0.85 x"
 
 

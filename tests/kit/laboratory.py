@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -59,31 +60,34 @@ class Lab:
         """
         self.place = Path(tempfile.mkdtemp(prefix="sp-", dir="/tmp"))  # short, for a Unix socket
         self.directory = self.place / "l"
-        environment = dict(os.environ)
-        # in a process of its own: a process opens one PKCS#11 module
-        program = "import sys; from pathlib import Path; from sealpress.wiring import laboratory; "
-        program += "laboratory.provision(Path(sys.argv[1]))"
-        subprocess.run([sys.executable, "-c", program, str(self.directory)], check=True)
-        os.environ.update(laboratory.environment(self.directory))
-        self._former = environment
-        self.people = People(self.directory)
-        self._anchors()
-        if settings:
-            path = self.directory / "serve.toml"
-            path.write_text(path.read_text().replace("[governance]\n", f"[governance]\n{settings}\n"))
-        if prepare is not None:
-            prepare(self.directory)
-        try:
+        self._former = dict(os.environ)
+        with ExitStack() as undo:
+            undo.callback(self._remove)
+            self._provide(settings, prepare)
             self.node = laboratory.Laboratory(self.directory, self.place / "words")
+            undo.callback(self.node.stop)
+            self.people = People(self.directory)
+            undo.callback(self.people.close)
             if settled:
                 self.people.settle()
                 self.people.policy()
                 self.people.issue_key("app-1")
                 self.restart()
                 self.people.activate_key("app-1")
-        except BaseException:
-            self._remove()
-            raise
+            self._undo = undo.pop_all()
+
+    def _provide(self, settings: str, prepare: Callable[[Path], None] | None) -> None:
+        # in a process of its own: a process opens one PKCS#11 module
+        program = "import sys; from pathlib import Path; from sealpress.wiring import laboratory; "
+        program += "laboratory.provision(Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", program, str(self.directory)], check=True)
+        os.environ.update(laboratory.environment(self.directory))
+        self._anchors()
+        if settings:
+            path = self.directory / "serve.toml"
+            path.write_text(path.read_text().replace("[governance]\n", f"[governance]\n{settings}\n"))
+        if prepare is not None:
+            prepare(self.directory)
 
     def _anchors(self) -> None:
         self.cli("anchors", "make", "draft.toml")
@@ -100,9 +104,7 @@ class Lab:
         self, _type: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Stop and remove."""
-        self.people.close()
-        self.node.stop()
-        self._remove()
+        self._undo.close()
 
     def _remove(self) -> None:
         os.environ.clear()

@@ -20,8 +20,8 @@ class ModuleNode(Node):
 
     def __init__(self, kind: type[Module]) -> None:
         """Signer and daemon run when this returns."""
-        super().__init__(start=False)
         self._stack = ExitStack()
+        super().__init__(start=False)
         place = self.directory / "token"  # where a development node has its SoftHSM token and SOFTHSM2_CONF points
         shutil.rmtree(place)
         place.mkdir()

@@ -19,7 +19,8 @@ import tempfile
 import time
 import tomllib
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -75,21 +76,35 @@ class Node:
         # a Unix socket's path must be short, so not below pytest's directories
         self.place = Path(tempfile.mkdtemp(prefix="sp-", dir="/tmp"))
         self.directory = self.place / "n"
-        shutil.copytree(_template(), self.directory)
-        softhsm_conf(self.directory / "token")
         self._shim: Shim | None = None
         self._environment: dict[str, str] = {}
+        self.children: dict[str, Process] = {}
+        self._standbys: dict[str, Standby] = {}
+        self._words = (self.place / "words").open("ab")
+        with self._or_nothing():
+            self._provide(settings or {}, shim)
+        if start:
+            self.start_all()
+
+    def _provide(self, settings: Mapping[str, Any], shim: bool) -> None:
+        shutil.copytree(_template(), self.directory)
+        softhsm_conf(self.directory / "token")
         if shim:
             real = tomllib.loads((self.directory / "sealpress.toml").read_text())["slot"]["soft"]["module"]
             self._shim = Shim(self.place / "shim", real)
             self._environment = self._shim.env
             self.configure({"slot": {"soft": {"module": str(built()), "probe_key": None}}})
-        self.configure(settings or {})
-        self.children: dict[str, Process] = {}
-        self._standbys: dict[str, Standby] = {}
-        self._words = (self.place / "words").open("ab")
-        if start:
-            self.start_all()
+        self.configure(settings)
+
+    @contextmanager
+    def _or_nothing(self) -> Iterator[None]:
+        """Nothing is left of it if this fails; pytest shows what the processes said."""
+        try:
+            yield
+        except BaseException:
+            print(self.words[-6000:])  # noqa: T201 - pytest shows it with the failure
+            self.close()
+            raise
 
     # ---- its files ----
 
@@ -141,12 +156,9 @@ class Node:
 
     def start_all(self) -> None:
         """Signer, then daemon; nothing is left if one does not start."""
-        try:
+        with self._or_nothing():
             self.start("signer")
             self.start("serve")
-        except BaseException:
-            self.close()
-            raise
 
     def start(self, command: str) -> Process:
         """Start `signer` or `serve` and wait until it is ready; CannotStart otherwise."""

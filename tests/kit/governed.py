@@ -117,7 +117,7 @@ class Governed:
             log = self.logs[id_] = Log.open(settings, self.clock, self.entropy, disk=self.disk)
             log.start(asyncio.get_running_loop())
             self.signer.logs[log.origin] = self._secret(f"log {id_}")
-            self.signer.heads[log.origin] = (log.size, log.root())
+            self.signer.known(log.origin, log.tree)
         self.shared = self._shared()
         if self.governed:
             path = self.logs["gov"].settings.directory / "index" / "governance.snapshot"
@@ -134,6 +134,7 @@ class Governed:
         await self.flow.drain(5_000)
         for log in self.logs.values():
             log.close()
+        assert self.signer.broken == [], f"the flow broke the signer's contract: {self.signer.broken}"
 
     async def crash(self) -> None:
         """As kill -9 leaves it."""

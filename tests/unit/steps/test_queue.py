@@ -153,9 +153,10 @@ async def _behind(place: Path) -> tuple[Any, int, Any]:
         seal, back = node.signer.seal, asyncio.Event()
 
         async def hanging(origin: str, size: int, keys: list[str], *, hold: bool = False) -> Any:
+            sealed = await seal(origin, size, keys, hold=hold)
             if keys == ["k-slow"]:
                 await back.wait()
-            return await seal(origin, size, keys, hold=hold)
+            return sealed
 
         node.signer.seal = hanging  # type: ignore[method-assign]
         line, asked, full = node.shared.lines[slow], list[Any](), None

@@ -30,14 +30,14 @@ def listing(world: World) -> types_pb2.Key:
     return key
 
 
-def one(world: World, info: LineInfo, version: int) -> Any:
+def one(world: World, info: LineInfo, version: int, **lie: int) -> Any:
     """A check of an answer to Sign, whose leaf carries VERSION."""
     proof = world.prove(DIGEST, version=VERSION)
-    answer = pb.SignResponse(leaf_index=proof.index, proof=proof.write())
+    answer = pb.SignResponse(leaf_index=proof.index + lie.get("leaves_off", 0), proof=proof.write())
     return check_answer(info, DigestAlgorithm.SHA256, DIGEST, answer, version)
 
 
-def batch(world: World, info: LineInfo, version: int) -> Any:
+def batch(world: World, info: LineInfo, version: int, **lie: Any) -> Any:
     """The same to SignBatch: the only leaf of its log."""
     assert info.policy is not None
     seed, record = bytes(32), bytes(32)
@@ -48,9 +48,8 @@ def batch(world: World, info: LineInfo, version: int) -> Any:
     by_line = base64.b64encode(world.line.key_id + world.line.signature(text, TIME)).decode()
     lines = f"\n\u2014 {world.log.origin} {by_log}\n\u2014 {world.line.name} {by_line}\n"
     opening = b"\x01" + VERSION.to_bytes(4, "big") + TIME.to_bytes(8, "big") + record
-    answer = pb.SignBatchResponse(
-        count=1, tree_size=1, opening=opening, salt_seed=seed, checkpoint=text + lines.encode()
-    )
+    honest = {"count": 1, "tree_size": 1, "opening": opening, "salt_seed": seed, "checkpoint": text + lines.encode()}
+    answer = pb.SignBatchResponse(**(honest | lie))
     return check_batch(info, DigestAlgorithm.SHA256, DIGEST, answer, version)
 
 
@@ -76,3 +75,53 @@ def test_a_listing_of_a_later_release_is_no_crash(change: dict[str, Any]) -> Non
     with pytest.raises(Invalid, match=key.line) as caught:
         line_info(key)
     assert (caught.value.reason, "later release" in caught.value.hint) == ("ANSWER", True)
+
+
+@pytest.mark.parametrize(
+    ("ask", "lie", "said"),
+    [
+        (one, {"leaves_off": 1}, "another leaf"),
+        (batch, {"count": 2}, "1 digests were sent, 2 were answered"),
+        (batch, {"proofs": [b"another"]}, "expanded proofs"),
+    ],
+    ids=["leaf", "count", "proofs"],
+)
+def test_what_stands_beside_a_proof_is_held_against_it(ask: Any, lie: dict[str, Any], said: str) -> None:
+    """A leaf's number, the count of answers, proofs written out: none is believed because the proof holds."""
+    world = World.make()
+
+    assert ask(world, line_info(listing(world)), VERSION)
+    with pytest.raises(Invalid, match=said) as caught:
+        ask(world, line_info(listing(world)), VERSION, **lie)
+    assert caught.value.reason == "ANSWER"
+
+
+def test_proofs_that_the_server_wrote_out_are_those_of_its_compact_answer() -> None:
+    """With `expand` the same proofs come twice; they are handed on once, and as we would have written them."""
+    world = World.make()
+    info = line_info(listing(world))
+    documents = batch(world, info, VERSION).documents
+
+    assert batch(world, info, VERSION, proofs=documents).documents == documents
+
+
+@pytest.mark.parametrize("change", [{"key_id": bytes(32)}, {"line": "acme/router/eu/prod/other"}], ids=["key", "line"])
+def test_a_listing_whose_parts_are_of_two_lines_is_refused(change: dict[str, Any]) -> None:
+    """Its vkey is what proofs are checked with: it must be of the key and of the line that the listing names."""
+    key = listing(World.make())
+    key.MergeFrom(types_pb2.Key(**change))
+
+    with pytest.raises(Invalid, match="contradicts itself") as caught:
+        line_info(key)
+    assert caught.value.reason == "ANSWER"
+
+
+@pytest.mark.parametrize("signatures", [[], [b"signature"] * 2])
+def test_a_batch_of_a_direct_line_has_a_signature_for_each_digest(signatures: list[bytes]) -> None:
+    """One that lacks some is no batch that was signed."""
+    key = listing(World.make())
+    key.mode, key.format = "direct", "ecdsa-der"
+    answer = pb.SignBatchResponse(count=1, signatures=signatures)
+
+    with pytest.raises(Invalid, match="lacks signatures"):
+        check_batch(line_info(key), DigestAlgorithm.SHA256, DIGEST, answer)

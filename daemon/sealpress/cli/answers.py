@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 
 from sealpress.errors import ConfigError
+from sealpress.reading import open_regular
 
 SUFFIXES = (".tlog-proof", ".sig")
 
@@ -29,10 +29,7 @@ def answer_path(path: Path, suffix: str, output: Path | None) -> Path:
 
 def read_answer(path: Path, bytes_max: int) -> bytes:
     """As much of an answer; OSError, also for what is no regular file: a fifo would be waited for."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.ENOTSUP, "not a regular file", str(path))
+    with open_regular(path) as file:
         return file.read(bytes_max)
 
 

@@ -237,7 +237,8 @@ def _log(id_: str, section: LogSection, path_of: Callable[[str], Path], seen: di
     try:
         private = load_pem_private_key(read_whole(path_of(section.key)), None)
     except OSError as error:
-        raise ConfigError(f"{where}: key: {error.strerror}", hint="the log key is a file of the signer") from None
+        told = f"{where}: key: {error.filename}: {error.strerror}"
+        raise ConfigError(told, hint="the log key is a file of the signer") from None
     except (ValueError, TypeError):
         raise ConfigError(f"{where}: key is not an unencrypted PKCS#8 PEM file") from None
     if not isinstance(private, Ed25519PrivateKey) or not isinstance(public, Ed25519PublicKey):

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from sealpress.errors import CannotStart, ConfigError, Invalid, Unavailable
 from sealpress.ports import Clock
+from sealpress.reading import open_regular
 from sealpress.telemetry import Telemetry
 
 BODY_BYTES_MAX = 256 << 10
@@ -285,7 +286,7 @@ def from_file(path: Path) -> Read:
     stamps: list[tuple[int, int, int]] = []
 
     def read_now() -> bytes | None:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             stat = os.fstat(file.fileno())  # of what is read, not of what may have taken its place
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             if stamps == [stamp]:

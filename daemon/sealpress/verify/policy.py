@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from sealpress.core.leaf import key_id, scope
 from sealpress.errors import ConfigError, Invalid
+from sealpress.reading import open_regular
 from sealpress.values import check_line
 from sealpress.verify.note import TYPE_COSIGNER, LineKey, LogKey, parse_vkey
 
@@ -107,7 +108,7 @@ def load_witnesses(path: Path) -> WitnessPolicy:
 
 def _load(path: Path, parse: Callable[[bytes], P], hint: str) -> P:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(POLICY_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error

@@ -49,7 +49,7 @@ def test_a_fifo_is_refused(read: Callable[[Path], object], tmp_path: Path) -> No
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero", "/dev/tty"])
 def test_a_device_is_refused(device: str) -> None:
     """An empty policy that nobody wrote is as wrong as one without end."""
-    with pytest.raises(OSError, match="not a regular file|No such device"):
+    with pytest.raises(OSError, match=r"not a regular file|No such device"):
         read_whole(Path(device))
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
+from sealpress.cli.answers import write_named
 from sealpress.cli.governing import (
     KeyFile,
     LineOption,
@@ -102,7 +103,7 @@ def credential(
         else:
             raise ConfigError("no proof of possession", hint="--key FILE where the key is, or --proof FILE from there")
         if prove is not None:
-            prove.write_text(signature)
+            write_named(prove, signature.encode())
             if as_json:
                 emit({"proof": str(prove)})
             else:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from sealpress.cli.answers import write_named
 from sealpress.cli.governing import day, read, sign_with
 from sealpress.cli.output import JsonFlag, emit, printable, reporting, say
 from sealpress.errors import ConfigError
@@ -75,7 +76,7 @@ def make(
             raise ConfigError(f"{draft}: {error}", hint="fields as in daemon/GOVERNANCE.md, Beginning") from None
         document = _document(found, draft.parent)
         anchoring.parse(document)
-        output.write_bytes(document)
+        write_named(output, document)
         if as_json:
             emit({"document": str(output)})
             return
@@ -94,7 +95,7 @@ def sign(
         body = read(document, "document")
         _tell(anchoring.parse(body), quiet=as_json)
         target = output or document.with_name(f"{document.name}.{key.name}.sig")
-        target.write_text(sign_with(key, anchoring.NAMESPACE, body))
+        write_named(target, sign_with(key, anchoring.NAMESPACE, body).encode())
         if as_json:
             emit({"signature": str(target)})
         else:

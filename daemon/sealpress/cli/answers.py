@@ -13,10 +13,14 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 
-from sealpress.errors import ConfigError
+from sealpress.errors import CannotStart, ConfigError, SealpressError
 from sealpress.reading import open_regular
 
 SUFFIXES = (".tlog-proof", ".sig")
+_NO_PLACE = {
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP,
+    errno.ENAMETOOLONG,
+}  # fmt: skip
 
 
 def answer_path(path: Path, suffix: str, output: Path | None) -> Path:
@@ -93,7 +97,7 @@ def _name_bytes_max(folder: Path) -> int:
 def write_all(paths: Sequence[Path], contents: Sequence[bytes]) -> None:
     """Each as `write_whole` does; one that cannot be written holds up none of the others."""
     made: set[Path] = set()
-    failed: ConfigError | None = None
+    failed: SealpressError | None = None
     for path, content in zip(paths, contents, strict=True):
         try:
             if path.parent not in made:
@@ -106,13 +110,28 @@ def write_all(paths: Sequence[Path], contents: Sequence[bytes]) -> None:
         raise failed
 
 
-def _unwritten(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{path}: {error.strerror}", hint="choose a directory with --output DIR")
+def _unwritten(path: Path, error: OSError, hint: str = "choose a directory with --output DIR") -> SealpressError:
+    """ConfigError for a place where no file can be, CannotStart SYSTEM for a disk that does not take it."""
+    message = f"{path}: {error.strerror}"
+    if error.errno in _NO_PLACE:
+        return ConfigError(message, hint=hint)
+    return CannotStart(message, reason="SYSTEM", hint="see to it, and try again")
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Through a temporary file and a rename: nobody ever sees half an answer. ConfigError if it cannot be written."""
+    """Through a temporary file and a rename: nobody ever sees half an answer. Errors as of `_unwritten`."""
     write_all([path], [content])
+
+
+def write_named(path: Path, content: bytes) -> None:
+    """A document where somebody wants it: whole as an answer is, through links, and into what is no file at all."""
+    try:
+        if path.exists() and not path.is_file():  # a terminal or a pipe has no halves
+            path.write_bytes(content)
+        else:
+            _replace(path.resolve(), content)
+    except OSError as error:
+        raise _unwritten(path, error, "choose another place") from error
 
 
 def _replace(path: Path, content: bytes) -> None:

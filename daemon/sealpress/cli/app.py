@@ -7,10 +7,11 @@ Does not: decide anything.
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
@@ -102,13 +103,24 @@ def _root(
     pass
 
 
+class _Words(io.FileIO):
+    """Standard error: nobody can be told that it cannot be written, and no command's exit code hangs on it."""
+
+    def write(self, words: Any) -> int:
+        """As much as there is, to whoever is there."""
+        with suppress(OSError):
+            return super().write(words)
+        return memoryview(words).nbytes
+
+
 def _open_standard_streams() -> None:
     """Who starts us may have closed some: the next file would be in their place, and what is printed go into it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    words, encoding = io.BufferedWriter(_Words(2, "w", closefd=False)), getattr(sys.stderr, "encoding", None)
+    sys.stderr = io.TextIOWrapper(words, encoding, errors="backslashreplace", line_buffering=True)
 
 
 def _end_at_system(error: OSError) -> NoReturn:

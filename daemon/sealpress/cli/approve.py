@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from sealpress.cli import files
+from sealpress.cli.answers import write_named
 from sealpress.cli.change import checked
 from sealpress.cli.governing import KeyFile, connected, plain, read, sign_with, table, tell_change
 from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, emit, printable, reporting, say
@@ -68,7 +69,7 @@ def approve(
         else:
             text = _shown(daemon, change, note, artifact or [], quiet=as_json)
             if statement_only is not None:
-                statement_only.write_bytes(text)
+                write_named(statement_only, text)
                 _written(statement_only, as_json=as_json)
             else:
                 _sign(daemon, text, key, ask=not yes, as_json=as_json)

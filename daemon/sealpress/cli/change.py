@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sealpress.cli.answers import write_named
 from sealpress.cli.governing import LineOption, Reason, connected, day, plain, table, tell_change
 from sealpress.cli.key import bundle
 from sealpress.cli.output import ClientFile, JsonFlag, emit, printable, say
@@ -67,7 +68,7 @@ def show(
         found = (daemon.audited_change(change) if audit else daemon.change(change)).change
         record = checked(found)
         if evidence is not None:
-            evidence.write_bytes(bundle(found))
+            write_named(evidence, bundle(found))
         if as_json:
             emit(plain(found))
             return

@@ -109,6 +109,7 @@ def _hand_out(document: dict[str, Any], output: Path | None, *, as_json: bool) -
         _write(output, msgspec.json.format(msgspec.json.encode(document)) + b"\n")
     except OSError as error:
         emit(document)  # what was done to the token is done, and nothing else tells of it
+        error.filename = error.filename or str(output)
         fail_at_system(error)
     if as_json:
         emit({"written": str(output)})

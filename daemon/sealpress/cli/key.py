@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from sealpress.cli.answers import write_named
 from sealpress.cli.governing import (
     LineOption,
     Reason,
@@ -305,7 +306,7 @@ def _hand_over(daemon: ControlClient, change: str, evidence: Path, command: str,
     if found.state != "approved":
         tell_change(found, as_json=as_json)
         raise typer.Exit(1)
-    evidence.write_bytes(bundle(found))
+    write_named(evidence, bundle(found))
     line = f"sealpress custodian {command} --change {evidence}"
     if as_json:
         emit({"evidence": str(evidence), "command": line})

@@ -100,18 +100,25 @@ def emit_error(error: SealpressError) -> None:
 
 
 def fail(error: SealpressError, *, as_json: bool, code: int | None = None) -> NoReturn:
-    """Say what is wrong and what to do; leave with the exit code of the error."""
+    """Say what is wrong and what to do; leave with the exit code of the error, also where nobody hears it."""
     event_id = error.event_id if isinstance(error, Refusal) else ""
-    if as_json:
-        emit_error(error)
     tail = f" ({error.hint})" if error.hint else ""
     recorded = f" [recorded as {event_id}]" if event_id else ""
     sys.stderr.write(f"sealpress: {printable(f'{error.reason}: {error.message}{tail}{recorded}')}\n")
-    raise typer.Exit(exit_code(error) if code is None else code)
+    code = exit_code(error) if code is None else code
+    if as_json:
+        try:
+            emit_error(error)
+        except OSError as lost:
+            fail_at_system(lost, code=code)
+    raise typer.Exit(code)
 
 
-def fail_at_system(error: OSError, *, as_json: bool = False) -> NoReturn:
-    """The system did not let us do or write something; if that is standard output, no more is tried there."""
+def fail_at_system(error: OSError, *, as_json: bool = False, code: int = GOOD) -> NoReturn:
+    """The system did not let us do or write something; if that is standard output, no more is tried there.
+
+    `code`: with which we were about to leave, and do unless all was good.
+    """
     what = error.filename or "the output"
     told = CannotStart(f"{what}: {error.strerror}", reason="SYSTEM", hint="see to it, and try again")
     with suppress(OSError):
@@ -120,23 +127,31 @@ def fail_at_system(error: OSError, *, as_json: bool = False) -> NoReturn:
     with suppress(OSError):
         sys.stdout.close()  # or it would be tried again when the interpreter ends
     if isinstance(error, BrokenPipeError):
-        raise typer.Exit(REFUSED) from None
-    fail(told, as_json=False)
+        raise typer.Exit(code or REFUSED) from None
+    fail(told, as_json=False, code=code or None)
 
 
 @contextmanager
 def reporting(*, as_json: bool) -> Iterator[None]:
-    """Turn errors of the tree into messages and exit codes; Ctrl-C into 130."""
+    """Turn errors of the tree into messages and exit codes; Ctrl-C into 130. When it ends, everything is written."""
+    code = GOOD
     try:
-        with _telling(as_json=as_json):
-            yield
+        try:
+            with _telling(as_json=as_json):
+                yield
+        except typer.Exit as end:
+            code = end.exit_code if end.exit_code > REFUSED else GOOD  # a verdict that is not written is none
+            raise
+        finally:
+            if not sys.stdout.closed:
+                sys.stdout.flush()
     except OSError as error:
-        fail_at_system(error, as_json=as_json)
+        fail_at_system(error, as_json=as_json and code == GOOD, code=code)
 
 
 @contextmanager
 def _telling(*, as_json: bool) -> Iterator[None]:
-    """The same but for what the system refuses; when it ends, everything is written."""
+    """The same but for what the system refuses."""
     try:
         yield
     except SealpressError as error:
@@ -147,6 +162,3 @@ def _telling(*, as_json: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.stderr.write("sealpress: interrupted\n")
         raise typer.Exit(130) from None
-    finally:
-        if not sys.stdout.closed:
-            sys.stdout.flush()

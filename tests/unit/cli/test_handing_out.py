@@ -27,13 +27,16 @@ class Output(io.StringIO):
         super().close()
 
 
-def test_a_report_that_cannot_be_written_is_the_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing else tells of the key: it stands alone on standard output, and the reason on the other."""
+def test_a_report_that_cannot_be_written_is_the_one_document(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing else tells of the key: it stands alone on standard output, the file and the reason on the other."""
     monkeypatch.setattr(sys, "stdout", written := Output())
     with pytest.raises(typer.Exit) as caught, reporting(as_json=True):
         _hand_out(REPORT, Path("/dev/full"), as_json=True)
 
     assert (4, REPORT) == (caught.value.exit_code, json.loads(written.written))
+    assert "/dev/full: No space left" in capsys.readouterr().err
 
 
 def test_a_written_report_is_told_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

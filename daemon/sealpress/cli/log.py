@@ -158,7 +158,7 @@ def explain(
     client: ClientFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Tell everything recorded of a digest, an event or a signature."""
+    """Tell everything recorded of a digest, an event or a signature; exit 1 if nothing is."""
     with reporting(as_json=as_json), Client(load_client(client)) as daemon:
         if what.startswith("signature:"):
             signature = parse_digest("sha256:" + what.removeprefix("signature:")).digest
@@ -169,10 +169,14 @@ def explain(
         else:
             events = daemon.explain(event_id=what)
         found = [_event(event.json) for event in events]
+        if not found:
+            raise Invalid(
+                "nothing is recorded of it that this identity may see",
+                reason="NOT_RECORDED",
+                hint="compare it; auditors see everything, others what they asked for",
+            )
         if as_json:
             emit({"events": found})
-        elif not found:
-            say("nothing is recorded of it that this identity may see")
         for event in found if not as_json else ():
             _tell_event(event, as_json=False)
 

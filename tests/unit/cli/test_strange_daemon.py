@@ -49,6 +49,13 @@ def test_an_event_that_is_none_is_no_traceback(client: Path, monkeypatch: pytest
     assert (1, "ANSWER") == refused(client, "log", "explain", "event")
 
 
+def test_what_is_not_recorded_is_no_answer(client: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that asks whether something was signed decides by the exit code."""
+    monkeypatch.setattr(Client, "explain", lambda *_, **__: [])
+
+    assert (1, "NOT_RECORDED") == refused(client, "log", "explain", "event")
+
+
 @pytest.mark.parametrize("body", [b"", b"\xff", b"a/b\n1\n\x1b[2J\n"])
 def test_a_checkpoint_that_is_none_is_not_shown(client: Path, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     """It goes to a terminal, or into a file that others verify: only in its one form."""

@@ -155,16 +155,22 @@ static void next_piece(worker *w, lane *l)
     l->next = l->buffers[l->at];
 }
 
-/* What somebody changed while it was read has no digest that anybody meant. */
+static int same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* What somebody changed while it was read has no digest that anybody meant. Who copies into a file may put the time of
+ * its content back, but not that of its inode; a new name or mode changes that, too, and then somebody has to ask again. */
 static int changed(const lane *l)
 {
     struct stat now;
     if (fstat(l->fd, &now) != 0) {
         return errno;
     }
-    const struct timespec *then = &l->found.st_mtim;
-    const int same = now.st_size == l->found.st_size && now.st_mtim.tv_sec == then->tv_sec
-                     && now.st_mtim.tv_nsec == then->tv_nsec;
+    const struct stat *then = &l->found;
+    const int same = now.st_size == then->st_size && same_time(&now.st_mtim, &then->st_mtim)
+                     && same_time(&now.st_ctim, &then->st_ctim);
     return same ? 0 : ESTALE;
 }
 

@@ -84,7 +84,7 @@ def test_what_cannot_be_hashed_spoils_nothing_else(many: list[Path], tmp_path: P
     assert {errno.EISDIR, errno.ENOTSUP} == set(NO_FILE)
 
 
-@pytest.mark.parametrize("how", ["grows", "shrinks", "is written to"])
+@pytest.mark.parametrize("how", ["grows", "shrinks", "is written to", "is written to and dated back"])
 def test_a_file_that_changes_meanwhile_has_no_digest(tmp_path: Path, how: str) -> None:
     """Truncated, grown or overwritten while it is read: CHANGED for that file, and the process lives."""
     path, size = tmp_path / "file", 256 * MIB
@@ -95,10 +95,12 @@ def test_a_file_that_changes_meanwhile_has_no_digest(tmp_path: Path, how: str) -
     while running.wait(1, 0)[1] == 0:
         pass
     with path.open("r+b") as file:
-        if how == "is written to":
+        if how.startswith("is written to"):
             file.write(b"x")
         else:
             file.truncate(size + 1 if how == "grows" else MIB)
+    if how.endswith("dated back"):
+        os.utime(path, (0, 0))
 
     assert all_of(running, 1) == [CHANGED]
 

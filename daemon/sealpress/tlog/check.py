@@ -169,6 +169,9 @@ class _Check:
             self._written_segment(path, size, data)
 
     def _written_segment(self, path: Path, size: int, data: torn.FileBytes) -> None:
+        if self._where.segment != self._report.segments:
+            self._where = Where(self._report.segments, 0)
+            self._stop("HEADER", "the segment is missing")
         if not self._sealed:
             self._resume()
         self._header_copies(data)

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 
 from sealpress.core.segment import Segment, segment_name
-from sealpress.errors import CoreError, Invalid
+from sealpress.errors import CoreError, Damaged, Invalid
 from sealpress.tlog import archived
 from sealpress.tlog.entry import GovernanceEvent, LogCreated, Where
 from sealpress.tlog.reader import unreadable
 from sealpress.tlog.record import from_frame
+from sealpress.tlog.standing import segments
 
 
 def identity(directory: Path) -> tuple[str, int]:
@@ -25,6 +26,13 @@ def first_record(directory: Path) -> tuple[str, int]:
     """Name and number of a log as its first record tells them. Invalid LOG_MISSING: no log is there; Damaged: it is."""
     path = directory / "journal" / segment_name(0)
     if not path.exists():
+        if later := segments(directory):
+            raise Damaged(
+                f"{directory}: segment 0 is missing, though {later[0].name} stands there",
+                reason="LOG_DAMAGED",
+                hint=f"take it from a copy, or, if it was archived, journal/{archived.NAME} from a backup; "
+                "see daemon/DAMAGED-LOG.md",
+            )
         raise Invalid(f"{directory}: no log stands here", reason="LOG_MISSING", hint="the directory is <data>/<log>")
     try:
         with Segment(path) as segment:

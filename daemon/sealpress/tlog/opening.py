@@ -113,9 +113,9 @@ def _refuse_damage(directory: Path, state: JournalState) -> None:
     if state.damage <= DAMAGE_TORN:
         return
     what = "a valid COMMIT follows" if state.damage == DAMAGE_INTERIOR else "in a sealed segment or a header"
+    found = f"damaged from byte {state.damage_from} to {state.damage_to} ({what})" if state.damage_to else "missing"
     raise Damaged(
-        f"{directory}: segment {state.damage_segment} is damaged from byte {state.damage_from} "
-        f"to {state.damage_to} ({what}); nothing was changed",
+        f"{directory}: segment {state.damage_segment} is {found}; nothing was changed",
         reason="LOG_DAMAGED",
         hint="keep the directory as it is; restore the segment from a copy that holds every record, then run "
         "`sealpress log verify`; if there is none, close the log with the root quorum and go on with its next number; "

@@ -299,23 +299,28 @@ def unreadable(directory: Path, where: Where, error: Exception) -> CannotStart |
 
 
 def committed(directory: Path, from_seq: int = 0) -> Iterator[Record]:
-    """Records of a log that nobody writes, as far as a COMMIT follows them; ends where no frame or segment is.
+    """Records of a log that nobody writes, as far as a COMMIT follows them; Damaged where it breaks before its end.
 
     With `from_seq` those from it on: segments before it are not read.
     """
     waiting: list[Record] = []
     paths = segments(directory)
-    for path in paths[max(0, bisect_left(paths, True, key=lambda path: begins_behind(path, from_seq)) - 1) :]:
+    paths = paths[max(0, bisect_left(paths, True, key=lambda path: begins_behind(path, from_seq)) - 1) :]
+    for number, path in enumerate(paths, int(paths[0].stem) if paths else 0):
         try:
             with Segment(path) as segment:
+                if int(path.stem) != number:
+                    raise Invalid("the segment is missing")
                 for frame in segment.frames():
                     if frame.type == RecordType.COMMIT:
                         yield from waiting
                         waiting = []
                     elif frame.type not in _LEAFLESS and frame.seq >= from_seq:
-                        waiting.append(record.from_frame(int(path.stem), frame))
-        except CoreError:
-            return
+                        waiting.append(record.from_frame(number, frame))
+        except (CoreError, Invalid) as error:
+            if isinstance(error, Invalid) or not all(begins_behind(later, END) for later in paths if later > path):
+                raise unreadable(directory, Where(number, 0), error) from error
+            return  # a spare, or what was cut short behind the last COMMIT
 
 
 def begins_behind(path: Path, seq: int) -> bool:

@@ -22,7 +22,10 @@ root_threshold = 1
 person = "person:a"
 keys = ["key.pub"]
 """
-KEY = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fAAAADXNzaDpzZWFscHJlc3M="
+KEY = (
+    "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAABAgMEBQYHCAkK"
+    "CwwNDg8QERITFBUWFxgZGhscHR4fAAAADXNzaDpzZWFscHJlc3M="
+)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ Guarantees: the bytes that `ssh-keygen` signs are those shown. Does not: keep ke
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from sealpress.cli import files
 from sealpress.cli.answers import write_named
 from sealpress.cli.change import checked
 from sealpress.cli.governing import KeyFile, connected, plain, read, sign_with, table, tell_change
-from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, emit, printable, reporting, say
+from sealpress.cli.output import ClientFile, JsonFlag, emit, printable, reporting, say
 from sealpress.client.control import ControlClient
 from sealpress.errors import ConfigError, Invalid
 from sealpress.governance import changes as c
@@ -59,6 +60,8 @@ def approve(
     """Approve a change with one's own key; without arguments, list what waits."""
     with reporting(as_json=as_json):
         _check_usage(change, watch=watch, submit=submit or [], statement_only=statement_only, artifact=artifact or [])
+        if change and as_json and not yes and statement_only is None:
+            raise ConfigError("--json shows nothing to say yes to", reason="USAGE", hint="give --yes, or leave it out")
     with connected(client, as_json=as_json) as daemon:
         if submit:
             _submit(daemon, submit, as_json=as_json)
@@ -128,11 +131,17 @@ def _written(path: Path, *, as_json: bool) -> None:
 def _sign(daemon: ControlClient, text: bytes, key: Path | None, *, ask: bool, as_json: bool) -> None:
     if key is None:
         raise ConfigError("with which key?", hint="--key FILE, or --statement-only FILE to sign elsewhere")
-    if ask and not typer.confirm("Sign this?", default=False, err=True):
-        say("nothing was signed")
-        raise typer.Exit(REFUSED)
+    if ask and not _agreed():
+        raise Invalid("nothing was signed", reason="NOT_SIGNED", hint="answer y, or give --yes")
     signature = sign_with(key, statements.NAMESPACE, text)
     tell_change(daemon.submit(text, signature), as_json=as_json)
+
+
+def _agreed() -> bool:
+    """What the person says; nobody there says no, and Ctrl-C is heard where it always is."""
+    sys.stderr.write("Sign this? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 # ---- what is shown ---------------------------------------------------------------------------------------------------

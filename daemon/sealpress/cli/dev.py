@@ -13,7 +13,8 @@ from typing import Annotated
 
 import typer
 
-from sealpress.cli.output import CANNOT_START, JsonFlag, emit, named_path, reporting, say
+from sealpress.cli.output import CANNOT_START, JsonFlag, emit, fail, named_path, reporting, say
+from sealpress.errors import CannotStart
 from sealpress.wiring import dev as wiring
 from sealpress.wiring.pair import Pair
 
@@ -51,8 +52,9 @@ def dev(
                 child = pair.ended()
                 if child is not None:
                     code = child.process.returncode
-                    say(f"`sealpress {child.command}` ended with exit code {code}; stopping")
-                    raise typer.Exit(code if code > 0 else CANNOT_START)
+                    what = f"`sealpress {child.command}` ended with exit code {code}"
+                    told = CannotStart(what, reason="NODE_ENDED", hint="what it said stands above")
+                    fail(told, as_json=as_json, code=code if code > 0 else CANNOT_START)
         raise typer.Exit(0)
 
 

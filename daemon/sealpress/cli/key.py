@@ -33,7 +33,7 @@ from sealpress.cli.governing import (
 )
 from sealpress.cli.output import ClientFile, JsonFlag, emit, printable, say
 from sealpress.client.control import ControlClient, Texts
-from sealpress.errors import ConfigError
+from sealpress.errors import ConfigError, Invalid
 from sealpress.governance import changes as c
 from sealpress.values import Format, KeyClass, Mode
 from sealpress.verify.change import encode
@@ -304,8 +304,12 @@ def _hand_over(daemon: ControlClient, change: str, evidence: Path, command: str,
     """Write change and approvals for the custodian, and say what to type."""
     found = daemon.change(change).change
     if found.state != "approved":
-        tell_change(found, as_json=as_json)
-        raise typer.Exit(1)
+        missing = f", still missing: {found.missing}" if found.missing else ""
+        raise Invalid(
+            f"change {found.change_id} is {found.state}{missing}",
+            reason="CHANGE_NOT_APPROVED",
+            hint="a custodian acts on approved changes alone",
+        )
     write_named(evidence, bundle(found))
     line = f"sealpress custodian {command} --change {evidence}"
     if as_json:

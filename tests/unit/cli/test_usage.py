@@ -21,10 +21,10 @@ def refused(*arguments: str | Path) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     "arguments",
     [("--watch", "CHANGE"), ("--watch", "--submit", "a.sig"), ("CHANGE", "--submit", "a.sig"),
-     ("--statement-only", "a"), ("--artifact", "a")],
+     ("--statement-only", "a"), ("--artifact", "a"), ("CHANGE", "--key", "k")],
 )  # fmt: skip
 def test_what_approve_would_ignore_is_refused(arguments: tuple[str, ...]) -> None:
-    """Who watches one change shall not believe that it is this one that he is told of; nobody is asked."""
+    """Who watches one is not told of this one alone; who has JSON was shown nothing to say yes to; nobody is asked."""
     assert refused("approve", *arguments)[:2] == (2, "USAGE")
 
 

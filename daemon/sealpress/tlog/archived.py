@@ -15,9 +15,11 @@ import msgspec
 
 from sealpress.core.segment import segment_name
 from sealpress.errors import CannotStart, Damaged, Invalid
+from sealpress.reading import read_whole
 from sealpress.tlog.standing import CHUNK, no_use, put
 
 NAME = "archived.json"
+_LIST_BYTES_MAX = 256 << 20  # of half a million segments
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +51,7 @@ def listed(directory: Path) -> Archived | None:
     """What was moved out of this log; None: nothing. Damaged ARCHIVE_LIST; CannotStart where we may not read it."""
     path = directory / "journal" / NAME
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Archived)
+        found = msgspec.json.decode(read_whole(path, _LIST_BYTES_MAX), type=Archived)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:

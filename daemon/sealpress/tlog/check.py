@@ -324,7 +324,7 @@ class _Check:
 def _held(directory: Path) -> bool:
     """Whether a process has the log open for writing; nothing is taken."""
     try:
-        file = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
     try:

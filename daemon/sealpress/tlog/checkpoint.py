@@ -16,6 +16,7 @@ from sealpress.core.names import sync_directory
 from sealpress.core.proof import Note, NoteLine, parse_note
 from sealpress.errors import CoreError, Invalid
 from sealpress.ports import Clock
+from sealpress.reading import open_regular
 
 NAME = "checkpoint"
 BYTES_MAX = 64 << 10
@@ -118,7 +119,7 @@ def read(directory: Path) -> Checkpoint | None:
     """The published checkpoint; None if there is none. Invalid if it is no signed note."""
     path = directory / NAME
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(BYTES_MAX + 1)
     except FileNotFoundError:
         return None

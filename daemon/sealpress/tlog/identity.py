@@ -25,7 +25,7 @@ def identity(directory: Path) -> tuple[str, int]:
 def first_record(directory: Path) -> tuple[str, int]:
     """Name and number of a log as its first record tells them. Invalid LOG_MISSING: no log is there; Damaged: it is."""
     path = directory / "journal" / segment_name(0)
-    if not path.exists():
+    if not path.is_file():
         if later := segments(directory):
             raise Damaged(
                 f"{directory}: segment 0 is missing, though {later[0].name} stands there",

@@ -96,7 +96,9 @@ def nothing_lost(standing: Standing) -> None:
 
 def segments(directory: Path) -> list[Path]:
     """Their files, lowest first, spare ones too; what has no name of a segment is none."""
-    return sorted(path for path in (directory / "journal").glob("*.seg") if NAME.fullmatch(path.name))
+    return sorted(
+        path for path in (directory / "journal").glob("*.seg") if NAME.fullmatch(path.name) and path.is_file()
+    )
 
 
 def frames(path: Path) -> Iterator[Frame]:

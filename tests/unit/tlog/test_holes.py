@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +105,17 @@ def test_behind_its_last_frame_a_log_just_ends(log: Path) -> None:
         file.write(b"torn")
 
     assert (0, before) == (before[0], told("show", log, "--limit", "10000"))
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("checkpoint", 3), ("journal/archived.json", 3), ("journal/00000000000000000001.seg", 3), ("lock", 0)],
+)
+def test_nobody_waits_in_a_log_that_somebody_handed_over(log: Path, name: str, code: int) -> None:
+    """An archive that an auditor unpacked may hold a fifo where a file was: one finding, soon."""
+    (log / name).unlink(missing_ok=True)
+    os.mkfifo(log / name)
+    command = [sys.executable, "-m", "sealpress", "log", "verify", str(log)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+    assert (code, bool(code)) == (done.returncode, len(done.stderr.splitlines())), done.stderr

@@ -31,7 +31,7 @@ from sealpress.client.answers import (
 from sealpress.client.config import ClientConfig
 from sealpress.client.connection import Connection
 from sealpress.client.errors import retry_wait_ms
-from sealpress.client.stream import UNNAMED, Sent, Source, StreamAnswer, StreamItem, end, requests
+from sealpress.client.stream import UNNAMED, Sent, Source, StreamAnswer, StreamItem, end, patient, requests
 from sealpress.core.digests import Hasher
 from sealpress.errors import ConfigError, Invalid
 from sealpress.v1 import audit_pb2, signing_pb2
@@ -54,7 +54,8 @@ class AsyncClient:
     def __init__(self, config: ClientConfig, *, attempts_max: int = ATTEMPTS_MAX, timeout_s: float = TIMEOUT_S) -> None:
         """Checks our own certificate; connects on first use. ConfigError or TransportError if it will not do.
 
-        `timeout_s` bounds each call as a whole, with its retries and what else it has to ask; not streams.
+        `timeout_s` bounds each call as a whole, with its retries and what else it has to ask; of a stream, how long
+        nothing may be heard of what is under way.
         """
         self.config = config
         self._to = Connection(config, attempts_max=attempts_max, timeout_s=timeout_s)
@@ -189,7 +190,8 @@ class AsyncClient:
                 over, pause_ms, again = asyncio.get_running_loop().create_future(), 0, set[str]()
                 sent = Sent(requests(info.line, source, under_way, over))
                 try:
-                    async for answer in self._to.signing.SignStream(sent, metadata=self._to.metadata()):
+                    call = self._to.signing.SignStream(sent, metadata=self._to.metadata())
+                    async for answer in patient(call, self._to.timeout_s, lambda: bool(under_way)):
                         self._to.connected = True
                         item, error = under_way.get(answer.request_id), item_error(answer)
                         if item is None:
@@ -316,7 +318,8 @@ class AsyncClient:
         while True:
             request = audit_pb2.TailRequest(log=log, from_seq=from_seq, follow=follow)
             try:
-                async for answer in self._to.audit.Tail(request, metadata=self._to.metadata()):
+                call = self._to.audit.Tail(request, metadata=self._to.metadata())
+                async for answer in patient(call, self._to.timeout_s, lambda: True):
                     self._to.connected, attempt, from_seq = True, 0, answer.next_seq
                     if answer.HasField("event"):
                         yield answer.event

@@ -1,23 +1,26 @@
 """What a streaming call carries: items in, answers out, and those that a call left behind for the next one.
 
 Guarantees: each of the caller's items is taken once, and sent again by what comes after a call that broke; what goes
-wrong on the caller's own side is kept for him. Does not: connect, or judge answers.
+wrong on the caller's own side is kept for him; who waits for an answer is told when none comes. Does not: connect, or
+judge answers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sealpress.client.answers import Signed, sign_request
-from sealpress.errors import Malformed, SealpressError
+from sealpress.errors import Malformed, SealpressError, TimedOut
 from sealpress.v1 import signing_pb2
 from sealpress.values import Artifact, DigestAlgorithm
 
 UNNAMED = Artifact()
+LOOKS = 8  # in the time that a call may be silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,38 @@ class Source:
         """Nothing more is wanted."""
         if self._next is not None:
             self._next.cancel()
+
+
+async def patient(call: Any, silent_s: float, awaited: Callable[[], bool]) -> AsyncIterator[Any]:
+    """What a call answers; TimedOut once nothing was heard for so long while something was awaited.
+
+    Keep-alive does not see to it: it tells of the machine, and of a process whose answers never come it tells nothing.
+    """
+    loop = asyncio.get_running_loop()
+    since_s, late = loop.time(), False
+
+    def look() -> None:
+        nonlocal since_s, late, timer
+        if not awaited():
+            since_s = max(since_s, loop.time())
+        late = loop.time() - since_s >= silent_s
+        if late:
+            call.cancel()
+        else:
+            timer = loop.call_later(silent_s / LOOKS, look)
+
+    timer = loop.call_later(silent_s / LOOKS, look)
+    try:
+        async for answer in call:
+            since_s = math.inf  # whoever reads it has all the time that he wants
+            yield answer
+            since_s = loop.time()
+    except asyncio.CancelledError:
+        if not late:
+            raise
+        raise TimedOut(f"nothing was heard for {silent_s:g} s", hint="ask again with the same request ids") from None
+    finally:
+        timer.cancel()
 
 
 def end(over: asyncio.Future[None]) -> None:

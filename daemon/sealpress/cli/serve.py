@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from sealpress.cli.output import CANNOT_START, JsonFlag, exit_code, fail
-from sealpress.errors import ConfigError, SealpressError
+from sealpress.cli.output import CANNOT_START, JsonFlag, fail, reporting
+from sealpress.errors import CannotStart, ConfigError
 
 Config = Annotated[Path, typer.Option("--config", help="sealpress.toml")]
 
@@ -41,8 +41,11 @@ def signer(config: Config, as_json: JsonFlag = False) -> None:
 
 
 def _run(work: Callable[[], int], *, as_json: bool) -> None:
-    try:
-        code = work()
-    except SealpressError as error:
-        fail(error, as_json=as_json, code=CANNOT_START if isinstance(error, ConfigError) else exit_code(error))
-    raise typer.Exit(code)
+    with reporting(as_json=as_json):
+        try:
+            raise typer.Exit(work())
+        except ConfigError as error:
+            fail(error, as_json=as_json, code=CANNOT_START)
+        except OSError as error:  # also a pipe that is gone: nobody hears less of a daemon for that
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise CannotStart(what, reason="SYSTEM", hint="see to it, and start again") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import signal
@@ -16,7 +17,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from sealpress.cli import approve, dev, key
+from sealpress.cli import approve, dev, key, serve
 from sealpress.cli.app import build
 from sealpress.cli.output import reporting
 from sealpress.v1 import governance_pb2
@@ -88,3 +89,22 @@ def test_a_node_of_which_a_part_ends_says_so(tmp_path: Path, monkeypatch: pytest
 
     assert (3, "127.0.0.1:1", "NODE_ENDED") == (done.exit_code, ready["signing"], ended["error"]["reason"])
     assert "`sealpress signer` ended with exit code 3" in ended["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device", "/a/state"), BrokenPipeError(32, "Broken pipe")]
+)
+def test_a_start_that_the_system_ends_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError
+) -> None:
+    """As JSON, too, with exit 4, which no service manager tries again; never without a word."""
+
+    def refused() -> int:
+        raise error
+
+    with pytest.raises(typer.Exit) as caught:
+        serve._run(refused, as_json=True)
+    told = capsys.readouterr()
+
+    assert (4, "SYSTEM") == (caught.value.exit_code, json.loads(told.out)["error"]["reason"])
+    assert f"{error.strerror}" in told.err

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import os
+import shlex
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -75,6 +78,20 @@ def test_the_signer_has_no_network_and_sees_users() -> None:
 
     assert (signer["PrivateNetwork"], signer["RestrictAddressFamilies"]) == ("yes", "AF_UNIX")
     assert signer["PrivateUsers"] == "no"
+
+
+def test_serve_is_not_started_before_the_signer_listens(tmp_path: Path) -> None:
+    """A token that takes its time at boot: `serve` would end with 4, after which nobody starts it again."""
+    dash, _, words = service("sealpress-signer.service")["ExecStartPost"].partition("/bin/sh -c ")
+    command = shlex.split(words)[0].replace("$$", "$")
+    environment = {**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)}
+    with subprocess.Popen(["/bin/sh", "-c", command], env=environment) as waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.3)
+        with socket.socket(socket.AF_UNIX) as signer:
+            signer.bind(str(tmp_path / "signer.sock"))
+
+            assert (0, "-") == (waiting.wait(5), dash)
 
 
 @pytest.mark.parametrize("name", NAMES)

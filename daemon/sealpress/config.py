@@ -108,7 +108,7 @@ class ProbeKey(_Strict, frozen=True, kw_only=True):
 class SlotSection(_Strict, frozen=True, kw_only=True):
     """`[slot.<id>]`: a token behind a PKCS#11 module; found by serial and label, several matches are refused."""
 
-    module: Place
+    module: Place  # or a bare name, for the system's loader
     label: Name
     serial: str = ""
     pin_file: NoPlace = ""
@@ -288,9 +288,18 @@ def load(path: Path) -> Config:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="give the configuration with --config FILE") from error
     try:
-        return msgspec.toml.decode(text, type=Config)
+        found = msgspec.toml.decode(text, type=Config)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}", hint="every key is listed in sealpress/config.py") from error
+    slots = {
+        name: msgspec.structs.replace(slot, module=_module(path, slot.module)) for name, slot in found.slot.items()
+    }
+    return msgspec.structs.replace(found, slot=slots)
+
+
+def _module(base: Path, value: str) -> str:
+    """A bare name is looked for where the system has its libraries."""
+    return str(base.parent.resolve() / value) if "/" in value else value
 
 
 def resolve(base: Path, value: str) -> Path:

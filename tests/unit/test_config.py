@@ -86,3 +86,16 @@ def test_a_place_that_is_none_is_named(tmp_path: Path, text: str, place: str) ->
     with pytest.raises(ConfigError) as caught:
         load(path)
     assert f"at `{place}`" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [("hsm/module.so", "{}/hsm/module.so"), ("./module.so", "{}/module.so"), ("/usr/lib/m.so", "/usr/lib/m.so"),
+     ("module.so", "module.so")],
+)  # fmt: skip
+def test_a_module_counts_from_the_file(tmp_path: Path, module: str, found: str) -> None:
+    """As every path does, and not from where the signer was started; the loader has its own places for a bare name."""
+    path = tmp_path / "sealpress.toml"
+    path.write_text(f'{NODE}[slot.s]\nmodule = "{module}"\nlabel = "l"\n')
+
+    assert load(path).slot["s"].module == found.format(tmp_path)

@@ -11,6 +11,8 @@ from sealpress.errors import ConfigError
 from sealpress.governance.snapshot import Snapshot
 from sealpress.wiring import governed, issuers, witnesses
 
+PORT_MAX = 65_535
+
 
 def check(config: Config, snapshot: Snapshot) -> None:
     """ConfigError with the first thing that does not fit."""
@@ -22,6 +24,12 @@ def check(config: Config, snapshot: Snapshot) -> None:
             hint='[[listen]] address = "host:port", services = ["signing", "audit"]',
         )
     for listen in config.listen:
+        host, _, port = listen.address.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > PORT_MAX:
+            raise ConfigError(
+                f"[[listen]] address {listen.address!r}: not host:port",
+                hint="0.0.0.0 or [::] is every address of this machine; port 0 picks a free one",
+            )
         plain = listen.services == ("http",)
         if plain != (listen.auth == "none") or ("http" in listen.services and not plain):
             raise ConfigError(

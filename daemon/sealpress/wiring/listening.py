@@ -1,7 +1,8 @@
 """The listeners of a node: its certificate, and an address for each [[listen]] with the services that it offers.
 
 Guarantees: [tls] is read before anything is bound; a listener for tokens asks for no certificate, and has a gate before
-all that it offers. Does not: make services (services.py), or read tokens (rpc/tokens.py).
+all that it offers. Does not: make services (services.py), read tokens (rpc/tokens.py), or judge addresses
+(consistency.py).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from sealpress.config import Config, Listen
+from sealpress.config import Config
 from sealpress.errors import ConfigError
 from sealpress.flow import Flow
 from sealpress.ports import Clock
@@ -40,10 +41,9 @@ class NodeListeners:
             if listen.services == ("http",):
                 http = HttpListener(flow, self._telemetry)
                 self._http.append(http)
-                addresses["http"] = f"{host}:{await http.start(host, _port(listen, port))}"
+                addresses["http"] = f"{host}:{await http.start(host, int(port))}"
                 continue
             assert self._tls is not None
-            _port(listen, port)
             gate = None
             if listen.auth == "token":
                 assert tokens is not None
@@ -94,9 +94,3 @@ def _tls_files(config: Config, path_of: Callable[[str], Path], clock: Clock, tel
         raise ConfigError('[[listen]] with auth = "mtls" needs [tls] client_ca', hint="the CA of the clients, PEM")
     paths = TlsPaths(path_of(tls.cert), path_of(tls.key), client_ca)
     return TlsFiles(paths, tls.reload_s, clock, telemetry)
-
-
-def _port(listen: Listen, text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise ConfigError(f"[[listen]] address {listen.address!r}: no port", hint="write host:port")
-    return int(text)

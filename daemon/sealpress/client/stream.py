@@ -102,6 +102,7 @@ async def patient(call: Any, silent_s: float, awaited: Callable[[], bool]) -> As
     """
     loop = asyncio.get_running_loop()
     since_s, late = loop.time(), False
+    timer: asyncio.TimerHandle
 
     def look() -> None:
         nonlocal since_s, late, timer

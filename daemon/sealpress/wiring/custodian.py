@@ -70,9 +70,12 @@ class Office:
         if found is None:
             raise ConfigError(f"there is no [key.{name}]", hint="add the section that `custodian generate` printed")
         try:
+            bytes.fromhex(found.cka_id)
             return found, note.canonical_spki(read_whole(self.at(found.public_key)))
+        except ValueError:
+            raise ConfigError(f"[key.{name}]: `cka_id` is not hex") from None
         except OSError as error:
-            raise ConfigError(f"[key.{name}] public_key: {error.strerror}") from None
+            raise ConfigError(f"[key.{name}] public_key: {error.filename}: {error.strerror}") from None
         except Invalid as error:
             raise ConfigError(f"[key.{name}] public_key: {error.message}") from None
 

@@ -73,8 +73,8 @@ def veto(name: str) -> Veto | None:
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"[governance] veto {name!r}: {error}", hint="write package.module:function") from error
+    except Exception as error:  # theirs, and whatever it is, no node starts without it
+        raise ConfigError(f"[governance] veto {name!r}: {error!r}", hint="write package.module:function") from error
     if not callable(found):
         raise ConfigError(f"[governance] veto {name!r} is no function", hint="write package.module:function")
     return found  # type: ignore[no-any-return]  # anything callable

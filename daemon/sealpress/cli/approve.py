@@ -20,7 +20,7 @@ from sealpress.cli import files
 from sealpress.cli.answers import write_named
 from sealpress.cli.change import checked
 from sealpress.cli.governing import KeyFile, connected, plain, read, sign_with, table, tell_change
-from sealpress.cli.output import ClientFile, JsonFlag, emit, printable, reporting, say
+from sealpress.cli.output import ClientFile, JsonFlag, emit, followed, printable, reporting, say
 from sealpress.client.control import ControlClient
 from sealpress.errors import ConfigError, Invalid
 from sealpress.governance import changes as c
@@ -103,7 +103,7 @@ def _pending(daemon: ControlClient, *, as_json: bool) -> None:
 
 
 def _watch(daemon: ControlClient, *, as_json: bool) -> None:
-    for found in daemon.watch():
+    for found in followed(daemon.watch()):
         if as_json:
             emit(plain(found))
         else:

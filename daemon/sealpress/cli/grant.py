@@ -12,7 +12,7 @@ import typer
 
 from sealpress.cli import files
 from sealpress.cli.governing import Reason, Ticket, connected, plain
-from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, Paths, emit, printable, say
+from sealpress.cli.output import REFUSED, ClientFile, JsonFlag, Paths, emit, followed, printable, say
 from sealpress.client.control import UNDER_WAY, ControlClient, Item
 from sealpress.errors import ConfigError
 from sealpress.values import DigestAlgorithm
@@ -86,7 +86,7 @@ def watch(
             raise ConfigError(
                 f"--until {until}: no grant is ever in this state", reason="USAGE", hint=f"one of {known}"
             )
-        for found in daemon.watch_grant(grant):
+        for found in followed(daemon.watch_grant(grant)):
             _tell(found, as_json=as_json)
             if found.state == until:
                 return

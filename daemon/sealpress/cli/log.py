@@ -18,7 +18,7 @@ import typer
 
 from sealpress.cli.files import parse_digest
 from sealpress.cli.keeping import archive, backup, progressing, restore, unarchive
-from sealpress.cli.output import DAMAGED, ClientFile, JsonFlag, emit, fail, reporting, say
+from sealpress.cli.output import DAMAGED, ClientFile, JsonFlag, emit, fail, followed, reporting, say
 from sealpress.client import Client, load_client
 from sealpress.core.proof import parse_note, parse_proof
 from sealpress.errors import ConfigError, CoreError, Invalid
@@ -190,7 +190,8 @@ def tail(
 ) -> None:
     """Events in order, JSON lines with --json."""
     with reporting(as_json=as_json), Client(load_client(client)) as daemon:
-        for event in daemon.tail(from_seq, follow=follow, log=log):
+        events = daemon.tail(from_seq, follow=follow, log=log)
+        for event in followed(events) if follow else events:
             _tell_event(_event(event.json), as_json=as_json)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 import typer
@@ -24,6 +24,7 @@ from sealpress.errors import CannotStart, ConfigError, Damaged, Malformed, Refus
 if TYPE_CHECKING:
     from rich.console import Console
 
+T = TypeVar("T")
 WIDTH = 400  # of a table in a file or a pipe
 GOOD, REFUSED, USAGE, DAMAGED, CANNOT_START = range(5)
 
@@ -54,6 +55,13 @@ def emit(document: Any) -> None:
 def say(text: str) -> None:
     """Lines for people on stdout; nothing in them moves a terminal's cursor, whoever wrote it."""
     sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
+
+
+def followed(found: Iterator[T]) -> Iterator[T]:
+    """What somebody follows: what is said of one is written before the next is waited for, into a pipe, too."""
+    for one in found:
+        yield one
+        sys.stdout.flush()
 
 
 def console() -> Console:

@@ -106,7 +106,7 @@ def _refused(directory: Path, error: CoreError) -> CannotStart | Damaged:
             reason="LOG_DAMAGED",
             hint="compare [log] name and number with the directory; run `sealpress log verify`",
         )
-    return cannot_open(directory, f"{error.message} ({cause(error)})")
+    return cannot_open(directory, cause(error))
 
 
 def _refuse_damage(directory: Path, state: JournalState) -> None:

@@ -22,10 +22,12 @@ def cannot_open(directory: Path, why: str) -> CannotStart:
 def not_read(directory: Path, where: Where, error: CoreError | Invalid) -> CannotStart | Damaged:
     """Sorted by what helps: the machine (room, permissions, memory), or a copy of the log."""
     if isinstance(error, CoreError) and error.name in ("SP_E_FULL", "SP_E_SYSTEM", "SP_E_MEMORY"):
-        return cannot_open(directory, f"{error.message} ({cause(error)})")
+        return cannot_open(directory, cause(error))
     return unreadable(directory, where, error)
 
 
 def cause(error: CoreError) -> str:
-    """What the machine said, or the core."""
-    return os.strerror(error.system_errno) if error.system_errno else error.name
+    """What the machine said, where the core has nothing to add; or what the core says, with its name."""
+    if error.name == "SP_E_SYSTEM" and error.system_errno:
+        return os.strerror(error.system_errno)
+    return f"{error.message} ({os.strerror(error.system_errno) if error.system_errno else error.name})"

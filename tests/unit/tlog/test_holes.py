@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from kit.scribe import Scribe
 from sealpress.cli.app import build
-from sealpress.errors import Damaged
+from sealpress.errors import CannotStart, Damaged
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +119,11 @@ def test_nobody_waits_in_a_log_that_somebody_handed_over(log: Path, name: str, c
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
     assert (code, bool(code)) == (done.returncode, len(done.stderr.splitlines())), done.stderr
+
+
+def test_a_file_where_a_directory_belongs_is_told_in_one_sentence(tmp_path: Path) -> None:
+    """The system's own words, once."""
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "journal").write_text("x")
+    with pytest.raises(CannotStart, match=r"the log cannot be opened: Not a directory$"):
+        Scribe(tmp_path / "log", 5).open()

@@ -1,7 +1,7 @@
 """Files that somebody names, read as far as their format allows.
 
 Guarantees: a file that is larger, or has no end, is refused before more of it is read; nobody is waited for who might
-write into it. Does not: say what is in it.
+write into it, but by a person who named a pipe in a command. Does not: say what is in it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,19 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def read_whole(path: Path, bytes_max: int = TEXT_BYTES_MAX) -> bytes:
-    """All of it; OSError, EFBIG for one that is larger."""
+    """All of it; OSError, EFBIG for one that is larger, ENOTSUP for what is no file."""
     with open_regular(path) as file:
-        body = file.read(bytes_max + 1)
+        return _whole(file, path, bytes_max)
+
+
+def read_named(path: Path, bytes_max: int = TEXT_BYTES_MAX) -> bytes:
+    """The same of what a command names, which may be what another one writes: `<(…)`, `/dev/stdin`."""
+    with path.open("rb") as file:
+        return _whole(file, path, bytes_max)
+
+
+def _whole(file: IO[bytes], path: Path, bytes_max: int) -> bytes:
+    body = file.read(bytes_max + 1)
     if len(body) > bytes_max:
         raise OSError(errno.EFBIG, f"larger than {bytes_max} bytes", str(path))
     return body

@@ -21,7 +21,7 @@ from sealpress.cli.output import emit, printable, reporting, say
 from sealpress.client import load_client
 from sealpress.client.control import ControlClient
 from sealpress.errors import ConfigError, Invalid
-from sealpress.reading import read_whole
+from sealpress.reading import read_named
 
 Reason = Annotated[str, typer.Option("--reason", help="Why, for those who decide and for auditors.")]
 Risk = Annotated[str, typer.Option("--risk", help="What can go wrong by it, or without it.")]
@@ -105,7 +105,7 @@ def moment(text: str) -> int:
 def read(path: Path, what: str) -> bytes:
     """A file; ConfigError."""
     try:
-        return read_whole(path)
+        return read_named(path)
     except OSError as error:
         raise ConfigError(f"{what} {path}: {error.strerror}") from None
 

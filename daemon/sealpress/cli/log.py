@@ -22,7 +22,7 @@ from sealpress.cli.output import DAMAGED, ClientFile, JsonFlag, emit, fail, foll
 from sealpress.client import Client, load_client
 from sealpress.core.proof import parse_note, parse_proof
 from sealpress.errors import ConfigError, CoreError, Invalid
-from sealpress.reading import read_whole
+from sealpress.reading import read_named
 from sealpress.tlog import explain as explaining
 from sealpress.tlog.check import check_log
 from sealpress.tlog.identity import identity
@@ -72,7 +72,7 @@ def _keys(path: Path) -> list[str]:
 
 def _read(path: Path) -> bytes:
     try:
-        text = read_whole(path)
+        text = read_named(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="a checkpoint or a .tlog-proof") from error
     for parse in (parse_note, parse_proof):

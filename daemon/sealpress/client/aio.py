@@ -39,6 +39,7 @@ from sealpress.values import Artifact, DigestAlgorithm
 
 CHUNK_BYTES = 1 << 20
 ATTEMPTS_MAX = 8
+TAIL_SILENT_S = 30.0  # three of the daemon's signs of life
 TIMEOUT_S = 360.0  # longer than the 300 s in which a leaf is sealed or lapses
 ATTEMPT_S = 120.0  # without an answer, after which a signature is asked for again by its id
 FORMER_MAX = 16  # keys that a line had; the daemon tells no more
@@ -55,7 +56,7 @@ class AsyncClient:
         """Checks our own certificate; connects on first use. ConfigError or TransportError if it will not do.
 
         `timeout_s` bounds each call as a whole, with its retries and what else it has to ask; of a stream, how long
-        nothing may be heard of what is under way.
+        nothing may be heard of what is under way, of `tail` no less than TAIL_SILENT_S.
         """
         self.config = config
         self._to = Connection(config, attempts_max=attempts_max, timeout_s=timeout_s)
@@ -319,7 +320,7 @@ class AsyncClient:
             request = audit_pb2.TailRequest(log=log, from_seq=from_seq, follow=follow)
             try:
                 call = self._to.audit.Tail(request, metadata=self._to.metadata())
-                async for answer in patient(call, self._to.timeout_s, lambda: True):
+                async for answer in patient(call, max(self._to.timeout_s, TAIL_SILENT_S), lambda: True):
                     self._to.connected, attempt, from_seq = True, 0, answer.next_seq
                     if answer.HasField("event"):
                         yield answer.event

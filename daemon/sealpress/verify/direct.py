@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 from sealpress.errors import ConfigError, Invalid
-from sealpress.reading import read_whole
+from sealpress.reading import read_named
 from sealpress.values import DigestAlgorithm, Format
 from sealpress.verify.curves import HASHES, curve_of
 from sealpress.verify.note import PublicKey, canonical_spki, public_key
@@ -20,7 +20,7 @@ from sealpress.verify.note import PublicKey, canonical_spki, public_key
 def load_public_key(path: Path) -> PublicKey:
     """From PEM; ConfigError names the file."""
     try:
-        return public_key(canonical_spki(read_whole(path)))
+        return public_key(canonical_spki(read_named(path)))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="give the public key (PEM) with --public-key") from error
     except Invalid as error:

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from sealpress.errors import ConfigError
-from sealpress.reading import read_whole
+from sealpress.reading import read_named
 
 LIMITS_BYTES_MAX = 1 << 20
 Natural = Annotated[int, Meta(ge=0)]
@@ -56,7 +56,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 def load_limits(path: Path) -> Limits:
     """Read the file; ConfigError names it and what is wrong."""
     try:
-        body = read_whole(path, LIMITS_BYTES_MAX)
+        body = read_named(path, LIMITS_BYTES_MAX)
     except OSError as error:
         hint = "give the limits file with --limits; join ranges of [[void]] that touch"
         raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error

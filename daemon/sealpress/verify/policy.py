@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from sealpress.core.leaf import key_id, scope
 from sealpress.errors import ConfigError, Invalid
@@ -97,18 +97,19 @@ def _satisfied(groups: Mapping[str, Group], quorum: str, signed: Collection[str]
 
 
 def load_policy(path: Path) -> TrustPolicy:
-    """Read and parse a file; ConfigError names it."""
-    return _load(path, parse_policy, "give the trust policy of the line with --trust")
+    """Read and parse a file, or what comes out of a pipe; ConfigError names it."""
+    return _load(path, lambda: path.open("rb"), parse_policy, "give the trust policy of the line with --trust")
 
 
 def load_witnesses(path: Path) -> WitnessPolicy:
     """Read and parse a node's file; ConfigError names it."""
-    return _load(path, parse_witnesses, "[witness] policy names a tlog-policy file with the node's witnesses")
+    hint = "[witness] policy names a tlog-policy file with the node's witnesses"
+    return _load(path, lambda: open_regular(path), parse_witnesses, hint)
 
 
-def _load(path: Path, parse: Callable[[bytes], P], hint: str) -> P:
+def _load(path: Path, opened: Callable[[], IO[bytes]], parse: Callable[[bytes], P], hint: str) -> P:
     try:
-        with open_regular(path) as file:
+        with opened() as file:
             text = file.read(POLICY_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error

@@ -26,7 +26,7 @@ from sealpress.hsm import certify, custodian, custody, objects, search
 from sealpress.hsm.custody import Mandate
 from sealpress.hsm.module import Token, TokenName
 from sealpress.hsm.pinned import NoPins, load_anchors
-from sealpress.reading import read_whole
+from sealpress.reading import read_named, read_whole
 from sealpress.verify import note
 
 _NS = 1_000_000_000
@@ -50,7 +50,7 @@ class Office:
     def mandate(self, change_file: Path, kinds: tuple[str, ...], key: str = "", *, done: bool = False) -> Mandate:
         """What the change record asks for, checked; `done`: it was carried out before."""
         try:
-            body = read_whole(change_file, custody.FILE_BYTES_MAX)
+            body = read_named(change_file, custody.FILE_BYTES_MAX)
         except OSError as error:
             raise ConfigError(f"{change_file}: {error.strerror}", hint="--change FILE: the approved change") from None
         pinned = load_anchors(self.config.signer, self.at, NoPins())
@@ -136,7 +136,7 @@ def attach(office: Office, change: Path, key: str, chain: Path) -> certify.Certi
     office.mandate(change, ("key.issue", "key.adopt"), key, done=True)
     _, spki = office.key(key)
     try:
-        text = read_whole(chain)
+        text = read_named(chain)
     except OSError as error:
         raise ConfigError(f"{chain}: {error.strerror}") from None
     return certify.attach(key, spki, text, office.operator, office.now)

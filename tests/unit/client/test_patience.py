@@ -12,7 +12,7 @@ import grpc
 import pytest
 from google.rpc import status_pb2
 
-from sealpress.client import Client, connection
+from sealpress.client import Client, aio, connection
 from sealpress.client.aio import AsyncClient
 from sealpress.client.answers import LineInfo
 from sealpress.client.config import ClientConfig
@@ -98,8 +98,9 @@ def test_a_stream_waits_for_items_as_long_as_its_caller() -> None:
     assert (["0", "1"], "") == answered(Dumb(99), coming(2), LONGER_S)
 
 
-def test_a_tail_that_falls_silent_ends() -> None:
-    """A daemon that follows sends heartbeats; one that does not has forgotten us, also a client with a thread."""
+def test_a_tail_that_falls_silent_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that follows sends heartbeats: three are waited for, however little time the client gives its calls."""
+    monkeypatch.setattr(aio, "TAIL_SILENT_S", PATIENCE_S)
 
     def tail(request: Any, context: Any) -> Any:
         del request
@@ -112,9 +113,11 @@ def test_a_tail_that_falls_silent_ends() -> None:
     server.add_registered_method_handlers("sealpress.v1.AuditService", handlers)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with Client(ClientConfig(signing=f"127.0.0.1:{port}", ca=""), timeout_s=PATIENCE_S) as client:
+    with Client(ClientConfig(signing=f"127.0.0.1:{port}", ca=""), timeout_s=PATIENCE_S / 100) as client:
         events = client.tail(follow=True)
         assert next(events).seq == 1
+        begun_s = time.monotonic()
         with pytest.raises(TimedOut, match="nothing was heard"):
             next(events)
+        assert time.monotonic() - begun_s >= PATIENCE_S
     server.stop(None).wait()

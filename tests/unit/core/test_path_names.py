@@ -23,6 +23,7 @@ def test_a_log_may_lie_where_the_name_is_not_utf_8(tmp_path: Path) -> None:
     scribe = Scribe(tmp_path / os.fsdecode(b"\xffversign"), 3)
     scribe.open()
     scribe.history(5)
+    scribe.log.seal_segment()
     scribe.log.close()
     directory = scribe.settings.directory
     with Segment(segment_path(directory, 0)) as segment:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from kit.issuer import Issuer
+from sealpress.reading import open_regular
+from sealpress.rpc import jwks
 from sealpress.rpc.jwks import from_file
 
 
@@ -19,14 +21,14 @@ async def test_a_file_replaced_while_it_is_opened_is_read_again(
     old = issuer.write(path).read_bytes()
     issuer.rotate()
     new = issuer.write(tmp_path / "next").read_bytes()
-    read, opened = from_file(path), Path.open
+    read = from_file(path)
 
-    def replaced(self: Path, *how: Any) -> Any:
-        file = opened(self, *how)
+    def replaced(opened: Path) -> Any:
+        file = open_regular(opened)
         (tmp_path / "next").replace(path)
         return file
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", replaced)
+        patch.setattr(jwks, "open_regular", replaced)
         first = await read()
     assert (first, await read()) == (old, new)

@@ -23,6 +23,17 @@ static bool os_saves(uint32_t wanted)
     return (low & wanted) == wanted;
 }
 
+/* Only AMD has processors that take 512 bits in two halves; it says so by a bit that is missing (FP512). */
+static bool in_halves(void)
+{
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_AMD_ebx || c != signature_AMD_ecx || d != signature_AMD_edx) {
+        return false;
+    }
+    const uint32_t fp256 = 1u << 2, fp512 = 1u << 3;
+    return __get_cpuid(0x8000001a, &a, &b, &c, &d) && (a & fp256) && !(a & fp512);
+}
+
 static uint32_t ask(void)
 {
     uint32_t a, b, c, d, b7 = 0, c7 = 0, d7 = 0, features = 0;
@@ -40,6 +51,7 @@ static uint32_t ask(void)
     features |= sse4 && (b7 & bit_SHA) ? SP_CPU_SHANI : 0;
     features |= ymm && (b7 & bit_AVX2) ? SP_CPU_AVX2 : 0;
     features |= zmm && (b7 & wide) == wide ? SP_CPU_AVX512 : 0;
+    features |= (features & SP_CPU_AVX512) && !in_halves() ? SP_CPU_AVX512_WHOLE : 0;
     return features;
 }
 

@@ -23,7 +23,8 @@
     X(3, SP_CPU_AVX512, "avx512") /* F, BW, DQ and VL, with the operating system's consent */ \
     X(4, SP_CPU_CRC32, "crc32")   /* from here on ARMv8, by Linux's names */ \
     X(5, SP_CPU_SHA2, "sha2")     \
-    X(6, SP_CPU_SHA512, "sha512")
+    X(6, SP_CPU_SHA512, "sha512") \
+    X(7, SP_CPU_AVX512_WHOLE, "avx512whole")    /* x86 again: 512 bits in one pass, not in two halves */
 
 enum sp_cpu_feature {
 #define SP_CPU_ENUM(bit, name, text) name = 1u << (bit),

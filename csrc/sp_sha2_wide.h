@@ -197,10 +197,12 @@ WIDE void wide_compress(WORD (*states)[8], const uint8_t *const *blocks, size_t 
     }
 }
 
-/* So many of `width` messages go together: two groups, one, or none. A group costs the same however few are in it. */
+/* So many of `width` messages go together: two groups, one, or none. A group costs the same however few are in it. Where
+ * an operation takes two passes, one group fills the waits itself, and two are slower: their words stand in memory. */
 WIDE size_t wide_part(size_t width)
 {
-    const size_t most = width >= LANES + WIDTH_MIN ? GROUPS * LANES : width >= WIDTH_MIN ? LANES : 0;
+    const int turns = GROUPS > 1 && (sp_cpu_usable() & SP_CPU_AVX512_WHOLE) != 0;
+    const size_t most = turns && width >= LANES + WIDTH_MIN ? GROUPS * LANES : width >= WIDTH_MIN ? LANES : 0;
     return width < most ? width : most;
 }
 

@@ -75,6 +75,7 @@ int main(void)
 {
     const uint32_t features = sp_cpu_features();
     EXPECT((features & asked) == said());
+    EXPECT((features & SP_CPU_AVX512) != 0 || (features & SP_CPU_AVX512_WHOLE) == 0);
     names(features);
     EXPECT(sp_cpu_mask_set(0) == UINT32_MAX && sp_cpu_mask() == 0 && sp_cpu_usable() == 0);
     /* the next subset of the features after `mask`; after the last one comes the empty one again */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import jwt
@@ -354,16 +355,19 @@ def test_memories_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.timing
-def test_a_known_token_costs_two_microseconds() -> None:
-    """The best of many rounds: SHA-256 of the token and a few comparisons."""
+def test_a_known_token_costs_little_more_than_its_hash() -> None:
+    """The best of many rounds in turn with SHA-256 of the token alone: a few comparisons, no signature, no JSON."""
     desk = Desk(algorithm="RS256")
     token = desk.github.token()
     desk.identity(token)
-    identify, rounds = desk.tokens.identify, []
-    for _ in range(30):
+
+    def round_ns(act: Callable[[], object]) -> int:
         began = time.perf_counter_ns()
         for _ in range(1_000):
-            identify(token, HOME)
-        rounds.append((time.perf_counter_ns() - began) / 1_000)
+            act()
+        return time.perf_counter_ns() - began
 
-    assert min(rounds) <= 2_000, f"{min(rounds):.0f} ns for {len(token)} bytes"
+    acts = (lambda: desk.tokens.identify(token, HOME), lambda: sha256(token.encode()).digest())
+    known, hashed = map(min, zip(*[[round_ns(act) for act in acts] for _ in range(30)], strict=True))
+
+    assert known <= 2 * hashed, f"{known / 1_000:.0f} and {hashed / 1_000:.0f} ns for {len(token)} bytes"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -235,15 +239,26 @@ KEYS = {type_: SoftKey.make(type_) for type_ in (SK_ED25519, SK_ECDSA, ED25519)}
 @pytest.mark.timing
 @pytest.mark.parametrize("type_", [SK_ED25519, SK_ECDSA])
 def test_a_check_is_quick(type_: str) -> None:
-    """At most 0.4 ms, the best of several."""
+    """It takes what four verifications of a bare signature take at most, each the best of several in turn."""
     who = Person(key=KEYS[type_])
     said, enrolment = who.approve(CHANGE), who.enrolment
-    best = min(_once(said, enrolment) for _ in range(100))
+    bare = _verification(type_)
+    check_ = partial(approval.check, CHANGE, *said, lambda _: enrolment, NOW, seen)
+    rounds = [(_took_ns(check_), _took_ns(bare)) for _ in range(100)]
+    checked, verified = map(min, zip(*rounds, strict=True))
 
-    assert best < 400_000
+    assert checked <= 4 * verified, f"{checked / 1_000:.0f} and {verified / 1_000:.0f} us"
 
 
-def _once(said: tuple[bytes, str], enrolment: Enrolment) -> int:
+def _verification(type_: str) -> Callable[[], object]:
+    if type_ == SK_ED25519:
+        key = ed25519.Ed25519PrivateKey.generate()
+        return partial(key.public_key().verify, key.sign(b"said"), b"said")
+    p256, how = ec.generate_private_key(ec.SECP256R1()), ec.ECDSA(SHA256())
+    return partial(p256.public_key().verify, p256.sign(b"said", how), b"said", how)
+
+
+def _took_ns(act: Callable[[], object]) -> int:
     begin = time.perf_counter_ns()
-    approval.check(CHANGE, *said, lambda _: enrolment, NOW, seen)
+    act()
     return time.perf_counter_ns() - begin

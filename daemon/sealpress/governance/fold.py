@@ -74,7 +74,7 @@ def _change_moved(state: State, fact: f.ChangeMoved, seq: int) -> None:
     if now in _OVER:
         state.open_changes.pop(fact.change_id, None)
     if now in UNDONE:
-        state.let_go(fact.change_id)
+        state.undo(fact.change_id)
 
 
 def _consumed(given: Approval) -> Approval:

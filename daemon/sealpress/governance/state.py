@@ -23,6 +23,7 @@ from sealpress.verify.change import ChangeRecord
 
 MINUTE_S = 60
 OVER_KEPT = 10_000  # who names a job grant that has just expired hears that it did
+UNDONE_KEPT = 10_000  # and who asks for a change what became of it
 OF_TOKENS, TOKEN_S = "oidc:", 3_600  # names of those who come with one, and after what time none of then counts
 UNDONE = frozenset({"rejected", "expired", "withdrawn", "void", "failed"})  # states of a change that had no effect
 LONG = frozenset({"sign.release", "policy.change"})  # kinds whose requests can be megabytes
@@ -166,7 +167,8 @@ class State(msgspec.Struct):
     bindings: dict[str, Binding] = {}
     bindings_of: dict[str, list[str]] = {}  # identity → bindings
     issuers: dict[str, f.IssuerRegistered] = {}
-    changes: dict[str, Change] = {}
+    changes: dict[str, Change] = {}  # in order; but those without effect that are long over
+    undone: dict[str, None] = {}  # changes that had no effect, the first one over first: about UNDONE_KEPT
     open_changes: dict[str, None] = {}  # not over yet
     keys: dict[str, Key] = {}
     active: dict[str, str] = {}  # line → key
@@ -236,7 +238,11 @@ class State(msgspec.Struct):
         """A change; Precondition NO_SUCH_CHANGE."""
         found = self.changes.get(change_id)
         if found is None:
-            raise Precondition("there is no such change", reason="NO_SUCH_CHANGE", hint="`sealpress change list`")
+            raise Precondition(
+                "there is no such change",
+                reason="NO_SUCH_CHANGE",
+                hint="`sealpress change list`; `sealpress log show` has those without effect that ended long ago, too",
+            )
         return found
 
     # ---- grants, and the tables that follow from them ----
@@ -270,9 +276,24 @@ class State(msgspec.Struct):
         self.grants, self.open_grants, self.ending, self.jobs = {}, {}, {}, {}
         for grant in list(grants):
             self.put(grant)
-        for change in list(self.changes.values()):
-            if change.state in UNDONE:
-                self.let_go(change.record.change_id)
+        for change_id, change in self.changes.items():
+            if change.state in UNDONE:  # a state of before has them without this table
+                self.undone.setdefault(change_id)
+        for change_id in self.undone:
+            self.let_go(change_id)
+
+    def undo(self, change_id: str) -> None:
+        """A change is over and had no effect: who asks and takes it back again and again takes no memory for ever.
+
+        What a token asked for stays while the token counts: each may ask once, also after a start.
+        """
+        self.let_go(change_id)
+        self.undone[change_id] = None
+        while len(self.undone) > UNDONE_KEPT:
+            oldest = next(iter(self.undone))
+            if self.time < self.changes[oldest].record.created + TOKEN_S:
+                break
+            del self.undone[oldest], self.changes[oldest]
 
     def let_go(self, change_id: str) -> None:
         """Of a change that is over: the log has its request, and thousands of digests are not kept for ever."""
@@ -317,9 +338,9 @@ def without_tables(state: State, **other: Any) -> State:
 
 def copy(state: State) -> State:
     """Another one to try facts on. Grants and changes are many and never changed in place: both have the same ones."""
-    few = without_tables(state, grants={}, over={}, changes={})
+    few = without_tables(state, grants={}, over={}, changes={}, undone={})
     other = msgspec.msgpack.decode(msgspec.msgpack.encode(few), type=State)
     other.grants, other.open_grants, other.jobs = dict(state.grants), dict(state.open_grants), dict(state.jobs)
     other.ending = {minute: dict(names) for minute, names in state.ending.items()}
-    other.over, other.changes = dict(state.over), dict(state.changes)
+    other.over, other.changes, other.undone = dict(state.over), dict(state.changes), dict(state.undone)
     return other

@@ -1,7 +1,7 @@
 """The published checkpoint file: the newest sealed head, signed by the log and witnesses, for anybody.
 
-Guarantees: readers see the old file or the new one, never a part, also after a crash; the size in it never goes back;
-at most one write per interval, but for `flush`. Does not: sign, or add a line key's line (those stay with requesters).
+Guarantees: readers see the old file or the new one, never a part, also after a crash; the size in it never goes back.
+Does not: sign, say when to write, or add a line key's line (those stay with requesters).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from sealpress.core.names import sync_directory
 from sealpress.core.proof import Note, NoteLine, parse_note
 from sealpress.errors import CoreError, Invalid
-from sealpress.ports import Clock
 from sealpress.reading import open_regular
 
 NAME = "checkpoint"
@@ -31,23 +30,16 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """Writes the file of one log. `offer` on the loop; `publish` and `flush` in a thread: they wait for the disk."""
+    """Writes the file of one log. `offer` on the loop; `flush` in a thread: it waits for the disk."""
 
-    def __init__(
-        self,
-        directory: Path,
-        interval_ms: int,
-        clock: Clock,
-        own: Callable[[Note], NoteLine | None] | None = None,
-    ) -> None:
+    def __init__(self, directory: Path, own: Callable[[Note], NoteLine | None] | None = None) -> None:
         """Takes up the file that is there; one that cannot be read, or has no signature of ours, is replaced.
 
         `own` finds that signature; None: whatever is there is ours.
         """
         self._directory = directory
-        self._interval_ns = interval_ms * 1_000_000
-        self._clock = clock
-        self._written_ns: int | None = None
+        self.trouble = ""
+        """Why the last write failed; empty if it did not."""
         self._writing = threading.Lock()
         try:
             self.newest = read(directory)
@@ -64,36 +56,23 @@ class CheckpointFile:
         """Tree size of the newest head offered or found."""
         return self.newest.note.size if self.newest is not None else 0
 
-    def offer(self, text: bytes) -> bool:
-        """A sealed head, or the same with more signatures. True: it is time to call `publish`."""
+    def offer(self, text: bytes) -> None:
+        """A sealed head, or the same with more signatures."""
         checkpoint = Checkpoint(text, parse_note(text))
         if self.newest is None or _worth(checkpoint.note) > _worth(self.newest.note):
             self.newest = checkpoint
-        return self.due
 
     @property
     def waiting(self) -> bool:
         """Whether a newer head is still to be written."""
         return self.newest is not self._written
 
-    @property
-    def due(self) -> bool:
-        """Whether a newer head waits and the interval has passed."""
-        if not self.waiting:
-            return False
-        return self._written_ns is None or self._clock.monotonic_ns() - self._written_ns >= self._interval_ns
-
-    def publish(self) -> bool:
-        """Write the waiting head if it is due; OSError if the disk refuses (the file is a convenience: go on)."""
-        return self.due and self.flush()
-
     def flush(self) -> bool:
-        """Write the waiting head now: at SEAL and at shutdown. It waits on if the disk refuses."""
+        """Write the waiting head, if there is one; OSError, and it waits on, if the disk refuses."""
         with self._writing:  # a shutdown does not wait for the interval's
             newest = self.newest
             if newest is None or newest is self._written:
                 return False
-            self._written_ns = self._clock.monotonic_ns()
             write(self._directory, newest.text)
             self._written = newest
             return True

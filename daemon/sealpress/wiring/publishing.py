@@ -1,40 +1,40 @@
 """The published checkpoints of a node: one file for each log, kept up with what is sealed.
 
 Guarantees: a head that was published is taken up again at the next start, if the log's own key signed it and it is one
-of the log; one that could not be written is tried again. Does not: sign heads, or show them to witnesses.
+of the log; one that could not be written is tried again; at most one write per interval, but for `flush`. Does not:
+sign heads, or show them to witnesses.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 
 from sealpress.core.proof import Note, NoteLine
 from sealpress.errors import Invalid
-from sealpress.ports import Clock
 from sealpress.steps._ticket import LogState
 from sealpress.tlog.checkpoint import CheckpointFile
 from sealpress.tlog.log import Log
 from sealpress.verify import note
 
+_log = logging.getLogger(__name__)
+
 
 class Published:
     """The files, by log."""
 
-    def __init__(self, interval_ms: int, clock: Clock) -> None:
+    def __init__(self, interval_ms: int) -> None:
         """None yet."""
         self._interval_ms = interval_ms
-        self._clock = clock
         self._files: dict[str, CheckpointFile] = {}
 
     def take_up(self, state: LogState) -> None:
         """What was published of this log is what it has sealed so far."""
         log = state.log
-        file = self._files[state.id] = CheckpointFile(
-            log.settings.directory, self._interval_ms, self._clock, partial(_own_line, log, state.log_vkey)
-        )
+        file = self._files[state.id] = CheckpointFile(log.settings.directory, partial(_own_line, log, state.log_vkey))
         published, line = file.newest, file.line
         if published is not None and line is not None and _stands(log, published.note):
             signed = note.signature_line(line.name, line.key_id, line.signature)
@@ -76,11 +76,19 @@ def _stands(log: Log, found: Note) -> bool:
 
 
 async def flush(file: CheckpointFile, log: LogState) -> None:
-    """Offer the newest head and write it; a file that cannot be written keeps what it has."""
+    """Offer the newest head and write it; a file that cannot be written keeps what it has, and that is said once."""
     if log.sealed_note and (file.newest is None or log.sealed_note != file.newest.text):
         file.offer(log.sealed_note)
-    if file.waiting:
-        try:
-            await asyncio.get_running_loop().run_in_executor(None, file.flush)
-        except OSError:
-            return  # the file is a convenience; the next interval tries again
+    if not file.waiting:
+        return
+    try:
+        await asyncio.get_running_loop().run_in_executor(None, file.flush)
+    except OSError as error:  # the file is a convenience; the next interval tries again
+        why = error.strerror or str(error)
+        if why != file.trouble:
+            _log.warning("log %s: its published checkpoint stays as it is, for it cannot be written: %s", log.id, why)
+        file.trouble = why
+        return
+    if file.trouble:
+        _log.warning("log %s: its published checkpoint is written again", log.id)
+    file.trouble = ""

@@ -1,4 +1,4 @@
-"""The published checkpoint: whole or absent, never older, at most one write per interval."""
+"""The published checkpoint: whole or absent, and never older."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from kit.clock import VirtualClock
 from kit.scribe import NAME, HeadSigner
 from sealpress.errors import Invalid
 from sealpress.tlog import checkpoint
@@ -19,20 +18,15 @@ def note(size: int) -> bytes:
     return HeadSigner(f"{NAME}/1", NAME).note(size, hashlib.sha256(b"%d" % size).digest(), 1, line=False)
 
 
-def test_it_is_written_at_most_every_interval(tmp_path: Path) -> None:
-    """What comes in between waits; the newest of it is written."""
-    clock = VirtualClock()
-    file = CheckpointFile(tmp_path, 1_000, clock)
-    assert file.offer(note(1))
-    assert file.publish()
-    assert not file.offer(note(2))
-    clock.advance(0.5)
-    assert not file.offer(note(3))
-    assert not file.publish()
-    clock.advance(0.5)
-    assert file.due
-    assert file.publish()
-    assert not file.due
+def test_the_newest_of_what_was_offered_is_written(tmp_path: Path) -> None:
+    """What came in between is passed over; what is written is not written again; nothing else is left behind."""
+    file = CheckpointFile(tmp_path)
+    for size in (1, 2, 3):
+        file.offer(note(size))
+    assert file.waiting
+    assert file.flush()
+    assert not file.waiting
+    assert not file.flush()
     found = checkpoint.read(tmp_path)
 
     assert found is not None
@@ -42,34 +36,21 @@ def test_it_is_written_at_most_every_interval(tmp_path: Path) -> None:
 
 def test_it_never_goes_back(tmp_path: Path) -> None:
     """Also over a restart, a smaller head is not published."""
-    clock = VirtualClock()
-    file = CheckpointFile(tmp_path, 1_000, clock)
+    file = CheckpointFile(tmp_path)
     file.offer(note(5))
     file.flush()
-    file = CheckpointFile(tmp_path, 1_000, clock)
+    file = CheckpointFile(tmp_path)
     file.offer(note(4))
 
     assert 5 == file.size
     assert not file.flush()
 
 
-def test_flush_writes_at_once(tmp_path: Path) -> None:
-    """At shutdown the last head is published, whatever the interval."""
-    file = CheckpointFile(tmp_path, 3_600_000, VirtualClock())
-    for size in (1, 2):
-        file.offer(note(size))
-        assert file.flush()
-    found = checkpoint.read(tmp_path)
-
-    assert found is not None
-    assert 2 == found.note.size
-
-
 def test_a_leftover_of_a_crash_does_no_harm(tmp_path: Path) -> None:
     """Killed before the rename: the old file stands, and the next write replaces both."""
     checkpoint.write(tmp_path, note(1))
     (tmp_path / ".checkpoint.new").write_bytes(b"half")
-    file = CheckpointFile(tmp_path, 1, VirtualClock())
+    file = CheckpointFile(tmp_path)
     assert 1 == file.size
     file.offer(note(2))
     file.flush()
@@ -83,7 +64,7 @@ def test_nonsense_is_refused_and_replaced(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "checkpoint").write_bytes(text)
     with pytest.raises(Invalid):
         checkpoint.read(tmp_path)
-    file = CheckpointFile(tmp_path, 1, VirtualClock())
+    file = CheckpointFile(tmp_path)
     file.offer(note(1))
     assert file.flush()
 
@@ -96,4 +77,4 @@ def test_what_cannot_be_opened_is_refused_alike(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(Invalid, match="checkpoint"):
         checkpoint.read(tmp_path)
-    assert CheckpointFile(tmp_path, 1, VirtualClock()).size == 0
+    assert CheckpointFile(tmp_path).size == 0

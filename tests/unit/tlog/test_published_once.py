@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kit.clock import VirtualClock
 from kit.scribe import Scribe
 from sealpress.core.proof import Note, NoteLine
 from sealpress.tlog import checkpoint
@@ -21,7 +20,7 @@ def test_a_start_verifies_the_published_head_once(scribe: Scribe, tmp_path: Path
         looked.append(note)
         return note.lines[0]
 
-    file = CheckpointFile(tmp_path, 1, VirtualClock(), own)
+    file = CheckpointFile(tmp_path, own)
     assert file.newest is not None
     assert file.newest.text == text
     assert file.line == file.newest.note.lines[0]
@@ -31,5 +30,5 @@ def test_a_start_verifies_the_published_head_once(scribe: Scribe, tmp_path: Path
 def test_a_head_without_our_signature_is_not_taken_up(scribe: Scribe, tmp_path: Path) -> None:
     """The next head replaces it, whatever its size was."""
     checkpoint.write(tmp_path, scribe.signer.note(scribe.log.size, scribe.log.root(), 0, line=False))
-    file = CheckpointFile(tmp_path, 1, VirtualClock(), lambda _: None)
+    file = CheckpointFile(tmp_path, lambda _: None)
     assert (file.newest, file.line, file.size) == (None, None, 0)

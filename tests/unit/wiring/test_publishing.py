@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from kit.clock import VirtualClock
 from kit.scribe import NAME, HeadSigner
 from sealpress.tlog import checkpoint
 from sealpress.tlog.checkpoint import CheckpointFile
@@ -30,9 +29,11 @@ def published(directory: Path) -> int:
     return found.note.size if found is not None else 0
 
 
-async def test_a_head_that_could_not_be_written_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the next interval, though no newer one comes; and what was written is not written again."""
-    file, log = CheckpointFile(tmp_path, 1, VirtualClock()), SimpleNamespace(sealed_note=note(1))
+async def test_a_head_that_could_not_be_written_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the next interval, though no newer one comes, and what was written is not written again; each is said once."""
+    file, log = CheckpointFile(tmp_path), SimpleNamespace(id="log", sealed_note=note(1))
     state: Any = log
 
     def full(_directory: Path, _text: bytes) -> None:
@@ -41,9 +42,14 @@ async def test_a_head_that_could_not_be_written_is_tried_again(tmp_path: Path, m
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write", full)
         await flush(file, state)
+        await flush(file, state)
     assert published(tmp_path) == 0
     await flush(file, state)
     assert published(tmp_path) == 1
+    assert [record.message.partition(", for ")[0] for record in caplog.records] == [
+        "log log: its published checkpoint stays as it is",
+        "log log: its published checkpoint is written again",
+    ]
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write", full)
         await flush(file, state)
@@ -52,7 +58,7 @@ async def test_a_head_that_could_not_be_written_is_tried_again(tmp_path: Path, m
 
 def test_two_writes_at_once_follow_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last interval's is under way when the node stops: both share one temporary file."""
-    file = CheckpointFile(tmp_path, 1, VirtualClock())
+    file = CheckpointFile(tmp_path)
     real, begun, go_on = checkpoint.write, threading.Event(), threading.Event()
 
     def slow(directory: Path, text: bytes) -> None:

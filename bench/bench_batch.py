@@ -3,8 +3,8 @@
 One client process keeps 16 SignBatch calls of 10,000 digests in flight for a minute; with fewer, commit and seal wait
 for one another. Of every answer it compares count, place in the tree and head with all others: no leaf is handed out
 twice, and no size has two roots. Each VERIFIED_EVERY-th answer is verified whole, down to every digest, in the same
-process: verifying all would take a core of the two. With `expand` an answer also holds 10,000 proof texts,
-which must be those that the compact answer gives.
+process: verifying all would take a core of the two. With `expand` an answer also holds 10,000 proof texts, which must
+be those that the compact answer gives; without, nobody writes them.
 
 The baseline is the empty handler of bench_calls: the same messages, thrown away. A run leaves 96 bytes an item on the
 disk until it ends (journal 32, tree 64). One that ends before its time, because the disk has no more room, fails, and
@@ -32,12 +32,13 @@ from bench.run import Target
 from kit.governing import govern
 from kit.node import PROOF, Node
 from sealpress.client import load_client
-from sealpress.client.answers import check_batch, line_info
+from sealpress.client.answers import check_batch, compact, line_info
 from sealpress.client.tls import credentials
 from sealpress.core.proof import parse_note
 from sealpress.v1 import signing_pb2 as pb
 from sealpress.v1 import signing_pb2_grpc, types_pb2
 from sealpress.values import DigestAlgorithm
+from sealpress.verify.batch import verify_batch
 from sealpress.wiring import dev
 
 if TYPE_CHECKING:
@@ -129,9 +130,14 @@ class Batches:
                 self._compare(tally, answer, expand)
                 if tally.answers % VERIFIED_EVERY == 1:
                     tally.verified += 1
-                    await self._loop.run_in_executor(
-                        None, check_batch, self._line, DigestAlgorithm.SHA256, self._digests, answer
-                    )
+                    await self._loop.run_in_executor(None, self._verify, answer, expand)
+
+    def _verify(self, answer: pb.SignBatchResponse, expand: bool) -> None:
+        if expand:
+            check_batch(self._line, DigestAlgorithm.SHA256, self._digests, answer)
+        else:
+            assert self._line.policy is not None
+            verify_batch(self._line.policy, DigestAlgorithm.SHA256, self._digests, compact(answer))
 
     def _compare(self, tally: Tally, answer: pb.SignBatchResponse, expand: bool) -> None:
         end = answer.first_leaf_index + answer.count

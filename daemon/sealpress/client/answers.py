@@ -220,7 +220,15 @@ def check_batch(
 def _check_proofs(
     policy: TrustPolicy, algorithm: DigestAlgorithm, digests: bytes, answer: signing_pb2.SignBatchResponse
 ) -> list[bytes]:
-    compact = CompactAnswer(
+    proofs = verify_batch(policy, algorithm, digests, compact(answer)).proofs()
+    if answer.proofs and list(answer.proofs) != proofs:
+        raise Invalid("the expanded proofs are not those of the compact answer", reason="ANSWER")
+    return proofs
+
+
+def compact(answer: signing_pb2.SignBatchResponse) -> CompactAnswer:
+    """What the proofs of a batch are made from; not verified."""
+    return CompactAnswer(
         answer.first_leaf_index,
         answer.tree_size,
         answer.opening,
@@ -229,7 +237,3 @@ def _check_proofs(
         answer.right,
         answer.checkpoint,
     )
-    proofs = verify_batch(policy, algorithm, digests, compact).proofs()
-    if answer.proofs and list(answer.proofs) != proofs:
-        raise Invalid("the expanded proofs are not those of the compact answer", reason="ANSWER")
-    return proofs

@@ -114,7 +114,8 @@ class Part:
             if path.is_dir():  # files.meant
                 return Invalid("a link to a directory elsewhere, whose files are not verified: give it as a PATH, too",
                                reason="NO_ANSWER")  # fmt: skip
-            return Invalid(f"{files.told(answer)}: {error.strerror}", reason="NO_ANSWER", hint="sign it first")
+            hint = "sign it, or give the --output of that" if isinstance(error, FileNotFoundError) else ""
+            return Invalid(f"{files.told(answer)}: {error.strerror}", reason="NO_ANSWER", hint=hint)
         except Invalid as error:
             return error
 
@@ -238,7 +239,8 @@ def _tell(results: Iterable[dict[str, Any]]) -> int:
     for result in results:
         if "error" in result:
             bad += 1
-            why = f"{result['error']['reason']}: {result['error']['message']}"
+            error = result["error"]
+            why = f"{error['reason']}: {error['message']}" + (f" ({error['hint']})" if error["hint"] else "")
             say(f"FAILED  {printable(result['path'])}: {printable(why)}")
             continue
         good += 1

@@ -53,6 +53,16 @@ def signed(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_person_is_told_what_to_do(signed: Path) -> None:
+    """Not only what does not hold: a proof of another line or file looks like a file that was changed."""
+    (signed / "in" / "b").write_text("other")
+    told = judged("--trust", signed / "trust.policy", signed / "in", signed / "out", code=1)
+    changed, unsigned = [line for line in told.splitlines() if line.startswith("FAILED")]
+
+    assert changed.endswith("(the file changed, or the proof belongs to another file, line or log)")
+    assert unsigned.endswith("c.tlog-proof: No such file or directory (sign it, or give the --output of that)")
+
+
 @pytest.mark.parametrize("name", ["link", "link.sig"])
 def test_a_folder_does_not_verify_with_what_is_behind_a_link(signed: Path, name: str) -> None:
     """A link to a folder elsewhere is not followed, so what one reaches by it is not verified: said, and exit 1."""

@@ -41,7 +41,8 @@ def validate(policy: PolicyFile, as_json: JsonFlag = False) -> None:
             found = lint.lint(compile_policy(body, str(policy)))
             findings = [{"level": one.level, "where": one.where, "code": one.code, "text": one.text} for one in found]
         except SealpressError as error:
-            findings = [{"level": "error", "where": str(policy), "code": error.reason, "text": error.message}]
+            text = error.message + (f" ({error.hint})" if error.hint else "")
+            findings = [{"level": "error", "where": str(policy), "code": error.reason, "text": text}]
         errors = sum(one["level"] == "error" for one in findings)
         if as_json:
             emit({"ok": not errors, "findings": findings})

@@ -25,6 +25,7 @@ Bytes = Annotated[int, Meta(ge=1, le=1 << 50)]
 Place = Annotated[str, Meta(pattern=r"^[^\x00]+\Z")]  # a path, from the file
 NoPlace = Annotated[str, Meta(pattern=r"^[^\x00]*\Z")]  # the same, or none
 HELD = "witnessed"
+PORT_MAX = 65_535
 LOGS_MAX = 64  # each takes a 128th part of a process's addresses (csrc/sp_level.h)
 
 
@@ -295,6 +296,16 @@ def load(path: Path) -> Config:
         name: msgspec.structs.replace(slot, module=_module(path, slot.module)) for name, slot in found.slot.items()
     }
     return msgspec.structs.replace(found, slot=slots)
+
+
+def check_address(where: str, address: str) -> None:
+    """ConfigError unless it is host:port; without a host it would be every network of this machine."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > PORT_MAX:
+        raise ConfigError(
+            f"{where} {address!r}: not host:port",
+            hint="0.0.0.0 or [::] is every address of this machine; port 0 picks a free one",
+        )
 
 
 def _module(base: Path, value: str) -> str:

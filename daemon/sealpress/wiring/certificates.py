@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+NAME = "sealpress development CA"
 LIFETIME = timedelta(days=90)
 BACKDATED = timedelta(minutes=5)  # clocks of one machine park differ
 
@@ -29,10 +30,10 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
 
 
-def make_authority(now: datetime, name: str = "sealpress development CA") -> Authority:
+def make_authority(now: datetime, name: str = NAME) -> Authority:
     """A self-signed CA."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = _common_name(name)
     usage = x509.KeyUsage(
         digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
         key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
@@ -62,7 +63,7 @@ def issue(
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
     names += [_host(host) for host in hosts]
     usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = _common_name(name)
     end = now + lifetime
     builder = (
         _builder(subject, authority.certificate.subject, key, min(now, end) - BACKDATED, end)
@@ -78,6 +79,15 @@ def issue(
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
+def has_ended(path: Path, now: datetime) -> bool:
+    """Whether this is a certificate of a development CA, and over; somebody's own is for him to renew."""
+    try:
+        found = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return found.issuer == _common_name(NAME) and found.not_valid_after_utc <= now
+
+
 def write_authority(authority: Authority, path: Path) -> None:
     """The CA's certificate as PEM."""
     path.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
@@ -86,6 +96,10 @@ def write_authority(authority: Authority, path: Path) -> None:
 def now_utc(now_ns: int) -> datetime:
     """For certificates: whole seconds."""
     return datetime.fromtimestamp(now_ns // 1_000_000_000, UTC)
+
+
+def _common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _host(host: str) -> x509.GeneralName:

@@ -6,12 +6,10 @@ listeners whose services go with their authentication. Does not: read files, or 
 
 from __future__ import annotations
 
-from sealpress.config import Config
+from sealpress.config import Config, check_address
 from sealpress.errors import ConfigError
 from sealpress.governance.snapshot import Snapshot
 from sealpress.wiring import governed, issuers, witnesses
-
-PORT_MAX = 65_535
 
 
 def check(config: Config, snapshot: Snapshot) -> None:
@@ -24,12 +22,7 @@ def check(config: Config, snapshot: Snapshot) -> None:
             hint='[[listen]] address = "host:port", services = ["signing", "audit"]',
         )
     for listen in config.listen:
-        host, _, port = listen.address.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > PORT_MAX:
-            raise ConfigError(
-                f"[[listen]] address {listen.address!r}: not host:port",
-                hint="0.0.0.0 or [::] is every address of this machine; port 0 picks a free one",
-            )
+        check_address("[[listen]] address", listen.address)
         plain = listen.services == ("http",)
         if plain != (listen.auth == "none") or ("http" in listen.services and not plain):
             raise ConfigError(

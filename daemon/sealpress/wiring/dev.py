@@ -1,7 +1,7 @@
 """Makes a development node: token, keys, certificates, configuration, policy and trust files in one directory.
 
 Guarantees: what it leaves is what `sealpress serve` and `sealpress signer` read in production, of class `test` only; an
-existing directory is used as it is. Does not: start anything.
+existing directory is used as it is, but that certificates which have ended are made anew. Does not: start anything.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from sealpress.clock import SystemClock
+from sealpress.config import check_address
 from sealpress.entropy import SystemEntropy
 from sealpress.errors import CannotStart, ConfigError
 from sealpress.hsm.provision import KeyPlan, provision_token, softhsm_conf
 from sealpress.values import Format, Mode
 from sealpress.verify.note import canonical_spki, line_key, log_key
-from sealpress.wiring.certificates import issue, make_authority, now_utc, write_authority
+from sealpress.wiring.certificates import has_ended, issue, make_authority, now_utc, write_authority
 
 LOG_NAME = "dev.localhost/ci-1"
 BUILDER = "spiffe://dev.localhost/ci/builder"
@@ -76,8 +77,11 @@ def environment(directory: Path) -> dict[str, str]:
 def provision(directory: Path, listen: str | None = None, module: str | None = None) -> bool:
     """Make the node; False if it stands there already (then only `listen`, if given, is put in).
 
-    ConfigError if something else stands there, CannotStart if there can be no such directory.
+    ConfigError if something else stands there, or for an address that is none; CannotStart if there can be no such
+    directory.
     """
+    if listen is not None:
+        check_address("--listen", listen)
     try:
         return _provision(directory, listen, module)
     except OSError as error:
@@ -93,6 +97,8 @@ def _provision(directory: Path, listen: str | None, module: str | None) -> bool:
     if target.exists():
         if listen is not None:
             _put_listen(target, listen)
+        if has_ended(directory / "tls" / "server.pem", now_utc(SystemClock().now_ns())):
+            _make_certificates(directory)  # with another CA: the key of the first is kept nowhere
         return False
     if directory.exists() and any(directory.iterdir()):
         raise ConfigError(f"{directory} is neither empty nor a development node", hint="choose another --dir")
@@ -139,9 +145,9 @@ def _make_certificates(directory: Path) -> None:
     authority = make_authority(now)
     tls = directory / "tls"
     write_authority(authority, tls / "ca.pem")
-    issue(authority, tls, "server", now=now, hosts=("localhost", "127.0.0.1", "::1"), server=True)
     issue(authority, tls, "builder", now=now, uris=(BUILDER,))
     issue(authority, tls, "stranger", now=now, uris=(STRANGER,))
+    issue(authority, tls, "server", now=now, hosts=("localhost", "127.0.0.1", "::1"), server=True)  # it tells their age
 
 
 def _make_log_key(directory: Path) -> str:

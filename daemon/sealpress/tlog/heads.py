@@ -1,7 +1,8 @@
 """Judges signed heads: that each is a head of this very tree, and that who signed it is who should.
 
 Guarantees: two heads that both pass are prefixes of one tree; a signature of a key that was given verifies, or the head
-is refused. Does not: verify keys that were not given (they are counted), compare an OUTCOME with its requests (the pass
+is refused; where the log's key was given, every head of the log bears its signature. Does not: verify keys that were
+not given (they are counted: a line has several, one after the other), compare an OUTCOME with its requests (the pass
 over the frames did), or read files.
 """
 
@@ -51,10 +52,9 @@ class Heads:
         leaves = sum(ref.count for ref in event.requests)
         if event.status in _SIGNING and event.signatures and len(event.signatures) != leaves:
             return f"{len(event.signatures)} signatures for {leaves} leaves"
-        for signature, at in zip(event.signatures, range(0, len(event.signature_sha256), 32), strict=False):
-            stored = event.signature_sha256[at : at + 32]
-            if stored != (hashlib.sha256(signature).digest() if signature else bytes(32)):
-                return "the stored hash of a signature is not its hash"
+        hashes = [hashlib.sha256(signature).digest() if signature else bytes(32) for signature in event.signatures]
+        if event.signature_sha256 != b"".join(hashes):
+            return "the stored hash of a signature is not its hash"
         if not event.checkpoint:
             return "a sealed OUTCOME without its checkpoint" if event.status is OutcomeStatus.SEALED else None
         if event.tree_size > record.head.first_leaf:
@@ -81,6 +81,9 @@ class Heads:
         missing = [name for name in expected if name not in names]
         if missing:
             return f"the head lacks the signature line of {missing[0]}"
+        ours = {key for key in self._keys if key[0] == self._origin}
+        if ours and ours.isdisjoint((signature.name, signature.key_id) for signature in note.lines):
+            return f"the head lacks a signature by the key of {self._origin}"
         return self._signatures(note, expected[1:], leaf_times)
 
     def older(self, text: bytes) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import random
 import shutil
 import struct
@@ -11,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from kit.checkers import check_log
-from kit.scribe import NAME, HeadSigner, Scribe
+from kit.scribe import KEY_IDS, LINES, NAME, HeadSigner, Scribe
 from sealpress.core.digests import crc32c
 from sealpress.errors import Invalid
 from sealpress.tlog import check
-from sealpress.tlog.entry import OutcomeStatus
+from sealpress.tlog.entry import OutcomeEvent, OutcomeStatus
 from sealpress.tlog.identity import identity
 from sealpress.tlog.reader import LogReader
 from sealpress.tlog.record import Record
@@ -225,6 +226,26 @@ def stranger_lines(ours: bytes, theirs: bytes) -> bytes:
     return b"".join(lines)
 
 
+def test_heads_under_a_key_of_somebody_else_are_not_the_logs(tmp_path: Path) -> None:
+    """A history that was made anew bears its log's name, and the id of no key that was given: refused, not unknown."""
+    scribe = Scribe(tmp_path / "log")
+    scribe.open()
+    ours = scribe.signer
+    scribe.signer = HeadSigner(scribe.settings.origin, NAME, seed=9)
+    note = scribe.signer.note
+    _, id_, _ = ours._named[0]  # under a name of its own it is nobody's
+    stray = f"\u2014 stranger {base64.b64encode(id_ + bytes(64)).decode()}\n".encode()
+    scribe.signer.note = lambda *how, **kinds: note(*how, **kinds) + stray  # type: ignore[method-assign]
+    scribe.seal(*scribe.request(2))
+    scribe.log.close()
+    directory = scribe.settings.directory
+    bad = check.check_log(directory, NAME, 1, keys=ours.vkeys).bad
+
+    assert bad is not None
+    assert ("HEAD", f"the head lacks a signature by the key of {NAME}/1") == (bad.reason, bad.message)
+    assert check.check_log(directory, NAME, 1, keys=ours.vkeys[1:]).ok  # a line's key may have had another before it
+
+
 def test_outcomes_must_fit_their_requests(scribe: Scribe) -> None:
     """An OUTCOME of leaves that its request does not have is named."""
     (act,) = scribe.request(2, mode=Mode.DIRECT)
@@ -236,6 +257,20 @@ def test_outcomes_must_fit_their_requests(scribe: Scribe) -> None:
 
     assert report.bad is not None
     assert "1 signatures for 2 leaves" == report.bad.message
+
+
+@pytest.mark.parametrize("hashes", [b"", hashlib.sha256(b"a").digest(), hashlib.sha256(b"a").digest() * 2])
+def test_every_signature_has_its_hash(scribe: Scribe, hashes: bytes) -> None:
+    """By it a signature that is found somewhere leads back to who asked for it: none may be missing or another's."""
+    (act,) = scribe.request(2, mode=Mode.DIRECT)
+    size, line, key_id = scribe.log.size, LINES[Mode.DIRECT], KEY_IDS[Mode.DIRECT]
+    signed, both = OutcomeStatus.SIGNED, (b"a", b"b")
+    scribe.outcome(OutcomeEvent((act.ref,), line, key_id, signed, 0, 80, "a", size, b"", both, hashes, 0))
+    scribe.log.close()
+    bad = judge(scribe.settings.directory, scribe).bad
+
+    assert bad is not None
+    assert ("HEAD", "the stored hash of a signature is not its hash") == (bad.reason, bad.message)
 
 
 def test_chunks_of_the_tree_files_fit_together(tmp_path: Path) -> None:

@@ -301,6 +301,29 @@ def test_wrong_keys(name: str) -> None:
     assert caught.value.reason in ("SSHSIG_KEY", "SSHSIG_FORMAT")
 
 
+# Every spelling of the eight points under which anybody signs, and of their y without its reduction: little endian.
+SMALL_ORDER = [
+    bytes(32),  # order 4
+    b"\x01" + bytes(31),  # the neutral element
+    b"\xec" + b"\xff" * 30 + b"\x7f",  # order 2
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),  # order 8
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+    b"\xed" + b"\xff" * 30 + b"\x7f",
+    b"\xee" + b"\xff" * 30 + b"\x7f",
+]
+
+
+@pytest.mark.parametrize("sign", [0, 0x80])
+@pytest.mark.parametrize("point", SMALL_ORDER)
+def test_keys_under_which_anybody_signs_are_none(point: bytes, sign: int) -> None:
+    """All points of small order, in all their spellings, for keys in files and in authenticators."""
+    for type_, end in ((ED25519, b""), (SK_ED25519, string(b"ssh:sealpress"))):
+        blob = string(type_.encode()) + string(point[:31] + bytes([point[31] | sign])) + end
+        with pytest.raises(Invalid) as caught:
+            sshsig.parse_public_key(f"{type_} {base64.b64encode(blob).decode()}")
+        assert (caught.value.reason, caught.value.message) == ("SSHSIG_KEY", "not an Ed25519 key")
+
+
 def test_a_key_in_a_file_may_end_its_line() -> None:
     """As a .pub file does."""
     assert sshsig.parse_public_key(KEYS[ED25519].line + " x y\n").type == ED25519

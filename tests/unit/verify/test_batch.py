@@ -17,7 +17,7 @@ from sealpress.verify.batch import CompactAnswer, verify_batch
 from sealpress.verify.policy import parse_policy
 
 SHA256 = DigestAlgorithm.SHA256
-FIRST, COUNT = 3, 5
+FIRST, COUNT, VERSION = 3, 5, 0x0102_0304
 DIGESTS = b"".join(hashlib.sha256(b"item %d" % number).digest() for number in range(COUNT))
 SEED, RECORD = bytes(range(32)), hashlib.sha256(b"record").digest()
 WORLD = World.make()
@@ -28,7 +28,7 @@ def made(world: World = WORLD, *, sealed: int = TIME, by: str = "log line") -> C
     key_id = hashlib.sha256(world.line.spki).digest()
     tree = Tree()
     tree.append(b"".join(hashlib.sha256(b"before %d" % number).digest() for number in range(FIRST)))
-    tree.append(leaf_hashes(LeafSpec(1, 1, key_id, world.line.scope, 7, TIME, RECORD), SEED, DIGESTS, COUNT))
+    tree.append(leaf_hashes(LeafSpec(1, 1, key_id, world.line.scope, VERSION, TIME, RECORD), SEED, DIGESTS, COUNT))
     tree.append(hashlib.sha256(b"after").digest())
     world.log.leaves = [tree.node(0, index) for index in range(tree.size)]
     text = world.log.text()
@@ -38,7 +38,7 @@ def made(world: World = WORLD, *, sealed: int = TIME, by: str = "log line") -> C
     }
     lines = "".join(f"\u2014 {signed[who][0]} {b64(signed[who][1])}\n" for who in by.split())
     left, right = tree.range(FIRST, COUNT, tree.size)
-    opening = b"\x01" + (7).to_bytes(4, "big") + TIME.to_bytes(8, "big") + RECORD
+    opening = b"\x01" + VERSION.to_bytes(4, "big") + TIME.to_bytes(8, "big") + RECORD
     return CompactAnswer(FIRST, tree.size, opening, SEED, left, right, text + b"\n" + lines.encode())
 
 
@@ -78,7 +78,7 @@ def test_its_head_is_judged_as_that_of_a_proof(answer: Callable[[], CompactAnswe
 
 
 GOOD = made()
-OTHER = GOOD.opening[:1] + (8).to_bytes(4, "big") + GOOD.opening[5:]
+OTHER = GOOD.opening[:1] + (VERSION + 1).to_bytes(4, "big") + GOOD.opening[5:]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,37 @@ def test_what_a_proof_says() -> None:
     assert (said.leaf_time, said.sealed_time, said.security_version) == (TIME, TIME + 9, 7)
 
 
+def test_numbers_are_read_whole() -> None:
+    """To the highest byte of counter and time: what is cut off would make a proof of old firmware a new one."""
+    world, time, version = World.make(), 0x0102_0304_0506_0708, 0x0A0B_0C0D
+    proof = world.prove(DIGEST, time=time, version=version).write()
+    said = verify_proof(parse_policy(world.policy.encode()), DigestAlgorithm.SHA256, DIGEST, proof)
+
+    assert (said.leaf_time, said.sealed_time, said.security_version) == (time, time, version)
+    assert judge(world, proof, DIGEST)
+
+
+def test_each_cause_has_its_reason() -> None:
+    """A script, and a person, hear what is wrong first: whose proof it is comes before what it is a proof of."""
+    world, other = World.make(), World.make(log="sign.example/other")
+    policy, good = parse_policy(world.policy.encode()), world.prove(DIGEST)
+    log, line = good.signatures
+    causes = {
+        b"": "ENCODING",
+        other.prove(DIGEST).write(): "ORIGIN",
+        world.prove(hashlib.sha384(b"artifact").digest(), "sha384").write(): "ALGORITHM",
+        world.prove(hashlib.sha256(b"other").digest()).write(): "INCLUSION",
+        good.but(signatures=(line,)).write(): "LOG_SIGNATURE",
+        good.but(signatures=(log,)).write(): "LINE_SIGNATURE",
+        good.but(signatures=(log, line, line)).write(): "ENCODING",
+        world.prove(DIGEST, sealed=TIME + 301).write(): "TIME",
+    }
+    for text, reason in causes.items():
+        with pytest.raises(Invalid) as caught:
+            verify_proof(policy, DigestAlgorithm.SHA256, DIGEST, text)
+        assert caught.value.reason == reason
+
+
 def test_another_digest_is_refused(world: World) -> None:
     """One bit of the digest, and another length."""
     proof = world.prove(DIGEST).write()

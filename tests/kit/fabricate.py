@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 # by bits of the curve: scheme, hash, order
 ECDSA: dict[int, tuple[bytes, Any, int]] = {
     256: (b"p256-sha256", hashes.SHA256(), ec.SECP256R1().group_order),
+    384: (b"p384-sha384", hashes.SHA384(), ec.SECP384R1().group_order),
     521: (b"p521-sha512", hashes.SHA512(), ec.SECP521R1().group_order),
 }
 NUMBERS = {"sha256": 1, "sha384": 2, "sha512": 3}
@@ -27,6 +28,7 @@ MLDSA: dict[Any, bytes] = {
     mldsa.MLDSA65PrivateKey: b"ml-dsa-65",
     mldsa.MLDSA87PrivateKey: b"ml-dsa-87",
 }
+PSS = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
 TIME = 1_763_900_000
 LINE = "acme/router/eu/prod/firmware"
 
@@ -60,6 +62,7 @@ class LineSigner:
         if isinstance(self.private, ed25519.Ed25519PrivateKey):
             return b"\x04" + self.private.public_key().public_bytes_raw()
         scheme = next((name for made, name in MLDSA.items() if isinstance(self.private, made)), b"")
+        scheme = b"rsa-pss-sha256" if isinstance(self.private, rsa.RSAPrivateKey) else scheme
         scheme = scheme or b"ecdsa-" + ECDSA[self.private.curve.key_size][0]
         label = b"sealpress/cosignature/v1/" + scheme
         return b"\xff" + bytes([len(label)]) + label + self.spki
@@ -84,7 +87,9 @@ class LineSigner:
     def signature(self, text: bytes, time: int, *, high: bool = False) -> bytes:
         """Time and signature; `high`: the other s."""
         message = f"cosignature/v1\ntime {time}\n".encode() + text
-        if not isinstance(self.private, ec.EllipticCurvePrivateKey):
+        if isinstance(self.private, rsa.RSAPrivateKey):
+            raw = self.private.sign(message, PSS, hashes.SHA256())
+        elif not isinstance(self.private, ec.EllipticCurvePrivateKey):
             raw = self.private.sign(message)
         else:
             _, hash_, order = ECDSA[self.private.curve.key_size]
@@ -178,11 +183,13 @@ class World:
     def make(
         cls, kind: str = "ed25519", line: str = "acme/router/eu/prod/firmware", log: str = "sign.example/ci"
     ) -> World:
-        """With fresh keys; `kind` is ed25519, p256, p521, or of MLDSA."""
+        """With fresh keys; `kind` is ed25519, p256, p384, p521, rsa, or of MLDSA."""
         kinds: dict[str, Callable[[], Any]] = {
             "ed25519": ed25519.Ed25519PrivateKey.generate,
             "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+            "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
             "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+            "rsa": lambda: rsa.generate_private_key(65537, 3072),
         } | {name.decode(): made.generate for made, name in MLDSA.items()}
         private = kinds[kind]()
         return cls(LogSigner(log), LineSigner(log, line, private))

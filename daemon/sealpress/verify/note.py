@@ -163,7 +163,7 @@ def verify_log(key: LogKey, text: bytes, signature: bytes) -> None:
 def verify_line(key: LineKey, text: bytes, signature: bytes) -> int:
     """The time (Unix seconds) at which the cosigner signed this text; Invalid LINE_SIGNATURE otherwise."""
     time = int.from_bytes(signature[:8], "big")
-    if len(signature) <= 8 or not signed_by(public_key(key.spki), cosignature_message(text, time), signature[8:]):
+    if not signed_by(public_key(key.spki), cosignature_message(text, time), signature[8:]):
         raise Invalid(f"the signature of {key.name} is wrong", reason="LINE_SIGNATURE")
     return time
 

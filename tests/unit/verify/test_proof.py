@@ -201,6 +201,29 @@ def test_another_lines_signature_does_not_count(world: World) -> None:
     assert not judge(world, world.prove(DIGEST, signer=pretender).write(), DIGEST)
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "p384", "rsa", "ml-dsa-44"])
+def test_a_signature_is_whole_and_of_this_head(kind: str) -> None:
+    """Under the right names and key ids: another head's, one with a bit changed, cut short, or none at all."""
+    world = World.make(kind)
+    policy, good = parse_policy(world.policy.encode()), world.prove(DIGEST)
+    (origin, by_log), (name, by_line) = good.signatures
+    other = world.log.key_id + world.log.private.sign(good.text + b"x")
+    logs = [by_log[:4], by_log[:-1], by_log + b"\0", by_log[:-1] + bytes([by_log[-1] ^ 1]), other]
+    lines = [by_line[:size] for size in (4, 11, 12, 13, len(by_line) - 1)] + [by_line + b"\0"]
+    lines.append(by_line[:-1] + bytes([by_line[-1] ^ 1]))
+    lines.append(world.line.key_id + world.line.signature(good.text + b"x", TIME))
+    lines.append(by_line[:4] + (TIME + 1).to_bytes(8, "big") + by_line[12:])
+    wrong = [("LOG_SIGNATURE", ((origin, raw), (name, by_line))) for raw in logs]
+    wrong += [("LINE_SIGNATURE", ((origin, by_log), (name, raw))) for raw in lines]
+
+    verify_proof(policy, DigestAlgorithm.SHA256, DIGEST, good.write())
+    for reason, signatures in wrong:
+        with pytest.raises(Invalid) as caught:
+            verify_proof(policy, DigestAlgorithm.SHA256, DIGEST, good.but(signatures=signatures).write())
+        assert caught.value.reason in (reason, "ENCODING"), signatures  # a line without a signature is no line
+        assert not judge(world, good.but(signatures=signatures).write(), DIGEST)
+
+
 def test_a_proof_moved_elsewhere_is_refused(world: World) -> None:
     """To another line of the same log, to another log with the same line, to another number of the log."""
     parts = world.prove(DIGEST)

@@ -8,6 +8,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kit.fabricate import TIME, World
 from sealpress.client.answers import LineInfo, check_answer, check_batch, line_info
@@ -18,7 +22,7 @@ from sealpress.v1 import types_pb2
 from sealpress.values import DigestAlgorithm
 
 DIGEST = hashlib.sha256(b"artifact").digest()
-VERSION = 7
+VERSION = 0x0102_0304
 
 
 def listing(world: World) -> types_pb2.Key:
@@ -64,6 +68,20 @@ def test_the_anti_rollback_counter_is_the_one_that_was_asked_for(ask: Any) -> No
         with pytest.raises(Invalid, match="security version") as caught:
             checked(other)
         assert caught.value.reason == "ANSWER"
+
+
+def test_who_asks_for_no_counter_gets_none() -> None:
+    """As in a stream: 0 is asked for, and an answer under 1 is one to something else."""
+    world = World.make()
+    info = line_info(listing(world))
+
+    def answer(version: int) -> pb.SignResponse:
+        proof = world.prove(DIGEST, version=version)
+        return pb.SignResponse(leaf_index=proof.index, proof=proof.write())
+
+    assert check_answer(info, DigestAlgorithm.SHA256, DIGEST, answer(0)).proof
+    with pytest.raises(Invalid, match="security version"):
+        check_answer(info, DigestAlgorithm.SHA256, DIGEST, answer(1))
 
 
 @pytest.mark.parametrize("change", [{"mode": "later"}, {"format": "later"}, {"algorithms": [99]}])
@@ -125,3 +143,37 @@ def test_a_batch_of_a_direct_line_has_a_signature_for_each_digest(signatures: li
 
     with pytest.raises(Invalid, match="lacks signatures"):
         check_batch(line_info(key), DigestAlgorithm.SHA256, DIGEST, answer)
+
+
+def direct_line(private: ec.EllipticCurvePrivateKey) -> LineInfo:
+    """A direct line as the daemon lists it."""
+    key = listing(World.make())
+    key.mode, key.format = "direct", "ecdsa-der"
+    key.spki = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return line_info(key)
+
+
+def test_each_signature_of_a_direct_line_is_of_its_own_digest() -> None:
+    """Neither of a neighbour in the batch, nor by another key, nor of nothing: what is handed on was checked, each."""
+    private, stranger = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    info, how = direct_line(private), ec.ECDSA(Prehashed(SHA256()))
+    digests = [hashlib.sha256(b"item %d" % number).digest() for number in range(4)]
+    signatures = [private.sign(digest, how) for digest in digests]
+
+    def judged(*answered: bytes) -> list[bytes]:
+        answer = pb.SignBatchResponse(count=len(digests), signatures=answered)
+        return check_batch(info, DigestAlgorithm.SHA256, b"".join(digests), answer).documents
+
+    def judged_alone(signature: bytes) -> bytes:
+        answer = pb.SignResponse(signature=signature)
+        return check_answer(info, DigestAlgorithm.SHA256, digests[0], answer).document
+
+    assert judged(*signatures) == signatures
+    assert judged_alone(signatures[0]) == signatures[0]
+    for at in range(4):
+        for other in (signatures[at - 1], stranger.sign(digests[at], how), b""):
+            with pytest.raises(Invalid):
+                judged(*signatures[:at], other, *signatures[at + 1 :])
+    for other in (signatures[1], stranger.sign(digests[0], how), b""):
+        with pytest.raises(Invalid):
+            judged_alone(other)

@@ -55,19 +55,22 @@ def verify(
     Also beside a running daemon: then up to its last COMMIT.
     """
     with reporting(as_json=as_json):
-        keys = [key for path in trust or [] for key in _keys(path)]
+        policies = [load_policy(path) for path in trust or []]
+        keys = [key.vkey for one in policies for key in one.logs.values()]
+        keys += [key.vkey for one in policies for key in one.witnesses.values()]
         before = _read(older) if older is not None else None
         with progressing("checking") as told, reading(directory, archived) as files:
             name, number = identity(directory)
+            if policies and not any(f"{name}/{number}" in one.logs for one in policies):
+                raise Invalid(
+                    f"{directory} holds the log {name}/{number}, of which no --trust speaks",
+                    reason="ORIGIN",
+                    hint="give the policy of a line of this log; without --trust no signature is checked",
+                )
             report = check_log(
                 directory, name, number, keys=keys, older=before, progress=told, measure=True, files=files
             )
         _tell_report(report, as_json=as_json)
-
-
-def _keys(path: Path) -> list[str]:
-    policy = load_policy(path)
-    return [*(key.vkey for key in policy.logs.values()), *(key.vkey for key in policy.witnesses.values())]
 
 
 def _read(path: Path) -> bytes:

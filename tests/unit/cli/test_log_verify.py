@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kit.scribe import Scribe
+from kit.scribe import NAME, HeadSigner, Scribe
 from sealpress.cli.app import build
 from sealpress.core.segment import segment_name
 
@@ -112,3 +112,28 @@ def test_a_torn_tail_is_no_cause_for_alarm(log: Path) -> None:
     assert done.exit_code == 3
     assert "TORN_TAIL" in done.output
     assert "next start repairs it" in done.output
+
+
+def trusted(path: Path, vkeys: list[str]) -> Path:
+    """A tlog-policy of a log's key and a line's."""
+    path.write_text(f"log {vkeys[0]}\nwitness line {vkeys[1]}\nquorum line\n")
+    return path
+
+
+def test_a_log_is_judged_by_the_keys_of_a_policy_or_not_at_all(log: Path, tmp_path: Path) -> None:
+    """With --trust its heads bear signatures that verify; a log of which no policy speaks, whoever made it, is none."""
+    ours = trusted(tmp_path / "ours.policy", HeadSigner(f"{NAME}/1", NAME).vkeys)
+    forged = trusted(tmp_path / "forged.policy", HeadSigner(f"{NAME}/1", NAME, seed=9).vkeys)
+    other = trusted(tmp_path / "other.policy", HeadSigner("sign.example/other/1", "sign.example/other").vkeys)
+
+    def told(*policies: Path) -> tuple[int, str, int]:
+        trust = [word for path in policies for word in ("--trust", str(path))]
+        done = CliRunner().invoke(build("log"), ["log", "verify", str(log), "--json", *trust])
+        found = json.loads(done.stdout)
+        reason = (found.get("error") or found.get("bad") or {"reason": ""})["reason"]
+        return done.exit_code, reason, found.get("signatures", 0)
+
+    assert told(ours)[:2] == told(other, ours)[:2] == (0, "")
+    assert told(ours)[2] > told()[2] == 0
+    assert told(forged) == (3, "HEAD", 0)
+    assert told(other) == (1, "ORIGIN", 0)

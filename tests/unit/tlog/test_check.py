@@ -246,6 +246,68 @@ def test_heads_under_a_key_of_somebody_else_are_not_the_logs(tmp_path: Path) -> 
     assert check.check_log(directory, NAME, 1, keys=ours.vkeys[1:]).ok  # a line's key may have had another before it
 
 
+@pytest.mark.parametrize(
+    ("head", "stated", "why"),
+    [
+        (None, 0, "a sealed OUTCOME without its checkpoint"),
+        (0, 1, "a head that was signed before its leaves were there"),
+        (0, -1, "the head has 5 leaves, the OUTCOME says 4"),
+        (-1, -1, "a head of 4 leaves, where no COMMIT ends"),
+    ],
+)
+def test_an_outcome_says_what_its_head_does(scribe: Scribe, head: int | None, stated: int, why: str) -> None:
+    """The head that it holds is there, is of its size, and was the newest of some moment before it."""
+    (act,) = scribe.request(2)
+    scribe.request(2)
+    size, time = scribe.log.size, scribe.clock.now_ns() // 10**9
+    note = b"" if head is None else scribe.signer.note(size + head, scribe.log.root(size + head), time)
+    line, key_id, sealed = LINES[Mode.PROOF], KEY_IDS[Mode.PROOF], OutcomeStatus.SEALED
+    scribe.outcome(OutcomeEvent((act.ref,), line, key_id, sealed, 0, 80, "a", size + stated, note, (), b"", 0))
+    scribe.log.close()
+    bad = judge(scribe.settings.directory, scribe).bad
+
+    assert bad is not None
+    assert ("HEAD", why) == (bad.reason, bad.message)
+
+
+@pytest.mark.parametrize(("after_s", "holds"), [(9, False), (10, True), (300, True), (301, False)])
+def test_a_head_is_in_time_for_its_oldest_and_its_newest_leaf(scribe: Scribe, after_s: int, *, holds: bool) -> None:
+    """Of requests ten seconds apart: not before the second, nor 300 s after the first."""
+    (first,), begun = scribe.request(1), scribe.clock.now_ns() // 10**9
+    scribe.clock.advance(10)
+    (second,) = scribe.request(1)
+    note = scribe.signer.note(scribe.log.size, scribe.log.root(), begun + after_s)
+    scribe.signer.note = lambda *_args, **_kinds: note  # type: ignore[method-assign]
+    scribe.seal(first, second)
+    scribe.log.close()
+
+    assert holds == judge(scribe.settings.directory, scribe).ok
+
+
+def test_an_older_checkpoint_is_of_this_log_and_by_its_key(scribe: Scribe) -> None:
+    """The right root under another origin, at a size where no COMMIT ends, or signed by nobody who should: refused."""
+    scribe.request(2)
+    directory, size, root, between = scribe.settings.directory, scribe.log.size, scribe.log.root(), scribe.log.root(2)
+    scribe.log.close()
+    good, other = scribe.signer.note(size, root, 1, line=False), HeadSigner(f"{NAME}/2", NAME)
+    forged = HeadSigner(f"{NAME}/1", NAME, seed=9).note(size, root, 1, line=False)
+    text, lines = good.split(b"\n\n")
+    cases = {
+        other.note(size, root, 1, line=False): f"the head is of '{NAME}/2'",
+        scribe.signer.note(2, between, 1, line=False): "a head of 2 leaves, where no COMMIT ends",
+        text + b"\n\n" + stranger_lines(lines, forged.split(b"\n\n")[1]): f"signature of {NAME}/1 does not verify",
+    }
+
+    def told(older: bytes) -> str:
+        bad = check.check_log(directory, NAME, 1, keys=[*scribe.signer.vkeys, *other.vkeys], older=older).bad
+        assert bad is None or "CONSISTENCY" == bad.reason
+        return "" if bad is None else bad.message
+
+    assert told(good) == ""
+    for older, why in cases.items():
+        assert why in told(older)
+
+
 def test_outcomes_must_fit_their_requests(scribe: Scribe) -> None:
     """An OUTCOME of leaves that its request does not have is named."""
     (act,) = scribe.request(2, mode=Mode.DIRECT)

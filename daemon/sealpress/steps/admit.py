@@ -110,6 +110,8 @@ def redecide(shared: Shared, ticket: Ticket, now: int) -> Refusal | None:
     try:
         _check_caller(caller, now)
         decision = decide(shared, caller, ticket.ask, now)
+        line = shared.lines[ticket.ask.line]  # its key may have a successor by now
+        _check_hold(shared, line)
     except Refusal as refusal:
         return refusal
     if decision.automatic:
@@ -122,8 +124,7 @@ def redecide(shared: Shared, ticket: Ticket, now: int) -> Refusal | None:
             "the grant of this job has just ended", reason="GRANT_ENDED", hint="ask again: it gets another",
             retry_after_ms=100,
         )  # fmt: skip
-    ticket.decision, ticket.snapshot, ticket.decided = decision, snapshot, now
-    ticket.line = shared.lines[ticket.ask.line]  # its key may have a successor by now
+    ticket.decision, ticket.snapshot, ticket.decided, ticket.line = decision, snapshot, now, line
     return None
 
 
@@ -149,6 +150,11 @@ def check_ready(shared: Shared, line: Line) -> None:
         raise stopping()
     if not shared.ready(line.key) or len(line.durable) > shared.limits.seal_pending_max:
         raise cannot_sign(shared, line.key)
+    _check_hold(shared, line)
+
+
+def _check_hold(shared: Shared, line: Line) -> None:
+    """Unavailable HOLD_NOT_CONFIGURED if the policy in force wants more held back than the line's key does."""
     rules = None if line.held else shared.snapshot.lines.get(line.name)
     if rules is not None and rules.held:
         raise Unavailable(

@@ -104,8 +104,7 @@ def redecide(shared: Shared, ticket: Ticket, now: int) -> Refusal | None:
     if ticket.snapshot is snapshot and ticket.decided == now:
         if not snapshot.governed and not ticket.decision.rate:
             return None  # nothing that was asked has changed, nor has a credential or a calendar come to its end
-        room = usage.room(snapshot, shared.ledger, ticket.decision, ticket.ask.line, ticket.ask.count, now)
-        if room and shared.lines[ticket.ask.line] is ticket.line:
+        if usage.room(snapshot, shared.ledger, ticket.decision, ticket.ask.line, ticket.ask.count, now):
             return None  # the same second, the same state: only what others used meanwhile could differ
     try:
         _check_caller(caller, now)

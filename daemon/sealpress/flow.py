@@ -129,8 +129,9 @@ class Flow:
             try:
                 held = await _hold.wait(self.shared, heads, self._signer, line) if line.held else None
                 # Stop here: witnesses may have cosigned a head of the log; the line key has signed nothing.
-                if held is not None and _turn.held(self.shared, line):
-                    continue  # the key was stopped while they looked
+                await heads.known()
+                if _turn.held(self.shared, line):
+                    continue  # the key was stopped while they looked, or the signer was asked how far it is
                 if line.mode is Mode.PROOF:
                     await self._seal_proof(heads, line, held)
                 else:
@@ -170,12 +171,14 @@ class Flow:
         tickets_now = [ticket for batch in batches for ticket in batch.tickets]
         done: set[Ticket] = set()
         rounds = seal.rounds(tickets_now, line.pace.round_leaves())
+        stopped = partial(_turn.held, self.shared, line)
 
         async def work() -> None:
             for tickets in rounds:
-                if _turn.held(self.shared, line):
+                await heads.known()
+                if stopped():
                     return
-                signed = await seal.sign_round(heads, self._signer, line, tickets, held)
+                signed = await seal.sign_round(heads, self._signer, line, tickets, held, stopped)
                 # Stop here: signatures may exist that nobody has and no record names: the next start says `unknown`.
                 for ticket, parts in zip(tickets, signed, strict=True):
                     settle.settle_direct(self.shared, line, ticket, parts)

@@ -84,12 +84,16 @@ class Heads:
         self._read_to: Where | None = None  # the record of the last leaf told; None: to be looked for
         self.opens = any(line.section.class_.opened for line in log.lines)  # the signer looks at every leaf
 
+    async def known(self) -> None:
+        """Until it is known how far the signer is: after a call that failed it is asked, and may take its time."""
+        if self._told is None:
+            await self._ask()
+
     async def under_newest(self, call: Callable[[int], Call[T]]) -> tuple[Head, T]:
         """Tell the newest head if it is news, and make the call under it in the same breath."""
         if self.opens:
             return await self._under_opened(call)
-        if self._told is None:
-            await self._ask()
+        await self.known()
         head, told = self._log.head, self._told
         assert told is not None
         if head.size <= told:
@@ -122,8 +126,7 @@ class Heads:
     async def _under_opened(self, call: Callable[[int], Call[T]]) -> tuple[Head, T]:
         """The same, for a log that opens its leaves: first part after part, then the call."""
         async with self._opening:
-            if self._told is None:
-                await self._ask()
+            await self.known()
             head = self._log.head
             try:
                 while self._told is not None and self._told < head.size:

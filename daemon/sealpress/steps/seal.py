@@ -18,14 +18,14 @@ or hold anything that could be signed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from sealpress.core import leaf
 from sealpress.core.leaf import SALT_SIZE
 from sealpress.core.proof import is_note_of
-from sealpress.errors import Busy, CoreError, Internal, Refusal, Unavailable
+from sealpress.errors import Busy, CoreError, Internal, NotPermitted, Refusal, Unavailable
 from sealpress.hsm.leaves import DirectItem
 from sealpress.hsm.link import Call
 from sealpress.hsm.outcomes import DirectResult, Sealed
@@ -124,12 +124,17 @@ async def sign_direct(
 
 
 async def sign_round(
-    heads: Heads, signer: Signer, line: Line, tickets: Sequence[Ticket], held: Witnessed | None = None
+    heads: Heads,
+    signer: Signer,
+    line: Line,
+    tickets: Sequence[Ticket],
+    held: Witnessed | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[list[DirectPart]]:
     """Sign every leaf of these tickets that has no recorded signature yet, part by part; what came of it, per ticket.
 
     Refusals per part, never raised, unless nothing was signed yet and trying again may help. Of a held line the leaves
-    are shown in the head that its witnesses have cosigned.
+    are shown in the head that its witnesses have cosigned. `stopped`: whether the key is by now; asked between parts.
     """
     leaves = [
         (of, position)
@@ -147,6 +152,8 @@ async def sign_round(
             return signer.direct(line.key, items, size)
 
         try:
+            if at and stopped():
+                raise NotPermitted("the key was stopped", reason="STOPPED")  # as the guard says it
             if held is not None:
                 size, results = held.size, await call(held.size)
             else:

@@ -38,6 +38,13 @@ class _Ticket(Ticket):
         self.ask: Any = SimpleNamespace(count=1)
 
 
+class _Heads:
+    """Of a signer that is known to be up to date."""
+
+    async def known(self) -> None:
+        """At once."""
+
+
 class _Flow(Flow):
     """A flow with nothing but the one loop's turn."""
 
@@ -63,7 +70,7 @@ async def test_leaves_offered_again_while_the_token_works_are_signed_next(monkey
     monkeypatch.setattr(flow.seal, "sign_round", sign)
     monkeypatch.setattr(flow.settle, "settle_direct", lambda *_: None)
     turn = _Flow()
-    heads: Any = None
+    heads: Any = _Heads()
     await turn._sign_direct(heads, line, None)
     assert list(line.durable) == [again]
     await turn._sign_direct(heads, line, None)
@@ -85,7 +92,7 @@ async def test_a_held_line_signs_no_leaf_that_its_witnesses_have_not_seen(monkey
 
     monkeypatch.setattr(flow.seal, "sign_round", sign)
     monkeypatch.setattr(flow.settle, "settle_direct", lambda *_: None)
-    heads: Any = None
+    heads: Any = _Heads()
     for size in (5, 5, 6):
         await _Flow()._sign_direct(heads, line, Witnessed(size, b"", b""))
         if size == 5:

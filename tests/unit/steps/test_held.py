@@ -40,6 +40,20 @@ def test_a_policy_that_holds_is_not_met_by_a_key_that_does_not(where: str) -> No
     assert caught.value.reason == "HOLD_NOT_CONFIGURED"
 
 
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_line_that_is_too_far_behind_takes_no_more(behind: bool) -> None:
+    """More durable batches than may wait for its key: what is asked for now hears when to come back."""
+    node = shared(snapshot=SimpleNamespace(lines={}), limits=SimpleNamespace(seal_pending_max=4), why=lambda _: "")
+    line: Any = SimpleNamespace(name="a/b/c/test/e", key="k", durable=[None] * (5 if behind else 4), held=False)
+    if not behind:
+        check_ready(node, line)
+        return
+    with pytest.raises(Unavailable) as caught:
+        check_ready(node, line)
+
+    assert (caught.value.reason, caught.value.retry_after_ms > 0) == ("SLOT_DOWN", True)
+
+
 @pytest.mark.parametrize(
     ("size", "time", "taken"), [(9, NOW, True), (8, NOW + 300, True), (7, NOW, False), (9, NOW + 301, False)]
 )

@@ -42,16 +42,6 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     automatic: bool = False  # class low without a job grant: issue one, then ask again
 
 
-class Denied(NotPermitted):
-    """A refusal for lack of right; `fields` is for the record only: what was expected and what was presented."""
-
-    def __init__(self, message: str, *, reason: str | None = None, hint: str = "", match: Match | None = None) -> None:
-        """`match` of the closest rule."""
-        super().__init__(message, reason=reason, hint=hint)
-        self.verdict = match.verdict if match is not None else ""
-        self.fields: tuple[Field, ...] = match.fields if match is not None else ()
-
-
 class _Minute:
     """How often a rule was used in the last minute, second by second."""
 
@@ -116,7 +106,7 @@ class Ledger:
 def decide(
     snapshot: Snapshot, ledger: Ledger, identity: Identity, ask: SignAsk, now: int, found: Admitted | None = None
 ) -> Decision:
-    """What the request rests on; Denied, Malformed, Precondition or Busy if it may not be. `found` by `again`."""
+    """What the request rests on; NotPermitted, Malformed, Precondition or Busy if it may not be. `found` by `again`."""
     match, rule = found if found is not None else _admitted(snapshot, identity, ask, now)
     rate, count = rule.max_per_minute, ask.count
     if 0 < rate < count:
@@ -171,25 +161,24 @@ def _admitted(snapshot: Snapshot, identity: Identity, ask: SignAsk, now: int) ->
     match = permitted(snapshot, identity, ask.line, now)
     rule, why = match.admit(ask, now)
     if rule is None:
-        raise _not_admitted(why, match)
+        raise _not_admitted(why)
     return match, rule
 
 
 def permitted(snapshot: Snapshot, identity: Identity, line: str, now: int) -> Match:
     """The rule that matches the identity on this line; one answer for an unknown line and a line without right."""
     if snapshot.governed and not snapshot.knows(identity, line, now):
-        raise _denied(None)
+        raise _denied()
     match = snapshot.policy.match(identity, line)
     if match.rule is None:
-        raise _denied(match)
+        raise _denied()
     return match
 
 
-def _denied(match: Match | None) -> Denied:
-    return Denied(
+def _denied() -> NotPermitted:
+    return NotPermitted(
         "this identity may not request this key",
         hint="ListKeys names the keys that it may request; the policy's owner grants more",
-        match=match,
     )
 
 
@@ -200,11 +189,10 @@ _ADMITTED = {
 }  # never what the rule says (GR-22)
 
 
-def _not_admitted(why: str, match: Match) -> Denied:
-    return Denied(
-        "the rules of this line do not allow this artifact, or not now", reason=why,
-        hint=_ADMITTED.get(why, ""), match=match,
-    )  # fmt: skip
+def _not_admitted(why: str) -> NotPermitted:
+    return NotPermitted(
+        "the rules of this line do not allow this artifact, or not now", reason=why, hint=_ADMITTED.get(why, "")
+    )
 
 
 def _no_key() -> Precondition:
@@ -233,7 +221,7 @@ def _grant(
     if ask.grant_id:
         named = ledger.open.get(ask.grant_id)
         if named is None or named.identity != identity.id or named.line != ask.line:
-            return None, Denied(
+            return None, NotPermitted(
                 "there is no such grant for this identity and key", reason="GRANT_UNKNOWN",
                 hint="ask as who requested it, with its grant_id and for its key; GetGrant shows both",
             )  # fmt: skip
@@ -258,7 +246,7 @@ def _misses(
     if not grant.not_before <= now < grant.not_after:
         return Precondition("the grant is over", reason="GRANT_EXPIRED", hint="request a new one")
     if grant.holder and grant.holder != identity.credential:
-        return Denied(
+        return NotPermitted(
             "the grant is bound to another credential", reason="GRANT_HOLDER",
             hint="leave grant_id out: a job has its own",
         )  # fmt: skip
@@ -273,7 +261,7 @@ def _misses(
     if not grant.digests and (class_ in QUORUM_CLASSES or (not grant.change and rule.constraint != "any")):
         return _grant_required(class_)
     if not grant.covers(ask):
-        return Denied(
+        return NotPermitted(
             "the grant does not name these digests", reason="GRANT_MISMATCH", hint="it covers what was approved"
         )
     return None

@@ -17,7 +17,6 @@ from sealpress.errors import (
     TimedOut,
     Unavailable,
 )
-from sealpress.governance.usage import Denied
 from sealpress.steps._shared import Shared
 
 SLOT_RETRY_MS = 1_000
@@ -136,8 +135,10 @@ def unfinished(failed: int, count: int) -> Unavailable:
     )
 
 
-def revoked() -> Denied:
-    return Denied("the grant was revoked", reason="GRANT_REVOKED", hint="ask the line's owner why, before a new one")
+def revoked() -> NotPermitted:
+    return NotPermitted(
+        "the grant was revoked", reason="GRANT_REVOKED", hint="ask the line's owner why, before a new one"
+    )
 
 
 def hold_timeout() -> TimedOut:

@@ -72,7 +72,7 @@ def admit(shared: Shared, ask: SignAsk, caller: Caller) -> Ticket | Replay | Job
 
 
 def permit(shared: Shared, caller: Caller, line: str) -> None:
-    """Denied unless a rule lets the caller request the line; the same for a line that does not exist."""
+    """NotPermitted unless a rule lets the caller request the line; the same for a line that does not exist."""
     now = shared.second()
     _check_caller(caller, now)
     usage.permitted(shared.snapshot, caller.identity, line, now)

@@ -103,8 +103,8 @@ def reader_of(node: Governed, id_: str) -> LogReader:
     return node.logs[id_].reader
 
 
-async def test_a_governed_log_keeps_what_its_start_reads(tmp_path: Path) -> None:
-    """Without knowing its snapshot nothing is archived; with it the next start is the same, and needs the snapshot."""
+async def test_a_governed_log_keeps_what_its_start_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without knowing its snapshot nothing is archived; with it the next start is the same, of a later release, too."""
     node = Governed(tmp_path / "node", segment_bytes=64 << 10)
     async with node:
         await node.begin()
@@ -131,6 +131,10 @@ async def test_a_governed_log_keeps_what_its_start_reads(tmp_path: Path) -> None
         assert third.office.state.keys == state.keys
         await third.sign(ask(LOW, digest("again")))
         assert _archive.began_governed(third.logs["gov"])
+    monkeypatch.setattr(_archive, "VERSION", _archive.VERSION + 1)
+    async with node.again() as fourth:
+        assert fourth.folded.snapshot_seq > 0
+        assert fourth.office.state.keys == state.keys
     snapshot.unlink()
     with pytest.raises(CannotStart) as refusal:
         await node.again().open()

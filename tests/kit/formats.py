@@ -13,6 +13,7 @@ Run it once for a new version of a format, never again for an old one: what a fo
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import sys
@@ -21,18 +22,23 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from kit.acme import LOW, ask, digest
+from kit.acme import CI, DEPLOYMENT, GOVERNANCE_LOG, LOW, OLGA_NAME, RELEASE, ask, digest
 from kit.clock import VirtualClock
 from kit.governed import Governed
 from kit.scribe import KEY_IDS, Scribe
+from sealpress.governance import facts as f
+from sealpress.governance import fold
 from sealpress.governance.state import encode
 from sealpress.hsm.mark import HeadMark, MarkFile, Signed
 from sealpress.tlog import checkpoint, explain
 from sealpress.tlog.entry import OutcomeStatus
-from sealpress.values import Mode
+from sealpress.values import KeyClass, Mode
+from sealpress.verify.change import ChangeRecord, ReleaseRequest, Required, manifest_sha256
+from sealpress.verify.change import encode as canonical
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 SEED = 11
+DAY_S = 86_400
 
 
 def scribe_of(directory: Path, clock: VirtualClock) -> Scribe:
@@ -100,20 +106,57 @@ def _tear(scribe: Scribe) -> None:
 
 async def write_governed(directory: Path) -> dict[str, Any]:
     """A governed node that signed, and left its snapshot."""
-    node = Governed(directory, segment_bytes=256 << 10)
+    lines = {LOW: KeyClass.LOW, RELEASE: KeyClass.RELEASE}
+    node = Governed(directory, lines=lines, successors={"k-next": RELEASE}, segment_bytes=64 << 10)
     await node.open()
     await node.begin()
     for number in range(3):
         await node.sign(ask(LOW, digest(f"nightly {number}")))
-    state, ledger = encode(node.office.state), node.office.ledger
-    spent = [dict(ledger.grants), dict(ledger.keys)]
+    await _govern(node)
+    ledger = node.office.ledger
+    spent = [{name: count for name, count in ledger.grants.items() if count}, dict(ledger.keys)]
     await node.close()
     log = node.logs["gov"]
     settings = log.settings
     return {
         "name": settings.name, "number": settings.number, "segment_bytes": settings.segment_bytes, "spent": spent,
-        "state_bytes": len(state), "size": log.size, "now_s": node.clock.now_ns() // 10**9,
+        "fold": fold.VERSION, "state_sha256": hashlib.sha256(encode(node.office.state)).hexdigest(),
+        "size": log.size, "now_s": node.clock.now_ns() // 10**9,
     }  # fmt: skip
+
+
+async def _govern(node: Governed) -> None:
+    """What the state makes of a withdrawn approval, a release that a successor signs, a revoked grant and new dates."""
+    request = ReleaseRequest(
+        release_id="7", line=RELEASE, identity=CI, rule="ci", algorithm="sha256", items=(),
+        manifest_sha256=manifest_sha256(()), ttl_s=3_600,
+    )  # fmt: skip
+    change = ChangeRecord(
+        change_id=node.office.desk().new_id(), profile="baseline", deployment=DEPLOYMENT, log=GOVERNANCE_LOG,
+        kind="sign.release", line=RELEASE, request=canonical(request).decode(), summary="s", reason="r", risk="",
+        rollback="", ticket="", policy_sha256=node.office.state.policy_sha256, requester=CI, requester_person="",
+        creator_person="", created=node.now, expires=node.now + DAY_S, required=Required(path="signing", quorum=2),
+    )  # fmt: skip
+    id_, ends = change.change_id, node.now + DAY_S
+    approval = f.ApprovalCounted(
+        change_id=id_, person="person:otto", statement="as seen", signature="signed", credential="c", groups=(),
+        flags=None, counter=None, nonce="n", expires=ends,
+    )  # fmt: skip
+    await node.write(f.ChangeSubmitted(change=change), approval)
+    node.clock.advance(60)
+    await node.write(
+        f.ApprovalEnded(change_id=id_, person="person:otto", verb="revoke", actor=OLGA_NAME),
+        f.ChangeMoved(change_id=id_, verb="withdraw", actor=CI),
+    )
+    grant, over = node.grant(RELEASE, 3, gates=("release",)), node.grant(RELEASE, 3)
+    passed = f.GatePassed(grant=grant.grant, gate="release", person="person:lena", actor=OLGA_NAME)
+    await node.write(grant, passed, over)
+    await node.sign(ask(RELEASE, digest(1), grant_id=grant.grant))
+    await node.write(f.GrantMoved(grant=over.grant, verb="revoke", actor=OLGA_NAME, reason="an incident"))
+    await node.write(node.moved("k-app", "deactivate"), node.moved("k-next", "activate"))
+    due = node.office.state.keys["k-next"]
+    later = f.KeyExtended(key="k-next", rotate_by=due.rotate_by + 1, not_after=due.not_after + 1, change_id="c")
+    await node.write(f.AlertRaised(name="alert.key.rotate", subject="k-next", text="soon"), later)
 
 
 def make(target: Path) -> None:

@@ -27,6 +27,7 @@ from sealpress.governance.state import (
     State,
 )
 
+VERSION = 1  # raised with all else that is made of the same facts, or that State holds: the snapshot file has it
 NONCES_KEPT = 10_000  # from here on those of approvals that are over are dropped: these can never count again
 SKEW_S = 3_600
 DATES = ("alert.key.ends.", "alert.key.rotate")  # clockwork tells of them

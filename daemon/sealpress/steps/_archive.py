@@ -6,6 +6,9 @@ whole beside its place, then recorded, then named: killed anywhere, the former f
     header   eight bytes of magic | u64 segment and u64 offset of its record (little endian)
     parts    each a u64 length and MessagePack: `Body` without grants, then lists of grants, in order
 
+Of a file of another release the uses count, and its state does where the first facts were archived: what that release
+made of the same facts may be something else.
+
 Guarantees: with and without the file the same state and the same uses; a log that does not fold is Damaged. Does not:
 verify approvals again (DECISIONS/0013), or run beside commits (`body` alone does).
 """
@@ -26,7 +29,7 @@ from msgspec.structs import replace
 from sealpress.core.names import sync_directory
 from sealpress.errors import CannotStart, CoreError, Damaged, Invalid, SealpressError
 from sealpress.governance import facts as f
-from sealpress.governance.fold import apply
+from sealpress.governance.fold import VERSION, apply
 from sealpress.governance.state import Grant, State, without_tables
 from sealpress.governance.usage import Ledger
 from sealpress.steps._pending import Use
@@ -38,8 +41,9 @@ from sealpress.tlog.reader import LogReader, unreadable
 from sealpress.tlog.record import NANOSECONDS, Record
 from sealpress.values import RecordType
 
-MAGIC = b"SPGOVS\0\2"
-WHOLE = b"SPGOVS\0\1"  # of earlier releases: one part without a length, which has the grants, too
+MAGIC = b"SPGOVS\0\3"
+FORMER = b"SPGOVS\0\2"  # of earlier releases: without `Body.fold`
+WHOLE = b"SPGOVS\0\1"  # ... and one part without a length, which has the grants, too
 GRANTS = 500  # of a part: some milliseconds in which nothing else of this process runs
 FILE_BYTES_MAX = 4 << 30
 OPEN_MAX = 200_000  # requests without an end that are remembered while folding
@@ -56,6 +60,7 @@ class Body(msgspec.Struct, array_like=True, frozen=True):
     grants: dict[str, int]
     keys: dict[str, int]
     told: dict[str, tuple[int, int, int]]  # by origin: the next seq, and where it will stand
+    fold: int = 0  # whose making the state is (fold.VERSION)
 
 
 @dataclass(slots=True)
@@ -64,7 +69,7 @@ class Folded:
 
     state: State
     ledger: Ledger
-    snapshot_seq: int = 0  # of the record that the file stands on; 0: without file
+    snapshot_seq: int = 0  # of the record that the file's state stands on; 0: without one
     facts: int = 0  # read one by one
 
 
@@ -76,7 +81,7 @@ def fold(governance: Log, logs: Iterable[Log], path: Path | None) -> Folded:
     told: Mapping[str, tuple[int, int, int]] = {}
     if kept is not None:
         body, begin = kept
-        folded.state, folded.snapshot_seq, told = body.state, body.state.seq, body.told
+        folded.state, folded.snapshot_seq, told = body.state, max(0, body.state.seq), body.told
         folded.ledger.grants.update(body.grants)
         folded.ledger.keys.update(body.keys)
     _need(governance, begin)
@@ -110,7 +115,7 @@ def needed_from(path: Path, governance: LogReader, log: LogReader, origin: str) 
         return None
     first = Where(*kept[0].told[origin][1:]).segment
     if log.directory == governance.directory:
-        first = min(first, kept[1].segment)
+        first = min(first, kept[1].segment if kept[1] is not None else 0)
     numbers = log.numbers()
     before_ns = log.segment(min(first, numbers[-1])).header.created_ns - OPEN_S * NANOSECONDS
     return max(numbers[0], log.since_time(before_ns).segment)
@@ -228,7 +233,7 @@ def body(state: State, shared: Shared) -> Body:
         for use in log.taken:
             ledger.give_back(use.grant, use.key, use.count)
     told = {log.log.origin: (log.told[0], *log.told[1]) for log in shared.logs.values()}
-    return Body(state, ledger.grants, ledger.keys, told)
+    return Body(state, ledger.grants, ledger.keys, told, VERSION)
 
 
 def encode(body: Body) -> tuple[bytes, str]:
@@ -276,8 +281,11 @@ def finish(path: Path, half: Path, record: Where) -> None:
     sync_directory(path.parent)
 
 
-def read(path: Path, reader: LogReader) -> tuple[Body, Where] | None:
-    """The file's content and the place of its record; None if there is none that the log speaks for."""
+def read(path: Path, reader: LogReader) -> tuple[Body, Where | None] | None:
+    """The file's content and where facts go on from it; None if there is none that the log speaks for.
+
+    Without a state, and from the first fact on (None), if another release made it and all facts are there.
+    """
     try:
         with path.open("rb") as file:
             magic, segment, offset = _HEADER.unpack(file.read(_HEADER.size))
@@ -285,7 +293,7 @@ def read(path: Path, reader: LogReader) -> tuple[Body, Where] | None:
     except (OSError, struct.error):
         return None
     where = Where(segment, offset)
-    if magic not in (MAGIC, WHOLE) or not Where(0, 1) <= where < reader.end:
+    if magic not in (MAGIC, FORMER, WHOLE) or not Where(0, 1) <= where < reader.end:
         return None
     try:
         event = reader.record(where).head.event
@@ -295,7 +303,10 @@ def read(path: Path, reader: LogReader) -> tuple[Body, Where] | None:
         body = _decode(raw, magic)
     except (Damaged, Invalid, msgspec.DecodeError, UnicodeDecodeError, struct.error):
         return None
-    return (body, where) if body.state.seq == fact.seq else None
+    if body.state.seq != fact.seq:
+        return None
+    ours = (magic, body.fold) == (MAGIC, VERSION)
+    return (body, where) if ours or reader.numbers().start > 0 else (replace(body, state=State()), None)
 
 
 def _decode(raw: bytes, magic: bytes) -> Body:

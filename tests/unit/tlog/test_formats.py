@@ -27,6 +27,7 @@ from sealpress.core.merkle import frontier_root
 from sealpress.core.proof import parse_note
 from sealpress.core.segment import FORMAT_VERSION, Segment
 from sealpress.errors import Damaged
+from sealpress.governance import fold
 from sealpress.governance.state import encode
 from sealpress.hsm import mark
 from sealpress.hsm.mark import MarkFile
@@ -91,7 +92,7 @@ def test_a_log_of_every_format_is_read_and_goes_on(fixture: Path, tmp_path: Path
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.name)
 def test_governance_of_every_format_is_folded(fixture: Path, tmp_path: Path) -> None:
-    """From the snapshot file and from leaf 0: one state, one count of uses. One of another format is not used."""
+    """From the snapshot file and from leaf 0: one state, one count of uses. A state of another release is not used."""
     facts = unpacked(fixture, tmp_path)["governed"]
     settings = LogSettings(tmp_path / "gov", facts["name"], facts["number"], facts["segment_bytes"], governance=True)
     log = Log.open(settings, VirtualClock(facts["now_s"]), SeededEntropy(9))
@@ -100,15 +101,42 @@ def test_governance_of_every_format_is_folded(fixture: Path, tmp_path: Path) -> 
     whole = _archive.fold(log, [log], None)
     magic, body = path.read_bytes()[:8], path.read_bytes()[8:]
     others = []
-    for other in {_archive.MAGIC, _archive.WHOLE, _archive.MAGIC[:-1] + b"\xff"} - {magic}:
+    for other in {_archive.MAGIC, _archive.FORMER, _archive.WHOLE, _archive.MAGIC[:-1] + b"\xff"} - {magic}:
         path.write_bytes(other + body)
         others.append(_archive.fold(log, [log], path))
     log.close()
 
-    assert folded.snapshot_seq > 0
-    assert [0, 0, 0] == [whole.snapshot_seq, *(later.snapshot_seq for later in others)]
+    assert (magic == _archive.MAGIC) is (folded.snapshot_seq > 0)
+    assert {0} == {whole.snapshot_seq, *(later.snapshot_seq for later in others)}
     assert facts["spent"] == [dict(folded.ledger.grants), dict(folded.ledger.keys)]
     assert {encode(folded.state)} == {encode(each.state) for each in (whole, *others)}
+
+
+def test_this_release_makes_of_a_log_what_its_fixture_says(tmp_path: Path) -> None:
+    """Who has State hold, or the fold make, something else raises fold.VERSION and leaves a new fixture behind."""
+    facts = unpacked(FIXTURES[-1], tmp_path)["governed"]
+    settings = LogSettings(tmp_path / "gov", facts["name"], facts["number"], facts["segment_bytes"], governance=True)
+    log = Log.open(settings, VirtualClock(facts["now_s"]), SeededEntropy(9))
+    whole = _archive.fold(log, [log], None)
+    log.close()
+
+    assert (facts["fold"], facts["state_sha256"]) == (fold.VERSION, hashlib.sha256(encode(whole.state)).hexdigest())
+
+
+def test_a_state_that_another_release_made_is_made_again(tmp_path: Path) -> None:
+    """Of its file the uses count; who withdrew, released or was told of dates is what the records say to this one."""
+    facts = unpacked(VECTORS / "former-state.tar.xz", tmp_path)["governed"]
+    settings = LogSettings(tmp_path / "gov", facts["name"], facts["number"], facts["segment_bytes"], governance=True)
+    log = Log.open(settings, VirtualClock(facts["now_s"]), SeededEntropy(9))
+    path = tmp_path / "gov" / "index" / "governance.snapshot"
+    folded, whole = _archive.fold(log, [log], path), _archive.fold(log, [log], None)
+    needed = _archive.needed_from(path, log.reader, log.reader, log.origin)
+    log.close()
+
+    assert encode(whole.state) == encode(folded.state)
+    assert facts["spent"] == [dict(folded.ledger.grants), dict(folded.ledger.keys)]
+    assert ("person:lena",) == folded.state.keys["k-next"].releasers
+    assert 0 == needed
 
 
 # ---- later formats ---------------------------------------------------------------------------------------------------

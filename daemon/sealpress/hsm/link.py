@@ -60,6 +60,7 @@ class SignerLink:
         self._transport: asyncio.WriteTransport | None = None
         self._unsent = bytearray()
         self._status: SignerStatus | None = None
+        self._other = ""  # what a signer of another release said
         self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.restarts = 0  # connections lost
@@ -74,6 +75,8 @@ class SignerLink:
             async with asyncio.timeout(self._deadline_s):
                 await self._up.wait()
         except TimeoutError:
+            if self._other:
+                raise _lost(self._path, self._other) from None
             raise Unavailable(
                 f"the signer does not answer on {self._path}",
                 hint="start it: sealpress signer --config FILE; this user's uid must be in [signer] users",
@@ -164,7 +167,7 @@ class SignerLink:
         On a connection of its own: on ours it would wait behind calls that a token which hangs does not answer.
         """
         if not self.connected:
-            raise _lost(self._path)
+            raise _lost(self._path, self._other)
         passing = SignerLink(Path(self._path), round(1000 * self._deadline_s))
         try:
             await passing.connect()
@@ -209,7 +212,7 @@ class SignerLink:
 
     async def _answered(self, future: asyncio.Future[m.Answer] | None, ask: Ask, want: type[A]) -> A:
         if future is None:
-            raise _lost(self._path)
+            raise _lost(self._path, self._other)
         try:
             answer = await future
         except (TimeoutError, Unavailable) as error:
@@ -230,6 +233,7 @@ class SignerLink:
             try:
                 transport, wire = await loop.create_unix_connection(lambda: _Wire(self._take), self._path)
             except OSError:
+                self._other = ""
                 await asyncio.sleep(wait_ms / 1000)
                 wait_ms = min(2 * wait_ms, RECONNECT_MS_MAX)
                 continue
@@ -247,9 +251,12 @@ class SignerLink:
     def _take(self, answer: m.Answer) -> None:
         if isinstance(answer, f.Hello):
             if answer.version != f.VERSION:
+                self._other = f"this signer speaks version {answer.version}"
                 raise Malformed("the signer speaks another version", reason="VERSION")
+        elif isinstance(answer, m.Refused) and answer.reason == "VERSION":
+            self._other = answer.message
         elif isinstance(answer, m.StatusView) and answer.id == 0:
-            self._status = status_of(answer)
+            self._status, self._other = status_of(answer), ""
             self._up.set()
             if self._on_change is not None:
                 self._on_change(self._status)
@@ -338,5 +345,11 @@ async def _directed(calls: Sequence[Call[m.Directed]], counts: Sequence[int]) ->
     return results
 
 
-def _lost(path: str) -> Unavailable:
+def _lost(path: str, other: str = "") -> Unavailable:
+    if other:
+        return Unavailable(
+            f"{path}: {other}, this daemon version {f.VERSION} of their protocol",
+            hint="they are of two releases: start both of the same, the signer first",
+            retry_after_ms=RECONNECT_MS_MAX,
+        )
     return Unavailable("the connection to the signer is lost", hint=f"is it running on {path}?", retry_after_ms=500)

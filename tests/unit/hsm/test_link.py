@@ -89,6 +89,34 @@ async def test_calls_are_sent_in_their_order(tmp_path: Path) -> None:
     assert [type(ask) for ask in asked] == [m.Advance, m.Seal, m.Stop]
 
 
+@pytest.mark.parametrize("first", [m.Refused(0, "VERSION", "this signer speaks version 4"), f.Hello(4)])
+async def test_a_signer_of_another_release_is_told_from_none(tmp_path: Path, first: m.Answer) -> None:
+    """Both versions are named, and what to do; when the same release is there the link goes on by itself."""
+    answers = [f.frame(first)]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(answers))
+        await reader.read(1)
+        if len(answers) == 1:
+            writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(tmp_path / "s"))
+    link = SignerLink(tmp_path / "s", 300)
+    with pytest.raises(Unavailable) as caught:
+        await link.connect()
+    with pytest.raises(Unavailable) as called:
+        await link.status()
+    answers[:] = [f.frame(f.Hello(f.VERSION)), f.frame(VIEW)]
+    async with asyncio.timeout(5):
+        await link._up.wait()
+    await link.close()
+    server.close()
+
+    for refusal in (caught.value, called.value):
+        assert f"this signer speaks version 4, this daemon version {f.VERSION}" in refusal.message
+        assert "releases" in refusal.hint
+
+
 async def test_long_lists_are_cut_and_put_together(tmp_path: Path) -> None:
     """More items than one message takes: the results come back in order."""
     items = [DirectItem(bytes(61), bytes(32), index, b"") for index in range(m.DIRECT_ITEMS_MAX * 2 + 3)]

@@ -13,9 +13,11 @@ from sealpress.steps import seal
 from sealpress.steps._shared import Governing, Shared
 from sealpress.steps._signer import Heads, Signer
 from sealpress.steps._ticket import LogState
+from sealpress.tlog.record import NANOSECONDS
 from sealpress.tlog.space import Level
 
 TICK_S = 1.0
+STEP_NS = NANOSECONDS  # a clock that stands so far behind its log was set back
 
 
 class Upkeep:
@@ -41,10 +43,14 @@ class Upkeep:
                 self._shared.telemetry.tick_failed(getattr(error, "reason", "SNAPSHOT"), str(error))
 
     async def watch(self, log: LogState) -> None:
-        """Tell of a log that fills up, once each time, and when it has room again; have lines look at their leaves."""
-        shared, told = self._shared, Level.ROOM
+        """Tell of a log that fills up and of a clock that was set back, once each time; have lines look at their leaves."""
+        shared, told, back = self._shared, Level.ROOM, False
         while True:
             log.log.reader.let_go()
+            behind_ns = log.log.behind_ns
+            if behind_ns >= STEP_NS and not back:
+                shared.telemetry.clock_stepped_back(log.id, behind_ns)
+            back = behind_ns >= STEP_NS
             room, level = log.log.space.room(), log.log.space.level()
             shared.telemetry.space(log.id, room.share(), room.left)
             if level is not told:

@@ -70,7 +70,6 @@ class Log:
         self.reader = opened.reader
         self.recovered: Recovered = opened.recovered
         self.failure: Damaged | None = None  # latched: nothing is ever committed again
-        self.clock_back_ns = 0  # how far the clock stood behind the last commit at the last draft
         self.space = Space(
             settings.directory, settings.segment_bytes, settings.space_bytes_max, clock, lambda: self.reader.end
         )
@@ -116,6 +115,11 @@ class Log:
         return self._next_seq
 
     @property
+    def behind_ns(self) -> int:
+        """How far the clock stands behind the newest commit: somebody set it back."""
+        return max(0, self._drafted_ns - self._clock.now_ns())
+
+    @property
     def idle(self) -> bool:
         """Whether no commit is in flight."""
         return not self._flights
@@ -154,7 +158,6 @@ class Log:
         if not self.may_draft or not self._batches:
             raise RuntimeError("draft only while `may_draft`: as many commits are in flight as may be")
         now_ns = self._clock.now_ns()
-        self.clock_back_ns = max(0, self._drafted_ns - now_ns)
         batch = self._batches[0]
         batch.reset()
         place = self._place()

@@ -110,7 +110,7 @@ def test_one_time_per_draft_and_it_never_goes_back(scribe: Scribe) -> None:
     (second,) = scribe.request(1)
 
     assert first.placed.time_ns == second.placed.time_ns
-    assert 4_000_000_000 == scribe.log.clock_back_ns
+    assert 4_000_000_000 == scribe.log.behind_ns
 
 
 def test_a_draft_says_when_it_is_full(scribe: Scribe) -> None:

@@ -37,7 +37,7 @@ CODES = {
 # where callers are answered, without what only witnesses, the signer or an operator hear
 ANSWERING = [path for part in ("rpc", "steps", "governance") for path in sorted((PACKAGE / part).rglob("*.py"))]
 ANSWERING += sorted(PACKAGE.glob("flow*.py"))
-NOT_ANSWERED = {"WITNESS_DOWN", "WITNESS_REFUSED", "WITNESS_NEWER", "NOT_COSIGNED", "EVIDENCE_MISSING"}
+NOT_ANSWERED = {"WITNESS_DOWN", "WITNESS_REFUSED", "WITNESS_NEWER", "NOT_COSIGNED", "EVIDENCE_MISSING", "STOPPED"}
 
 
 def named(path: Path) -> str:

@@ -43,7 +43,7 @@ class Upkeep:
                 self._shared.telemetry.tick_failed(getattr(error, "reason", "SNAPSHOT"), str(error))
 
     async def watch(self, log: LogState) -> None:
-        """Tell of a log that fills up and of a clock that was set back, once each time; have lines look at their leaves."""
+        """Tell of a log that fills up, and of a clock set back, once each time; have lines look at their leaves."""
         shared, told, back = self._shared, Level.ROOM, False
         while True:
             log.log.reader.let_go()

@@ -96,6 +96,13 @@ def test_next_needs_both_thresholds(names: Sequence[str], *, accepted: bool) -> 
     assert reason(caught) == "ANCHORS_THRESHOLD"
 
 
+def test_the_next_may_be_made_in_the_same_second() -> None:
+    """Not before the former, which is all that is asked."""
+    new = structs.replace(NEXT, created=GENESIS.created)
+
+    assert verify_next(GENESIS, *signed(new, "olga", "oya")) == new
+
+
 @pytest.mark.parametrize(
     ("other", "why"),
     [
@@ -126,6 +133,21 @@ WRONG: dict[str, dict[str, Any]] = {
     "threshold of one": {"root_threshold": 1},
     "threshold beyond reach": {"root_threshold": 4},
     "an officer twice": {"officers": (officer("olga"), officer("olga"), officer("oya"))},
+    "an officer twice, with two keys and names": {
+        "officers": (officer("olga"), structs.replace(officer("otto"), person="person:olga"), officer("oya"))
+    },
+    "an approver twice, with two keys": {
+        "approvers": (
+            *GENESIS.approvers,
+            LineApprover(person="person:alice", groups=("product-security",), keys=officer("new").keys),
+        )
+    },
+    "a key in a file, of one of them": {
+        "officers": (
+            structs.replace(officer("olga"), keys=(AnchorKey(public=SOFT.line, application=""),)),
+            officer("otto"),
+        )
+    },
     "one key, two persons": {
         "officers": (officer("olga"), structs.replace(officer("otto"), keys=officer("olga").keys), officer("oya"))
     },

@@ -20,7 +20,7 @@ from sealpress.verify.anchors import (
     check_release,
     open_release,
 )
-from sealpress.verify.change import ChangeRecord, encode
+from sealpress.verify.change import ChangeRecord, ReleaseRequest, decode, encode, manifest_sha256
 
 CHANGE = make_change()
 DIGEST = bytes.fromhex(ITEMS[0].digest)
@@ -61,6 +61,8 @@ def test_an_approved_digest() -> None:
 
 
 ONE = CHANGE.required
+ODD = (*ITEMS, structs.replace(ITEMS[0], digest="ff" * 48))
+MIXED = structs.replace(decode(CHANGE.request, ReleaseRequest), items=ODD, manifest_sha256=manifest_sha256(ODD))
 WIDE = CHANGE.request.replace('"algorithm":"sha256"', '"algorithm":"sha384"')
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("another digest", {"digest": hashlib.sha256(b"evil").digest()}, "RELEASE_DIGEST"),
@@ -99,6 +101,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("no request", {"change": make_change(request="{}")}, "CHANGE_ENCODING"),
     ("a false manifest", {"change": make_change(request=CHANGE.request.replace("a.bin", "c.bin"))}, "RELEASE_CHANGE"),
     ("a digest of another length", {"change": make_change(request=WIDE)}, "RELEASE_CHANGE"),
+    ("one digest of another length", {"change": make_change(request=encode(MIXED).decode())}, "RELEASE_CHANGE"),
     ("after its end", {"now": NOW + 3_661}, "APPROVAL_EXPIRED"),
     ("before", {"now": NOW - 61}, "APPROVAL_EXPIRED"),
     ("old anchors", {"now": GENESIS.expires}, "ANCHORS_EXPIRED"),

@@ -222,3 +222,54 @@ def test_two_logs_do_not_share_an_archive(tmp_path: Path) -> None:
     assert "a directory for each log" in refusal.value.hint
     assert segment_path(tmp_path / "other", 0).exists()
     assert archived(other, tmp_path / "own")
+
+
+def test_a_segment_that_does_not_lead_to_the_next_one_stays(tmp_path: Path) -> None:
+    """Whole, of this log and number, and of another history: archived it would be bound by nothing that is left."""
+    scribe = aged(tmp_path / "ours")
+    theirs = Scribe(tmp_path / "theirs", 4)
+    theirs.open()
+    theirs.history(200)
+    for each in (scribe, theirs):
+        each.log.close()
+    directory = scribe.settings.directory
+    shutil.copy(segment_path(theirs.settings.directory, 0), segment_path(directory, 0))
+    before = sorted(path.name for path in (directory / "journal").iterdir())
+    with pytest.raises(Damaged, match="does not lead to the next segment") as refusal:
+        archived(scribe, tmp_path / "cold")
+
+    assert refusal.value.reason == "LOG_DAMAGED"
+    assert before == sorted(path.name for path in (directory / "journal").iterdir())
+    assert not list((tmp_path / "cold").glob("*.gz"))
+
+
+def test_nothing_is_archived_behind_a_hole(tmp_path: Path) -> None:
+    """A segment that is neither listed nor there: who archives those behind it would hide that."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    part = archived(scribe, tmp_path / "cold", keep=3)[-1]
+    segment_path(scribe.settings.directory, part.number + 1).unlink()
+    with pytest.raises(Damaged, match="neither here nor archived") as refusal:
+        archived(scribe, tmp_path / "cold")
+
+    assert refusal.value.reason == "LOG_DAMAGED"
+
+
+def test_what_a_governed_node_may_need_is_not_archived(tmp_path: Path) -> None:
+    """Who does not know what its next start reads moves nothing of it; who knows moves what lies before that."""
+    scribe = aged(tmp_path)
+    directory = scribe.settings.directory
+    scribe.request(1, profile="baseline")
+    for _ in range(3):
+        scribe.log.seal_segment()
+        scribe.request(1)
+    sealed = scribe.log.reader.end.segment
+    scribe.log.close()
+    with pytest.raises(Invalid) as refusal:
+        archived(scribe, tmp_path / "cold")
+    assert refusal.value.reason == "GOVERNED"
+    kept = min(int(path.stem) for path in (directory / "journal").glob("*.seg"))
+
+    assert kept == sealed - 3  # where it stands; those before it have left
+    assert archived(scribe, tmp_path / "cold", needed_from=kept) == []
+    assert [part.number for part in archived(scribe, tmp_path / "cold", needed_from=kept + 1)] == [kept]

@@ -210,6 +210,18 @@ def test_quorum() -> None:
     assert missing([], quorum=0, creator="") != ""
 
 
+def test_a_quorum_where_any_group_will_do() -> None:
+    """Whoever holds no role counts as a person; those who do stand for theirs, and one who must be there must be."""
+    alice, bob, nobody = counted("alice", "a"), counted("bob", "b"), counted("nobody")
+
+    assert missing([alice, nobody], groups=()) == ""
+    assert missing([nobody], groups=()) == "1 more of 2 approvals"
+    assert missing([alice, bob], groups=(), min_groups=2) == ""
+    assert missing([alice, nobody], groups=(), min_groups=2) == "approvers of 2 groups among all"
+    assert missing([alice, nobody], groups=(), must_include=("a",)) == ""
+    assert missing([bob, nobody], groups=(), must_include=("a",)) == "one approver of each of a"
+
+
 # ---- stock tools and speed ---------------------------------------------------------------------------------------
 
 

@@ -215,6 +215,7 @@ def test_a_quorum_where_any_group_will_do() -> None:
     alice, bob, nobody = counted("alice", "a"), counted("bob", "b"), counted("nobody")
 
     assert missing([alice, nobody], groups=()) == ""
+    assert missing([counted("other"), nobody], groups=()) == ""
     assert missing([nobody], groups=()) == "1 more of 2 approvals"
     assert missing([alice, bob], groups=(), min_groups=2) == ""
     assert missing([alice, nobody], groups=(), min_groups=2) == "approvers of 2 groups among all"

@@ -111,6 +111,27 @@ def test_what_answers_another_question_is_refused(ask: Any, words: str) -> None:
     assert words in error.message
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_a_key_that_the_line_had_is_one_of_the_line(*, good: bool) -> None:
+    """Among those with which answers count, none is taken that the daemon lists for another line."""
+
+    def listed(line: str) -> types_pb2.Key:
+        return types_pb2.Key(line=line, mode="direct", format="ecdsa-der", key_id=b"former")
+
+    class Rotated(Confused):
+        async def GetKey(self, request: Any, context: Any) -> pb.GetKeyResponse:  # noqa: N802
+            former = listed(LINE.line if good else "a/b/c/d/another")
+            return pb.GetKeyResponse(key=listed(request.key), former=[listed(request.key), former])
+
+    found = asyncio.run(asked_of(Rotated(), lambda client: client._get_keys(LINE.line, None)))
+
+    if good:
+        assert [info.line for info in found] == [LINE.line] * 3
+    else:
+        assert isinstance(found, Invalid)
+        assert (found.reason, "another line" in found.message) == ("ANSWER", True)
+
+
 @pytest.mark.parametrize(("slow", "asked"), [(2, 3), (9, 3)])
 def test_a_signature_that_takes_long_is_waited_for(monkeypatch: pytest.MonkeyPatch, slow: int, asked: int) -> None:
     """A slow token takes minutes for a large batch: asked for again by its id, for as long as the caller has time."""

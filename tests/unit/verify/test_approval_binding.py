@@ -13,6 +13,7 @@ from msgspec import structs
 from kit.approving import ITEMS, NOW, Person
 from kit.judging import ALICE, CHANGE, check, refused, signed
 from kit.softkeys import SK_ECDSA, SK_ED25519, SoftKey, armor, dearmor
+from sealpress.errors import Invalid
 from sealpress.verify.change import ChangeRecord, ReleaseRequest, decode, encode, manifest_sha256
 from sealpress.verify.statement import Statement, parse, render
 
@@ -149,3 +150,23 @@ def test_steps(step: int, *, counts: bool) -> None:
         assert check(CHANGE, said)
     else:
         assert refused(CHANGE, said) == "APPROVAL_STATEMENT"
+
+
+@pytest.mark.parametrize(("quorum", "step", "counts"), [(0, 1, True), (0, 2, False), (1, 1, True), (1, 2, False)])
+def test_a_change_that_needs_one_or_none_has_one_step(quorum: int, step: int, *, counts: bool) -> None:
+    """So that what a person signs never names a second."""
+    small = structs.replace(CHANGE, required=structs.replace(CHANGE.required, quorum=quorum))
+    said = ALICE.approve(small, step=step)
+
+    assert check(small, said) if counts else refused(small, said) == "APPROVAL_STATEMENT"
+
+
+def test_what_differs_is_shown() -> None:
+    """The first line that is not the change's, beside the one that would be."""
+    said = signed(replace(ALICE.statement(CHANGE), line="acme/router/eu/prod/boot", summary="1 artifact"))
+    with pytest.raises(Invalid) as caught:
+        check(CHANGE, said)
+
+    assert caught.value.message == (
+        "it says 'line: acme/router/eu/prod/boot'; this change says 'line: acme/router/eu/prod/firmware'"
+    )

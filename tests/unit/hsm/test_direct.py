@@ -146,3 +146,31 @@ def test_a_clock_that_goes_back_makes_no_leaf_young_again() -> None:
     with pytest.raises(Malformed) as caught:
         released.reserve(opened(1, NOW))
     assert caught.value.reason == "LEAF_TOO_OLD"
+
+
+def test_each_index_is_remembered_as_itself() -> None:
+    """Every place of two chunks: what had its signature is refused, and none beside it."""
+    released, indices = Released(first=0), range(2 << 12)
+    for index in indices:
+        if index % 3 == 0:
+            released.done(opened(index))
+    again = []
+    for index in indices:
+        try:
+            released.reserve(opened(index))
+        except Conflict:
+            again.append(index)
+
+    assert again == [index for index in indices if index % 3 == 0]
+
+
+def test_what_is_just_young_enough_to_sign_is_remembered() -> None:
+    """At its last second a leaf may have its signature, and only if it had none."""
+    released = Released(first=0)
+    released.done(opened(1, NOW - 300))
+    released.forget(NOW - 300)
+    released.reserve(opened(2, NOW - 300))
+
+    with pytest.raises(Conflict) as caught:
+        released.reserve(opened(1, NOW - 300))
+    assert caught.value.reason == "ALREADY_SIGNED"

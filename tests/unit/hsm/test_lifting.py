@@ -85,6 +85,16 @@ def test_a_stop_ends_only_by_what_is_about_it(stops: State, evidence: Any, now: 
     assert stops.stopped(KEY)
 
 
+@pytest.mark.parametrize(
+    ("created", "now"), [(NOW - 400, NOW), (NOW - 10, NOW), (NOW + 60, NOW), (NOW - 399, NOW - 100)]
+)
+def test_a_stop_ends_by_papers_of_any_time_since_it(stops: State, created: int, now: int) -> None:
+    """Of its own second, of a moment ago, of a clock that is ahead a little; and as soon as its 300 s are over."""
+    lift(stops, OFFICE.evidence(OFFICE.resume(created), issued=created), now)
+
+    assert not stops.stopped(KEY)
+
+
 def test_a_change_record_lifts_once(stops: State) -> None:
     """Whatever is stopped later, and however the clock goes."""
     lift(stops, papers())

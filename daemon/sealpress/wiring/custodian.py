@@ -68,7 +68,8 @@ class Office:
         """The key of the configuration, and its canonical public key."""
         found = self.config.key.get(name)
         if found is None:
-            raise ConfigError(f"there is no [key.{name}]", hint="add the section that `custodian generate` printed")
+            hint = "make it of what `custodian generate` wrote (daemon/GOVERNANCE.md, A new key)"
+            raise ConfigError(f"there is no [key.{name}]", hint=hint)
         try:
             bytes.fromhex(found.cka_id)
             return found, note.canonical_spki(read_whole(self.at(found.public_key)))

@@ -57,6 +57,10 @@ class TlsFiles:
         self._stamps = self._stamp()
         self._looked_ns = clock.monotonic_ns()
         telemetry.tls_loaded(self._loaded.not_after)
+        try:
+            self._valid(self._loaded)
+        except CannotStart as error:  # there is no other: who renews it needs no restart
+            telemetry.tls_unusable(str(error))
 
     @property
     def not_after(self) -> int:

@@ -44,7 +44,7 @@ class Edge(Reporter):
         self._log("info", "tls_loaded", not_after=not_after)
 
     def tls_unusable(self, message: str) -> None:
-        """Changed TLS files are wrong: the old ones stay in use."""
+        """Changed TLS files are wrong, and the old ones stay in use; or, at start, it is out of its dates."""
         self._log("error", "tls_unusable", message=message)
 
     def issuer_keys(self, issuer: str, keys: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,3 +53,15 @@ def test_a_certificate_out_of_its_dates_never_replaces_a_good_one(tmp_path: Path
     issue(authority, tmp_path, "server", now=now + timedelta(seconds=60), hosts=("localhost",), server=True)
     files.reload()
     assert files.not_after > before
+
+
+def test_a_start_with_a_certificate_that_has_ended_is_told(tmp_path: Path) -> None:
+    """It is the only one there, and no client takes it: an operator reads so, not only its date."""
+    now = datetime.now(UTC)
+    authority, words = make_authority(now), io.StringIO()
+    write_authority(authority, tmp_path / "ca.pem")
+    issue(authority, tmp_path, "server", now=now, lifetime=timedelta(days=-1), server=True)
+    paths = TlsPaths(tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "ca.pem")
+    TlsFiles(paths, 1, SystemClock(), Telemetry(SystemClock(), words))
+
+    assert [json.loads(line)["event"] for line in words.getvalue().splitlines()] == ["tls_loaded", "tls_unusable"]

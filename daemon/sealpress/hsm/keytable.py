@@ -28,6 +28,8 @@ from sealpress.reading import read_whole
 from sealpress.values import KeyClass, Mode, check_line, tenant_of
 from sealpress.verify import note
 
+_LOG_KEY = "a file of the signer: `openssl genpkey -algorithm ed25519` makes it, `openssl pkey -pubout` its public half"
+
 
 @dataclass(frozen=True, slots=True)
 class GuardLog:
@@ -238,14 +240,14 @@ def _log(id_: str, section: LogSection, path_of: Callable[[str], Path], seen: di
         private = load_pem_private_key(read_whole(path_of(section.key)), None)
     except OSError as error:
         told = f"{where}: key: {error.filename}: {error.strerror}"
-        raise ConfigError(told, hint="the log key is a file of the signer") from None
+        raise ConfigError(told, hint=_LOG_KEY) from None
     except (ValueError, TypeError):
-        raise ConfigError(f"{where}: key is not an unencrypted PKCS#8 PEM file") from None
+        raise ConfigError(f"{where}: key is not an unencrypted PKCS#8 PEM file", hint=_LOG_KEY) from None
     if not isinstance(private, Ed25519PrivateKey) or not isinstance(public, Ed25519PublicKey):
-        raise ConfigError(f"{where}: a log key is Ed25519")
+        raise ConfigError(f"{where}: a log key is Ed25519", hint=_LOG_KEY)
     raw = public.public_bytes_raw()
     if private.public_key().public_bytes_raw() != raw:
-        raise ConfigError(f"{where}: `key` and `public_key` are not halves of one key")
+        raise ConfigError(f"{where}: `key` and `public_key` are not halves of one key", hint=_LOG_KEY)
     origin = f"{section.name}/{section.number}"
     return GuardLog(origin, section.name, note.log_key(origin, raw), private, public)
 

@@ -123,6 +123,15 @@ def test_a_half_configured_world_is_refused(directory: Path, before: str, after:
     assert where in caught.value.message
 
 
+@pytest.mark.parametrize(("name", "other"), [("log.pub", "other.pub"), ("log.key", "none.key"), ("log.key", "log.pub")])
+def test_who_has_no_log_key_hears_how_one_is_made(directory: Path, name: str, other: str) -> None:
+    """It is the one key that no token makes and no custodian: whoever sets up a node makes it."""
+    with pytest.raises(ConfigError) as caught:
+        table_of(directory, TEXT.replace(f'"{name}"', f'"{other}"'))
+
+    assert "openssl genpkey -algorithm ed25519" in caught.value.hint
+
+
 def test_a_token_has_one_slot(directory: Path) -> None:
     """Two sections of one token would show it a wrong PIN twice; another serial, or `reserved`, is another token."""
     text = TEXT.replace('slots = ["s1"]\npublic_key = "direct.pem"', 'slots = ["s1", "s2"]\npublic_key = "direct.pem"')

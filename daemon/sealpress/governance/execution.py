@@ -52,7 +52,10 @@ def execute(desk: Desk, actor: Actor, change_id: str, report: f.KeyGenerated | f
     change = desk.state.change(change_id)
     kind = paths.kind_of(change.record.kind)
     if change.state != "approved":
-        raise Precondition(f"the change is {change.state}", reason="CHANGE_NOT_APPROVED", hint="collect its approvals")
+        hint = (
+            "collect its approvals" if change.state == "in_review" else "`sealpress change show` has what became of it"
+        )
+        raise Precondition(f"the change is {change.state}", reason="CHANGE_NOT_APPROVED", hint=hint)
     if desk.now >= change.record.expires:
         raise Precondition("the change has expired", reason="CHANGE_EXPIRED", hint="propose it again")
     desk.need(actor, change.record.line, kind.executors)

@@ -6,7 +6,7 @@ import pytest
 
 from kit.town import Town
 from kit.townsfolk import FIRMWARE, LOW, RELEASE, TEST, key_request, policy_text
-from sealpress.errors import Malformed
+from sealpress.errors import Malformed, Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import proposals
 from sealpress.governance.changes import CompromiseRequest, KeyAct
@@ -85,3 +85,14 @@ def test_a_key_that_was_issued_for_less_takes_no_line_over() -> None:
     town.declare(f.PolicyInForce(body=policy_text()))
     town.execute(town.pass_(waiting, "kim"), "ines")
     assert "k1" == town.state.active[LOW]
+
+
+def test_who_carries_out_a_change_twice_is_not_sent_for_approvals() -> None:
+    """The answer to the first time was lost, or the command was typed again: it is done, and can be seen."""
+    town = Town()
+    change = town.pass_(town.propose("ines", "key.issue", key_request("k1", LOW, town.now)), "kim")
+    town.execute(change, "ines")
+
+    with pytest.raises(Precondition) as refusal:
+        town.execute(change, "ines")
+    assert ("CHANGE_NOT_APPROVED", True) == (refusal.value.reason, "sealpress change show" in refusal.value.hint)

@@ -67,7 +67,8 @@ class HttpServer:
             raise CannotStart(
                 f"cannot listen on {host}:{port}: {error.strerror}",
                 reason="PORT_IN_USE",
-                hint="another process has the port; choose another address in [[listen]]",
+                hint="another process has the port, or it is not an address of this machine, or not for this user: "
+                "see [[listen]]",
             ) from error
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound

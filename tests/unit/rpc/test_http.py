@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
+from sealpress.errors import CannotStart
 from sealpress.rpc.http import HttpServer
 
 NO_HTTP = (
@@ -41,6 +42,19 @@ def test_an_ipv6_address_has_brackets(monkeypatch: pytest.MonkeyPatch, address: 
     asyncio.run(scenario())
 
     assert asked == [bare]
+
+
+def test_an_address_of_another_machine_is_not_a_port_in_use() -> None:
+    """Nobody looks for a process that has the port where there is none."""
+
+    async def scenario() -> None:
+        server = HttpServer([])
+        with pytest.raises(CannotStart) as caught:
+            await server.start("192.0.2.1", 9090)
+        await server.close()
+        assert "not an address of this machine" in caught.value.hint
+
+    asyncio.run(scenario())
 
 
 def test_what_is_no_http_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ from sealpress.values import DigestAlgorithm, Format
 from sealpress.verify import direct
 from sealpress.verify.limits import load_limits
 from sealpress.verify.note import LineKey, LogKey, line_key, log_key, parse_vkey
-from sealpress.verify.policy import load_policy, parse_policy
+from sealpress.verify.policy import POLICY_BYTES_MAX, load_policy, parse_policy
 
 SPECIFICATION = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
 
@@ -92,6 +92,18 @@ def wrong(world: World) -> dict[str, str]:
         "another log's": f"log {foreign.vkey}\n" + line + "quorum line\n",
         "keys exchanged": f"log {world.line.vkey}\nwitness line {world.log.vkey}\nquorum line\n",
         "name none": log + line + "group none any line\nquorum none\n",
+        "no quorum at all": log + line + "quorum none\n",
+        "a log with two URLs": log.replace("\n", " https://a/ https://b/\n") + line + "quorum line\n",
+        "a witness with two URLs": log + line.replace("\n", " https://a/ https://b/\n") + "quorum line\n",
+        "two names for a quorum": log + line + "quorum line line\n",
+        "a group of nobody": log + line + "group g any\nquorum g\n",
+        "a member twice": log + line + "group g 2 line line\nquorum g\n",
+        "a log twice": log + log + line + "quorum line\n",
+        "another key of a log": log + f"log {LogSigner(world.log.name).vkey}\n" + line + "quorum line\n",
+        "one key for log and line": log
+        + f"witness line {LineSigner(world.log.name, world.line.line, world.log.private).vkey}\nquorum line\n",
+        "a line of four parts": log
+        + f"witness line {LineSigner(world.log.name, 'acme/router/eu/prod', world.line.private).vkey}\nquorum line\n",
     }
 
 
@@ -103,6 +115,26 @@ def test_wrong_policies_are_refused(case: str, tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"trust\.policy"):
         load_policy(path)
+
+
+def test_a_policy_is_read_to_its_end_or_refused(tmp_path: Path) -> None:
+    """64 KiB with their last line count; of a longer one nothing does, nor of one that is no text or not there."""
+    path, text = tmp_path / "trust.policy", World.make().policy.encode()
+    head, quorum, _ = text.partition(b"quorum line\n")
+    fill = b"#" * (POLICY_BYTES_MAX - len(text) - 1) + b"\n"
+
+    path.write_bytes(head + fill + quorum)
+    assert path.stat().st_size == POLICY_BYTES_MAX
+    assert load_policy(path).quorum == "line"
+    for longer in (head + b"#" + fill + quorum, text + b"#" * POLICY_BYTES_MAX):
+        path.write_bytes(longer)
+        with pytest.raises(ConfigError, match=r"trust\.policy: .*64 KiB"):
+            load_policy(path)
+    path.write_bytes(text + b"# \xff")
+    with pytest.raises(ConfigError, match=r"trust\.policy: .*UTF-8"):
+        load_policy(path)
+    with pytest.raises(ConfigError, match=r"nothing\.policy"):
+        load_policy(tmp_path / "nothing.policy")
 
 
 def nested(world: World, groups: int, members: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -93,6 +95,17 @@ def test_a_node_s_policy() -> None:
     everything = parse_witnesses(f"{named}quorum none\n".encode())
     assert everything.covers("any/log/1")
     assert everything.satisfied(())
+
+
+@pytest.mark.parametrize(("threshold", "least"), [("any", 1), ("1", 1), ("2", 2), ("all", 3), ("3", 3)])
+def test_a_group_is_met_by_as_many_as_it_says(threshold: str, least: int) -> None:
+    """By whichever of its members, and by no one else, how many of these there may be."""
+    named = "".join(f"witness w{one} {key(one).vkey}\n" for one in range(5))
+    policy = parse_witnesses(f"{named}group g {threshold} w0 w1 w2\nquorum g\n".encode())
+
+    for size in range(4):
+        for signed in itertools.combinations(("w0", "w1", "w2"), size):
+            assert policy.satisfied({*signed, "w3", "w4", "g", "none"}) == (size >= least)
 
 
 P256 = note.line_key(

@@ -91,6 +91,8 @@ def wrong(world: World) -> dict[str, str]:
         "two lines": log + line + f"witness second {other.vkey}\nquorum line\n",
         "another log's": f"log {foreign.vkey}\n" + line + "quorum line\n",
         "keys exchanged": f"log {world.line.vkey}\nwitness line {world.log.vkey}\nquorum line\n",
+        "a group by a witness's name": log + line + "group line any line\nquorum line\n",
+        "a group twice": log + line + "group g any line\ngroup g all line\nquorum g\n",
         "a log's key for the line": log + f"witness line {foreign.vkey}\nquorum line\n",
         "name none": log + line + "group none any line\nquorum none\n",
         "no quorum at all": log + line + "quorum none\n",

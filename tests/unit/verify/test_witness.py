@@ -113,6 +113,9 @@ P256 = note.line_key(
     ec.derive_private_key(7, ec.SECP256R1()).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
 )
 
+ALIKE = key(0, "w48202.example"), key(1, "w8434.example")  # two keys, the same four bytes of key id
+assert ALIKE[0].key_id == ALIKE[1].key_id
+
 
 @pytest.mark.parametrize(
     ("text", "said"),
@@ -121,6 +124,7 @@ P256 = note.line_key(
         (f"witness w {key(0).vkey}\n", "needs `witness"),
         (f"witness w {key(0).vkey}\nquorum x\n", "not defined above"),
         (f"witness w {key(0).vkey}\nwitness v {key(0, 'v').vkey}\nquorum w\n", "the same key"),
+        (f"witness w {ALIKE[0].vkey}\nwitness v {ALIKE[1].vkey}\nquorum w\n", "one key id"),
         (f"witness w {P256.vkey}\nquorum w\n", "Ed25519"),
         ("".join(f"witness w{i} {key(i).vkey}\n" for i in range(WITNESSES_MAX + 1)) + "quorum w0\n", "more than 14"),
     ],

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
 from kit.fabricate import TIME, World
@@ -145,3 +148,83 @@ def test_a_time_of_no_calendar_costs_no_verdict(tmp_path: Path) -> None:
     assert [line.rpartition(", ")[2] for line in told.splitlines()] == [
         "second 18446744073709551615 since 1970", "second 1099511627776 since 1970", "2025-11-23T12:13:20Z", "0 failed"
     ]  # fmt: skip
+
+
+def reasons(*arguments: str | Path, code: int) -> list[str]:
+    """Of each file, in order; nothing for one that verified."""
+    found = json.loads(judged("--json", *arguments, code=code))
+    return [found["error"]["reason"]] if "error" in found else [one.get("error", {}).get("reason", "")
+                                                                for one in found["files"]]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (f"not_after = {TIME}\nmin_security_version = 7\n[[void]]\nfirst = 0\nlast = 4", ""),
+        (f"not_after = {TIME - 1}", "NOT_AFTER"),
+        ("min_security_version = 8", "SECURITY_VERSION"),
+        ("[[void]]\nfirst = 5\nlast = 5", "VOID"),
+    ],
+)
+def test_limits_narrow_what_verifies(signed: Path, limits: str, reason: str) -> None:
+    """Each of them ends with 1 and its reason for a proof that is good without; one that nobody can read, with 2."""
+    (signed / "limits.toml").write_text(limits)
+    trust = ("--trust", signed / "trust.policy")
+
+    assert reasons(*trust, signed / "in" / "b", code=0) == [""]
+    found = reasons(*trust, "--limits", signed / "limits.toml", signed / "in" / "b", code=1 if reason else 0)
+    assert found == [reason]
+    assert reasons(*trust, "--limits", signed / "none.toml", signed / "in" / "b", code=2) == ["CONFIG"]
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """A public key, beside a file with its raw signature."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "public.pem").write_bytes(public)
+    (tmp_path / "raw").write_bytes(b"firmware")
+    (tmp_path / "raw.sig").write_bytes(private.sign(b"firmware", ec.ECDSA(SHA256())))
+    return tmp_path
+
+
+def test_a_raw_signature_is_of_its_file_and_its_hash(raw: Path) -> None:
+    """Of no other file, and with no other algorithm than the one that goes with the key or is named."""
+    public = ("--public-key", raw / "public.pem")
+
+    assert (
+        reasons(*public, raw / "raw", code=0) == reasons(*public, "--algorithm", "sha256", raw / "raw", code=0) == [""]
+    )
+    assert reasons(*public, "--algorithm", "sha512", raw / "raw", code=1) == ["SIGNATURE"]
+    (raw / "raw").write_bytes(b"firmware!")
+    assert reasons(*public, raw / "raw", code=1) == ["SIGNATURE"]
+
+
+def test_a_proof_and_a_raw_signature_never_stand_for_one_another(signed: Path, raw: Path) -> None:
+    """With --trust a good signature is no answer, with --public-key no good proof is."""
+    assert signed == raw
+    trust, public = ("--trust", signed / "trust.policy"), ("--public-key", raw / "public.pem")
+
+    assert reasons(*trust, signed / "in" / "b", code=0) == reasons(*public, raw / "raw", code=0) == [""]
+    assert reasons(*trust, raw / "raw", code=1) == reasons(*public, signed / "in" / "b", code=1) == ["NO_ANSWER"]
+
+
+def test_what_is_to_be_trusted_is_said_once(signed: Path, raw: Path) -> None:
+    """Neither, both, or limits and algorithms that would be ignored: exit 2, and nothing is verified."""
+    (signed / "limits.toml").write_text("")
+    trust, public = ("--trust", signed / "trust.policy"), ("--public-key", raw / "public.pem")
+    limits, algorithm = ("--limits", signed / "limits.toml"), ("--algorithm", "sha256")
+
+    for how in ((), (*trust, *public), (*public, *limits), (*trust, *algorithm), limits, algorithm):
+        assert reasons(*how, signed / "in" / "b", code=2) == ["USAGE"]
+    assert reasons(*trust, code=2) == ["NO_FILE"]
+
+
+def test_a_file_that_changed_does_not_verify(signed: Path) -> None:
+    """Nor does one with another's proof, or with half of its own; its neighbour does."""
+    proof = signed / "in" / "b.tlog-proof"
+    good, other = proof.read_bytes(), (signed / "in" / "lib" / "a.tlog-proof").read_bytes()
+    for content, text, reason in (("B", good, "INCLUSION"), ("b", other, "INCLUSION"), ("b", good[:-9], "ENCODING")):
+        (signed / "in" / "b").write_text(content)
+        proof.write_bytes(text)
+        assert sorted(reasons("--trust", signed / "trust.policy", signed / "in", code=1)) == ["", reason]

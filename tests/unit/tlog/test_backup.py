@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kit.checkers import check_log
@@ -33,6 +34,11 @@ def test_a_backup_beside_an_open_log_holds_everything_durable(scribe: Scribe, tm
     assert (made.tree_size, bytes.fromhex(made.root)) == (scribe.log.size, scribe.log.root())
     assert (report.tree_size, report.next_seq) == (scribe.log.size, scribe.log.next_seq)
     assert copied == scribe.log.reader.end.segment + 1 >= 3
+    assert made == msgspec.json.decode((tmp_path / "copy" / backup.NAME).read_bytes(), type=backup.Backup)
+    assert made.origin == scribe.settings.origin
+    with pytest.raises(Invalid) as nothing:
+        backup.restore(tmp_path / "elsewhere", tmp_path / "restored")
+    assert nothing.value.reason == "LOG_MISSING"
 
 
 def test_a_later_backup_copies_only_what_is_new(scribe: Scribe, tmp_path: Path) -> None:

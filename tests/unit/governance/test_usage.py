@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
 
+from kit.acme import LOW as LOW_LINE
+from kit.acme import TEST as TEST_LINE
+from kit.acme import ask, caller, digest
+from kit.governed import Governed, refused
 from kit.town import Town, sign_ask
 from kit.townsfolk import LOW, certificate, policy_text, uri
 from sealpress.errors import NotPermitted, Precondition, Refusal
 from sealpress.governance import facts as f
+from sealpress.governance import usage
+from sealpress.values import KeyClass
 
+DIGEST, OTHER = digest(1), digest(2)
 SECOND_RULE = f"""
 [line."{LOW}".rule.named]
 action = "sign"
@@ -101,3 +109,31 @@ def test_who_is_refused_hears_what_to_do(rule: str, asked: dict[str, Any], reaso
     assert reason == caught.value.reason
     assert caught.value.hint
     assert "docs" not in caught.value.hint
+
+
+async def test_a_grant_that_is_named_and_over_brings_no_other(tmp_path: Path) -> None:
+    """Whoever names a grant hears that it is over; who names none, of a job whose grant is over, gets another."""
+    async with Governed(tmp_path, lines={LOW_LINE: KeyClass.LOW}) as node:
+        await node.begin()
+        over = node.grant(LOW_LINE, 9, change_id="", not_after=node.now)
+        await node.write(over)
+        snapshot, ledger, who = node.shared.snapshot, node.office.ledger, caller().identity
+
+        with pytest.raises(Precondition) as caught:
+            usage.decide(snapshot, ledger, who, ask(LOW_LINE, DIGEST, grant_id=over.grant), node.now)
+        assert caught.value.reason == "GRANT_EXPIRED"
+        assert usage.decide(snapshot, ledger, who, ask(LOW_LINE, DIGEST), node.now).automatic
+
+
+async def test_a_grant_that_is_named_is_spent_where_none_is_needed(tmp_path: Path) -> None:
+    """A line of class test asks for none: what is named all the same is held to it, and forgotten when it is over."""
+    async with Governed(tmp_path, lines={TEST_LINE: KeyClass.TEST}) as node:
+        await node.begin()
+        grant = node.grant(TEST_LINE, 1)
+        await node.write(grant)
+        await node.sign(ask(TEST_LINE, DIGEST, grant_id=grant.grant))
+        assert node.office.ledger.grants == {grant.grant: 1}
+        assert "GRANT_EXHAUSTED" == (await refused(node, ask(TEST_LINE, OTHER, grant_id=grant.grant))).reason
+        await node.sign(ask(TEST_LINE, OTHER))
+        await node.write(f.GrantMoved(grant=grant.grant, verb="expire", actor="", reason=""))
+        assert node.office.ledger.grants == {}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,10 @@ async def test_a_governed_log_keeps_what_its_start_reads(tmp_path: Path, monkeyp
     async with node.again() as fourth:
         assert fourth.folded.snapshot_seq > 0
         assert fourth.office.state.keys == state.keys
+    shutil.copytree(tmp_path / "node", tmp_path / "whole")
+    archive.bring_back(tmp_path / "whole" / "gov")
+    async with replace(node, directory=tmp_path / "whole") as fifth:  # the fourth did not make what it kept
+        assert fifth.folded.snapshot_seq == 0
     snapshot.unlink()
     with pytest.raises(CannotStart) as refusal:
         await node.again().open()

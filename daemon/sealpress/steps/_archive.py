@@ -60,7 +60,7 @@ class Body(msgspec.Struct, array_like=True, frozen=True):
     grants: dict[str, int]
     keys: dict[str, int]
     told: dict[str, tuple[int, int, int]]  # by origin: the next seq, and where it will stand
-    fold: int = 0  # whose making the state is (fold.VERSION)
+    fold: int = 0  # whose making the state is, or began as (fold.VERSION)
 
 
 @dataclass(slots=True)
@@ -71,6 +71,7 @@ class Folded:
     ledger: Ledger
     snapshot_seq: int = 0  # of the record that the file's state stands on; 0: without one
     facts: int = 0  # read one by one
+    fold: int = VERSION  # of the file's state, or ours
 
 
 def fold(governance: Log, logs: Iterable[Log], path: Path | None) -> Folded:
@@ -81,6 +82,7 @@ def fold(governance: Log, logs: Iterable[Log], path: Path | None) -> Folded:
     told: Mapping[str, tuple[int, int, int]] = {}
     if kept is not None:
         body, begin = kept
+        folded.fold = body.fold
         folded.state, folded.snapshot_seq, told = body.state, max(0, body.state.seq), body.told
         folded.ledger.grants.update(body.grants)
         folded.ledger.keys.update(body.keys)
@@ -226,14 +228,14 @@ def _late(log: Log) -> CannotStart:
 # ---- the file --------------------------------------------------------------------------------------------------------
 
 
-def body(state: State, shared: Shared) -> Body:
+def body(state: State, shared: Shared, fold: int = VERSION) -> Body:
     """What is durable at this moment: uses of commits under way are not yet. In the loop's thread."""
     ledger = Ledger(dict(shared.ledger.grants), dict(shared.ledger.keys))
     for log in shared.logs.values():
         for use in log.taken:
             ledger.give_back(use.grant, use.key, use.count)
     told = {log.log.origin: (log.told[0], *log.told[1]) for log in shared.logs.values()}
-    return Body(state, ledger.grants, ledger.keys, told, VERSION)
+    return Body(state, ledger.grants, ledger.keys, told, fold)
 
 
 def encode(body: Body) -> tuple[bytes, str]:
@@ -305,8 +307,9 @@ def read(path: Path, reader: LogReader) -> tuple[Body, Where | None] | None:
         return None
     if body.state.seq != fact.seq:
         return None
-    ours = (magic, body.fold) == (MAGIC, VERSION)
-    return (body, where) if ours or reader.numbers().start > 0 else (replace(body, state=State()), None)
+    if (magic, body.fold) == (MAGIC, VERSION) or reader.numbers().start > 0:
+        return body, where
+    return replace(body, state=State(), fold=VERSION), None
 
 
 def _decode(raw: bytes, magic: bytes) -> Body:

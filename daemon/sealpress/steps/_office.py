@@ -70,6 +70,7 @@ class Office:
         self._copy: State | None = None  # always one act ahead, never behind
         self._lock = asyncio.Lock()
         self.jobs = Jobs(self._act)
+        self._made_by = folded.fold
         self._kept = (folded.snapshot_seq, 0)  # of the newest snapshot file: governance seq, records of all logs
         shared.ledger = folded.ledger
         shared.ledger.open = OpenGrants.of(folded.state)
@@ -300,7 +301,7 @@ class Office:
         async with self._lock:
             if self.state.anchors is None:
                 return
-            body = _archive.body(self.state, self._shared)
+            body = _archive.body(self.state, self._shared, self._made_by)
             loop = asyncio.get_running_loop()
             raw, digest = await loop.run_in_executor(None, _archive.encode, body)
             taken = f.SnapshotTaken(seq=self.state.seq, sha256=digest)

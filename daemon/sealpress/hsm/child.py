@@ -286,6 +286,9 @@ class Child:
                 self._answered(message)
             case f.Hello():
                 if message.version != f.VERSION:
+                    text = f"its worker speaks version {message.version}, this signer version {f.VERSION}"
+                    hint = "the program was exchanged meanwhile: start the signer again, and the daemon"
+                    self.failure = w.WorkerFailed("WORKER_VERSION", text, hint, False)
                     raise Malformed("the worker speaks another version", reason="VERSION")
             case w.WorkerReady():
                 self.sessions = message.sessions

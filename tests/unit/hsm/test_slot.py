@@ -17,6 +17,7 @@ from kit.clock import VirtualClock
 from kit.entropy import SeededEntropy
 from sealpress.config import SlotSection
 from sealpress.errors import CannotStart, Damaged
+from sealpress.hsm import frames
 from sealpress.hsm import work as w
 from sealpress.hsm.accounts import Accounts
 from sealpress.hsm.breaker import Phase
@@ -118,6 +119,21 @@ async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) ->
     with no_descriptors():
         await bench.slot.start()
         assert bench.slot.reason == "WORKER_START"
+    while bench.slot.reason != "MODULE_MISSING":
+        bench.patience -= 1
+        assert bench.patience
+        await asyncio.sleep(0.02)
+    await bench.slot.close()
+
+
+async def test_a_worker_of_another_release_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program was exchanged under a signer that runs on: the slot says what to do; a worker of its own follows."""
+    bench = Bench(tmp_path / "s")
+    with monkeypatch.context() as former:
+        former.setattr(frames, "VERSION", frames.VERSION - 1)
+        await bench.slot.start()
+        assert bench.slot.reason == "WORKER_VERSION"
+        assert "start the signer again" in bench.said.getvalue()
     while bench.slot.reason != "MODULE_MISSING":
         bench.patience -= 1
         assert bench.patience

@@ -37,6 +37,9 @@ CODES = {
 # where callers are answered, without what only witnesses, the signer or an operator hear
 ANSWERING = [path for part in ("rpc", "steps", "governance") for path in sorted((PACKAGE / part).rglob("*.py"))]
 ANSWERING += sorted(PACKAGE.glob("flow*.py"))
+# how the command ends that such an error ends: cli/output.py
+EXITS = {"Invalid": "1", "ConfigError": "2", "Damaged": "3", "CannotStart": "4"}
+NOT_OF_THE_LOG = {"KEY_REMAINS"}  # the custodian's
 NOT_ANSWERED = {"WITNESS_DOWN", "WITNESS_REFUSED", "WITNESS_NEWER", "NOT_COSIGNED", "EVIDENCE_MISSING", "STOPPED"}
 
 
@@ -62,14 +65,28 @@ def commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield from commands(one, *path, name)
 
 
-def reasons() -> Iterator[tuple[str, str]]:
-    """gRPC code and reason of everything that a caller may be answered with."""
-    for path in ANSWERING:
+def raised(paths: list[Path], told: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """What `told` has for the class, and the reason, of every error that these files make."""
+    for path in paths:
         for node in ast.walk(ast.parse(text)) if "reason=" in (text := path.read_text()) else ():
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CODES:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in told:
                 for keyword in node.keywords:
                     if keyword.arg == "reason" and isinstance(value := keyword.value, ast.Constant):
-                        yield CODES[node.func.id], str(value.value)
+                        yield told[node.func.id], str(value.value)
+
+
+def reasons() -> Iterator[tuple[str, str]]:
+    """gRPC code and reason of everything that a caller may be answered with."""
+    return raised(ANSWERING, CODES)
+
+
+def hints() -> Iterator[tuple[str, str]]:
+    """What errors say to do, as far as it is written as text, and the file that says it."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(text)) if "hint=" in (text := path.read_text()) else ():
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                words = [one.value for one in ast.walk(node.value) if isinstance(one, ast.Constant)]
+                yield path.name, "".join(word for word in words if isinstance(word, str))
 
 
 def test_every_metric_is_in_the_manual() -> None:
@@ -87,11 +104,13 @@ def test_every_reason_is_in_the_manual_of_the_api() -> None:
     section = text[text.index("## Errors") : text.index("## Changes and approvals")]
     by_code: dict[str, set[str]] = {}
     for code, rest in re.findall(r"^\| ([A-Z_]+) \|(.*)$", section, re.MULTILINE):
-        by_code.setdefault(code, set()).update(re.findall(r"[A-Z]+(?:_[A-Z]+)*", rest))
+        by_code.setdefault(code, set()).update(re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", rest))
     absent = {(code, reason) for code, reason in reasons() if reason not in by_code[code] | NOT_ANSWERED}
+    texts = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    gone = {reason for named in by_code.values() for reason in named if f'"{reason}"' not in texts} - by_code.keys()
 
     assert len(set(reasons())) > 90
-    assert sorted(absent) == []
+    assert (sorted(absent), sorted(gone)) == ([], [])
 
 
 def test_settings_that_documents_name_are_there() -> None:
@@ -139,20 +158,21 @@ def sections_of(section: str, told: Any) -> Iterator[tuple[type[msgspec.Struct],
 
 
 def test_commands_and_options_that_documents_show_are_there() -> None:
-    """Each `sealpress …` of a document is a command, and its options are those of that command."""
+    """Each `sealpress …` of a document or of a hint is a command, and its options are those of that command."""
     known = {path: {opt for one in command.params for opt in one.opts} for path, command in commands(program())}
-    wrong = set()
-    for path in DOCUMENTS:
-        for shown in re.findall(r"(?:^|[\s/(])sealpress ([a-z][^\n|]*)", named(path), re.MULTILINE):
+    every = {"--help"}.union(*known.values())
+    wrong = {f"{name}: {one}" for name, text in hints() for one in re.findall(r"--[a-z-]+", text) if one not in every}
+    for name, text in [*((path.name, named(path)) for path in DOCUMENTS), *hints()]:
+        for shown in re.findall(r"(?:^|[\s/(`])sealpress ([a-z][^\n|`]*)", text, re.MULTILINE):
             words = [word.strip("`.,;:()…") for word in shown.split("#")[0].split("&&")[0].split()]
             found = tuple(words[:2]) if tuple(words[:2]) in known else tuple(words[:1])
             groups = {one[0] for one in known if len(one) == 2}
             if found not in known and not (words[0] in groups and (len(words) == 1 or not words[1].isalpha())):
-                wrong.add(f"{path.name}: sealpress {shown}")
+                wrong.add(f"{name}: sealpress {shown}")
             options = {word.split("=")[0] for word in words if word.startswith("--")}
-            wrong |= {f"{path.name}: {found} {option}" for option in options - known.get(found, options) - {"--help"}}
+            wrong |= {f"{name}: {found} {option}" for option in options - known.get(found, options) - {"--help"}}
 
-    assert len(known) > 60
+    assert len(known) > 60 and len(list(hints())) > 200
     assert sorted(wrong) == []
 
 
@@ -184,6 +204,22 @@ def test_what_log_verify_finds_is_in_its_document() -> None:
 
     assert found is not None
     assert [reason for reason in found[1].split(", ") if f"`{reason}`" not in document] == []
+
+
+def test_what_ends_a_node_is_in_its_document() -> None:
+    """DAMAGED-LOG.md has each reason of exit 3, and none with another exit code than it comes with."""
+    made = {(reason, code) for code, reason in raised(sorted(PACKAGE.rglob("*.py")), EXITS)}
+    document = (ROOT / "daemon" / "DAMAGED-LOG.md").read_text()
+    told = set()
+    for cell, codes in re.findall(r"^\| (`[^|]+) \| ([\d, ]+) \|", document, re.MULTILINE):
+        names, ends = re.findall(r"`([A-Z_]+)`", cell), codes.split(", ")
+        told |= set(zip(names, ends * len(names) if len(ends) == 1 else ends, strict=len(ends) > 1))
+
+    assert len(told) > 25
+    assert sorted(told - made) == []
+    assert (
+        sorted({reason for reason, code in made if code == "3"} - {reason for reason, _ in told} - NOT_OF_THE_LOG) == []
+    )
 
 
 def test_requirements_have_a_meaning() -> None:

@@ -107,7 +107,7 @@ def check_line(name: str) -> str:
         raise Malformed(
             "a key is named by its line: five components organisation/product/region/environment/purpose, "
             "each of a-z 0-9 . _ - and at most 63 long",
-            hint="ListKeys names the lines that you may request",
+            hint="ListKeys, in Python `client.keys()`, names the lines that you may request",
         )
     return name
 

@@ -91,7 +91,8 @@ def check_act(desk: Desk, kind: str, asked: c.KeyAct) -> None:
 
 def _check_form(key: c.KeyRequest | f.KeyProposed, rules: LineRules) -> None:
     if (key.class_, key.mode, key.format) != (rules.class_, rules.mode, rules.format):
-        raise Malformed("class, mode and format must be those of the line's policy", reason="KEY_DIFFERS_FROM_POLICY")
+        text = "class, mode and format must be those of the line's policy"
+        raise Malformed(text, reason="KEY_DIFFERS_FROM_POLICY", hint="`sealpress policy show` has them")
 
 
 def proposed(asked: c.KeyRequest, adopted: bool, change_id: str) -> f.KeyProposed:

@@ -178,7 +178,7 @@ def permitted(snapshot: Snapshot, identity: Identity, line: str, now: int) -> Ma
 def _denied() -> NotPermitted:
     return NotPermitted(
         "this identity may not request this key",
-        hint="ListKeys names the keys that it may request; the policy's owner grants more",
+        hint="ListKeys, in Python `client.keys()`, names those that it may request; the policy's owner grants more",
     )
 
 

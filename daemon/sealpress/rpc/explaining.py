@@ -33,7 +33,8 @@ def asked_for(request: pb.ExplainRequest) -> tuple[str, bytes]:
     if kind == "event_id":
         raw = explain.parse_ulid(request.event_id)
         if raw is None:
-            raise Malformed("an event id has 26 letters and digits", hint="it is in every answer and refusal")
+            hint = "it is in every answer and refusal; a digest is asked for as sha256:HEX"
+            raise Malformed("an event id has 26 letters and digits", hint=hint)
         return kind, raw
     if kind == "signature_sha256":
         if len(request.signature_sha256) != 32:

@@ -18,6 +18,7 @@ import typer
 from kit.clock import VirtualClock
 from sealpress.client import ClientConfig
 from sealpress.config import Config, KeySection, Node, ProbeKey, Signer, SlotSection
+from sealpress.governance.usage import _ADMITTED
 from sealpress.telemetry import Telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,8 @@ def raised(paths: list[Path], told: dict[str, str]) -> Iterator[tuple[str, str]]
 
 def reasons() -> Iterator[tuple[str, str]]:
     """gRPC code and reason of everything that a caller may be answered with."""
-    return raised(ANSWERING, CODES)
+    yield from raised(ANSWERING, CODES)
+    yield from (("PERMISSION_DENIED", reason) for reason in _ADMITTED)
 
 
 def hints() -> Iterator[tuple[str, str]]:

@@ -272,10 +272,10 @@ def _grant_required(class_: KeyClass) -> Precondition:
         return Precondition(
             "this key signs exact digests that a quorum approved",
             reason="QUORUM_REQUIRED",
-            hint="RequestGrant with the release's digests; persons approve; then ask with the grant_id",
+            hint="RequestGrant, `sealpress grant request`, with its digests; persons approve; then use the grant_id",
         )
     return Precondition(
         "this key signs under a grant only",
         reason="GRANT_REQUIRED",
-        hint="RequestGrant with the release's digests; then ask with the grant_id",
+        hint="RequestGrant, `sealpress grant request`, with the release's digests; then ask with the grant_id",
     )

@@ -11,7 +11,7 @@ Does not: approve.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 import typer
@@ -35,7 +35,7 @@ from sealpress.cli.output import ClientFile, JsonFlag, emit, printable, say
 from sealpress.client.control import ControlClient, Texts
 from sealpress.errors import ConfigError, Invalid
 from sealpress.governance import changes as c
-from sealpress.values import Format, KeyClass, Mode
+from sealpress.values import Format, KeyClass, KeyKind, Mode
 from sealpress.verify.change import encode
 from sealpress.wiring.today import now_s
 
@@ -83,9 +83,7 @@ def propose_key(
     key: KeyName,
     line: LineOption,
     class_: Annotated[KeyClass, typer.Option("--class", help="As the line's policy says.")],
-    algorithm: Annotated[
-        str, typer.Option("--algorithm", help="ed25519, p256, p384, p521, rsa3072, rsa4096, mldsa44, mldsa65, mldsa87")
-    ],
+    algorithm: Annotated[str, typer.Option("--algorithm", help=", ".join(get_args(KeyKind)))],
     slot: Annotated[str, typer.Option("--slot", help="As in \\[slot.<id>] of the signer")],
     owner: Annotated[str, typer.Option("--owner", help="person:<name>")],
     backup_owner: Annotated[str, typer.Option("--backup-owner", help="person:<name>")],

@@ -12,6 +12,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 
 from kit.fabricate import TIME, World
+from sealpress.verify.limits import Void, load_limits
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "daemon" / "VERIFYING.md"
 DIGEST = hashlib.sha256(b"artifact").digest()
@@ -59,3 +60,13 @@ def test_the_printed_program_refuses_what_is_wrong(check: Callable[[str, bytes, 
     for digest, proof in wrong:
         with pytest.raises((ValueError, LookupError, AttributeError, InvalidSignature)):
             check(world.policy, digest, proof.write())
+
+
+def test_the_printed_limits_are_read_as_they_are(tmp_path: Path) -> None:
+    """Who ends a line copies them, and no manual of ours is another file's docstring."""
+    found = re.search(r"^```toml\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+    assert found is not None
+    (tmp_path / "limits.toml").write_text(found[1])
+    limits = load_limits(tmp_path / "limits.toml")
+
+    assert (limits.not_after_s, limits.min_security_version, limits.void) == (1_798_761_600, 7, (Void(1000, 1999),))

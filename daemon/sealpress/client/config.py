@@ -6,6 +6,7 @@ Guarantees: strict decoding; paths count from the file. Does not: open certifica
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from sealpress.errors import ConfigError
 from sealpress.reading import read_whole
 
 ENVIRONMENT = "SEALPRESS_CLIENT"
+ADDRESS = re.compile(r"\S+:[0-9]+", re.ASCII)
+KEYS = "keys: signing, control, audit, ca, cert, key, line, token"
 NAME = r"^[^\x00]*\Z"  # that a file may have
 HINT = "give --client FILE or set SEALPRESS_CLIENT; `sealpress dev` leaves a client.toml in its directory"
 
@@ -52,7 +55,16 @@ def load_client(path: Path | None = None) -> ClientConfig:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=HINT) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{path}: {error}", hint="keys: signing, control, audit, ca, cert, key, line, token"
-        ) from error
+        raise ConfigError(f"{path}: {error}", hint=KEYS) from error
+    _check(path, found)
     return msgspec.structs.replace(found, base=str(path.parent.resolve()))
+
+
+def _check(path: Path, found: ClientConfig) -> None:
+    """What the form lets pass: a key that is ours to set, and an address without a port, which gRPC takes for 443."""
+    if found.base:
+        raise ConfigError(f"{path}: Object contains unknown field `base`", hint=KEYS)
+    for name in ("signing", "audit", "control"):
+        address: str = getattr(found, name)
+        if address and ADDRESS.fullmatch(address) is None:
+            raise ConfigError(f"{path}: `{name}` = {address!r}: not host:port", hint=f'{name} = "host:port"')

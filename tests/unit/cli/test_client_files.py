@@ -32,3 +32,18 @@ def test_a_file_that_does_not_do_is_a_wrong_configuration(
     done = CliRunner().invoke(build(command), [command, "--client", str(path)])
 
     assert (2, True) == (done.exit_code, done.stderr.startswith(f"sealpress: {reason}: ")), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [('signing = "sign.acme.example"', "signing"), ('audit = "localhost"', "audit"), ('control = "a:b"', "control"),
+     ('base = "/etc"', "base")],
+)  # fmt: skip
+def test_a_key_that_means_nothing_is_said(tmp_path: Path, line: str, named: str) -> None:
+    """Without its port an address was asked at 443, and whoever forgot it looked for a daemon that did not run."""
+    keys = {"signing": '"127.0.0.1:1"', "ca": '"ca.pem"'} | dict([line.split(" = ")])
+    (tmp_path / "client.toml").write_text("".join(f"{key} = {value}\n" for key, value in keys.items()))
+    done = CliRunner().invoke(build("status"), ["status", "--client", str(tmp_path / "client.toml")])
+
+    assert (2, True) == (done.exit_code, done.stderr.startswith("sealpress: CONFIG: ")), done.stderr
+    assert f"`{named}`" in done.stderr

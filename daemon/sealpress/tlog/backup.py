@@ -126,8 +126,6 @@ def restore(source: Path, target: Path, progress: Progress | None = None, archiv
             for path in sorted((source / "journal").glob("*.seg")):
                 put(half / "journal" / path.name, read(path), path.stat().st_size)
             _copy_rest(source, half, _published(source))
-            if target.exists():
-                target.rmdir()
             half.rename(target)
             sync_directory(target.parent)
         except OSError as error:

@@ -250,8 +250,16 @@ def test_restore_never_writes_over_a_log(scribe: Scribe, tmp_path: Path) -> None
     with pytest.raises(ConfigError) as refusal:
         backup.restore(tmp_path / "copy", scribe.settings.directory)
     assert refusal.value.reason == "NOT_EMPTY"
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError) as refusal:
+        backup.restore(tmp_path / "copy", tmp_path / "file")
+    assert refusal.value.reason == "NOT_EMPTY"
     (tmp_path / "empty").mkdir()
+    left = tmp_path / ".empty.restoring" / "journal"  # by one that was killed
+    left.mkdir(parents=True)
+    (left / segment_path(tmp_path, 7).name).write_bytes(b"of another log")
     backup.restore(tmp_path / "copy", tmp_path / "empty")
+    assert not left.parent.exists()
     check_log(tmp_path / "empty")
 
 
@@ -264,3 +272,18 @@ def test_a_restored_log_is_durable_whole(scribe: Scribe, tmp_path: Path, monkeyp
     backup.restore(tmp_path / "copy", tmp_path / "new" / "restored")
     assert synced[-1] == "new"
     assert {tmp_path.name, "new", ".restored.restoring", "journal"} <= set(synced[:-1])
+
+
+def test_what_cannot_be_restored_or_locked_is_said(scribe: Scribe, tmp_path: Path) -> None:
+    """A link in the place of the log's directory, a directory in that of its lock: exit 4, and no word of success."""
+    copy = tmp_path / "copy"
+    backup.backup(scribe.settings.directory, copy)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    with pytest.raises(CannotStart) as refusal:
+        backup.restore(copy, tmp_path / "link")
+    assert refusal.value.reason == "NO_ACCESS"
+    (copy / "lock").mkdir()
+    with pytest.raises(CannotStart) as refusal:
+        backup.backup(scribe.settings.directory, copy)
+    assert refusal.value.reason == "NO_ACCESS"

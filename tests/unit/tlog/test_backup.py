@@ -287,3 +287,35 @@ def test_what_cannot_be_restored_or_locked_is_said(scribe: Scribe, tmp_path: Pat
     with pytest.raises(CannotStart) as refusal:
         backup.backup(scribe.settings.directory, copy)
     assert refusal.value.reason == "NO_ACCESS"
+
+
+def test_an_older_state_is_no_backup_of_a_newer_one(scribe: Scribe, tmp_path: Path) -> None:
+    """A log that came back from a snapshot, segments behind: refused, and what the backup says of itself stays."""
+    directory, copy = scribe.settings.directory, tmp_path / "copy"
+    scribe.history(60)
+    scribe.log.close()
+    old = shutil.copytree(directory, tmp_path / "old")
+    scribe.open()
+    scribe.history(120)
+    backup.backup(directory, copy)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with pytest.raises(Invalid, match="a newer state of the log") as refusal:
+        backup.backup(old, copy)
+
+    assert refusal.value.reason == "BACKUP_DIFFERS"
+    assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+
+def test_nothing_is_restored_from_a_copy_with_a_torn_tail(scribe: Scribe, tmp_path: Path) -> None:
+    """A backup ends with a COMMIT and zeros: what has more is somebody's copy of a log that was being written."""
+    scribe.request(3)
+    end = scribe.log.reader.end
+    backup.backup(scribe.settings.directory, tmp_path / "copy")
+    with segment_path(tmp_path / "copy", end.segment).open("r+b") as file:
+        file.seek(end.offset + 160)  # behind the COMMIT
+        file.write(b"half of a frame" * 9)
+    with pytest.raises(Damaged) as refusal:
+        backup.restore(tmp_path / "copy", tmp_path / "restored")
+
+    assert refusal.value.reason == "COPY_DAMAGED"
+    assert not (tmp_path / "restored").exists()

@@ -166,3 +166,20 @@ def test_archived_segments_come_back_byte_by_byte(tmp_path: Path) -> None:
     assert refusal.value.reason == "ARCHIVE_MISSING"
     assert archive.bring_back(scribe.settings.directory, tmp_path / "elsewhere") == [part.number for part in moved]
     assert before == {path.name: path.read_bytes() for path in journal.iterdir()}
+
+
+@pytest.mark.parametrize("which", ["older_s", "window_s"])
+def test_a_segment_stays_as_long_as_its_youngest_record_is_wanted(scribe: Scribe, tmp_path: Path, which: str) -> None:
+    """To the second: all in it is older than the beginning of the next, and that is what counts."""
+    for _ in range(3):
+        scribe.request(1)
+        scribe.log.seal_segment()
+        scribe.clock.advance(1_000)
+    scribe.request(1)
+    directory = scribe.settings.directory
+    next_s = -(-standing.look(directory).headers[1].created_ns // 10**9)
+    kept = {"keep": 1, "older_s": 0, "window_s": 0}
+
+    assert archive.archive(directory, tmp_path / "cold", **kept | {which: 51}, now_s=next_s + 50) == []
+    (moved,) = archive.archive(directory, tmp_path / "cold", **kept | {which: 50}, now_s=next_s + 50)
+    assert moved.number == 0

@@ -20,8 +20,10 @@ from sealpress.core.segment import FIRST_FRAME, segment_name
 from sealpress.errors import CannotStart, Damaged, Invalid
 from sealpress.tlog import archive, backup
 from sealpress.tlog.archived import NAME as LIST
+from sealpress.tlog.archived import expanded, file_name
 from sealpress.tlog.check import check_log as judge
 from sealpress.tlog.identity import identity
+from sealpress.tlog.standing import CHUNK
 from sealpress.tlog.whole import reading, whole
 
 NOBODY = 65_534
@@ -273,3 +275,18 @@ def test_what_a_governed_node_may_need_is_not_archived(tmp_path: Path) -> None:
     assert kept == sealed - 3  # where it stands; those before it have left
     assert archived(scribe, tmp_path / "cold", needed_from=kept) == []
     assert [part.number for part in archived(scribe, tmp_path / "cold", needed_from=kept + 1)] == [kept]
+
+
+def test_no_more_is_expanded_than_a_segment_holds(tmp_path: Path) -> None:
+    """A file that somebody made of zeros costs no disk and no time: it is damaged long before its end."""
+    scribe = aged(tmp_path)
+    scribe.log.close()
+    part, *_ = archived(scribe, tmp_path / "cold")
+    (tmp_path / "cold" / file_name(part)).write_bytes(gzip.compress(bytes(64 << 20), 1))
+    got = 0
+    with pytest.raises(Invalid) as refusal:
+        for chunk in expanded(part, None):
+            got += len(chunk)
+
+    assert refusal.value.reason == "ARCHIVE_DAMAGED"
+    assert got <= part.segment_bytes + CHUNK

@@ -51,3 +51,20 @@ def test_a_block_that_cannot_be_read_is_a_frame_that_cannot(scribe: Scribe, monk
 
     assert report.bad is not None
     assert ("FRAME", 0) == (report.bad.reason, report.bad.where.segment)
+
+
+@pytest.mark.parametrize("size", [0, 100, 8_191])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_file_that_is_cut_into_its_header_is_no_segment(scribe: Scribe, number: int, size: int) -> None:
+    """Neither one that holds records nor the spare one: HEADER, where it is, and what is before it is told."""
+    scribe.request(3)
+    scribe.wait_for_files()
+    scribe.log.close()
+    directory = scribe.settings.directory
+    os.truncate(segment_path(directory, number), size)
+    report = check_log(directory, NAME, 1)
+
+    assert report.bad is not None
+    assert ("HEADER", (number, 0)) == (report.bad.reason, report.bad.where)
+    assert report.bad.message == "the segment is shorter than its header"
+    assert report.segments == number

@@ -11,10 +11,13 @@ import pytest
 
 from sealpress.errors import Busy, Damaged
 from sealpress.governance import usage
+from sealpress.hsm.outcomes import DirectResult
 from sealpress.steps import settle
 from sealpress.steps._head import SignedHead
+from sealpress.steps._left import Left
 from sealpress.steps._request import Phase, Settled
 from sealpress.steps._ticket import Durable
+from sealpress.steps.seal import DirectPart
 from sealpress.tlog.entry import OutcomeStatus, RequestRef, Where
 
 NOW = 1_800_000_000
@@ -146,3 +149,56 @@ def test_an_outcome_that_a_full_disk_refused_is_written_when_there_is_room() -> 
 
     assert (waits.heard, told.heard) == ("LOG_FAILED", "LAPSED")
     assert (forgotten, len(pendings)) == ([waits, told], 2)
+
+
+def signed_direct(*reasons: str, **rules: Any) -> tuple[str, list[Any], list[int]]:
+    """What a caller of as many leaves hears at once, the outcomes recorded, and their delays; "": a signature."""
+    written: list[tuple[Any, int]] = []
+    log: Any = SimpleNamespace(
+        log=SimpleNamespace(settings=SimpleNamespace(segment_bytes=1 << 20)), head=SimpleNamespace(size=9),
+        changed=asyncio.Event(), record=lambda pending, delay_ms: written.append((pending.event, delay_ms)),
+    )  # fmt: skip
+    shared: Any = SimpleNamespace(
+        snapshot=SimpleNamespace(lines=rules.get("lines", {}), governance_seq=0), outcome_delay_ms=50,
+        release_outcome=rules.get("release_outcome", False), telemetry=SimpleNamespace(settled=lambda *_: None),
+    )  # fmt: skip
+    line: Any = SimpleNamespace(name="a/b/c/d/e", key_id=bytes(32), log=log, left=Left())
+    ticket: Any = _Ticket(4)
+    ticket.act.seq, ticket.act.first_leaf, ticket.act.count = 2, 4, len(reasons)
+    ticket.act.spec = SimpleNamespace(time=0)
+    results = [DirectResult(b"" if said else b"%d" % at, 0, 1, "s#1", said) for at, said in enumerate(reasons)]
+    parts = [DirectPart((at,), (result,), 9) for at, result in enumerate(results)]
+    settle.settle_direct(shared, line, ticket, parts)
+    assert log.changed.is_set()  # whoever waited behind may be cut
+    return ticket.heard, [event for event, _ in written], [delay_ms for _, delay_ms in written]
+
+
+@pytest.mark.parametrize("reasons", [("OUTCOME_UNKNOWN", "SLOT_DOWN", ""), ("", "SLOT_DOWN", "INTERNAL")])
+def test_one_leaf_that_may_be_signed_makes_a_request_unknown(reasons: tuple[str, ...]) -> None:
+    """Wherever it stands among those that are signed for certain, or for certain are not."""
+    told, (event,), _ = signed_direct(*reasons)
+
+    assert (told, event.status) == ("OUTCOME_UNKNOWN", OutcomeStatus.UNKNOWN)
+
+
+def test_every_signature_of_a_long_request_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In as many outcomes as it takes, none larger than a batch; who waits for the record waits for the last."""
+    monkeypatch.setattr(settle, "EVENT_BYTES_MAX", 1)
+    told, events, delays = signed_direct("", "", "", release_outcome=True)
+
+    assert told == ""
+    assert [(event.requests, event.signatures) for event in events] == [
+        ((RequestRef(2, 4 + at, 1),), (b"%d" % at,)) for at in range(3)
+    ]
+    assert delays == [50, 50, 0]
+
+
+@pytest.mark.parametrize(("release", "node", "waits"), [
+    ("leaf", True, False), ("outcome", False, True), (None, True, True), (None, False, False),
+])  # fmt: skip
+def test_the_line_s_release_counts_before_the_node_s(release: str | None, node: bool, waits: bool) -> None:
+    """A policy says of each line whether answers wait for their record; where it is silent the node's word counts."""
+    lines = {"a/b/c/d/e": SimpleNamespace(release=release)}
+    told, _, _ = signed_direct("SLOT_DOWN", release_outcome=node, lines=lines)
+
+    assert told == ("" if waits else "PARTIAL")

@@ -6,13 +6,16 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kit.issuer import URLS
 from kit.token_desk import HOME, Desk
 from sealpress.errors import NotPermitted
 from sealpress.rpc.interceptors import Callers
 from sealpress.rpc.tokens import Tokens, bearer
+from sealpress.steps._request import Caller
 from sealpress.telemetry import Telemetry
+from sealpress.values import Identity
 
 
 class Call:
@@ -107,3 +110,32 @@ def test_a_certificate_decides_where_there_is_one() -> None:
 async def test_nothing_waits() -> None:
     """Identifying is no coroutine: whatever the token, the answer is there at once."""
     assert not asyncio.iscoroutinefunction(Tokens.identify)
+
+
+@pytest.mark.parametrize("listener", ["certificates", "tokens"])
+def test_a_certificate_ends_in_a_long_call_at_its_second(listener: str) -> None:
+    """Its end is exact on every listener; who had a flaw when he came keeps that one."""
+    desk = Desk()
+    callers = Callers(desk.clock, Telemetry(desk.clock), desk.tokens if listener == "tokens" else None)
+    now = desk.clock.now_ns() // 1_000_000_000
+    caller, flawed = (Caller(Identity("uri:a", bytes(32), now + 1), HOME, flaw=flaw) for flaw in ("", "AMBIGUOUS"))
+    assert callers.still(caller, Call()) is caller
+    desk.clock.advance(1)
+
+    assert callers.still(caller, Call()).flaw == "CREDENTIAL_EXPIRED"
+    assert callers.still(flawed, Call()) is flawed
+
+
+def test_only_a_good_token_has_one_use() -> None:
+    """A certificate has any number, and what is refused for its flaw takes the use of nobody."""
+    desk = Desk()
+    callers = Callers(desk.clock, Telemetry(desk.clock), desk.tokens)
+    certified = Caller(Identity("uri:a", bytes(32), 1 << 40), HOME)
+    caller = callers.caller(Call(("authorization", f"Bearer {desk.github.token()}")))
+    flawed = structs.replace(caller, flaw="TOKEN_EXPIRED")
+
+    assert [callers.consumed(one) for one in (certified, certified, flawed)] == [certified, certified, flawed]
+    assert [callers.consumed(caller).flaw for _ in range(2)] == ["", "TOKEN_REPLAYED"]
+    callers.give_back(caller)
+    assert callers.consumed(caller) is caller
+    assert Callers(desk.clock, Telemetry(desk.clock)).consumed(caller) is caller

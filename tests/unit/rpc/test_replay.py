@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from kit.clock import VirtualClock
 from kit.token_desk import HOME, NOW_S, Desk
 from sealpress.errors import Busy
 from sealpress.rpc import replay
@@ -127,3 +128,49 @@ def test_owners_may_be_listed() -> None:
 def test_hosts(source: str, host: str) -> None:
     """A port does not make another host, nor does another address of the same /64."""
     assert replay.host_of(source) == host
+
+
+def test_an_owner_gets_back_as_much_room_as_was_forgotten() -> None:
+    """Each token that is over makes room for one: never for two, and not beyond what one owner may have."""
+    uses, mine, kept = replay.Uses(owner_max=3), ("issuer", "me"), replay.KEPT_AFTER_END_S
+
+    def came(name: str, now_s: int, ends_s: int) -> bool:
+        try:
+            uses.check_room(("issuer", name), mine, now_s)
+        except Busy as refusal:
+            assert refusal.reason == "TOKENS_FULL"
+            return False
+        return uses.see(("issuer", name), mine, name.encode(), ends_s)
+
+    assert [came(str(number), 0, 100 * (number + 1)) for number in range(4)] == [True, True, True, False]
+    assert [came(f"later {number}", 100 + kept, 1_000) for number in range(2)] == [True, False]
+    assert not came("0", 100 + kept, 100)  # it may be one that was forgotten
+    assert [came(f"last {number}", 1_000 + kept, 2_000) for number in range(4)] == [True, True, True, False]
+    uses.check_room(("issuer", "last 0"), mine, 1_000 + kept)  # it is known
+    assert 3 == len(uses)
+
+
+def test_checks_of_signatures_are_allowed_again_after_a_while() -> None:
+    """Whoever showed wrong tokens, alone or together with others, has his next ones looked at as time passes."""
+    clock = VirtualClock()
+    budget = replay.Budget(clock)
+
+    def allowed(host: str) -> bool:
+        try:
+            budget.check(f"ipv4:{host}:1")
+        except Busy as refusal:
+            assert (refusal.reason, refusal.retry_after_ms > 0) == ("TOKEN_CHECKS", True)
+            return False
+        return True
+
+    for _ in range(int(replay.HOST_FAILURES_BURST)):
+        assert allowed("192.0.2.1")
+        budget.failed("ipv4:192.0.2.1:1")
+    assert (allowed("192.0.2.1"), allowed("192.0.2.2")) == (False, True)
+    clock.advance(1.1 / replay.HOST_FAILURES_PER_S)
+    assert allowed("192.0.2.1")
+    for number in range(int(replay.FAILURES_BURST)):
+        budget.failed(f"ipv4:198.51.100.{number % 250}:1")
+    assert not allowed("192.0.2.3")
+    clock.advance(3 / replay.FAILURES_PER_S)
+    assert allowed("192.0.2.3")

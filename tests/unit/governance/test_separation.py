@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from kit.town import Town
 from kit.townsfolk import LINES, certificate, key_request, person
@@ -14,6 +15,7 @@ from sealpress.governance import separation
 from sealpress.governance.changes import KeyAct
 from sealpress.governance.desk import Desk
 from sealpress.governance.state import Approval, Change
+from sealpress.values import KeyClass
 
 LINE = next(line for line, class_ in LINES.items() if class_ == "release")
 
@@ -79,3 +81,51 @@ def test_a_warning_needs_a_waiver() -> None:
     for change in (None, approved_by(found, "rita")):
         with pytest.raises(NotPermitted):
             separation.check(found, LINE, key, "destroy", person("ines"), change)
+
+
+@pytest.mark.parametrize(
+    ("made", "now", "kind", "said"),
+    [
+        ("low", "low", "strict", "refused"),
+        ("low", "low", "warn", "free"),
+        ("low", "release", "warn", "waiver"),
+        ("release", "low", "warn", "waiver"),
+        ("release", "release", "strict", "refused"),
+    ],
+)
+def test_what_counts_is_the_stricter_of_key_and_line(made: str, now: str, kind: str, said: str) -> None:
+    """A key keeps the class that it was made for, and its line may have another by now; a policy may be stricter."""
+    found = desk(kind)
+    assert found.policy is not None
+    rules = replace(found.policy.lines[LINE], class_=KeyClass(now))
+    found.policy = replace(found.policy, lines={**found.policy.lines, LINE: rules})
+    key = found.state.keys["k-release"]
+    key = structs.replace(key, proposed=structs.replace(key.proposed, class_=KeyClass(made)))
+    change = approved_by(found, "stella")
+    try:
+        waived = separation.check(found, LINE, key, "destroy", person("ines"), change)
+    except NotPermitted:
+        assert said == "refused"
+        return
+    assert said == ("waiver" if waived else "free")
+
+
+def test_an_approval_that_was_taken_back_waives_nothing() -> None:
+    """Nor one that had not counted when its time was over."""
+    found = desk("warn")
+    for state in ("revoked", "invalidated", "expired"):
+        change = approved_by(found, "stella")
+        change.approvals.update({name: structs.replace(one, state=state) for name, one in change.approvals.items()})
+        with pytest.raises(NotPermitted):
+            separation.check(found, LINE, found.state.keys["k-release"], "destroy", person("ines"), change)
+
+
+def test_a_line_that_no_policy_knows_is_strict() -> None:
+    """Its key may still be retired, by another person than who made it, whatever its class."""
+    found = desk("warn")
+    found.policy = None
+    key = found.state.keys["k-release"]
+    key = structs.replace(key, proposed=structs.replace(key.proposed, class_=KeyClass.LOW))
+
+    with pytest.raises(NotPermitted):
+        separation.check(found, LINE, key, "destroy", person("ines"), approved_by(found, "stella"))

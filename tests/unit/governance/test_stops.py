@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from kit.town import Town
-from kit.townsfolk import FIRMWARE, RELEASE, key_of, key_request, person
+from kit.townsfolk import FIRMWARE, LOW, RELEASE, certificate, key_of, key_request, person
 from sealpress.core.segment import SEGMENT_BYTES_MIN
-from sealpress.errors import Precondition
+from sealpress.errors import NotPermitted, Precondition
 from sealpress.governance import facts as f
 from sealpress.governance import pending, stops
 from sealpress.governance.changes import KeyAct
@@ -124,3 +124,52 @@ def test_a_role_that_comes_back_brings_no_approval_along(monkeypatch: pytest.Mon
     assert {"invalidated"} == {town.state.changes[one].approvals[person("kim")].state for one in asked}
     town.approve(asked[2], "karl")
     assert "in_review" == town.state.changes[asked[2]].state
+
+
+def subjects(town: Town) -> dict[str, str]:
+    """Something of each kind that can be stopped."""
+    return {
+        "key": "k-release",
+        "grant": town.request(certificate("ci-app"), LOW, (1,)),
+        "identity": person("kim"),
+        "offboard": person("kim"),
+        "binding": next(id_ for id_ in town.state.bindings_of[person("kim")] if not id_.startswith("anchors/")),
+        "credential": key_of("kim").fingerprint,
+    }
+
+
+@pytest.mark.parametrize(("who", "reason"), [("rita", "NOT_PERMITTED"), ("ci-router", "PERSON_REQUIRED")])
+@pytest.mark.parametrize("what", ["key", "grant", "identity", "offboard", "binding", "credential"])
+def test_who_has_no_role_for_it_stops_nothing(what: str, who: str, reason: str) -> None:
+    """Stopping is easy for those whose task it is: for other persons, machines and pipelines it is as hard as all."""
+    town = Town()
+    subject = subjects(town)[what]
+    with pytest.raises(NotPermitted) as caught:
+        town.stop(who, what, subject)
+    assert caught.value.reason == reason
+
+    town.stop("stella", what, subject)
+    with pytest.raises(Precondition):
+        town.stop("stella", what, subject)
+
+
+@pytest.mark.parametrize("what", ["key", "grant", "identity", "offboard", "binding", "credential"])
+def test_what_is_not_there_is_not_stopped(what: str) -> None:
+    """Whoever mistypes a name hears so: nothing is recorded as stopped that goes on."""
+    town = Town()
+    before = len(town.history)
+    with pytest.raises(Precondition, match="there is no") as caught:
+        town.stop("stella", what, "made-up")
+    assert caught.value.reason.startswith("NO_SUCH_")
+    assert len(town.history) == before
+
+
+def test_a_pipeline_gives_its_own_grant_back_and_no_other() -> None:
+    """It needs no role for that, and is believed about what is its own alone."""
+    town = Town()
+    grant = town.request(certificate("ci-app"), LOW, (1,))
+    with pytest.raises(NotPermitted):
+        town.stop("ci-router", "grant", grant)
+    town.stop("ci-app", "grant", grant)
+
+    assert town.state.grants[grant].state == "revoked"

@@ -173,3 +173,22 @@ def test_a_pipeline_gives_its_own_grant_back_and_no_other() -> None:
     town.stop("ci-app", "grant", grant)
 
     assert town.state.grants[grant].state == "revoked"
+
+
+def test_everybody_may_end_his_own_key() -> None:
+    """Whoever lost it need not look for somebody with a role; another's takes one."""
+    town = Town()
+    town.stop("rita", "credential", key_of("rita").fingerprint)
+
+    assert town.state.credentials[key_of("rita").fingerprint].revoked
+
+
+def test_what_the_trust_anchors_give_no_single_person_takes() -> None:
+    """An officer's role stands in a document that all officers signed: the next version ends it, or his suspension."""
+    town = Town()
+    given = [id_ for id_ in town.state.bindings if id_.startswith("anchors/")]
+    assert given
+    for id_ in given:
+        with pytest.raises(Precondition) as caught:
+            town.stop("stella", "binding", id_)
+        assert caught.value.reason == "NO_SUCH_BINDING"

@@ -106,6 +106,14 @@ def test_a_leaf_has_its_300_seconds(time: int, reason: str) -> None:
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize("time", [NOW - 300, NOW + 2])
+def test_the_ends_of_its_300_seconds_belong_to_them(time: int) -> None:
+    """What front end and verifiers still count is signed, and the clocks of two processes may differ a little."""
+    log, ask = log_with_leaf(time)
+
+    assert judge(log, ask) == opened(5, time)
+
+
 def test_an_index_is_released_once() -> None:
     """In flight and done are refused; a failed attempt gives the index back; the past is unknown."""
     released = Released(first=10)

@@ -102,8 +102,9 @@ def test_a_lost_header_in_front_of_several_batches_is_named(scribe: Scribe, *, l
     assert "HEADER" == report.bad.reason
 
 
-def test_a_segment_without_its_end_is_not_followed_by_another(scribe: Scribe) -> None:
-    """All its batches are whole, and its SEAL is gone: HEADER of the one behind it, for something may be missing."""
+@pytest.mark.parametrize("commit", [False, True])
+def test_a_segment_without_its_end_is_not_followed_by_another(scribe: Scribe, *, commit: bool) -> None:
+    """Its SEAL is gone: FRAME, where the COMMIT tells of it; else HEADER of the one behind, since more may be lost."""
     scribe.request(2)
     scribe.log.seal_segment()
     scribe.request(2)
@@ -111,8 +112,13 @@ def test_a_segment_without_its_end_is_not_followed_by_another(scribe: Scribe) ->
     path = segment_path(scribe.settings.directory, 0)
     raw = path.read_bytes()
     (seal,) = [frame for frame in frames.frames(raw) if frame.type == frames.SEAL]
-    path.write_bytes(raw[: seal.offset] + bytes(len(raw) - seal.offset))
+    lost = seal.length if commit else len(raw) - seal.offset
+    path.write_bytes(raw[: seal.offset] + bytes(lost) + raw[seal.offset + lost :])
     bad = check_log(scribe.settings.directory, NAME, 1).bad
 
     assert bad is not None
-    assert ("HEADER", (1, 0), "a segment follows one that was not sealed") == (bad.reason, bad.where, bad.message)
+    assert (bad.reason, bad.where, bad.message) == (
+        ("FRAME", (0, seal.offset), "no frame can be read here, and a segment follows")
+        if commit
+        else ("HEADER", (1, 0), "a segment follows one that was not sealed")
+    )

@@ -105,3 +105,19 @@ def test_t_never_decreases() -> None:
     assert (first, second, third) == (NOW + 1, NOW + 50, NOW + 50)
     assert {signed.time for signed in mark.signed.values()} == {NOW + 50}
     assert mark.signed[b"l" * 8].size == 4
+
+
+def test_no_key_goes_back_to_a_smaller_head() -> None:
+    """An earlier head is signed instead of the last one only by keys that signed none beyond it; at T of its leaves."""
+    mark = replace(mark_of(9), time=NOW)
+    key, late, new = (letter * 8 for letter in (b"k", b"l", b"n"))
+    _, mark = cosign(mark, [key], NOW, size=5, leaf_time=NOW - 9)
+    _, mark = cosign(mark, [late], NOW)
+    for keys in ([late], [key, late]):
+        with pytest.raises(Malformed) as caught:
+            cosign(mark, keys, NOW, size=8, leaf_time=NOW)
+        assert caught.value.reason == "SIZE_NOT_GROWING"
+    time, after = cosign(mark, [key, new], NOW - 50, size=5, leaf_time=NOW + 1)
+
+    assert (time, after.size) == (NOW + 1, 9)
+    assert {name: one.size for name, one in after.signed.items()} == {key: 5, late: 9, new: 5}

@@ -41,7 +41,7 @@ ANSWERING += sorted(PACKAGE.glob("flow*.py"))
 # how the command ends that such an error ends: cli/output.py
 EXITS = {"Invalid": "1", "ConfigError": "2", "Damaged": "3", "CannotStart": "4"}
 NOT_OF_THE_LOG = {"KEY_REMAINS"}  # the custodian's
-NOT_ANSWERED = {"WITNESS_DOWN", "WITNESS_REFUSED", "WITNESS_NEWER", "NOT_COSIGNED", "EVIDENCE_MISSING", "STOPPED"}
+NOT_ANSWERED = {"WITNESS_DOWN", "WITNESS_REFUSED", "WITNESS_NEWER", "NOT_COSIGNED", "EVIDENCE_MISSING"}
 
 
 def named(path: Path) -> str:

@@ -25,7 +25,7 @@ from itertools import groupby
 from sealpress.core import leaf
 from sealpress.core.leaf import SALT_SIZE
 from sealpress.core.proof import is_note_of
-from sealpress.errors import Busy, CoreError, Internal, NotPermitted, Refusal, Unavailable
+from sealpress.errors import Busy, CoreError, Internal, Precondition, Refusal, Unavailable
 from sealpress.hsm.leaves import DirectItem
 from sealpress.hsm.link import Call
 from sealpress.hsm.outcomes import DirectResult, Sealed
@@ -153,7 +153,7 @@ async def sign_round(
 
         try:
             if at and stopped():
-                raise NotPermitted("the key was stopped", reason="STOPPED")  # as the guard says it
+                raise Precondition("the key was stopped", reason="KEY_NOT_ACTIVE")
             if held is not None:
                 size, results = held.size, await call(held.size)
             else:

@@ -12,6 +12,7 @@ signatures are named in sealpress.toml.
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,12 +77,23 @@ def make(
             raise ConfigError(f"{draft}: {error}", hint="fields as in daemon/GOVERNANCE.md, Beginning") from None
         document = _document(found, draft.parent)
         anchoring.parse(document)
+        _refuse_signed(output)
         write_named(output, document)
         if as_json:
             emit({"document": str(output)})
             return
         say(f"written to {output}; each officer signs it:")
         say(f"  sealpress anchors sign {output} --key KEY")
+
+
+def _refuse_signed(output: Path) -> None:
+    """The next version is made while the former one is still needed: to verify it, and as what the signer has."""
+    signed = next(output.parent.glob(f"{escape(output.name)}.*.sig"), None) if output.is_file() else None
+    if signed is not None:
+        raise ConfigError(
+            f"{output} stands there, signed ({signed.name}): its signatures would be of nothing",
+            hint="another --output; or remove both if it is to be given up",
+        )
 
 
 def sign(

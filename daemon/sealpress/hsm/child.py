@@ -242,8 +242,8 @@ class Child:
             else:
                 for message in self._frames.feed(packet):
                     self._take(message)
-        except BlockingIOError:
-            return
+        except (BlockingIOError, ConnectionResetError):
+            return  # a reset is told once, before what the worker said: it ended without having read all of ours
         except (OSError, Malformed):
             size = 0
         if not size:

@@ -73,6 +73,14 @@ class Logs(Reporter):
         """Nothing can be written until there is room."""
         self._log("error", "disk_full", log=log, message=message)
 
+    def checkpoint_unwritten(self, log: str, message: str) -> None:
+        """The published checkpoint stays as it is; every interval tries again."""
+        self._log("warning", "checkpoint_unwritten", log=log, message=message)
+
+    def checkpoint_written(self, log: str) -> None:
+        """It is written again."""
+        self._log("info", "checkpoint_written", log=log)
+
     def space(self, log: str, share: float, left: float) -> None:
         """How full a log is; once a second."""
         self._share.labels(log).set(share)

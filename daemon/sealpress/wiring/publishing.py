@@ -8,7 +8,6 @@ sign heads, or show them to witnesses.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
@@ -16,19 +15,19 @@ from functools import partial
 from sealpress.core.proof import Note, NoteLine
 from sealpress.errors import Invalid
 from sealpress.steps._ticket import LogState
+from sealpress.telemetry import Telemetry
 from sealpress.tlog.checkpoint import CheckpointFile
 from sealpress.tlog.log import Log
 from sealpress.verify import note
-
-_log = logging.getLogger(__name__)
 
 
 class Published:
     """The files, by log."""
 
-    def __init__(self, interval_ms: int) -> None:
+    def __init__(self, interval_ms: int, telemetry: Telemetry) -> None:
         """None yet."""
         self._interval_ms = interval_ms
+        self._telemetry = telemetry
         self._files: dict[str, CheckpointFile] = {}
 
     def take_up(self, state: LogState) -> None:
@@ -50,7 +49,7 @@ class Published:
 
     async def flush(self, log: LogState) -> None:
         """Write the newest head of one log, if it is not there."""
-        await flush(self._files[log.id], log)
+        await flush(self._files[log.id], log, self._telemetry)
 
 
 def _own_line(log: Log, vkey: str, found: Note) -> NoteLine | None:
@@ -75,7 +74,7 @@ def _stands(log: Log, found: Note) -> bool:
     return found.size <= log.size and found.root == log.root(found.size)
 
 
-async def flush(file: CheckpointFile, log: LogState) -> None:
+async def flush(file: CheckpointFile, log: LogState, telemetry: Telemetry) -> None:
     """Offer the newest head and write it; a file that cannot be written keeps what it has, and that is said once."""
     if log.sealed_note and (file.newest is None or log.sealed_note != file.newest.text):
         file.offer(log.sealed_note)
@@ -86,9 +85,9 @@ async def flush(file: CheckpointFile, log: LogState) -> None:
     except OSError as error:  # the file is a convenience; the next interval tries again
         why = error.strerror or str(error)
         if why != file.trouble:
-            _log.warning("log %s: its published checkpoint stays as it is, for it cannot be written: %s", log.id, why)
+            telemetry.checkpoint_unwritten(log.id, why)
         file.trouble = why
         return
     if file.trouble:
-        _log.warning("log %s: its published checkpoint is written again", log.id)
+        telemetry.checkpoint_written(log.id)
     file.trouble = ""

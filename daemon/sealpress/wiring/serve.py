@@ -73,9 +73,9 @@ class Daemon:
         self._path = path
         self._as_json = as_json
         self._clock = SystemClock()
-        self._published = Published(config.checkpoint.interval_ms)
         self._entropy = SystemEntropy()
         self._telemetry = Telemetry(self._clock)
+        self._published = Published(config.checkpoint.interval_ms, self._telemetry)
         self._logs = NodeLogs(config, self._at, self._clock, self._entropy, self._telemetry, disk)
         self.name = config.node.name
         self.addresses: dict[str, str] = {}  # by service, once it listens

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
+import json
 import os
 import threading
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from kit.clock import VirtualClock
 from kit.scribe import NAME, HeadSigner
+from sealpress.telemetry import Telemetry
 from sealpress.tlog import checkpoint
 from sealpress.tlog.checkpoint import CheckpointFile
 from sealpress.wiring.publishing import flush
@@ -29,30 +33,28 @@ def published(directory: Path) -> int:
     return found.note.size if found is not None else 0
 
 
-async def test_a_head_that_could_not_be_written_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_head_that_could_not_be_written_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the next interval, though no newer one comes, and what was written is not written again; each is said once."""
     file, log = CheckpointFile(tmp_path), SimpleNamespace(id="log", sealed_note=note(1))
     state: Any = log
+    said = io.StringIO()
+    telemetry = Telemetry(VirtualClock(), said)
 
     def full(_directory: Path, _text: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write", full)
-        await flush(file, state)
-        await flush(file, state)
+        await flush(file, state, telemetry)
+        await flush(file, state, telemetry)
     assert published(tmp_path) == 0
-    await flush(file, state)
+    await flush(file, state, telemetry)
     assert published(tmp_path) == 1
-    assert [record.message.partition(", for ")[0] for record in caplog.records] == [
-        "log log: its published checkpoint stays as it is",
-        "log log: its published checkpoint is written again",
-    ]
+    told = [json.loads(line)["event"] for line in said.getvalue().splitlines()]
+    assert told == ["checkpoint_unwritten", "checkpoint_written"]
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write", full)
-        await flush(file, state)
+        await flush(file, state, telemetry)
     assert not file.flush()
 
 
